@@ -1,0 +1,242 @@
+//! Caching any value around a closure.
+
+use std::any::type_name;
+use std::future::Future;
+use std::panic::Location;
+use std::time::Duration;
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::error::Error;
+use crate::fill::{Found, Hit, Request, zero_timeout};
+use crate::handle::Cacheops;
+use crate::key::{FragmentKey, KeyWriter};
+use crate::queryset::QuerySet;
+use crate::record::Scoped;
+
+impl Cacheops {
+    /// Caches a value until a change can alter `queryset`, or another given by
+    /// [`also`](Cached::also).
+    ///
+    /// ```
+    /// # use cacheops::{Cacheops, Error, QuerySet, eq};
+    /// # let cache = Cacheops::in_memory();
+    /// # fn load(_: &str) -> Result<Vec<String>, Error> { Ok(vec![]) }
+    /// let lang = "de";
+    /// let titles: Vec<String> = cache
+    ///     .cached_as(QuerySet::table("articles").filter(eq("lang", lang)))
+    ///     .also("tags")
+    ///     .extra(lang)
+    ///     .get_or_fill(|| load(lang))?;
+    /// # Ok::<_, Error>(())
+    /// ```
+    #[track_caller]
+    pub fn cached_as(&self, queryset: impl Into<QuerySet>) -> Cached<'_> {
+        Cached::new(self, vec![queryset.into()])
+    }
+
+    /// Caches a value until its time limit, or until something inside it
+    /// changes.
+    #[track_caller]
+    pub fn cached(&self) -> Cached<'_> {
+        Cached::new(self, Vec::new())
+    }
+}
+
+/// A value about to be cached, begun by [`Cacheops::cached_as`] or
+/// [`Cacheops::cached`].
+///
+/// Its key covers where in the source it was begun, the types of the value and
+/// of the closure, the querysets, and what is given here. Whatever else the
+/// value depends on belongs into [`extra`](Cached::extra).
+#[must_use]
+pub struct Cached<'a> {
+    cache: &'a Cacheops,
+    querysets: Vec<QuerySet>,
+    place: &'static Location<'static>,
+    name: Option<String>,
+    extra: KeyWriter,
+    has_extra: bool,
+    timeout: Option<Duration>,
+    single_flight: bool,
+    mistake: Option<Error>,
+}
+
+impl<'a> Cached<'a> {
+    #[track_caller]
+    fn new(cache: &'a Cacheops, querysets: Vec<QuerySet>) -> Self {
+        Cached {
+            cache,
+            querysets,
+            place: Location::caller(),
+            name: None,
+            extra: KeyWriter::new(),
+            has_extra: false,
+            timeout: None,
+            single_flight: true,
+            mistake: None,
+        }
+    }
+
+    /// Names another queryset that the value is made from.
+    pub fn also(mut self, queryset: impl Into<QuerySet>) -> Self {
+        self.querysets.push(queryset.into());
+        self
+    }
+
+    /// What else the value varies by; a second call replaces the first.
+    pub fn extra<T: Serialize + ?Sized>(mut self, extra: &T) -> Self {
+        self.extra.clear();
+        self.has_extra = true;
+        if let Err(error) = self.extra.serialize(extra) {
+            self.mistake.get_or_insert(error);
+        }
+        self
+    }
+
+    /// The name that [`invalidate_fragment`](Cacheops::invalidate_fragment)
+    /// and observers know it by.
+    pub fn name(mut self, name: impl Into<String>) -> Self {
+        self.name = Some(name.into());
+        self
+    }
+
+    /// The time limit, from when the value is stored; above zero.
+    pub fn timeout(mut self, timeout: Duration) -> Self {
+        if timeout.is_zero() {
+            self.mistake.get_or_insert_with(zero_timeout);
+        }
+        self.timeout = Some(timeout);
+        self
+    }
+
+    /// Whether callers that miss together share one fill; true by default.
+    pub fn single_flight(mut self, share: bool) -> Self {
+        self.single_flight = share;
+        self
+    }
+
+    /// The value from the cache, or made by `fill`.
+    ///
+    /// Everything that is looked up in this cache while `fill` runs, in this
+    /// thread, becomes a dependency of the value. A value that serde cannot
+    /// write is returned and not kept; one that it cannot read back is made
+    /// anew.
+    ///
+    /// # Errors
+    ///
+    /// The error of `fill`, unchanged, and nothing is kept. Before `fill`
+    /// runs, a mistake in the call: a queryset or an extra that makes no
+    /// sense, a time limit of zero, a table without profile.
+    pub fn get_or_fill<T, E, F>(self, fill: F) -> Result<T, E>
+    where
+        T: Serialize + DeserializeOwned,
+        E: From<Error>,
+        F: FnOnce() -> Result<T, E>,
+    {
+        let key = self.key::<T, F>()?;
+        match self.cache.find(&self.request(key))? {
+            Found::Bypass => fill(),
+            Found::Hit(hit) => match read(&hit) {
+                Some(value) => Ok(value),
+                None => fill(),
+            },
+            Found::Miss(making) => {
+                making.enter();
+                let value = fill()?;
+                making.finish_value(write(&value));
+                Ok(value)
+            }
+        }
+    }
+
+    /// [`get_or_fill`](Self::get_or_fill) for a value that is made by a
+    /// future. It needs no particular runtime, and no runtime at all on a hit.
+    ///
+    /// ```
+    /// # async fn handler(cache: cacheops::Cacheops) -> Result<u64, cacheops::Error> {
+    /// cache.cached_as("articles").get_or_fill_async(|| async {
+    ///     Ok::<_, cacheops::Error>(42) // await the database here
+    /// }).await
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// As [`get_or_fill`](Self::get_or_fill).
+    pub async fn get_or_fill_async<T, E, F, Fut>(self, fill: F) -> Result<T, E>
+    where
+        T: Serialize + DeserializeOwned,
+        E: From<Error>,
+        F: FnOnce() -> Fut,
+        Fut: Future<Output = Result<T, E>>,
+    {
+        let key = self.key::<T, F>()?;
+        match self.cache.find_async(&self.request(key)).await? {
+            Found::Bypass => fill().await,
+            Found::Hit(hit) => match read(&hit) {
+                Some(value) => Ok(value),
+                None => fill().await,
+            },
+            Found::Miss(making) => {
+                let value = Scoped::new(making.recorder().clone(), fill()).await?;
+                making.finish_value(write(&value));
+                Ok(value)
+            }
+        }
+    }
+
+    fn request(&self, key: FragmentKey) -> Request<'_> {
+        let variant = (self.has_extra && self.name.is_some()).then(|| self.extra.as_bytes());
+        Request {
+            querysets: &self.querysets,
+            name: self.name.as_deref(),
+            variant,
+            place: self.place.file(),
+            timeout: self.timeout,
+            single_flight: self.single_flight,
+            ..Request::new(key)
+        }
+    }
+
+    fn key<T, F>(&self) -> Result<FragmentKey, Error> {
+        if let Some(mistake) = &self.mistake {
+            return Err(mistake.clone());
+        }
+        let mut key = KeyWriter::new();
+        key.variant("call", 8);
+        key.str(self.cache.prefix());
+        key.str(self.place.file());
+        key.int(self.place.line().into());
+        key.int(self.place.column().into());
+        key.str(type_name::<T>());
+        key.str(type_name::<F>());
+        match &self.name {
+            Some(name) => key.str(name),
+            None => key.none(),
+        }
+        key.list(self.querysets.len());
+        self.querysets.iter().for_each(|queryset| queryset.write_key(&mut key));
+        key.bytes(if self.has_extra { self.extra.as_bytes() } else { &[] });
+        Ok(key.finish())
+    }
+}
+
+impl std::fmt::Debug for Cached<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Cached")
+            .field("place", &self.place.to_string())
+            .field("name", &self.name)
+            .field("querysets", &self.querysets)
+            .finish_non_exhaustive()
+    }
+}
+
+fn write<T: Serialize>(value: &T) -> Option<Vec<u8>> {
+    rmp_serde::to_vec_named(value).ok()
+}
+
+fn read<T: DeserializeOwned>(hit: &Hit) -> Option<T> {
+    rmp_serde::from_slice(hit.value()?).ok()
+}

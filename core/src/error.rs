@@ -1,0 +1,110 @@
+//! What can go wrong, said so that one can mend it.
+
+use std::borrow::Cow;
+use std::fmt;
+
+/// What an [`Error`] is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum ErrorKind {
+    /// A queryset that makes no sense, or a value that no column can equal.
+    InvalidQuerySet,
+    /// A changed row that is no map of columns. Its table has been invalidated
+    /// as a whole, so that nothing stale is left by the mistake.
+    InvalidRow,
+    /// An `extra` that cannot be part of a key.
+    InvalidExtra,
+    /// A time limit of zero, below zero, or not a number.
+    InvalidTimeout,
+    /// No profile covers a table.
+    NoProfile,
+    /// A builder's settings that contradict each other.
+    InvalidConfig,
+    /// A template whose cache tags cannot be understood.
+    Template,
+}
+
+impl ErrorKind {
+    fn describe(self) -> &'static str {
+        match self {
+            ErrorKind::InvalidQuerySet => "invalid queryset",
+            ErrorKind::InvalidRow => "invalid row",
+            ErrorKind::InvalidExtra => "invalid extra",
+            ErrorKind::InvalidTimeout => "invalid time limit",
+            ErrorKind::NoProfile => "no profile",
+            ErrorKind::InvalidConfig => "invalid configuration",
+            ErrorKind::Template => "invalid cache tag",
+        }
+    }
+}
+
+impl fmt::Display for ErrorKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.describe())
+    }
+}
+
+/// A mistake in the use of the cache. Nothing is lost by one: what could not
+/// be cached is an error before anything ran, and what could not be
+/// invalidated precisely has been invalidated widely.
+#[derive(Clone, Debug)]
+pub struct Error(Box<Repr>);
+
+#[derive(Clone, Debug)]
+struct Repr {
+    kind: ErrorKind,
+    detail: Cow<'static, str>,
+    line: Option<usize>,
+}
+
+impl Error {
+    pub(crate) fn new(kind: ErrorKind, detail: impl Into<Cow<'static, str>>) -> Self {
+        Error(Box::new(Repr { kind, detail: detail.into(), line: None }))
+    }
+
+    pub(crate) fn invalid_queryset(detail: impl Into<Cow<'static, str>>) -> Self {
+        Error::new(ErrorKind::InvalidQuerySet, detail)
+    }
+
+    pub(crate) fn invalid_row(detail: impl Into<Cow<'static, str>>) -> Self {
+        Error::new(ErrorKind::InvalidRow, detail)
+    }
+
+    /// An error about an `extra`; for engine plugins, whose values are their own.
+    pub fn invalid_extra(detail: impl Into<Cow<'static, str>>) -> Self {
+        Error::new(ErrorKind::InvalidExtra, detail)
+    }
+
+    /// An error in a template's tag; `line` counts from 1.
+    pub(crate) fn template(line: usize, detail: impl Into<Cow<'static, str>>) -> Self {
+        let mut error = Error::new(ErrorKind::Template, detail);
+        error.0.line = Some(line);
+        error
+    }
+
+    /// What the error is about.
+    #[must_use]
+    pub fn kind(&self) -> ErrorKind {
+        self.0.kind
+    }
+
+    /// What happened and what to do, without the kind in front.
+    #[must_use]
+    pub fn detail(&self) -> &str {
+        &self.0.detail
+    }
+
+    /// The line of the template, counted from 1, for [`ErrorKind::Template`].
+    #[must_use]
+    pub fn line(&self) -> Option<usize> {
+        self.0.line
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.0.kind, self.0.detail)
+    }
+}
+
+impl std::error::Error for Error {}

@@ -1,0 +1,122 @@
+//! Single flight: of the callers that miss together, one fills and the others
+//! wait for it. What they wait for is only the end of the fill; then they look
+//! again, and take what they find if its stamps are current. So a caller that
+//! arrives after an invalidation never gets what was begun before it.
+
+use std::collections::HashMap;
+use std::future::Future;
+use std::pin::Pin;
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+
+use crate::key::FragmentKey;
+use crate::sync::{Arc, Condvar, Mutex, lock};
+
+/// A fill under way that others wait for.
+#[derive(Default)]
+pub(crate) struct Flight {
+    /// Led by a future, which may need the very thread that would wait.
+    is_async: bool,
+    state: Mutex<State>,
+    landed: Condvar,
+}
+
+#[derive(Default)]
+struct State {
+    landed: bool,
+    wakers: Vec<Waker>,
+}
+
+impl Flight {
+    /// Blocks until the fill has ended, or for `limit`.
+    pub(crate) fn wait(&self, limit: Duration) {
+        if self.is_async {
+            return;
+        }
+        let state = lock(&self.state);
+        let waited = self.landed.wait_timeout_while(state, limit, |state| !state.landed);
+        drop(waited);
+    }
+
+    /// Waits until the fill has ended.
+    pub(crate) fn landing(self: Arc<Self>) -> Landing {
+        Landing(self)
+    }
+
+    fn land(&self) {
+        let wakers = {
+            let mut state = lock(&self.state);
+            state.landed = true;
+            std::mem::take(&mut state.wakers)
+        };
+        self.landed.notify_all();
+        wakers.into_iter().for_each(Waker::wake);
+    }
+}
+
+/// The end of a fill, as a future.
+pub(crate) struct Landing(Arc<Flight>);
+
+impl Future for Landing {
+    type Output = ();
+
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
+        let mut state = lock(&self.0.state);
+        if state.landed {
+            return Poll::Ready(());
+        }
+        if !state.wakers.iter().any(|waker| waker.will_wake(context.waker())) {
+            state.wakers.push(context.waker().clone());
+        }
+        Poll::Pending
+    }
+}
+
+/// The fills under way.
+pub(crate) struct Flights(Box<[Shard]>);
+
+type Shard = Mutex<HashMap<FragmentKey, Arc<Flight>>>;
+
+const SHARDS: usize = 16;
+
+/// What a caller that missed is to do.
+pub(crate) enum Role {
+    /// Fill; the flight lands when the guard is dropped, however that comes.
+    Lead(Lead),
+    /// Wait for another.
+    Follow(Arc<Flight>),
+}
+
+impl Flights {
+    pub(crate) fn new() -> Arc<Self> {
+        Arc::new(Flights((0..SHARDS).map(|_| Shard::default()).collect()))
+    }
+
+    fn shard(&self, key: &FragmentKey) -> &Shard {
+        &self.0[usize::from(key.as_bytes()[19]) % SHARDS]
+    }
+
+    pub(crate) fn join(self: &Arc<Self>, key: FragmentKey, is_async: bool) -> Role {
+        let mut flights = lock(self.shard(&key));
+        if let Some(flight) = flights.get(&key) {
+            return Role::Follow(flight.clone());
+        }
+        let flight = Arc::new(Flight { is_async, ..Flight::default() });
+        flights.insert(key, flight.clone());
+        Role::Lead(Lead { key, flight, flights: self.clone() })
+    }
+}
+
+/// The duty to end a flight.
+pub(crate) struct Lead {
+    key: FragmentKey,
+    flight: Arc<Flight>,
+    flights: Arc<Flights>,
+}
+
+impl Drop for Lead {
+    fn drop(&mut self) {
+        lock(self.flights.shard(&self.key)).remove(&self.key);
+        self.flight.land();
+    }
+}

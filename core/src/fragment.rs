@@ -1,0 +1,188 @@
+//! The cached piece and what it depends on.
+
+use crate::store::Stamp;
+use crate::sync::Arc;
+
+/// What was cached. Its sharing survives the fragment: a reader keeps the text
+/// that it was given.
+#[derive(Clone, Debug)]
+pub(crate) enum Body {
+    /// The output of a template.
+    Text(std::sync::Arc<str>),
+    /// A value, as serde wrote it.
+    Value(std::sync::Arc<[u8]>),
+}
+
+impl Body {
+    fn len(&self) -> usize {
+        match self {
+            Body::Text(text) => text.len(),
+            Body::Value(bytes) => bytes.len(),
+        }
+    }
+}
+
+/// A template that a body used beyond those its key covers, such as one
+/// included by a variable name, and the state its source was in.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct TemplateUse {
+    /// The template's name.
+    pub name: Box<str>,
+    /// What its source, and those it includes, were: any token that changes
+    /// when they do.
+    pub version: u64,
+}
+
+/// What a fragment stands on: while all of it holds, the fragment is a hit.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Dependencies {
+    pub(crate) stamps: Vec<Arc<Stamp>>,
+    pub(crate) templates: Vec<TemplateUse>,
+    /// Microseconds since 1970; none is never.
+    pub(crate) expires_at: Option<u64>,
+    /// Something inside must not be cached at all.
+    pub(crate) uncacheable: bool,
+}
+
+impl Dependencies {
+    /// Takes over all that something inside depends on.
+    pub(crate) fn absorb(&mut self, inner: &Dependencies) {
+        self.stamps.extend(inner.stamps.iter().cloned());
+        self.templates.extend(inner.templates.iter().cloned());
+        self.limit(inner.expires_at);
+        self.uncacheable |= inner.uncacheable;
+    }
+
+    /// [`absorb`](Self::absorb) for a fragment that was found.
+    pub(crate) fn absorb_fragment(&mut self, inner: &Fragment) {
+        self.stamps.extend(inner.stamps.iter().cloned());
+        self.templates.extend(inner.templates().iter().cloned());
+        self.limit(inner.expires_at());
+    }
+
+    /// An outer fragment lives no longer than what is inside it.
+    pub(crate) fn limit(&mut self, expires_at: Option<u64>) {
+        self.expires_at = match (self.expires_at, expires_at) {
+            (Some(a), Some(b)) => Some(a.min(b)),
+            (a, b) => a.or(b),
+        };
+    }
+
+    pub(crate) fn are_current(&self) -> bool {
+        !self.uncacheable && self.stamps.iter().all(|stamp| stamp.is_current())
+    }
+
+    /// Drops doubles and stamps that others imply: a conjunction's stamp holds
+    /// only while its table's does.
+    fn compact(&mut self) {
+        self.stamps.sort_unstable_by_key(address);
+        self.stamps.dedup_by(|a, b| Arc::ptr_eq(a, b));
+        let mut above: Vec<usize> = Vec::new();
+        self.stamps.iter().for_each(|stamp| stamp.visit_above(|it| above.push(address(it))));
+        above.sort_unstable();
+        self.stamps.retain(|stamp| above.binary_search(&address(stamp)).is_err());
+        self.templates.sort_unstable();
+        self.templates.dedup();
+    }
+}
+
+fn address(stamp: &Arc<Stamp>) -> usize {
+    Arc::as_ptr(stamp) as usize
+}
+
+/// A cached piece, as it lies in the store.
+#[derive(Debug)]
+pub(crate) struct Fragment {
+    pub(crate) body: Body,
+    stamps: StampList,
+    /// Microseconds since 1970; `u64::MAX` is never.
+    expires_at: u64,
+    pub(crate) stored_at: u64,
+    rare: Option<Box<Rare>>,
+}
+
+/// What few fragments have.
+#[derive(Debug)]
+struct Rare {
+    templates: Box<[TemplateUse]>,
+    label: Option<Box<str>>,
+}
+
+/// Most fragments depend on one stamp; a list of its own would cost them two
+/// words and an allocation.
+#[derive(Debug)]
+enum StampList {
+    One(Arc<Stamp>),
+    Many(Box<[Arc<Stamp>]>),
+}
+
+impl std::ops::Deref for StampList {
+    type Target = [Arc<Stamp>];
+
+    fn deref(&self) -> &[Arc<Stamp>] {
+        match self {
+            StampList::One(stamp) => std::slice::from_ref(stamp),
+            StampList::Many(stamps) => stamps,
+        }
+    }
+}
+
+impl Fragment {
+    pub(crate) fn new(
+        body: Body,
+        mut dependencies: Dependencies,
+        stored_at: u64,
+        label: Option<&str>,
+    ) -> Self {
+        dependencies.compact();
+        let templates = dependencies.templates;
+        let rare = (!templates.is_empty() || label.is_some()).then(|| {
+            Box::new(Rare { templates: templates.into(), label: label.map(Box::from) })
+        });
+        let mut stamps = dependencies.stamps;
+        let stamps = match (stamps.len(), stamps.pop()) {
+            (1, Some(stamp)) => StampList::One(stamp),
+            (_, last) => StampList::Many(stamps.into_iter().chain(last).collect()),
+        };
+        Fragment {
+            body,
+            stamps,
+            expires_at: dependencies.expires_at.unwrap_or(u64::MAX),
+            stored_at,
+            rare,
+        }
+    }
+
+    pub(crate) fn expires_at(&self) -> Option<u64> {
+        (self.expires_at != u64::MAX).then_some(self.expires_at)
+    }
+
+    pub(crate) fn stamps(&self) -> &[Arc<Stamp>] {
+        &self.stamps
+    }
+
+    pub(crate) fn templates(&self) -> &[TemplateUse] {
+        self.rare.as_ref().map_or(&[], |rare| &rare.templates)
+    }
+
+    pub(crate) fn label(&self) -> Option<&str> {
+        self.rare.as_ref()?.label.as_deref()
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.body.len()
+    }
+
+    /// What the fragment costs in memory, near enough, with its place in the
+    /// store and its share of the stamps.
+    pub(crate) fn weight(&self) -> u64 {
+        /// Measured by `benches/memory.rs`: one conjunction, empty body.
+        const BASE: usize = 280;
+        const STAMP: usize = 100;
+        const TEMPLATE: usize = 64;
+        let rare = self.rare.as_ref().map_or(0, |rare| {
+            rare.label.as_deref().map_or(0, str::len) + rare.templates.len() * TEMPLATE
+        });
+        (BASE + self.body.len() + self.stamps.len().saturating_sub(1) * STAMP + rare) as u64
+    }
+}

@@ -1,0 +1,356 @@
+//! The handle of a cache, and what an application tells it.
+
+use std::future::Future;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use serde::Serialize;
+
+use crate::builder::{Builder, Settings};
+use crate::clock::micros;
+use crate::error::Error;
+use crate::events::{WriteEvent, into_row};
+use crate::flight::Flights;
+use crate::invalidate::Event;
+use crate::key::KeyWriter;
+use crate::observe::{CacheInvalidated, Counters, FragmentInfo, Stats, Target};
+use crate::queryset::canonical;
+use crate::record::{Quiet, QuietScope, Scoped, is_quiet};
+use crate::store::Usage;
+use crate::sync::Arc;
+use crate::sync::atomic::{AtomicBool, Ordering};
+use crate::value::Row;
+
+/// A cache of fragments; the handle is cheap to clone and can be used from
+/// any thread.
+///
+/// ```
+/// use cacheops::{Cacheops, QuerySet, eq};
+///
+/// #[derive(serde::Serialize)]
+/// struct Article {
+///     id: u32,
+///     category: u32,
+/// }
+///
+/// let cache = Cacheops::in_memory();
+/// let rust = QuerySet::table("articles").filter(eq("category", 3));
+/// let mut runs = 0;
+/// let mut titles = || {
+///     cache.cached_as(&rust).get_or_fill(|| {
+///         runs += 1; // here the database is asked
+///         Ok::<_, cacheops::Error>(format!("made {runs} times"))
+///     })
+/// };
+/// assert_eq!(titles()?, "made 1 times");
+/// assert_eq!(titles()?, "made 1 times");
+///
+/// cache.invalidate_obj("articles", &Article { id: 7, category: 4 })?;
+/// assert_eq!(titles()?, "made 1 times");
+/// cache.invalidate_obj("articles", &Article { id: 8, category: 3 })?;
+/// assert_eq!(titles()?, "made 2 times");
+/// # Ok::<_, cacheops::Error>(())
+/// ```
+#[derive(Clone)]
+pub struct Cacheops {
+    pub(crate) inner: Arc<Inner>,
+}
+
+pub(crate) struct Inner {
+    pub(crate) settings: Settings,
+    pub(crate) flights: Arc<Flights>,
+    pub(crate) counters: Counters,
+    enabled: AtomicBool,
+}
+
+impl Inner {
+    pub(crate) fn is_enabled(&self) -> bool {
+        self.enabled.load(Ordering::Relaxed)
+    }
+
+    /// Microseconds since 1970.
+    pub(crate) fn now(&self) -> u64 {
+        micros(self.settings.clock.now())
+    }
+}
+
+impl Cacheops {
+    /// A cache in this process with the default settings: 64 MiB, no time
+    /// limits. It needs nothing installed.
+    #[must_use]
+    pub fn in_memory() -> Self {
+        Builder::build_default()
+    }
+
+    /// Begins the settings of a cache.
+    pub fn builder() -> Builder {
+        Builder::new()
+    }
+
+    pub(crate) fn from_settings(settings: Settings) -> Self {
+        let enabled = AtomicBool::new(settings.enabled);
+        Cacheops {
+            inner: Arc::new(Inner {
+                settings,
+                flights: Flights::new(),
+                counters: Counters::new(),
+                enabled,
+            }),
+        }
+    }
+
+    /// Invalidates what the row of `table` can be part of. Call it after the
+    /// commit, with the row as it is after an insert or as it was before a
+    /// delete. For an update both count: see
+    /// [`invalidate_change`](Self::invalidate_change).
+    ///
+    /// When it has returned, no lookup that starts later finds anything made
+    /// from data read before.
+    ///
+    /// # Errors
+    ///
+    /// A row that is no map. The whole table has been invalidated then.
+    pub fn invalidate_obj<T: Serialize + ?Sized>(
+        &self,
+        table: &str,
+        row: &T,
+    ) -> Result<(), Error> {
+        self.invalidate_rows(table, [into_row(row)])
+    }
+
+    /// Invalidates what the rows of `table` can be part of, in one go.
+    ///
+    /// # Errors
+    ///
+    /// The first row that is no map. The whole table has been invalidated then.
+    pub fn invalidate_objs<T: Serialize>(
+        &self,
+        table: &str,
+        rows: impl IntoIterator<Item = T>,
+    ) -> Result<(), Error> {
+        self.invalidate_rows(table, rows.into_iter().map(|row| into_row(&row)))
+    }
+
+    /// Invalidates what an updated row was or is part of.
+    ///
+    /// # Errors
+    ///
+    /// A row that is no map. The whole table has been invalidated then.
+    pub fn invalidate_change<T: Serialize + ?Sized, U: Serialize + ?Sized>(
+        &self,
+        table: &str,
+        old: &T,
+        new: &U,
+    ) -> Result<(), Error> {
+        self.invalidate_rows(table, [into_row(old), into_row(new)])
+    }
+
+    /// Invalidates what many changes met, of any tables. All of them are
+    /// carried out, whatever error comes of one.
+    ///
+    /// ```
+    /// use cacheops::{Cacheops, WriteEvent};
+    ///
+    /// # #[derive(serde::Serialize)] struct Article { id: u32 }
+    /// let cache = Cacheops::in_memory();
+    /// cache.invalidate_batch([
+    ///     WriteEvent::insert("articles", &Article { id: 1 }),
+    ///     WriteEvent::update("articles", &Article { id: 2 }, &Article { id: 3 }),
+    ///     WriteEvent::table("tags"),
+    /// ])?;
+    /// # Ok::<_, cacheops::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// The first row that is no map. Its whole table has been invalidated.
+    pub fn invalidate_batch(
+        &self,
+        events: impl IntoIterator<Item = WriteEvent>,
+    ) -> Result<(), Error> {
+        let mut first_error = Ok(());
+        for event in crate::events::gather(events) {
+            let done = match event.rows {
+                Some(rows) => self.invalidate_rows(&event.table, rows),
+                None => {
+                    self.invalidate_model(&event.table);
+                    Ok(())
+                }
+            };
+            first_error = first_error.and(done);
+        }
+        first_error
+    }
+
+    fn invalidate_rows(
+        &self,
+        table: &str,
+        rows: impl IntoIterator<Item = Result<Row, Error>>,
+    ) -> Result<(), Error> {
+        let rows: Result<Vec<Row>, Error> = rows.into_iter().collect();
+        let table = canonical(table);
+        match rows {
+            Ok(rows) if rows.is_empty() => Ok(()),
+            Ok(rows) => {
+                self.invalidate(Event::Rows { table: &table, rows: &rows });
+                Ok(())
+            }
+            Err(error) => {
+                self.invalidate(Event::Table(&table));
+                Err(error)
+            }
+        }
+    }
+
+    /// Invalidates all that was made from a table. It costs the same however
+    /// much that is.
+    pub fn invalidate_model(&self, table: &str) {
+        self.invalidate(Event::Table(&canonical(table)));
+    }
+
+    /// Invalidates the fragments of a name, in all their variants.
+    pub fn invalidate_fragment(&self, name: &str) {
+        self.invalidate(Event::Name(name));
+    }
+
+    /// Invalidates the fragments of a name that vary by just `extra`: what the
+    /// tag was given as `extra`, a list if it was given several.
+    ///
+    /// # Errors
+    ///
+    /// An `extra` that no fragment can have, such as NaN.
+    pub fn invalidate_fragment_extra<T: Serialize + ?Sized>(
+        &self,
+        name: &str,
+        extra: &T,
+    ) -> Result<(), Error> {
+        let mut variant = KeyWriter::new();
+        variant.serialize(extra)?;
+        self.invalidate(Event::Variant(name, variant.as_bytes()));
+        Ok(())
+    }
+
+    /// Invalidates everything.
+    pub fn invalidate_all(&self) {
+        self.invalidate(Event::Everything);
+    }
+
+    fn invalidate(&self, event: Event<'_>) {
+        if is_quiet() {
+            return;
+        }
+        let inner = &*self.inner;
+        let dropped = inner.settings.store.invalidate(&event, inner.now());
+        inner.counters.invalidated();
+        let (target, rows): (_, &[Row]) = match event {
+            Event::Rows { table, rows } => (Target::Table(table), rows),
+            Event::Table(table) => (Target::Table(table), &[]),
+            Event::Name(name) | Event::Variant(name, _) => (Target::Fragment(name), &[]),
+            Event::Everything => (Target::Everything, &[]),
+        };
+        inner.settings.observers.invalidated(&CacheInvalidated {
+            target,
+            rows,
+            schemes: dropped.schemes,
+            dropped: dropped.stamps,
+            whole: dropped.whole,
+        });
+    }
+
+    /// Runs `work` with invalidation switched off in this thread: calls to
+    /// invalidate do nothing. What changes meanwhile stays stale until it is
+    /// invalidated by hand; it is for imports that end in one
+    /// [`invalidate_model`](Self::invalidate_model).
+    pub fn no_invalidation<R>(&self, work: impl FnOnce() -> R) -> R {
+        let _quiet = Quiet::new();
+        work()
+    }
+
+    /// [`no_invalidation`](Self::no_invalidation) for a future, wherever it is
+    /// polled; what it spawns is not covered.
+    pub fn no_invalidation_async<F: Future>(
+        &self,
+        work: F,
+    ) -> impl Future<Output = F::Output> + use<F> {
+        Scoped::new(QuietScope, work)
+    }
+
+    /// When any of the tables was last invalidated, by the cache's own clock;
+    /// with no table given, when anything was. `None` when never.
+    ///
+    /// ```
+    /// # let cache = cacheops::Cacheops::in_memory();
+    /// assert_eq!(cache.get_last_invalidation(["articles"]), None);
+    /// cache.invalidate_model("articles");
+    /// assert!(cache.get_last_invalidation(["articles", "tags"]).is_some());
+    /// ```
+    pub fn get_last_invalidation<T: Into<String>>(
+        &self,
+        tables: impl IntoIterator<Item = T>,
+    ) -> Option<SystemTime> {
+        let tables: Vec<String> = tables.into_iter().map(canonical).collect();
+        let micros = self.inner.settings.store.last_invalidation(&tables)?;
+        Some(UNIX_EPOCH + Duration::from_micros(micros))
+    }
+
+    /// Switches the cache on or off; for tests. While it is off, everything is
+    /// rendered and nothing kept; invalidation goes on, so that nothing stale
+    /// is found when it is on again.
+    pub fn set_enabled(&self, enabled: bool) {
+        self.inner.enabled.store(enabled, Ordering::SeqCst);
+    }
+
+    /// What has happened since the cache was made.
+    #[must_use]
+    pub fn stats(&self) -> Stats {
+        self.inner.counters.stats()
+    }
+
+    /// How much is kept.
+    #[must_use]
+    pub fn usage(&self) -> Usage {
+        self.inner.settings.store.usage()
+    }
+
+    /// All fragments, the youngest first. It reads the whole cache; for
+    /// development and for an operator's page.
+    #[must_use]
+    pub fn fragments(&self) -> Vec<FragmentInfo> {
+        let now = self.inner.now();
+        let left = |at: u64| Duration::from_micros(at.saturating_sub(now));
+        let all = self.inner.settings.store.fragments();
+        let mut infos: Vec<FragmentInfo> = all
+            .into_iter()
+            .map(|(key, fragment)| FragmentInfo {
+                key,
+                name: fragment.label().unwrap_or_default().to_owned(),
+                len: fragment.len(),
+                age: Duration::from_micros(now.saturating_sub(fragment.stored_at)),
+                expires_in: fragment.expires_at().map(left),
+                depends_on: fragment
+                    .stamps()
+                    .iter()
+                    .filter_map(|stamp| stamp.label().map(str::to_owned))
+                    .collect(),
+                is_current: fragment.stamps().iter().all(|stamp| stamp.is_current())
+                    && fragment.expires_at().is_none_or(|at| at > now),
+            })
+            .collect();
+        infos.sort_by(|a, b| a.age.cmp(&b.age).then_with(|| a.key.cmp(&b.key)));
+        infos
+    }
+
+    /// What stands before every key.
+    #[must_use]
+    pub fn prefix(&self) -> &str {
+        &self.inner.settings.prefix
+    }
+}
+
+impl std::fmt::Debug for Cacheops {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Cacheops")
+            .field("prefix", &self.inner.settings.prefix)
+            .field("enabled", &self.inner.is_enabled())
+            .finish_non_exhaustive()
+    }
+}

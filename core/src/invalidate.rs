@@ -1,0 +1,100 @@
+//! Decisions: which keys a change meets. No I/O, no locks.
+
+use crate::queryset::Conjunction;
+use crate::value::{Row, spell};
+
+/// What happened, as a store has to know it. Names of tables are canonical.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Event<'a> {
+    /// Rows of a table as they were before a change, or are after it.
+    Rows { table: &'a str, rows: &'a [Row] },
+    /// Anything in a table.
+    Table(&'a str),
+    /// All fragments of a name.
+    Name(&'a str),
+    /// The fragments of a name that vary by just this.
+    Variant(&'a str, &'a [u8]),
+    /// Everything.
+    Everything,
+}
+
+/// The sorted field names of a conjunction.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Scheme(Box<[Box<str>]>);
+
+impl Scheme {
+    pub(crate) fn of(conjunction: &Conjunction) -> Self {
+        Scheme(conjunction.iter().map(|(field, _)| field.as_str().into()).collect())
+    }
+
+    pub(crate) fn is_of(&self, conjunction: &Conjunction) -> bool {
+        self.0.len() == conjunction.len()
+            && self.0.iter().zip(conjunction).all(|(field, (other, _))| **field == **other)
+    }
+}
+
+/// Writes the key of a conjunction over what is in `key`:
+/// `{prefix}conj:{table}:{field}={value}&{field2}={value2}`.
+pub(crate) fn conjunction_key(prefix: &str, table: &str, conjunction: &Conjunction, key: &mut String) {
+    begin_key(prefix, table, key);
+    for (field, value) in conjunction {
+        push_term(field, key, |spelling| spelling.push_str(value));
+    }
+}
+
+/// Writes the key of the conjunction of `scheme` that `row` spells; false when
+/// the row lacks a field, and so may meet any conjunction of the scheme.
+pub(crate) fn row_key(
+    prefix: &str,
+    table: &str,
+    scheme: &Scheme,
+    row: &Row,
+    key: &mut String,
+) -> bool {
+    begin_key(prefix, table, key);
+    for field in &scheme.0 {
+        let Some(value) = row.scalar(field) else {
+            return false;
+        };
+        push_term(field, key, |spelling| spell(value, spelling));
+    }
+    true
+}
+
+fn begin_key(prefix: &str, table: &str, key: &mut String) {
+    key.clear();
+    key.push_str(prefix);
+    key.push_str("conj:");
+    key.push_str(table);
+    key.push(':');
+}
+
+/// Appends `field=value&`, with the separators in the value escaped, so that
+/// no two conjunctions spell one key.
+fn push_term(field: &str, key: &mut String, value: impl FnOnce(&mut String)) {
+    if !key.ends_with(':') {
+        key.push('&');
+    }
+    key.push_str(field);
+    key.push('=');
+    let start = key.len();
+    value(key);
+    if key[start..].contains(['%', '&', ':']) {
+        let escaped =
+            key[start..].replace('%', "%25").replace('&', "%26").replace(':', "%3A");
+        key.truncate(start);
+        key.push_str(&escaped);
+    }
+}
+
+/// The key of a fragment's name.
+pub(crate) fn name_key(prefix: &str, name: &str) -> Vec<u8> {
+    format!("{prefix}name:{name}").into_bytes()
+}
+
+/// The key of one variant of a name. The length keeps name and variant apart.
+pub(crate) fn variant_key(prefix: &str, name: &str, variant: &[u8]) -> Vec<u8> {
+    let mut key = format!("{prefix}variant:{}:{name}:", name.len()).into_bytes();
+    key.extend_from_slice(variant);
+    key
+}

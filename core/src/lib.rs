@@ -1,0 +1,80 @@
+//! The core of cacheops: fragments cached with granular, event-driven and
+//! exact invalidation. It knows no template engine; `minijinja-cacheops` is
+//! the plugin that adds tags to one.
+//!
+//! A **fragment** is a piece of output, or any value, that was made from
+//! **querysets**. It is kept together with **stamps**: tokens that stood under
+//! its querysets' **conjunctions** before anything was read. A change drops
+//! the stamps that it meets, and a fragment is a hit only while all of its
+//! stamps are the current ones. So what an invalidation costs grows with the
+//! number of kinds of queries, never with the number of fragments, and a
+//! fragment that was being made while its data changed is never served.
+//!
+//! ```
+//! use cacheops::{Cacheops, QuerySet, eq};
+//!
+//! let cache = Cacheops::in_memory();
+//! let published = QuerySet::table("articles").filter(eq("status", "published"));
+//! let count = cache.cached_as(&published).get_or_fill(|| {
+//!     Ok::<_, cacheops::Error>(3) // ask the database
+//! })?;
+//! cache.invalidate_model("articles");
+//! # assert_eq!(count, 3);
+//! # Ok::<_, cacheops::Error>(())
+//! ```
+//!
+//! # What is promised
+//!
+//! Once an `invalidate…` call has returned, no lookup that starts later
+//! returns anything made from data read before the change that it announces:
+//! in one process, without exception, if
+//!
+//! - every change is announced, **after** its commit, with all columns that
+//!   querysets name (a row that lacks one invalidates its whole table);
+//! - what a fragment shows is in its querysets, in its `extra`, or is looked
+//!   up through the same cache while it is made, in the thread that makes it;
+//! - the data is read after the fill began, not in a snapshot opened before.
+//!
+//! # Features
+//!
+//! | feature | default | what it adds |
+//! |---|---|---|
+//! | `tracing` | yes | events at debug level under the target `cacheops` |
+
+mod builder;
+mod call;
+mod clock;
+mod error;
+mod events;
+mod fill;
+mod flight;
+mod fragment;
+mod handle;
+mod invalidate;
+mod key;
+mod observe;
+mod profile;
+mod queryset;
+mod record;
+mod store;
+mod sync;
+pub mod template;
+mod value;
+
+pub use builder::Builder;
+pub use call::Cached;
+pub use clock::{Clock, ManualClock, SystemClock};
+pub use error::{Error, ErrorKind};
+pub use events::WriteEvent;
+pub use fill::{Fill, Found, Hit, Lease, Request};
+pub use fragment::TemplateUse;
+pub use handle::Cacheops;
+pub use key::{FragmentKey, KeyWriter};
+pub use observe::{CacheInvalidated, CacheRead, FragmentInfo, Outcome, Stats, Target};
+pub use profile::Profile;
+pub use queryset::{
+    Condition, QuerySet, all, any, compare, eq, gt, gte, is_in, is_null, like, lt, lte, ne, not,
+    opaque,
+};
+pub use store::Usage;
+pub use value::{Row, Scalar};

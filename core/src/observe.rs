@@ -1,0 +1,267 @@
+//! What one can see of the cache: events, counters, and the fragments in it.
+
+use std::fmt;
+use std::time::Duration;
+
+use crate::key::FragmentKey;
+use crate::sync::atomic::{AtomicU64, Ordering};
+
+/// Whether a read found its fragment, and why not.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Outcome {
+    /// Found and current.
+    Hit,
+    /// Nothing under the key: never filled, evicted, or too large to keep.
+    NoValue,
+    /// Something it depends on was invalidated.
+    StampChanged,
+    /// Its time limit, or that of something inside it, has passed.
+    Expired,
+    /// A template that its body used is another one now.
+    TemplateChanged,
+    /// The cache is switched off, or was told not to cache this.
+    Bypassed,
+}
+
+impl Outcome {
+    const ALL: [Outcome; 6] = [
+        Outcome::Hit,
+        Outcome::NoValue,
+        Outcome::StampChanged,
+        Outcome::Expired,
+        Outcome::TemplateChanged,
+        Outcome::Bypassed,
+    ];
+
+    /// Whether it is a hit.
+    #[must_use]
+    pub fn is_hit(self) -> bool {
+        self == Outcome::Hit
+    }
+}
+
+impl fmt::Display for Outcome {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Outcome::Hit => "hit",
+            Outcome::NoValue => "no value",
+            Outcome::StampChanged => "stamp changed",
+            Outcome::Expired => "expired",
+            Outcome::TemplateChanged => "template changed",
+            Outcome::Bypassed => "bypassed",
+        })
+    }
+}
+
+/// A fragment was asked for.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct CacheRead<'a> {
+    /// The fragment's name; where it has none, its place: `page.html:12`.
+    pub name: &'a str,
+    /// What it is stored under.
+    pub key: FragmentKey,
+    /// Hit or miss, and why.
+    pub outcome: Outcome,
+    /// How long the question took, without the fill that may follow.
+    pub time: Duration,
+    /// How long ago the fragment was stored, for a hit.
+    pub age: Option<Duration>,
+}
+
+/// Something was invalidated.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct CacheInvalidated<'a> {
+    /// What: a table, a fragment's name, or everything.
+    pub target: Target<'a>,
+    /// The changed rows; none when the table was dropped as a whole.
+    pub rows: &'a [crate::Row],
+    /// How many schemes of the table were looked at.
+    pub schemes: usize,
+    /// How many stamps were dropped.
+    pub dropped: usize,
+    /// Whether a table was dropped as a whole, be it for a row that lacked a
+    /// field.
+    pub whole: bool,
+}
+
+/// What an invalidation aimed at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Target<'a> {
+    /// A table, or rows of it.
+    Table(&'a str),
+    /// The fragments of a name.
+    Fragment(&'a str),
+    /// Everything.
+    Everything,
+}
+
+impl fmt::Display for Target<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Target::Table(name) => write!(f, "table {name}"),
+            Target::Fragment(name) => write!(f, "fragment {name}"),
+            Target::Everything => f.write_str("everything"),
+        }
+    }
+}
+
+/// A fragment in the cache, as [`Cacheops::fragments`](crate::Cacheops::fragments)
+/// lists it.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct FragmentInfo {
+    /// What it is stored under.
+    pub key: FragmentKey,
+    /// The fragment's name or place; empty without
+    /// [`Builder::inspect`](crate::Builder::inspect).
+    pub name: String,
+    /// The length of the text or value, in bytes.
+    pub len: usize,
+    /// How long ago it was stored.
+    pub age: Duration,
+    /// How long it may still live.
+    pub expires_in: Option<Duration>,
+    /// What it depends on; empty without
+    /// [`Builder::inspect`](crate::Builder::inspect).
+    pub depends_on: Vec<String>,
+    /// Whether it would be a hit now.
+    pub is_current: bool,
+}
+
+/// What has happened since the cache was made.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Stats {
+    /// Reads that found their fragment.
+    pub hits: u64,
+    /// Reads that did not.
+    pub misses: u64,
+    /// Of these, reads that found nothing.
+    pub no_value: u64,
+    /// Of these, reads that found something invalidated.
+    pub stamp_changed: u64,
+    /// Of these, reads that found something expired.
+    pub expired: u64,
+    /// Of these, reads that found something made of another template.
+    pub template_changed: u64,
+    /// Of these, reads that were not to be cached.
+    pub bypassed: u64,
+    /// Fragments stored.
+    pub stored: u64,
+    /// Fills whose result was not stored: overtaken by an invalidation, too
+    /// large, or not to be cached.
+    pub not_stored: u64,
+    /// Invalidations.
+    pub invalidations: u64,
+}
+
+/// Counts without one place that all threads write to.
+pub(crate) struct Counters([Stripe; STRIPES]);
+
+const STRIPES: usize = 8;
+const STORED: usize = Outcome::ALL.len();
+const NOT_STORED: usize = STORED + 1;
+const INVALIDATIONS: usize = STORED + 2;
+
+#[repr(align(128))]
+#[derive(Default)]
+struct Stripe([AtomicU64; INVALIDATIONS + 1]);
+
+/// Threads take turns at the stripes.
+fn stripe() -> usize {
+    use std::sync::atomic::AtomicUsize;
+    static NEXT: AtomicUsize = AtomicUsize::new(0);
+    std::thread_local! {
+        static MINE: usize = NEXT.fetch_add(1, std::sync::atomic::Ordering::Relaxed) % STRIPES;
+    }
+    MINE.try_with(|stripe| *stripe).unwrap_or(0)
+}
+
+impl Counters {
+    pub(crate) fn new() -> Self {
+        Counters(Default::default())
+    }
+
+    fn add(&self, what: usize) {
+        self.0[stripe()].0[what].fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn read(&self, outcome: Outcome) {
+        self.add(outcome as usize);
+    }
+
+    pub(crate) fn filled(&self, stored: bool) {
+        self.add(if stored { STORED } else { NOT_STORED });
+    }
+
+    pub(crate) fn invalidated(&self) {
+        self.add(INVALIDATIONS);
+    }
+
+    pub(crate) fn stats(&self) -> Stats {
+        let sum = |what: usize| self.0.iter().map(|s| s.0[what].load(Ordering::Relaxed)).sum();
+        let of = |outcome: Outcome| -> u64 { sum(outcome as usize) };
+        Stats {
+            hits: of(Outcome::Hit),
+            misses: Outcome::ALL.iter().filter(|o| !o.is_hit()).map(|o| of(*o)).sum(),
+            no_value: of(Outcome::NoValue),
+            stamp_changed: of(Outcome::StampChanged),
+            expired: of(Outcome::Expired),
+            template_changed: of(Outcome::TemplateChanged),
+            bypassed: of(Outcome::Bypassed),
+            stored: sum(STORED),
+            not_stored: sum(NOT_STORED),
+            invalidations: sum(INVALIDATIONS),
+        }
+    }
+}
+
+/// What an application wants to be told.
+#[derive(Default)]
+pub(crate) struct Observers {
+    pub(crate) reads: Vec<ReadObserver>,
+    pub(crate) invalidations: Vec<InvalidationObserver>,
+}
+
+pub(crate) type ReadObserver = Box<dyn Fn(&CacheRead<'_>) + Send + Sync>;
+pub(crate) type InvalidationObserver = Box<dyn Fn(&CacheInvalidated<'_>) + Send + Sync>;
+
+impl Observers {
+    /// Whether anybody wants to hear of reads; nothing is measured otherwise.
+    pub(crate) fn hear_reads(&self) -> bool {
+        #[cfg(feature = "tracing")]
+        if tracing::enabled!(target: "cacheops", tracing::Level::DEBUG) {
+            return true;
+        }
+        !self.reads.is_empty()
+    }
+
+    pub(crate) fn read(&self, read: &CacheRead<'_>) {
+        #[cfg(feature = "tracing")]
+        tracing::debug!(
+            target: "cacheops",
+            name = read.name,
+            outcome = %read.outcome,
+            micros = read.time.as_micros() as u64,
+            "cache_read"
+        );
+        self.reads.iter().for_each(|observer| observer(read));
+    }
+
+    pub(crate) fn invalidated(&self, event: &CacheInvalidated<'_>) {
+        #[cfg(feature = "tracing")]
+        tracing::debug!(
+            target: "cacheops",
+            target_of_it = %event.target,
+            rows = event.rows.len(),
+            schemes = event.schemes,
+            dropped = event.dropped,
+            "cache_invalidated"
+        );
+        self.invalidations.iter().for_each(|observer| observer(event));
+    }
+}

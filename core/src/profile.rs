@@ -1,0 +1,115 @@
+//! Profiles: what holds for the fragments of a table.
+
+use std::time::Duration;
+
+use crate::error::{Error, ErrorKind};
+use crate::queryset::canonical;
+
+/// What holds for fragments made from a table, unless they say otherwise.
+///
+/// ```
+/// use std::time::Duration;
+/// use cacheops::{Cacheops, Profile};
+///
+/// let cache = Cacheops::builder()
+///     .profile("blog.*", Profile::new().timeout(Duration::from_secs(3600)))
+///     .profile("sessions", Profile::never())
+///     .profile("*", Profile::new())
+///     .build()?;
+/// # Ok::<_, cacheops::Error>(())
+/// ```
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Profile {
+    pub(crate) timeout: Option<Duration>,
+    pub(crate) never: bool,
+}
+
+impl Profile {
+    /// Cached, without a time limit.
+    #[must_use]
+    pub fn new() -> Self {
+        Profile::default()
+    }
+
+    /// Never cached, not even on request: whatever reads the table is rendered
+    /// each time, and so is everything around it.
+    #[must_use]
+    pub fn never() -> Self {
+        Profile { timeout: None, never: true }
+    }
+
+    /// The time limit of fragments that name none of their own. Of several
+    /// tables the shortest counts.
+    #[must_use]
+    pub fn timeout(mut self, timeout: Duration) -> Self {
+        self.timeout = Some(timeout);
+        self
+    }
+}
+
+/// Profiles by pattern: a table's name, `prefix.*`, or `*`; the longest wins.
+#[derive(Debug)]
+pub(crate) struct Profiles(Vec<(String, Profile)>);
+
+/// The default profile for every table.
+impl Default for Profiles {
+    fn default() -> Self {
+        Profiles(vec![("*".to_owned(), Profile::new())])
+    }
+}
+
+impl Profiles {
+    pub(crate) fn new(profiles: Vec<(String, Profile)>) -> Result<Self, Error> {
+        let mut known: Vec<(String, Profile)> = Vec::with_capacity(profiles.len().max(1));
+        for (pattern, profile) in profiles {
+            let pattern = canonical(pattern);
+            let stars = pattern.matches('*').count();
+            if pattern.is_empty() || stars > 1 || (stars == 1 && !pattern.ends_with('*')) {
+                return Err(Error::new(
+                    ErrorKind::InvalidConfig,
+                    format!("{pattern:?} is no pattern of tables: a name, `prefix.*` or `*` is"),
+                ));
+            }
+            if profile.timeout.is_some_and(|timeout| timeout.is_zero()) {
+                return Err(Error::new(
+                    ErrorKind::InvalidTimeout,
+                    format!("the profile of {pattern:?} has a time limit of zero: leave it out for none, or use `Profile::never()` not to cache"),
+                ));
+            }
+            if known.iter().any(|(other, _)| *other == pattern) {
+                return Err(Error::new(
+                    ErrorKind::InvalidConfig,
+                    format!("the pattern {pattern:?} has two profiles"),
+                ));
+            }
+            known.push((pattern, profile));
+        }
+        if known.is_empty() {
+            return Ok(Profiles::default());
+        }
+        // Longest first; a name before a pattern of the same length.
+        known.sort_by(|(a, _), (b, _)| b.len().cmp(&a.len()).then(a.cmp(b).reverse()));
+        Ok(Profiles(known))
+    }
+
+    /// The profile of a table.
+    pub(crate) fn of(&self, table: &str) -> Result<Profile, Error> {
+        let matches = |pattern: &str| match pattern.strip_suffix('*') {
+            Some(prefix) => table.starts_with(prefix),
+            None => table == pattern,
+        };
+        let exact = self.0.iter().find(|(pattern, _)| pattern == table);
+        exact
+            .or_else(|| self.0.iter().find(|(pattern, _)| matches(pattern)))
+            .map(|(_, profile)| *profile)
+            .ok_or_else(|| {
+                Error::new(
+                    ErrorKind::NoProfile,
+                    format!(
+                        "the table `{table}` is covered by none of the profiles ({}): add `.profile(\"{table}\", Profile::new())`, or one for \"*\"",
+                        self.0.iter().map(|(p, _)| p.as_str()).collect::<Vec<_>>().join(", ")
+                    ),
+                )
+            })
+    }
+}

@@ -1,0 +1,220 @@
+//! The condition tree.
+
+use serde::{Deserialize, Serialize};
+
+use super::canonical;
+use super::dnf::Scope;
+use crate::error::Error;
+use crate::key::KeyWriter;
+use crate::value::Scalar;
+
+/// A condition on the rows of a queryset, built by [`eq`], [`is_in`],
+/// [`is_null`] and their kin, and combined by [`all`], [`any`] and [`not`].
+///
+/// `eq`, `is_in` and `is_null` are granular: a changed row is compared with
+/// them. Every other condition, and everything below a `not`, identifies the
+/// queryset but cannot narrow an invalidation.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Condition(pub(crate) Node);
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Node {
+    Eq(String, Scalar),
+    In(String, Vec<Scalar>),
+    IsNull(String),
+    Compare(String, String, Scalar),
+    Opaque(String),
+    Not(Box<Condition>),
+    All(Vec<Condition>),
+    Any(Vec<Condition>),
+    /// What could not be built, and why.
+    Invalid(String),
+}
+
+/// `field = value`; a value of `None` means [`is_null`], as in Django.
+#[must_use]
+pub fn eq(field: impl Into<String>, value: impl Serialize) -> Condition {
+    let field = canonical(field);
+    with_scalar(&field, &value, |value| match value {
+        Scalar::Null => Node::IsNull(field.clone()),
+        value => Node::Eq(field.clone(), value),
+    })
+}
+
+/// `field IN (…)`. Beyond 8 values
+/// ([`Builder::in_limit`](crate::Builder::in_limit)) it counts as opaque.
+#[must_use]
+pub fn is_in<V: Serialize>(
+    field: impl Into<String>,
+    values: impl IntoIterator<Item = V>,
+) -> Condition {
+    let field = canonical(field);
+    let scalars: Result<Vec<Scalar>, Error> =
+        values.into_iter().map(|value| Scalar::from_serialize(&value)).collect();
+    Condition(match scalars {
+        Ok(scalars) => Node::In(field, scalars),
+        Err(error) => invalid(&field, &error),
+    })
+}
+
+/// `field IS NULL`.
+#[must_use]
+pub fn is_null(field: impl Into<String>) -> Condition {
+    Condition(Node::IsNull(canonical(field)))
+}
+
+/// Any other comparison, such as `compare("score", ">", 3)`: opaque.
+#[must_use]
+pub fn compare(
+    field: impl Into<String>,
+    operator: impl Into<String>,
+    value: impl Serialize,
+) -> Condition {
+    let field = canonical(field);
+    let operator = operator.into();
+    with_scalar(&field, &value, |value| Node::Compare(field.clone(), operator.clone(), value))
+}
+
+macro_rules! comparisons {
+    ($($(#[$doc:meta])* $name:ident => $operator:literal;)*) => {$(
+        $(#[$doc])*
+        #[must_use]
+        pub fn $name(field: impl Into<String>, value: impl Serialize) -> Condition {
+            compare(field, $operator, value)
+        }
+    )*};
+}
+
+comparisons! {
+    /// `field <> value`: opaque.
+    ne => "<>";
+    /// `field < value`: opaque.
+    lt => "<";
+    /// `field <= value`: opaque.
+    lte => "<=";
+    /// `field > value`: opaque.
+    gt => ">";
+    /// `field >= value`: opaque.
+    gte => ">=";
+    /// `field LIKE value`: opaque.
+    like => "LIKE";
+}
+
+/// A condition known by its text alone, such as a search expression: opaque.
+/// The text must hold every value that it depends on.
+#[must_use]
+pub fn opaque(text: impl Into<String>) -> Condition {
+    Condition(Node::Opaque(text.into()))
+}
+
+/// The opposite of `condition`: never narrows, but for a double negation.
+#[must_use]
+pub fn not(condition: Condition) -> Condition {
+    Condition(Node::Not(Box::new(condition)))
+}
+
+/// All of `conditions`; none at all is true.
+#[must_use]
+pub fn all(conditions: impl IntoIterator<Item = Condition>) -> Condition {
+    Condition(Node::All(conditions.into_iter().collect()))
+}
+
+/// One of `conditions` at least; none at all is false.
+#[must_use]
+pub fn any(conditions: impl IntoIterator<Item = Condition>) -> Condition {
+    Condition(Node::Any(conditions.into_iter().collect()))
+}
+
+fn with_scalar(
+    field: &str,
+    value: &impl Serialize,
+    node: impl FnOnce(Scalar) -> Node,
+) -> Condition {
+    Condition(match Scalar::from_serialize(value) {
+        Ok(scalar) => node(scalar),
+        Err(error) => invalid(field, &error),
+    })
+}
+
+fn invalid(field: &str, error: &Error) -> Node {
+    Node::Invalid(format!("the value for `{field}`: {}", error.detail()))
+}
+
+impl Condition {
+    /// Reports the first mistake below here.
+    pub(super) fn check(&self, scope: &Scope<'_>) -> Result<(), Error> {
+        match &self.0 {
+            Node::Eq(field, value) | Node::Compare(field, _, value) => {
+                finite(field, value)?;
+                scope.resolve(field).map(drop)
+            }
+            Node::In(field, values) => {
+                values.iter().try_for_each(|value| finite(field, value))?;
+                scope.resolve(field).map(drop)
+            }
+            Node::IsNull(field) => scope.resolve(field).map(drop),
+            Node::Opaque(_) => Ok(()),
+            Node::Not(inner) => inner.check(scope),
+            Node::All(inner) | Node::Any(inner) => inner.iter().try_for_each(|c| c.check(scope)),
+            Node::Invalid(why) => Err(Error::invalid_queryset(why.clone())),
+        }
+    }
+
+    pub(super) fn write_key(&self, key: &mut KeyWriter) {
+        match &self.0 {
+            Node::Eq(field, value) => {
+                key.variant("=", 2);
+                key.str(field);
+                key.scalar(value);
+            }
+            Node::In(field, values) => {
+                key.variant("in", 2);
+                key.str(field);
+                key.list(values.len());
+                values.iter().for_each(|value| key.scalar(value));
+            }
+            Node::IsNull(field) => {
+                key.variant("null", 1);
+                key.str(field);
+            }
+            Node::Compare(field, operator, value) => {
+                key.variant("compare", 3);
+                key.str(field);
+                key.str(operator);
+                key.scalar(value);
+            }
+            Node::Opaque(text) => {
+                key.variant("opaque", 1);
+                key.str(text);
+            }
+            Node::Not(inner) => {
+                key.variant("not", 1);
+                inner.write_key(key);
+            }
+            Node::All(inner) => {
+                key.variant("all", inner.len());
+                inner.iter().for_each(|condition| condition.write_key(key));
+            }
+            Node::Any(inner) => {
+                key.variant("any", inner.len());
+                inner.iter().for_each(|condition| condition.write_key(key));
+            }
+            Node::Invalid(why) => {
+                key.variant("invalid", 1);
+                key.str(why);
+            }
+        }
+    }
+}
+
+/// A deserialized condition can hold what the functions above refuse.
+fn finite(field: &str, value: &Scalar) -> Result<(), Error> {
+    match value {
+        Scalar::Float(float) if !float.is_finite() => Err(Error::invalid_queryset(format!(
+            "the value for `{field}`: {float} equals nothing in a database"
+        ))),
+        _ => Ok(()),
+    }
+}

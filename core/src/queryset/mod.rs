@@ -1,0 +1,288 @@
+//! Querysets: what a fragment was made from.
+
+mod condition;
+mod dnf;
+
+pub use condition::{Condition, all, any, compare, eq, gt, gte, is_in, is_null, like, lt, lte, ne, not, opaque};
+pub(crate) use dnf::{Conjunction, Limits, TableDnf, to_dnf};
+
+use serde::{Deserialize, Serialize};
+
+use crate::error::Error;
+use crate::key::KeyWriter;
+
+/// What a fragment was made from: a table, conditions on its rows, and the
+/// tables joined to it.
+///
+/// A queryset never runs anything. It says which rows matter, so that the
+/// cache can tell which changes do, and it identifies a fragment among those
+/// made from other querysets. A whole table is a queryset without conditions,
+/// a single row one with a condition on its key.
+///
+/// Mistakes in building one (a list as value, NaN, an unknown table in front
+/// of a field) are reported where it is used.
+///
+/// ```
+/// use cacheops::{QuerySet, any, eq, gt};
+///
+/// let articles = QuerySet::table("articles")
+///     .filter(eq("category", 3))
+///     .filter(any([eq("lang", "en"), eq("lang", "de")]))
+///     .filter(gt("score", 10)) // identifies the fragment, narrows nothing
+///     .order_by("-published")
+///     .limit(20);
+///
+/// let by_author = QuerySet::table("articles")
+///     .join("authors", "author_id", "id")
+///     .filter(eq("authors.country", "de"));
+///
+/// // Both ways through serde, so that it can sit in a template context.
+/// let json = serde_json::to_string(&by_author).unwrap();
+/// assert_eq!(serde_json::from_str::<QuerySet>(&json).unwrap(), by_author);
+/// # let _ = articles;
+/// ```
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct QuerySet {
+    table: String,
+    #[serde(rename = "where", default, skip_serializing_if = "Vec::is_empty")]
+    conditions: Vec<Condition>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    joins: Vec<Join>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    reads: Vec<String>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    order_by: Vec<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    limit: Option<u64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    offset: Option<u64>,
+}
+
+/// A table joined by equality of two columns.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Join {
+    pub(crate) table: String,
+    pub(crate) alias: String,
+    /// Rows without a partner stay, with NULLs: `IS NULL` on the joined side
+    /// then speaks of rows that are not there.
+    #[serde(default)]
+    pub(crate) left: bool,
+    /// A field of what came before.
+    pub(crate) field: String,
+    /// The joined table's column.
+    pub(crate) column: String,
+}
+
+impl QuerySet {
+    /// All rows of a table. Names of tables and fields know no case.
+    #[must_use]
+    pub fn table(name: impl Into<String>) -> Self {
+        QuerySet {
+            table: canonical(name),
+            conditions: Vec::new(),
+            joins: Vec::new(),
+            reads: Vec::new(),
+            order_by: Vec::new(),
+            limit: None,
+            offset: None,
+        }
+    }
+
+    /// Keeps the rows that meet `condition`, besides all given before.
+    #[must_use]
+    pub fn filter(mut self, condition: Condition) -> Self {
+        self.conditions.push(condition);
+        self
+    }
+
+    /// Keeps the rows that meet one of `conditions` at least.
+    #[must_use]
+    pub fn any_of(self, conditions: impl IntoIterator<Item = Condition>) -> Self {
+        self.filter(any(conditions))
+    }
+
+    /// Keeps the rows that do not meet `condition`. It identifies the queryset
+    /// but, like every negation, never narrows an invalidation.
+    #[must_use]
+    pub fn exclude(self, condition: Condition) -> Self {
+        self.filter(not(condition))
+    }
+
+    /// Joins the rows of `table` whose `column` equals `field`.
+    ///
+    /// A condition on either side of the equality holds for both. Fields of
+    /// the joined table are written `table.column`.
+    #[must_use]
+    pub fn join(
+        self,
+        table: impl Into<String>,
+        field: impl Into<String>,
+        column: impl Into<String>,
+    ) -> Self {
+        let table = table.into();
+        self.join_as(table.clone(), table, field, column)
+    }
+
+    /// [`join`](Self::join) under another name, for a table that is joined
+    /// twice or to itself.
+    #[must_use]
+    pub fn join_as(
+        self,
+        table: impl Into<String>,
+        alias: impl Into<String>,
+        field: impl Into<String>,
+        column: impl Into<String>,
+    ) -> Self {
+        self.push_join(table, alias, field, column, false)
+    }
+
+    /// Like [`join`](Self::join), but keeps rows without a partner.
+    ///
+    /// `IS NULL` on the joined side may then mean "there is none", so it does
+    /// not narrow: the first row that appears there invalidates.
+    #[must_use]
+    pub fn left_join(
+        self,
+        table: impl Into<String>,
+        field: impl Into<String>,
+        column: impl Into<String>,
+    ) -> Self {
+        let table = table.into();
+        self.push_join(table.clone(), table, field, column, true)
+    }
+
+    fn push_join(
+        mut self,
+        table: impl Into<String>,
+        alias: impl Into<String>,
+        field: impl Into<String>,
+        column: impl Into<String>,
+        left: bool,
+    ) -> Self {
+        self.joins.push(Join {
+            table: canonical(table),
+            alias: canonical(alias),
+            left,
+            field: canonical(field),
+            column: canonical(column),
+        });
+        self
+    }
+
+    /// Names another table that the query reads in any other way, such as in
+    /// a subquery: every change to it invalidates.
+    #[must_use]
+    pub fn reads(mut self, table: impl Into<String>) -> Self {
+        self.reads.push(canonical(table));
+        self
+    }
+
+    /// The order of the rows; it only identifies the queryset.
+    #[must_use]
+    pub fn order_by(mut self, field: impl Into<String>) -> Self {
+        self.order_by.push(field.into());
+        self
+    }
+
+    /// The largest number of rows; it only identifies the queryset.
+    #[must_use]
+    pub fn limit(mut self, rows: u64) -> Self {
+        self.limit = Some(rows);
+        self
+    }
+
+    /// The number of rows skipped; it only identifies the queryset.
+    #[must_use]
+    pub fn offset(mut self, rows: u64) -> Self {
+        self.offset = Some(rows);
+        self
+    }
+
+    /// The name of the first table.
+    #[must_use]
+    pub fn table_name(&self) -> &str {
+        &self.table
+    }
+
+    /// All tables that the queryset reads, the first one first; a table may
+    /// come twice.
+    pub fn tables(&self) -> impl Iterator<Item = &str> {
+        std::iter::once(self.table.as_str())
+            .chain(self.joins.iter().map(|join| join.table.as_str()))
+            .chain(self.reads.iter().map(String::as_str))
+    }
+
+    /// Reports the first mistake in the building.
+    ///
+    /// # Errors
+    ///
+    /// An empty name of a table, two tables of one name, a value that is no
+    /// single value, a field of a table that is not joined.
+    pub fn check(&self) -> Result<(), Error> {
+        if let Some(table) = self.tables().find(|table| table.trim().is_empty()) {
+            return Err(Error::invalid_queryset(format!("{table:?} is no name of a table")));
+        }
+        let scope = dnf::Scope::of(self)?;
+        self.conditions.iter().try_for_each(|condition| condition.check(&scope))
+    }
+
+    /// Writes what identifies the queryset into a key.
+    pub fn write_key(&self, key: &mut KeyWriter) {
+        key.list(7);
+        key.str(&self.table);
+        key.list(self.conditions.len());
+        self.conditions.iter().for_each(|condition| condition.write_key(key));
+        key.list(self.joins.len());
+        for join in &self.joins {
+            key.list(5);
+            key.str(&join.table);
+            key.str(&join.alias);
+            key.bool(join.left);
+            key.str(&join.field);
+            key.str(&join.column);
+        }
+        for names in [&self.reads, &self.order_by] {
+            key.list(names.len());
+            names.iter().for_each(|name| key.str(name));
+        }
+        for number in [self.limit, self.offset] {
+            match number {
+                Some(number) => key.int(i128::from(number)),
+                None => key.none(),
+            }
+        }
+    }
+
+    pub(crate) fn conditions(&self) -> &[Condition] {
+        &self.conditions
+    }
+
+    pub(crate) fn joins(&self) -> &[Join] {
+        &self.joins
+    }
+
+    pub(crate) fn other_tables(&self) -> &[String] {
+        &self.reads
+    }
+}
+
+impl From<&str> for QuerySet {
+    fn from(table: &str) -> Self {
+        QuerySet::table(table)
+    }
+}
+
+impl From<&QuerySet> for QuerySet {
+    fn from(queryset: &QuerySet) -> Self {
+        queryset.clone()
+    }
+}
+
+/// The one spelling of a table's or field's name.
+pub(crate) fn canonical(name: impl Into<String>) -> String {
+    let mut name: String = name.into();
+    name.make_ascii_lowercase();
+    name
+}

@@ -1,0 +1,160 @@
+//! Who is being filled: dependencies bubble from inner to outer by it.
+//!
+//! Rendering is synchronous, so the fills under way in a thread form a stack.
+//! It holds weak references: a fill that was given up by an error on the way
+//! disappears from it by itself. An asynchronous body puts its fill on the
+//! stack whenever it is polled.
+
+use std::cell::{Cell, RefCell};
+use std::future::Future;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use crate::fragment::Dependencies;
+use crate::sync::{Arc, Mutex, Weak, lock, thread_local};
+
+/// What a fill under way has been found to depend on.
+#[derive(Debug, Default)]
+pub(crate) struct Recorder(Mutex<Dependencies>);
+
+thread_local! {
+    static STACK: RefCell<Vec<Weak<Recorder>>> = const { RefCell::new(Vec::new()) };
+    static QUIET: Cell<usize> = const { Cell::new(0) };
+}
+
+impl Recorder {
+    pub(crate) fn new(dependencies: Dependencies) -> Arc<Self> {
+        Arc::new(Recorder(Mutex::new(dependencies)))
+    }
+
+    /// Puts the fill on the stack of this thread.
+    pub(crate) fn enter(self: &Arc<Self>) {
+        let weak = Arc::downgrade(self);
+        // A thread that is ending has no stack any more: nothing bubbles there.
+        let _ = STACK.try_with(|stack| stack.borrow_mut().push(weak));
+    }
+
+    /// Takes the fill off the stack, with whatever was left above it.
+    pub(crate) fn leave(self: &Arc<Self>) {
+        let _ = STACK.try_with(|stack| {
+            let mut stack = stack.borrow_mut();
+            let place = stack.iter().rposition(|weak| weak.as_ptr() == Arc::as_ptr(self));
+            if let Some(place) = place {
+                stack.truncate(place);
+            }
+        });
+    }
+
+    pub(crate) fn with<R>(&self, f: impl FnOnce(&mut Dependencies) -> R) -> R {
+        f(&mut lock(&self.0))
+    }
+
+    pub(crate) fn take(&self) -> Dependencies {
+        std::mem::take(&mut lock(&self.0))
+    }
+}
+
+/// The innermost fill under way in this thread.
+pub(crate) fn current() -> Option<Arc<Recorder>> {
+    STACK
+        .try_with(|stack| {
+            if stack.borrow().is_empty() {
+                return None;
+            }
+            let mut stack = stack.borrow_mut();
+            while let Some(weak) = stack.last() {
+                if let Some(recorder) = weak.upgrade() {
+                    return Some(recorder);
+                }
+                stack.pop();
+            }
+            None
+        })
+        .ok()
+        .flatten()
+}
+
+/// Tells the innermost fill under way what it depends on, if there is one.
+pub(crate) fn record(f: impl FnOnce(&mut Dependencies)) {
+    if let Some(recorder) = current() {
+        recorder.with(f);
+    }
+}
+
+/// Whether invalidation is switched off in this thread.
+pub(crate) fn is_quiet() -> bool {
+    QUIET.try_with(Cell::get).unwrap_or(0) > 0
+}
+
+/// Switches invalidation off in this thread while it lives.
+pub(crate) struct Quiet(());
+
+impl Quiet {
+    pub(crate) fn new() -> Self {
+        let _ = QUIET.try_with(|quiet| quiet.set(quiet.get() + 1));
+        Quiet(())
+    }
+}
+
+impl Drop for Quiet {
+    fn drop(&mut self) {
+        let _ = QUIET.try_with(|quiet| quiet.set(quiet.get().saturating_sub(1)));
+    }
+}
+
+/// A future during whose polls something holds in the polling thread.
+pub(crate) struct Scoped<F, S> {
+    future: Pin<Box<F>>,
+    scope: S,
+}
+
+/// What holds during a poll.
+pub(crate) trait PollScope: Unpin {
+    /// Begins it; it ends when the guard is dropped.
+    type Guard;
+    fn begin(&self) -> Self::Guard;
+}
+
+impl<F, S> Scoped<F, S> {
+    pub(crate) fn new(scope: S, future: F) -> Self {
+        Scoped { future: Box::pin(future), scope }
+    }
+}
+
+impl<F: Future, S: PollScope> Future for Scoped<F, S> {
+    type Output = F::Output;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<F::Output> {
+        let _guard = self.scope.begin();
+        self.future.as_mut().poll(context)
+    }
+}
+
+/// A fill on the stack while it lives.
+pub(crate) struct Entered(Arc<Recorder>);
+
+impl PollScope for Arc<Recorder> {
+    type Guard = Entered;
+
+    fn begin(&self) -> Entered {
+        self.enter();
+        Entered(self.clone())
+    }
+}
+
+impl Drop for Entered {
+    fn drop(&mut self) {
+        self.0.leave();
+    }
+}
+
+/// Silence during the polls of a future.
+pub(crate) struct QuietScope;
+
+impl PollScope for QuietScope {
+    type Guard = Quiet;
+
+    fn begin(&self) -> Quiet {
+        Quiet::new()
+    }
+}

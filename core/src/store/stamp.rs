@@ -1,0 +1,185 @@
+//! Stamps: tokens that are replaced and never come back.
+
+use std::collections::HashMap;
+use std::hash::{BuildHasher, RandomState};
+
+use crate::sync::atomic::{AtomicBool, Ordering};
+use crate::sync::{Arc, Mutex, lock};
+
+/// What stands under a conjunction key, under a table (its epoch), under the
+/// name of a fragment, or under everything.
+///
+/// In one process the token is the object itself: it is never reused, and
+/// whoever holds one sees in it whether it is still the current one. A stamp
+/// holds only while its parent does: a conjunction's parent is the epoch of
+/// its table, and every line ends in the stamp of everything. So each kind of
+/// invalidation drops one stamp and reaches all that was made under it,
+/// without knowing any of it.
+#[derive(Debug)]
+pub(crate) struct Stamp {
+    dropped: AtomicBool,
+    parent: Option<Arc<Stamp>>,
+    /// What it stands for; kept only for inspection. Boxed twice, so that
+    /// millions of stamps without one pay a word.
+    #[allow(clippy::box_collection)]
+    label: Option<Box<String>>,
+}
+
+impl Stamp {
+    pub(crate) fn new(parent: Option<Arc<Stamp>>, label: Option<String>) -> Arc<Self> {
+        Arc::new(Stamp { dropped: AtomicBool::new(false), parent, label: label.map(Box::new) })
+    }
+
+    /// Whether it and all above it are still the current ones.
+    pub(crate) fn is_current(&self) -> bool {
+        let mut stamp = self;
+        loop {
+            if stamp.dropped.load(Ordering::SeqCst) {
+                return false;
+            }
+            match &stamp.parent {
+                Some(parent) => stamp = parent,
+                None => return true,
+            }
+        }
+    }
+
+    pub(crate) fn drop_it(&self) {
+        self.dropped.store(true, Ordering::SeqCst);
+    }
+
+    /// Shows all that is above this one, and so holds while this one does.
+    pub(crate) fn visit_above(&self, mut visit: impl FnMut(&Arc<Stamp>)) {
+        let mut above = self.parent.as_ref();
+        while let Some(stamp) = above {
+            visit(stamp);
+            above = stamp.parent.as_ref();
+        }
+    }
+
+    pub(crate) fn label(&self) -> Option<&str> {
+        self.label.as_deref().map(String::as_str)
+    }
+}
+
+/// The current stamps under keys.
+///
+/// Keys are kept as 64-bit hashes, seeded anew in each store: two keys that
+/// share one share a stamp, and are invalidated together.
+pub(crate) struct Stamps {
+    hasher: RandomState,
+    shards: Box<[Mutex<Shard>]>,
+}
+
+#[derive(Default)]
+struct Shard {
+    current: HashMap<u64, Arc<Stamp>, Prehashed>,
+    /// The number of stamps at which the next sweep is due.
+    sweep_at: usize,
+}
+
+const SHARDS: usize = 64;
+
+/// A shard is not worth sweeping below this.
+const SMALLEST_SWEEP: usize = 64;
+
+impl Stamps {
+    pub(crate) fn new() -> Self {
+        Stamps {
+            hasher: RandomState::new(),
+            shards: (0..SHARDS).map(|_| Mutex::new(Shard::default())).collect(),
+        }
+    }
+
+    fn shard(&self, hash: u64) -> &Mutex<Shard> {
+        // The map inside uses the low and the top bits.
+        &self.shards[(hash >> 32) as usize % SHARDS]
+    }
+
+    /// The current stamp under `key`, made if there is none.
+    pub(crate) fn get(
+        &self,
+        key: &[u8],
+        parent: &Arc<Stamp>,
+        label: impl FnOnce() -> Option<String>,
+    ) -> Arc<Stamp> {
+        let hash = self.hasher.hash_one(key);
+        let mut shard = lock(self.shard(hash));
+        if let Some(stamp) = shard.current.get(&hash) {
+            if stamp.parent.as_ref().is_some_and(|p| Arc::ptr_eq(p, parent)) {
+                return stamp.clone();
+            }
+            // Made under an epoch that is gone, or for another key of the same
+            // hash: replaced, and so dropped.
+            stamp.drop_it();
+        }
+        let stamp = Stamp::new(Some(parent.clone()), label());
+        shard.current.insert(hash, stamp.clone());
+        shard.sweep_if_due();
+        stamp
+    }
+
+    /// Drops the stamp under `key`; says whether there was one.
+    pub(crate) fn drop_key(&self, key: &[u8]) -> bool {
+        let hash = self.hasher.hash_one(key);
+        let dropped = lock(self.shard(hash)).current.remove(&hash);
+        if let Some(stamp) = &dropped {
+            stamp.drop_it();
+        }
+        dropped.is_some()
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.shards.iter().map(|shard| lock(shard).current.len()).sum()
+    }
+}
+
+impl Shard {
+    /// Forgets stamps that nothing depends on any more. Done when the shard
+    /// has doubled since the last time, it costs a stamp's worth per stamp and
+    /// leaves at most as many idle ones as there are others.
+    fn sweep_if_due(&mut self) {
+        if self.current.len() < self.sweep_at.max(SMALLEST_SWEEP) {
+            return;
+        }
+        // Nobody can take a new reference meanwhile: that needs this lock.
+        self.current.retain(|_, stamp| Arc::strong_count(stamp) > 1);
+        if self.current.capacity() > 4 * self.current.len() {
+            self.current.shrink_to_fit();
+        }
+        self.sweep_at = 2 * self.current.len();
+    }
+}
+
+/// Keys that are hashes already.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Prehashed;
+
+pub(crate) struct PrehashedHasher(u64);
+
+impl BuildHasher for Prehashed {
+    type Hasher = PrehashedHasher;
+
+    fn build_hasher(&self) -> PrehashedHasher {
+        PrehashedHasher(0)
+    }
+}
+
+impl std::hash::Hasher for PrehashedHasher {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        // A fragment's key is a SHA-1: its first eight bytes are as good.
+        if let Some(first) = bytes.first_chunk::<8>() {
+            self.0 = u64::from_le_bytes(*first);
+        }
+    }
+
+    fn write_u64(&mut self, hash: u64) {
+        self.0 = hash;
+    }
+
+    fn write_usize(&mut self, _length: usize) {}
+}

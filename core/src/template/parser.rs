@@ -1,0 +1,404 @@
+//! Finds the tags and what is inside them, and sees that they are whole.
+
+use std::collections::BTreeSet;
+
+use super::args::{self, Argument, Arguments};
+use super::lexer::{Lexer, Piece, PieceKind, Syntax};
+use super::tokens::{Token, TokenKind};
+use crate::error::Error;
+
+/// How deep tags may nest: MiniJinja's parser takes 150 statements inside each
+/// other, and a tag becomes three.
+const MAX_DEPTH: usize = 40;
+
+/// Statements of the engines that have an end.
+const ENGINE_BLOCKS: [&str; 9] =
+    ["for", "if", "with", "autoescape", "filter", "block", "macro", "call", "component"];
+
+/// What a tag is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum TagKind<'s> {
+    /// `cached_as`, with its arguments.
+    CachedAs(Arguments<'s>),
+    /// `cached`, with its arguments.
+    Cached(Arguments<'s>),
+    /// A tag of the application's own, with its arguments as they are.
+    Custom(Vec<Argument<'s>>),
+}
+
+/// What stands at the edges of the beginning or the end of a tag.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Edges<'s> {
+    /// `-`, `+` or nothing behind the first delimiter.
+    pub left: &'s str,
+    /// The same before the last one.
+    pub right: &'s str,
+    /// What ended the line of a line statement. It was swallowed by that, so
+    /// it must stay in the source, for the count of lines, but not in the text.
+    /// Line statements have `+` at both edges.
+    pub line_end: &'s str,
+}
+
+/// A tag that was opened, with what its body was found to hold.
+#[derive(Clone, Debug)]
+pub struct OpenTag<'s> {
+    /// Its place among the tags of the source, from 0.
+    pub index: usize,
+    /// `cached_as`, `cached`, or a name of the application's own.
+    pub name: &'s str,
+    /// What it is, with its arguments.
+    pub kind: TagKind<'s>,
+    /// Its line, from 1.
+    pub line: usize,
+    /// The tag as the author wrote it.
+    pub text: &'s str,
+    /// What stands at its edges.
+    pub edges: Edges<'s>,
+    /// The templates that the body includes by a plain name.
+    pub includes: BTreeSet<&'s str>,
+    /// Whether the body holds a block, or calls `super` or `self`: then it is
+    /// made of more templates than its own.
+    pub has_blocks: bool,
+    /// Names to whose attributes the body assigns, although it has not made
+    /// them: it is to work on copies, or a hit would lack the assignment.
+    pub assigns: BTreeSet<&'s str>,
+}
+
+/// Something to be put in place of a range of the source.
+#[derive(Debug)]
+pub(super) struct Edit<'s> {
+    pub(super) start: usize,
+    pub(super) end: usize,
+    pub(super) with: With<'s>,
+}
+
+#[derive(Debug)]
+pub(super) enum With<'s> {
+    Open(usize),
+    Close(usize, Edges<'s>),
+    /// The name of a template that is known only when it is rendered.
+    Reference(&'s str),
+}
+
+/// What was found in a source.
+#[derive(Debug, Default)]
+pub(super) struct Parsed<'s> {
+    pub(super) tags: Vec<OpenTag<'s>>,
+    pub(super) edits: Vec<Edit<'s>>,
+    /// Templates named plainly by `include`, `import`, `from` and `extends`.
+    pub(super) references: BTreeSet<&'s str>,
+    /// Of these, the ones whose macros are used here.
+    pub(super) imports: BTreeSet<&'s str>,
+}
+
+pub(super) fn parse<'s>(
+    source: &'s str,
+    syntax: &'s Syntax,
+    custom: &[String],
+) -> Result<Parsed<'s>, Error> {
+    let mut parser = Parser {
+        source,
+        custom,
+        parsed: Parsed::default(),
+        stack: Vec::new(),
+        line: 1,
+        counted: 0,
+    };
+    let mut lexer = Lexer::new(source, syntax);
+    for piece in &mut lexer {
+        parser.piece(piece)?;
+    }
+    parser.finish(lexer.is_whole())
+}
+
+struct Parser<'s, 'c> {
+    source: &'s str,
+    custom: &'c [String],
+    parsed: Parsed<'s>,
+    stack: Vec<Open<'s>>,
+    line: usize,
+    /// Up to where lines have been counted.
+    counted: usize,
+}
+
+/// A statement that has begun and not ended.
+struct Open<'s> {
+    name: &'s str,
+    line: usize,
+    /// The tag, if it is one; else it is a statement of the engine's.
+    tag: Option<usize>,
+    /// The variables set inside so far.
+    own: BTreeSet<&'s str>,
+}
+
+impl<'s> Parser<'s, '_> {
+    fn piece(&mut self, piece: Piece<'s>) -> Result<(), Error> {
+        self.line += self.source[self.counted..piece.start].matches('\n').count();
+        self.counted = piece.start;
+        self.note_blocks(&piece);
+        if piece.kind == PieceKind::Expression {
+            return Ok(());
+        }
+        let Some(name) = piece.tokens.first().filter(|t| t.kind == TokenKind::Word) else {
+            return Ok(());
+        };
+        let name = name.text;
+        match name.strip_prefix("end") {
+            Some(opener) if self.is_tag(opener) => self.close_tag(opener, &piece),
+            Some(opener) => self.close_statement(opener),
+            None if self.is_tag(name) => self.open_tag(name, &piece),
+            None => self.statement(name, &piece),
+        }
+    }
+
+    fn is_tag(&self, name: &str) -> bool {
+        matches!(name, "cached_as" | "cached") || self.custom.iter().any(|tag| tag == name)
+    }
+
+    fn open_tag(&mut self, name: &'s str, piece: &Piece<'s>) -> Result<(), Error> {
+        let text = self.source[piece.start..piece.end].trim();
+        let fail = |line, why: String| Error::template(line, format!("`{text}`: {why}"));
+        if self.stack.iter().filter(|open| open.tag.is_some()).count() >= MAX_DEPTH {
+            return Err(fail(self.line, format!("it is inside {MAX_DEPTH} other cache tags, and that is as deep as they can nest")));
+        }
+        let (arguments, django) =
+            args::split(self.source, &piece.tokens[1..]).map_err(|why| fail(self.line, why))?;
+        let kind = match name {
+            "cached_as" => Arguments::of_cached_as(arguments, django).and_then(|arguments| {
+                if arguments.positional.is_empty() {
+                    return Err("it needs a queryset: `cached_as articles`".to_owned());
+                }
+                Ok(TagKind::CachedAs(arguments))
+            }),
+            "cached" => Arguments::of_cached(arguments, django).map(TagKind::Cached),
+            _ => Ok(TagKind::Custom(arguments)),
+        };
+        let index = self.parsed.tags.len();
+        let edges = self.edges(piece);
+        self.parsed.tags.push(OpenTag {
+            index,
+            name,
+            kind: kind.map_err(|why| fail(self.line, why))?,
+            line: self.line,
+            text,
+            edges,
+            includes: BTreeSet::new(),
+            has_blocks: false,
+            assigns: BTreeSet::new(),
+        });
+        self.edit(piece.start, piece.end, With::Open(index));
+        self.push(name, Some(index));
+        Ok(())
+    }
+
+    fn edges(&self, piece: &Piece<'s>) -> Edges<'s> {
+        if piece.kind != PieceKind::LineStatement {
+            return Edges { left: piece.edges.0, right: piece.edges.1, line_end: "" };
+        }
+        let text = &self.source[piece.start..piece.end];
+        let line_end = &text[text.trim_end_matches(['\r', '\n']).len()..];
+        Edges { left: "+", right: "+", line_end }
+    }
+
+    fn close_tag(&mut self, name: &'s str, piece: &Piece<'s>) -> Result<(), Error> {
+        let end = self.source[piece.start..piece.end].trim();
+        let Some(open) = self.stack.pop() else {
+            return Err(Error::template(
+                self.line,
+                format!("`{end}` closes nothing: there is no `{name}` open here"),
+            ));
+        };
+        let Some(tag) = open.tag.filter(|_| open.name == name) else {
+            return Err(Error::template(
+                self.line,
+                format!(
+                    "`{end}` comes while `{}` of line {} is still open: close that first",
+                    open.name, open.line
+                ),
+            ));
+        };
+        if let Some(extra) = piece.tokens.get(1) {
+            return Err(Error::template(
+                self.line,
+                format!("`{end}`: an end takes no arguments, and there is `{}`", extra.text),
+            ));
+        }
+        let edges = self.edges(piece);
+        self.edit(piece.start, piece.end, With::Close(tag, edges));
+        Ok(())
+    }
+
+    fn close_statement(&mut self, opener: &str) -> Result<(), Error> {
+        let Some(open) = self.stack.last() else {
+            return Ok(());
+        };
+        if open.name == opener {
+            self.stack.pop();
+        } else if let (Some(tag), true) =
+            (open.tag, self.stack.iter().any(|open| open.name == opener))
+        {
+            let tag = &self.parsed.tags[tag];
+            return Err(Error::template(
+                self.line,
+                format!(
+                    "`end{opener}` comes while `{}` of line {} is still open: close that first by `end{}`",
+                    tag.text, tag.line, tag.name
+                ),
+            ));
+        }
+        // Anything else is the engine's to report.
+        Ok(())
+    }
+
+    fn statement(&mut self, name: &'s str, piece: &Piece<'s>) -> Result<(), Error> {
+        let tokens = &piece.tokens[1..];
+        match name {
+            "set" => self.set(tokens),
+            "include" | "import" | "from" | "extends" => self.reference(name, tokens)?,
+            "break" | "continue" => self.leave_loop(name)?,
+            _ => {}
+        }
+        if ENGINE_BLOCKS.contains(&name) {
+            self.push(name, None);
+        }
+        Ok(())
+    }
+
+    fn push(&mut self, name: &'s str, tag: Option<usize>) {
+        self.stack.push(Open { name, line: self.line, tag, own: BTreeSet::new() });
+    }
+
+    /// `set x = …` makes a variable, `set x.y = …` changes one, and `set x`
+    /// alone begins a block.
+    fn set(&mut self, tokens: &[Token<'s>]) {
+        let assigns = tokens.iter().any(|token| token.is_operator("="));
+        match tokens {
+            [name, dot, ..] if dot.is_operator(".") => self.assign_attribute(name.text),
+            _ => {
+                let targets = tokens.iter().take_while(|token| !token.is_operator("="));
+                let names: Vec<&str> =
+                    targets.filter(|t| t.kind == TokenKind::Word).map(|t| t.text).collect();
+                if let Some(open) = self.stack.last_mut() {
+                    open.own.extend(names);
+                }
+            }
+        }
+        if !assigns {
+            self.push("set", None);
+        }
+    }
+
+    fn assign_attribute(&mut self, name: &'s str) {
+        for open in self.stack.iter().rev() {
+            if open.own.contains(name) {
+                return;
+            }
+            if let Some(tag) = open.tag {
+                self.parsed.tags[tag].assigns.insert(name);
+            }
+        }
+    }
+
+    fn leave_loop(&self, name: &str) -> Result<(), Error> {
+        let inner = self.stack.iter().rev().find(|open| open.name == "for" || open.tag.is_some());
+        match inner.and_then(|open| open.tag) {
+            Some(tag) => {
+                let tag = &self.parsed.tags[tag];
+                Err(Error::template(
+                    self.line,
+                    format!(
+                        "`{name}` would leave `{}` of line {}: what is cached cannot end a loop around it",
+                        tag.text, tag.line
+                    ),
+                ))
+            }
+            None => Ok(()),
+        }
+    }
+
+    /// Notes the templates that a statement names, or has the engine tell
+    /// which they are.
+    fn reference(&mut self, statement: &str, tokens: &[Token<'s>]) -> Result<(), Error> {
+        if let (Some(tag), "extends") = (self.innermost_tag(), statement) {
+            let tag = &self.parsed.tags[tag];
+            return Err(Error::template(
+                self.line,
+                format!("`extends` stands inside `{}` of line {}", tag.text, tag.line),
+            ));
+        }
+        let ends = ["ignore", "with", "without", "as", "import"];
+        let ended = |at: &usize| *at > 0 && ends.iter().any(|end| tokens[*at].is_word(end));
+        let length = (0..tokens.len()).find(ended).unwrap_or(tokens.len());
+        let (Some(first), Some(last)) = (tokens.first(), tokens[..length].last()) else {
+            return Ok(());
+        };
+        let names = plain_names(&tokens[..length]);
+        if statement == "extends" || names.is_none() {
+            let expression = &self.source[first.start..last.end()];
+            self.edit(first.start, last.end(), With::Reference(expression));
+        }
+        for name in names.into_iter().flatten() {
+            self.parsed.references.insert(name);
+            if matches!(statement, "import" | "from") {
+                self.parsed.imports.insert(name);
+            }
+            for open in &self.stack {
+                if let Some(tag) = open.tag {
+                    self.parsed.tags[tag].includes.insert(name);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn innermost_tag(&self) -> Option<usize> {
+        self.stack.iter().rev().find_map(|open| open.tag)
+    }
+
+    /// Notes for all open tags that their bodies use blocks.
+    fn note_blocks(&mut self, piece: &Piece<'s>) {
+        let uses_blocks = |(at, token): (usize, &Token<'_>)| {
+            let begins = at == 0 && piece.kind != PieceKind::Expression;
+            (begins && token.text == "block") || token.is_word("super") || token.is_word("self")
+        };
+        if piece.tokens.iter().enumerate().any(uses_blocks) {
+            for open in &self.stack {
+                if let Some(tag) = open.tag {
+                    self.parsed.tags[tag].has_blocks = true;
+                }
+            }
+        }
+    }
+
+    fn edit(&mut self, start: usize, end: usize, with: With<'s>) {
+        self.parsed.edits.push(Edit { start, end, with });
+    }
+
+    /// `whole` is whether all of the source could be read. If not, the engine
+    /// is to report what stopped the reading.
+    fn finish(self, whole: bool) -> Result<Parsed<'s>, Error> {
+        match self.innermost_tag() {
+            Some(tag) if whole => {
+                let tag = &self.parsed.tags[tag];
+                Err(Error::template(
+                    tag.line,
+                    format!("`{}` is never closed: `end{}` is missing", tag.text, tag.name),
+                ))
+            }
+            _ => Ok(self.parsed),
+        }
+    }
+}
+
+/// The names, if the expression is a string or a list of strings.
+fn plain_names<'s>(tokens: &[Token<'s>]) -> Option<Vec<&'s str>> {
+    match tokens {
+        [name] => name.plain_text().map(|name| vec![name]),
+        [open, inner @ .., close] if open.text == "[" && close.text == "]" => inner
+            .iter()
+            .filter(|token| token.kind != TokenKind::Comma)
+            .map(Token::plain_text)
+            .collect(),
+        _ => None,
+    }
+}

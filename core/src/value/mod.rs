@@ -1,0 +1,73 @@
+//! Values of conditions and of rows: what they are, how one is spelled, and
+//! how serde brings them here.
+
+mod row;
+mod spelling;
+mod temporal;
+
+pub use row::Row;
+use row::{Node, node_of};
+pub(crate) use spelling::spell;
+
+use serde::{Deserialize, Serialize};
+
+/// A single value of a condition or of a column.
+///
+/// Two scalars that a database could hold equal have one spelling in a
+/// conjunction key, whatever their Rust types, so that a condition and a
+/// changed row meet: `1`, `1u8`, `1.0`, `"1"` and `true` are one, and so are
+/// `2.5` and `2.50`, or one instant in two time zones. Where two values are
+/// merged that the database tells apart, an invalidation reaches more than it
+/// must, never less.
+///
+/// ```
+/// use cacheops::Scalar;
+///
+/// assert_eq!(Scalar::from_serialize(&2.50).unwrap().spelling(), "2.5");
+/// assert_eq!(Scalar::from_serialize(&"2.50").unwrap().spelling(), "2.5");
+/// assert_eq!(Scalar::from_serialize(&true).unwrap().spelling(), "1");
+/// assert_eq!(Scalar::from_serialize(&None::<i32>).unwrap().spelling(), "None");
+/// ```
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub enum Scalar {
+    /// SQL's `NULL`, Rust's `None` and `()`.
+    Null,
+    /// A boolean; spelled as `0` or `1`, which is how SQLite and MySQL keep it.
+    Bool(bool),
+    /// Any integer that fits.
+    Int(i128),
+    /// An integer above [`i128::MAX`].
+    BigInt(u128),
+    /// A finite float; NaN and the infinities are refused where they come in.
+    Float(f64),
+    /// Text, and everything that serde writes as text: UUID, decimal, dates.
+    Text(String),
+    /// Binary data.
+    Bytes(Vec<u8>),
+}
+
+impl Scalar {
+    /// Takes a value by way of serde.
+    ///
+    /// # Errors
+    ///
+    /// Says what is wrong when the value is a list, a map, NaN or infinite.
+    pub fn from_serialize<T: Serialize + ?Sized>(value: &T) -> Result<Scalar, crate::Error> {
+        match node_of(value) {
+            Ok(Node::Scalar(scalar)) => Ok(scalar),
+            Ok(Node::Row(_) | Node::Compound) => Err(crate::Error::invalid_queryset(
+                "a condition compares with a single value, and this one is a list or a map",
+            )),
+            Err(why) => Err(crate::Error::invalid_queryset(why)),
+        }
+    }
+
+    /// The canonical spelling inside a conjunction key, before escaping.
+    #[must_use]
+    pub fn spelling(&self) -> String {
+        let mut out = String::new();
+        spell(self, &mut out);
+        out
+    }
+}
