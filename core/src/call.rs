@@ -136,7 +136,8 @@ impl<'a> Cached<'a> {
         F: FnOnce() -> Result<T, E>,
     {
         let key = self.key::<T, F>()?;
-        match self.cache.find(&self.request(key))? {
+        let querysets: Vec<&QuerySet> = self.querysets.iter().collect();
+        match self.cache.find(&self.request(key, &querysets))? {
             Found::Bypass => fill(),
             Found::Hit(hit) => match read(&hit) {
                 Some(value) => Ok(value),
@@ -173,7 +174,8 @@ impl<'a> Cached<'a> {
         Fut: Future<Output = Result<T, E>>,
     {
         let key = self.key::<T, F>()?;
-        match self.cache.find_async(&self.request(key)).await? {
+        let querysets: Vec<&QuerySet> = self.querysets.iter().collect();
+        match self.cache.find_async(&self.request(key, &querysets)).await? {
             Found::Bypass => fill().await,
             Found::Hit(hit) => match read(&hit) {
                 Some(value) => Ok(value),
@@ -187,10 +189,10 @@ impl<'a> Cached<'a> {
         }
     }
 
-    fn request(&self, key: FragmentKey) -> Request<'_> {
+    fn request<'r>(&'r self, key: FragmentKey, querysets: &'r [&'r QuerySet]) -> Request<'r> {
         let variant = (self.has_extra && self.name.is_some()).then(|| self.extra.as_bytes());
         Request {
-            querysets: &self.querysets,
+            querysets,
             name: self.name.as_deref(),
             variant,
             place: self.place.file(),

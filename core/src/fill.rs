@@ -21,7 +21,7 @@ pub struct Request<'a> {
     /// All that identifies the fragment, hashed.
     pub key: FragmentKey,
     /// What it is made from.
-    pub querysets: &'a [QuerySet],
+    pub querysets: &'a [&'a QuerySet],
     /// The name that [`invalidate_fragment`](Cacheops::invalidate_fragment)
     /// reaches it by.
     pub name: Option<&'a str>,
@@ -196,6 +196,12 @@ impl Cacheops {
         }
     }
 
+    /// Whether a fill is under way around this point.
+    #[must_use]
+    pub fn is_filling(&self) -> bool {
+        record::current().is_some()
+    }
+
     /// Tells the fill around this point, if there is one, that it must not be
     /// stored; for tags that decide not to cache.
     pub fn do_not_cache(&self) {
@@ -214,7 +220,7 @@ impl Cacheops {
     /// # Errors
     ///
     /// A queryset that makes no sense.
-    pub fn lease(&self, querysets: &[QuerySet]) -> Result<Lease, Error> {
+    pub fn lease(&self, querysets: &[&QuerySet]) -> Result<Lease, Error> {
         let inner = &*self.inner;
         let tables = inner.tables(querysets)?;
         let scope = Scope { tables: &tables, name: None, variant: None };
@@ -253,7 +259,7 @@ impl Plan {
         }
         let mut timeout: Option<Duration> = None;
         let mut never = false;
-        for table in request.querysets.iter().flat_map(QuerySet::tables) {
+        for table in request.querysets.iter().flat_map(|queryset| queryset.tables()) {
             let profile = inner.settings.profiles.of(table)?;
             never |= profile.never;
             timeout = [timeout, profile.timeout].into_iter().flatten().min();
@@ -285,7 +291,10 @@ impl Inner {
             Outcome::StampChanged
         } else if fragment.expires_at().is_some_and(|at| at <= self.now()) {
             Outcome::Expired
-        } else if !fragment.templates().iter().all(|t| request.is_same_template.is_none_or(|f| f(t)))
+        } else if !fragment
+            .templates()
+            .iter()
+            .all(|t| request.is_same_template.is_none_or(|f| f(t)))
         {
             Outcome::TemplateChanged
         } else {
@@ -320,7 +329,7 @@ impl Inner {
     }
 
     /// The conjunctions of all tables that the querysets read.
-    fn tables(&self, querysets: &[QuerySet]) -> Result<Vec<TableDnf>, Error> {
+    fn tables(&self, querysets: &[&QuerySet]) -> Result<Vec<TableDnf>, Error> {
         let mut tables = Vec::with_capacity(querysets.len());
         for queryset in querysets {
             tables.extend(to_dnf(queryset, self.settings.limits)?);
@@ -347,8 +356,7 @@ pub struct Fill {
 
 impl Fill {
     fn begin(cache: &Cacheops, request: &Request<'_>, plan: Plan, lead: Option<Lead>) -> Self {
-        let scope =
-            Scope { tables: &plan.tables, name: request.name, variant: request.variant };
+        let scope = Scope { tables: &plan.tables, name: request.name, variant: request.variant };
         let settings = &cache.inner.settings;
         let stamps = settings.store.lease(&scope);
         Fill {

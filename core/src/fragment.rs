@@ -136,9 +136,8 @@ impl Fragment {
     ) -> Self {
         dependencies.compact();
         let templates = dependencies.templates;
-        let rare = (!templates.is_empty() || label.is_some()).then(|| {
-            Box::new(Rare { templates: templates.into(), label: label.map(Box::from) })
-        });
+        let rare = (!templates.is_empty() || label.is_some())
+            .then(|| Box::new(Rare { templates: templates.into(), label: label.map(Box::from) }));
         let mut stamps = dependencies.stamps;
         let stamps = match (stamps.len(), stamps.pop()) {
             (1, Some(stamp)) => StampList::One(stamp),

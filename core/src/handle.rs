@@ -109,11 +109,7 @@ impl Cacheops {
     /// # Errors
     ///
     /// A row that is no map. The whole table has been invalidated then.
-    pub fn invalidate_obj<T: Serialize + ?Sized>(
-        &self,
-        table: &str,
-        row: &T,
-    ) -> Result<(), Error> {
+    pub fn invalidate_obj<T: Serialize + ?Sized>(&self, table: &str, row: &T) -> Result<(), Error> {
         self.invalidate_rows(table, [into_row(row)])
     }
 

@@ -35,7 +35,12 @@ impl Scheme {
 
 /// Writes the key of a conjunction over what is in `key`:
 /// `{prefix}conj:{table}:{field}={value}&{field2}={value2}`.
-pub(crate) fn conjunction_key(prefix: &str, table: &str, conjunction: &Conjunction, key: &mut String) {
+pub(crate) fn conjunction_key(
+    prefix: &str,
+    table: &str,
+    conjunction: &Conjunction,
+    key: &mut String,
+) {
     begin_key(prefix, table, key);
     for (field, value) in conjunction {
         push_term(field, key, |spelling| spelling.push_str(value));
@@ -80,8 +85,7 @@ fn push_term(field: &str, key: &mut String, value: impl FnOnce(&mut String)) {
     let start = key.len();
     value(key);
     if key[start..].contains(['%', '&', ':']) {
-        let escaped =
-            key[start..].replace('%', "%25").replace('&', "%26").replace(':', "%3A");
+        let escaped = key[start..].replace('%', "%25").replace('&', "%26").replace(':', "%3A");
         key.truncate(start);
         key.push_str(&escaped);
     }

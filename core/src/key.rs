@@ -343,7 +343,11 @@ impl<'a> ser::Serializer for Encoder<'a> {
         Ok(Parts::new(self.0, None))
     }
 
-    fn serialize_tuple_struct(self, _name: &'static str, _len: usize) -> Result<Parts<'a>, Refused> {
+    fn serialize_tuple_struct(
+        self,
+        _name: &'static str,
+        _len: usize,
+    ) -> Result<Parts<'a>, Refused> {
         Ok(Parts::new(self.0, None))
     }
 

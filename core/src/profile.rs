@@ -73,7 +73,9 @@ impl Profiles {
             if profile.timeout.is_some_and(|timeout| timeout.is_zero()) {
                 return Err(Error::new(
                     ErrorKind::InvalidTimeout,
-                    format!("the profile of {pattern:?} has a time limit of zero: leave it out for none, or use `Profile::never()` not to cache"),
+                    format!(
+                        "the profile of {pattern:?} has a time limit of zero: leave it out for none, or use `Profile::never()` not to cache"
+                    ),
                 ));
             }
             if known.iter().any(|(other, _)| *other == pattern) {

@@ -73,8 +73,7 @@ fn absorb(mut conjunctions: Vec<Conjunction>) -> Vec<Conjunction> {
     conjunctions.sort_by(|a, b| a.len().cmp(&b.len()).then_with(|| a.cmp(b)));
     let mut kept: Vec<Conjunction> = Vec::with_capacity(conjunctions.len());
     for conjunction in conjunctions {
-        let covered =
-            kept.iter().any(|wider| wider.iter().all(|term| conjunction.contains(term)));
+        let covered = kept.iter().any(|wider| wider.iter().all(|term| conjunction.contains(term)));
         if !covered {
             kept.push(conjunction);
         }
@@ -315,8 +314,7 @@ fn common(disjuncts: &[Terms]) -> Vec<Terms> {
     let Some((first, rest)) = disjuncts.split_first() else {
         return Vec::new();
     };
-    let shared =
-        first.iter().filter(|term| rest.iter().all(|other| other.contains(term))).copied();
+    let shared = first.iter().filter(|term| rest.iter().all(|other| other.contains(term))).copied();
     vec![shared.collect()]
 }
 

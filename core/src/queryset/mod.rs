@@ -3,7 +3,9 @@
 mod condition;
 mod dnf;
 
-pub use condition::{Condition, all, any, compare, eq, gt, gte, is_in, is_null, like, lt, lte, ne, not, opaque};
+pub use condition::{
+    Condition, all, any, compare, eq, gt, gte, is_in, is_null, like, lt, lte, ne, not, opaque,
+};
 pub(crate) use dnf::{Conjunction, Limits, TableDnf, to_dnf};
 
 use serde::{Deserialize, Serialize};

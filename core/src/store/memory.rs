@@ -22,6 +22,8 @@ pub(crate) struct MemoryStore {
     tables: RwLock<HashMap<String, Table>>,
     everything: RwLock<Arc<Stamp>>,
     everything_dropped_at: AtomicU64,
+    /// The time of the latest invalidation of all.
+    latest: AtomicU64,
     /// Whether stamps say what they stand for.
     labels: bool,
 }
@@ -64,7 +66,18 @@ impl MemoryStore {
             tables: RwLock::new(HashMap::new()),
             everything: RwLock::new(Stamp::new(None, None)),
             everything_dropped_at: AtomicU64::new(0),
+            latest: AtomicU64::new(0),
             labels,
+        }
+    }
+
+    /// The time to note for an invalidation: later than that of any before,
+    /// so that a key which holds the time changes with every one.
+    fn tick(&self, now: u64) -> u64 {
+        let next = |latest: u64| Some(now.max(latest + 1));
+        match self.latest.fetch_update(Ordering::SeqCst, Ordering::SeqCst, next) {
+            Ok(before) => now.max(before + 1),
+            Err(_) => now,
         }
     }
 
@@ -85,9 +98,8 @@ impl MemoryStore {
             }
         }
         let mut tables = write(&self.tables);
-        let table = tables
-            .entry(dnf.table.clone())
-            .or_insert_with(|| Table::new(self.epoch(&dnf.table)));
+        let table =
+            tables.entry(dnf.table.clone()).or_insert_with(|| Table::new(self.epoch(&dnf.table)));
         if !table.epoch.is_current() {
             table.epoch = self.epoch(&dnf.table);
             table.schemes = Arc::default();
@@ -115,8 +127,7 @@ impl MemoryStore {
             return known.epoch.is_current().then(|| known.schemes.clone());
         }
         let mut tables = write(&self.tables);
-        let known =
-            tables.entry(table.to_owned()).or_insert_with(|| Table::new(self.epoch(table)));
+        let known = tables.entry(table.to_owned()).or_insert_with(|| Table::new(self.epoch(table)));
         known.invalidated_at.fetch_max(now, Ordering::SeqCst);
         Some(known.schemes.clone())
     }
@@ -196,6 +207,7 @@ impl Store for MemoryStore {
     }
 
     fn invalidate(&self, event: &Event<'_>, now: u64) -> Dropped {
+        let now = self.tick(now);
         match *event {
             Event::Rows { table, rows } => self.invalidate_rows(table, rows, now),
             Event::Table(table) => self.invalidate_table(table, now),

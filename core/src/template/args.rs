@@ -72,10 +72,7 @@ pub(super) fn split<'s>(
 }
 
 /// The places of tokens outside of parentheses that are as asked for.
-fn top_level<'s>(
-    tokens: &[Token<'s>],
-    matches: impl Fn(usize, &Token<'s>) -> bool,
-) -> Vec<usize> {
+fn top_level<'s>(tokens: &[Token<'s>], matches: impl Fn(usize, &Token<'s>) -> bool) -> Vec<usize> {
     let mut depth = 0;
     let mut places = Vec::new();
     for (at, token) in tokens.iter().enumerate() {
@@ -234,9 +231,9 @@ impl<'s> Arguments<'s> {
 /// All expressions, none of which may have a keyword.
 fn positional<'s>(arguments: &[Argument<'s>]) -> Result<Vec<&'s str>, String> {
     match arguments.iter().find_map(|argument| argument.name) {
-        Some(name) => Err(format!(
-            "`{name}=…` needs commas: the form without them has no keywords"
-        )),
+        Some(name) => {
+            Err(format!("`{name}=…` needs commas: the form without them has no keywords"))
+        }
         None => Ok(arguments.iter().map(|argument| argument.expression).collect()),
     }
 }

@@ -199,12 +199,19 @@ impl<'s> Lexer<'s> {
         loop {
             if self.balance == 0 {
                 let rest = &self.source[self.at..];
-                let line = rest.trim_start_matches(|c: char| c.is_whitespace() && !"\r\n".contains(c));
+                let line =
+                    rest.trim_start_matches(|c: char| c.is_whitespace() && !"\r\n".contains(c));
                 if line.is_empty() || line.starts_with(['\r', '\n']) {
                     self.at += rest.len() - line.len();
                     self.skip_newline();
                     let kind = PieceKind::LineStatement;
-                    return Some(Piece { start: indent, end: self.at, kind, tokens, edges: ("", "") });
+                    return Some(Piece {
+                        start: indent,
+                        end: self.at,
+                        kind,
+                        tokens,
+                        edges: ("", ""),
+                    });
                 }
             }
             let blank = self.skip_blanks();

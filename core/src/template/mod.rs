@@ -17,7 +17,7 @@
 //!     fn close(&self, tag: &OpenTag<'_>, _edges: Edges<'_>, out: &mut String) {
 //!         out.push_str(&format!("</{}>", tag.name));
 //!     }
-//!     fn reference(&self, expression: &str, out: &mut String) {
+//!     fn reference(&self, _statement: &str, expression: &str, out: &mut String) {
 //!         out.push_str(expression);
 //!     }
 //! }
@@ -34,5 +34,5 @@ mod tokens;
 
 pub use args::{Argument, Arguments};
 pub use lexer::Syntax;
-pub use parser::{Edges, OpenTag, TagKind};
+pub use parser::{CallSite, Edges, OpenTag, TagKind};
 pub use rewrite::{Dialect, Rewritten, rewrite};

@@ -77,7 +77,7 @@ pub(super) enum With<'s> {
     Open(usize),
     Close(usize, Edges<'s>),
     /// The name of a template that is known only when it is rendered.
-    Reference(&'s str),
+    Reference(&'s str, &'s str),
 }
 
 /// What was found in a source.
@@ -89,6 +89,16 @@ pub(super) struct Parsed<'s> {
     pub(super) references: BTreeSet<&'s str>,
     /// Of these, the ones whose macros are used here.
     pub(super) imports: BTreeSet<&'s str>,
+    pub(super) calls: Vec<CallSite<'s>>,
+}
+
+/// A `{% call cached_as(…) %}`, for templates that are not rewritten.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CallSite<'s> {
+    /// Its line, from 1.
+    pub line: usize,
+    /// `name="…"`, if that is among its arguments, as a plain string.
+    pub name: Option<&'s str>,
 }
 
 pub(super) fn parse<'s>(
@@ -159,7 +169,12 @@ impl<'s> Parser<'s, '_> {
         let text = self.source[piece.start..piece.end].trim();
         let fail = |line, why: String| Error::template(line, format!("`{text}`: {why}"));
         if self.stack.iter().filter(|open| open.tag.is_some()).count() >= MAX_DEPTH {
-            return Err(fail(self.line, format!("it is inside {MAX_DEPTH} other cache tags, and that is as deep as they can nest")));
+            return Err(fail(
+                self.line,
+                format!(
+                    "it is inside {MAX_DEPTH} other cache tags, and that is as deep as they can nest"
+                ),
+            ));
         }
         let (arguments, django) =
             args::split(self.source, &piece.tokens[1..]).map_err(|why| fail(self.line, why))?;
@@ -256,6 +271,7 @@ impl<'s> Parser<'s, '_> {
             "set" => self.set(tokens),
             "include" | "import" | "from" | "extends" => self.reference(name, tokens)?,
             "break" | "continue" => self.leave_loop(name)?,
+            "call" => self.call(tokens),
             _ => {}
         }
         if ENGINE_BLOCKS.contains(&name) {
@@ -299,6 +315,21 @@ impl<'s> Parser<'s, '_> {
         }
     }
 
+    /// Notes a `call` that hands its body to the cache.
+    fn call(&mut self, tokens: &[Token<'s>]) {
+        let caches = |pair: &[Token<'_>]| {
+            (pair[0].is_word("cached_as") || pair[0].is_word("cached")) && pair[1].text == "("
+        };
+        if tokens.windows(2).any(caches) {
+            let name = tokens.windows(3).find_map(|three| {
+                (three[0].is_word("name") && three[1].is_operator("="))
+                    .then(|| three[2].plain_text())
+                    .flatten()
+            });
+            self.parsed.calls.push(CallSite { line: self.line, name });
+        }
+    }
+
     fn leave_loop(&self, name: &str) -> Result<(), Error> {
         let inner = self.stack.iter().rev().find(|open| open.name == "for" || open.tag.is_some());
         match inner.and_then(|open| open.tag) {
@@ -318,7 +349,7 @@ impl<'s> Parser<'s, '_> {
 
     /// Notes the templates that a statement names, or has the engine tell
     /// which they are.
-    fn reference(&mut self, statement: &str, tokens: &[Token<'s>]) -> Result<(), Error> {
+    fn reference(&mut self, statement: &'s str, tokens: &[Token<'s>]) -> Result<(), Error> {
         if let (Some(tag), "extends") = (self.innermost_tag(), statement) {
             let tag = &self.parsed.tags[tag];
             return Err(Error::template(
@@ -335,7 +366,7 @@ impl<'s> Parser<'s, '_> {
         let names = plain_names(&tokens[..length]);
         if statement == "extends" || names.is_none() {
             let expression = &self.source[first.start..last.end()];
-            self.edit(first.start, last.end(), With::Reference(expression));
+            self.edit(first.start, last.end(), With::Reference(statement, expression));
         }
         for name in names.into_iter().flatten() {
             self.parsed.references.insert(name);

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::lexer::Syntax;
-use super::parser::{Edges, OpenTag, With, parse};
+use super::parser::{CallSite, Edges, OpenTag, With, parse};
 use crate::error::Error;
 
 /// What an engine understands instead of the tags.
@@ -18,8 +18,8 @@ pub trait Dialect {
     fn close(&self, tag: &OpenTag<'_>, edges: Edges<'_>, out: &mut String);
 
     /// Writes an expression that names a template: of any `extends`, and of an
-    /// `include` or `import` whose template is known only in rendering.
-    fn reference(&self, expression: &str, out: &mut String);
+    /// `include`, `import` or `from` whose template is known only in rendering.
+    fn reference(&self, statement: &str, expression: &str, out: &mut String);
 }
 
 /// A source without tags, and what is known of them.
@@ -33,6 +33,8 @@ pub struct Rewritten<'s> {
     pub references: BTreeSet<&'s str>,
     /// Of these, the ones it imports macros from.
     pub imports: BTreeSet<&'s str>,
+    /// The places where `call` hands a body to `cached_as` or `cached`.
+    pub calls: Vec<CallSite<'s>>,
 }
 
 /// Rewrites a source; `custom` are the names of the application's own tags.
@@ -56,7 +58,9 @@ pub fn rewrite<'s>(
         match edit.with {
             With::Open(tag) => dialect.open(&parsed.tags[tag], &mut out),
             With::Close(tag, edges) => dialect.close(&parsed.tags[tag], edges, &mut out),
-            With::Reference(expression) => dialect.reference(expression, &mut out),
+            With::Reference(statement, expression) => {
+                dialect.reference(statement, expression, &mut out);
+            }
         }
     }
     out.push_str(&source[copied..]);
@@ -65,6 +69,7 @@ pub fn rewrite<'s>(
         tags: parsed.tags,
         references: parsed.references,
         imports: parsed.imports,
+        calls: parsed.calls,
     })
 }
 

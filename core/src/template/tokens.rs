@@ -62,9 +62,7 @@ pub(super) fn next(rest: &str, start: usize, blank: bool) -> Option<Token<'_>> {
         ')' | ']' | '}' => (TokenKind::Close, 1),
         ',' => (TokenKind::Comma, 1),
         '0'..='9' => (TokenKind::Number, number_length(rest)),
-        _ if is_word(first) => {
-            (TokenKind::Word, rest.find(|c| !is_word(c)).unwrap_or(rest.len()))
-        }
+        _ if is_word(first) => (TokenKind::Word, rest.find(|c| !is_word(c)).unwrap_or(rest.len())),
         _ => (TokenKind::Operator, operator_length(rest, first)),
     };
     Some(Token { text: &rest[..length], kind, start, blank })

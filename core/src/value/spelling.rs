@@ -59,7 +59,9 @@ fn spell_text(text: &str, out: &mut String) {
     match text {
         "true" | "TRUE" | "True" => out.push('1'),
         "false" | "FALSE" | "False" => out.push('0'),
-        _ if text.is_ascii() => out.extend(text.bytes().map(|b| char::from(b.to_ascii_lowercase()))),
+        _ if text.is_ascii() => {
+            out.extend(text.bytes().map(|b| char::from(b.to_ascii_lowercase())))
+        }
         _ => out.extend(text.chars().flat_map(char::to_lowercase)),
     }
 }

@@ -1,0 +1,357 @@
+//! What the filters do that a tag becomes.
+
+use std::time::Duration;
+
+use cacheops::{Found, FragmentKey, KeyWriter, QuerySet, Request, TemplateUse};
+use minijinja::value::{Kwargs, ValueKind, ValueOrKwargs};
+use minijinja::{Error, State, Value};
+
+use crate::custom::TagCall;
+use crate::errors::in_rendering;
+use crate::fragment::{Fragment, Making};
+use crate::keys;
+use crate::marks::Mark;
+use crate::querysets::Given;
+use crate::tags::Shared;
+use crate::templates::Tag;
+
+/// Begins a `cached_as` or `cached`: looks the fragment up.
+pub(crate) fn begin(
+    shared: &Shared,
+    state: &mut State<'_, '_>,
+    number: usize,
+    arguments: &[Value],
+) -> Result<Value, Error> {
+    let tag = tag(shared, number)?;
+    let fail = |why: String| in_rendering(&tag.text, &why);
+    let mut rest = arguments;
+    let mut take = |count: usize| {
+        let (taken, left) = rest.split_at(count.min(rest.len()));
+        rest = left;
+        taken
+    };
+    let querysets = take(tag.slots.querysets);
+    let timeout = take(usize::from(tag.slots.timeout)).first();
+    let name = take(usize::from(tag.slots.name)).first();
+    let lock = take(usize::from(tag.slots.lock)).first();
+    let extra = take(tag.slots.extra);
+
+    let mut key = KeyWriter::new();
+    let marks = begin_key(shared, state, &tag, &mut key);
+    let given = Given::read(querysets, &mut key).map_err(fail)?;
+    let options = Options::read(timeout, name, lock, extra, &mut key).map_err(fail)?;
+    given.with(|querysets| {
+        let asked = Asked { tag: &tag, querysets, options: &options, marks };
+        look_up(shared, state, &asked, &mut key)
+    })
+}
+
+/// Begins a tag of the application's own.
+pub(crate) fn begin_custom(
+    shared: &Shared,
+    state: &mut State<'_, '_>,
+    number: usize,
+    arguments: &[Value],
+    kwargs: &Kwargs,
+) -> Result<Value, Error> {
+    let tag = tag(shared, number)?;
+    let decorate = shared
+        .decorator(&tag.name)
+        .ok_or_else(|| in_rendering(&tag.text, "there is no such tag in this environment"))?;
+    let caching = decorate(&TagCall { state, arguments, kwargs })?;
+    if caching.skip {
+        shared.cache.do_not_cache();
+        return Ok(Fragment::missing(None, None));
+    }
+    let mut key = KeyWriter::new();
+    let marks = begin_key(shared, state, &tag, &mut key);
+    write_plain(arguments, kwargs, &mut key);
+    key.list(caching.querysets.len());
+    caching.querysets.iter().for_each(|queryset| queryset.write_key(&mut key));
+    write_name(caching.name.as_deref(), &mut key);
+    key.bytes(caching.extra.as_ref().map_or(&[], |extra| extra.as_bytes()));
+    let options = Options {
+        timeout: caching.timeout,
+        name: caching.name.as_deref(),
+        lock: caching.lock,
+        variant: caching.extra.as_ref().map(|extra| extra.as_bytes().to_vec()),
+    };
+    let querysets: Vec<&QuerySet> = caching.querysets.iter().collect();
+    let asked = Asked { tag: &tag, querysets: &querysets, options: &options, marks };
+    look_up(shared, state, &asked, &mut key)
+}
+
+fn tag(shared: &Shared, number: usize) -> Result<std::sync::Arc<Tag>, Error> {
+    shared.templates.tag(number).ok_or_else(|| {
+        in_rendering(
+            "cached_as",
+            "the template was rewritten for another environment: load it through this one's `Tags`",
+        )
+    })
+}
+
+/// Plain arguments tell fragments apart by themselves.
+fn write_plain(arguments: &[Value], kwargs: &Kwargs, key: &mut KeyWriter) {
+    let plain = |value: &Value| {
+        let kinds = [ValueKind::None, ValueKind::Bool, ValueKind::Number, ValueKind::String];
+        kinds.contains(&value.kind())
+    };
+    let mut push = |name: &str, value: &Value| {
+        if plain(value) {
+            key.str(name);
+            // A NaN is the same to any other.
+            if keys::write(value, key).is_err() {
+                key.none();
+            }
+        }
+    };
+    arguments.iter().for_each(|value| push("", value));
+    for name in kwargs.args() {
+        if let Ok(value) = kwargs.peek::<&Value>(name) {
+            push(name, value);
+        }
+    }
+}
+
+/// What a tag says besides its querysets.
+pub(crate) struct Options<'a> {
+    pub(crate) timeout: Option<Duration>,
+    pub(crate) name: Option<&'a str>,
+    pub(crate) lock: bool,
+    pub(crate) variant: Option<Vec<u8>>,
+}
+
+impl<'a> Options<'a> {
+    pub(crate) fn read(
+        timeout: Option<&Value>,
+        name: Option<&'a Value>,
+        lock: Option<&Value>,
+        extra: &[Value],
+        key: &mut KeyWriter,
+    ) -> Result<Self, String> {
+        let name = name.map(read_name).transpose()?.flatten();
+        write_name(name, key);
+        let start = key.as_bytes().len();
+        match extra {
+            [] => key.none(),
+            [one] => keys::write(one, key)?,
+            many => {
+                key.list(many.len());
+                many.iter().try_for_each(|one| keys::write(one, key))?;
+            }
+        }
+        let variant = (name.is_some() && !extra.is_empty()).then(|| key.as_bytes()[start..].into());
+        Ok(Options {
+            timeout: timeout.map(read_timeout).transpose()?.flatten(),
+            name,
+            lock: lock.is_none_or(|lock| lock.is_none() || lock.is_true()),
+            variant,
+        })
+    }
+}
+
+fn write_name(name: Option<&str>, key: &mut KeyWriter) {
+    match name {
+        Some(name) => key.str(name),
+        None => key.none(),
+    }
+}
+
+fn read_name(value: &Value) -> Result<Option<&str>, String> {
+    match value.kind() {
+        ValueKind::String => Ok(value.as_str()),
+        ValueKind::None => Ok(None),
+        ValueKind::Undefined => {
+            Err("the fragment's name is undefined: put a plain name in quotes".to_owned())
+        }
+        other => Err(format!("the fragment's name is {other}, and it must be text")),
+    }
+}
+
+fn read_timeout(value: &Value) -> Result<Option<Duration>, String> {
+    if value.is_none() {
+        return Ok(None);
+    }
+    let seconds = match value.kind() {
+        ValueKind::Number => f64::try_from(value.clone()).ok(),
+        _ => None,
+    };
+    match seconds {
+        Some(seconds) if seconds > 0.0 => match Duration::try_from_secs_f64(seconds) {
+            Ok(time) if !time.is_zero() => Ok(Some(time)),
+            _ => Err(format!("a time limit of {seconds} seconds cannot be kept")),
+        },
+        Some(seconds) => Err(format!(
+            "the time limit is {seconds}, and it must be above zero: leave it out for the default, or leave the tag out not to cache"
+        )),
+        None => Err(format!(
+            "the time limit is {}, and it must be a number of seconds, or `none` for the default",
+            value.kind()
+        )),
+    }
+}
+
+/// A tag about to be looked up.
+pub(crate) struct Asked<'a> {
+    pub(crate) tag: &'a Tag,
+    pub(crate) querysets: &'a [&'a QuerySet],
+    pub(crate) options: &'a Options<'a>,
+    pub(crate) marks: bool,
+}
+
+/// Writes what a fragment is besides its arguments; whether it gets marks.
+pub(crate) fn begin_key(
+    shared: &Shared,
+    state: &State<'_, '_>,
+    tag: &Tag,
+    key: &mut KeyWriter,
+) -> bool {
+    let marks = shared.marks(state);
+    key.key(&tag.key);
+    key.str(shared.cache.prefix());
+    key.bool(marks);
+    keys::write_escaping(state.auto_escape(), key);
+    marks
+}
+
+pub(crate) fn look_up(
+    shared: &Shared,
+    state: &mut State<'_, '_>,
+    asked: &Asked<'_>,
+    key: &mut KeyWriter,
+) -> Result<Value, Error> {
+    let tag = asked.tag;
+    let sources = sources(state, tag);
+    let version = sources.as_ref().map(|names| version(shared, state, names));
+    if let Some(version) = &version {
+        key.key(version);
+    }
+    let key = key.finish();
+    let same = |used: &TemplateUse| {
+        shared.with_versions(state, |versions| versions.of(state, &used.name) == *used)
+    };
+    let request = Request {
+        querysets: asked.querysets,
+        name: asked.options.name,
+        variant: asked.options.variant.as_deref(),
+        place: &tag.place,
+        timeout: asked.options.timeout,
+        single_flight: asked.options.lock,
+        is_same_template: Some(&same),
+        ..Request::new(key)
+    };
+    let found = shared.cache.find(&request);
+    let mark = asked.marks.then_some(Mark { key });
+    match found.map_err(|error| in_rendering(&tag.text, &error.to_string()))? {
+        Found::Hit(hit) => Ok(match hit.text() {
+            Some(text) => Fragment::found(text, mark),
+            None => Fragment::missing(None, mark),
+        }),
+        Found::Miss(fill) => {
+            fill.enter();
+            let sources = sources.zip(version);
+            Ok(Fragment::missing(Some(Making { fill, sources }), mark))
+        }
+        Found::Bypass => Ok(Fragment::missing(None, None)),
+    }
+}
+
+/// The templates that a body is made of besides its own, if there are any:
+/// those it includes and imports, and where it has blocks those of the
+/// inheritance that is being rendered.
+fn sources(state: &State<'_, '_>, tag: &Tag) -> Option<Vec<String>> {
+    let chain = state.get_extension::<Chain>().filter(|_| tag.has_blocks);
+    if tag.references.is_empty() && chain.is_none() {
+        return None;
+    }
+    let chain = chain.into_iter().flat_map(|chain| chain.0.iter());
+    Some(tag.references.iter().chain(chain).cloned().collect())
+}
+
+fn version(shared: &Shared, state: &State<'_, '_>, names: &[String]) -> FragmentKey {
+    let mut key = KeyWriter::new();
+    shared.with_versions(state, |versions| {
+        versions.write(state, names.iter().map(String::as_str), &mut key);
+    });
+    key.finish()
+}
+
+/// Ends a tag whose body has run: stores what it rendered.
+pub(crate) fn store(
+    shared: &Shared,
+    state: &mut State<'_, '_>,
+    body: &Value,
+    fragment: &Value,
+) -> Result<Value, Error> {
+    let (Some(text), Some(fragment)) = (body.to_str(), fragment.downcast_object_ref::<Fragment>())
+    else {
+        return Ok(body.clone());
+    };
+    if let Some(Making { fill, sources }) = fragment.take(text.clone()) {
+        // A template that was loaded anew while the body ran is not the one
+        // that the key speaks of.
+        let same = sources.is_none_or(|(names, before)| version(shared, state, &names) == before);
+        if same {
+            fill.finish(text);
+        } else {
+            fill.abandon();
+        }
+    }
+    // The tag prints the fragment by itself, hit or miss.
+    Ok(Value::from(""))
+}
+
+/// The templates that extend and are extended in this rendering.
+#[derive(Default)]
+pub(crate) struct Chain(Vec<String>);
+
+/// Notes a template that another extends.
+pub(crate) fn extends(
+    shared: &Shared,
+    state: &mut State<'_, '_>,
+    name: &Value,
+) -> Result<Value, Error> {
+    let child = state.name().to_owned();
+    let parent = name.as_str().map(str::to_owned);
+    let chain = state.get_or_insert_extension_with(Chain::default);
+    chain.0.push(child);
+    chain.0.extend(parent);
+    uses(shared, state, name)
+}
+
+/// Notes a template that a body uses by a name that only rendering tells.
+pub(crate) fn uses(
+    shared: &Shared,
+    state: &mut State<'_, '_>,
+    name: &Value,
+) -> Result<Value, Error> {
+    if !shared.cache.is_filling() {
+        return Ok(name.clone());
+    }
+    let names: Vec<Value> = match name.kind() {
+        ValueKind::Seq | ValueKind::Iterable => name.try_iter()?.collect(),
+        _ => vec![name.clone()],
+    };
+    for name in names.iter().filter_map(Value::as_str) {
+        let used = shared.with_versions(state, |versions| versions.of(state, name));
+        shared.cache.use_template(used);
+    }
+    // A one-shot iterator has been consumed: pass on what it gave.
+    Ok(if name.kind() == ValueKind::String { name.clone() } else { Value::from(names) })
+}
+
+/// A namespace like another, for a body that assigns to it.
+pub(crate) fn copy(value: &Value) -> Result<Value, Error> {
+    let is_namespace = value.as_object().is_some_and(|o| o.type_name().ends_with("Namespace"));
+    if !is_namespace {
+        return Ok(value.clone());
+    }
+    let mut pairs = Vec::new();
+    for name in value.try_iter()? {
+        pairs.push((name.clone(), value.get_item(&name)?));
+    }
+    let pairs = Value::from_pairs(pairs);
+    let arguments = [pairs];
+    let (defaults,) = minijinja::value::from_args::<(ValueOrKwargs,)>(&arguments)?;
+    minijinja::functions::namespace(Some(defaults))
+}

@@ -1,0 +1,119 @@
+//! `{% call cached_as(…) %}`, for templates that cannot pass through the
+//! plugin, and the plain functions.
+
+use std::time::UNIX_EPOCH;
+
+use cacheops::{Cacheops, Found, KeyWriter, Request};
+use minijinja::value::Kwargs;
+use minijinja::{AutoEscape, Error, ErrorKind, State, Value};
+
+use crate::begin::Options;
+use crate::errors::in_rendering;
+use crate::keys;
+use crate::querysets::Given;
+use crate::tags::Shared;
+use crate::templates::Calls;
+
+/// Runs a body that `{% call %}` handed over, or finds what it rendered.
+pub(crate) fn call(
+    shared: &Shared,
+    state: &mut State<'_, '_>,
+    function: &'static str,
+    arguments: &[Value],
+    kwargs: &Kwargs,
+) -> Result<Value, Error> {
+    let fail = |why: String| in_rendering(&format!("call {function}"), &why);
+    let caller: Value = kwargs.get::<Option<Value>>("caller")?.ok_or_else(|| {
+        fail(format!("it caches the body of `{{% call {function}(…) %}}`, and here is none"))
+    })?;
+    let get = |name: &str| kwargs.get::<Option<Value>>(name);
+    let (timeout, name, lock) = (get("timeout")?, get("name")?, get("lock")?);
+    // An undefined `extra` is one that was given.
+    let extra: Option<Value> = kwargs.has("extra").then(|| kwargs.get("extra")).transpose()?;
+    kwargs.assert_all_used()?;
+    if (function == "cached") != arguments.is_empty() {
+        return Err(fail("`cached_as` takes querysets, `cached` takes none".to_owned()));
+    }
+    let mut key = KeyWriter::new();
+    key.variant(function, 5);
+    key.str(shared.cache.prefix());
+    keys::write_escaping(state.auto_escape(), &mut key);
+    write_place(shared, state, &mut key).map_err(fail)?;
+    let given = Given::read(arguments, &mut key).map_err(fail)?;
+    let options =
+        Options::read(timeout.as_ref(), name.as_ref(), lock.as_ref(), extra.as_slice(), &mut key)
+            .map_err(fail)?;
+    let place = state.name().to_owned();
+    let found = given.with(|querysets| {
+        let same = |used: &cacheops::TemplateUse| {
+            shared.with_versions(state, |versions| versions.of(state, &used.name) == *used)
+        };
+        shared.cache.find(&Request {
+            querysets,
+            name: options.name,
+            variant: options.variant.as_deref(),
+            place: &place,
+            timeout: options.timeout,
+            single_flight: options.lock,
+            is_same_template: Some(&same),
+            ..Request::new(key.finish())
+        })
+    });
+    match found.map_err(|error| fail(error.to_string()))? {
+        Found::Hit(hit) => Ok(printed(state, hit.text().as_deref().unwrap_or_default())),
+        Found::Bypass => caller.call(state, &[]),
+        Found::Miss(fill) => {
+            fill.enter();
+            let body = caller.call(state, &[])?;
+            match body.to_str() {
+                Some(text) => fill.finish(text),
+                None => fill.abandon(),
+            }
+            Ok(body)
+        }
+    }
+}
+
+fn printed(state: &State<'_, '_>, text: &str) -> Value {
+    match state.auto_escape() {
+        AutoEscape::None => Value::from(text),
+        _ => Value::from_safe_string(text.to_owned()),
+    }
+}
+
+/// Writes which body this is. The engine does not tell from where it calls, so
+/// it is the source of the template, with the name where there are several.
+fn write_place(shared: &Shared, state: &State<'_, '_>, key: &mut KeyWriter) -> Result<(), String> {
+    let template = state.env().get_template(state.name()).map_err(|_| {
+        format!(
+            "the environment has no template {:?}, so what is cached there cannot be told apart: add it by a name",
+            state.name()
+        )
+    })?;
+    shared.with_versions(state, |versions| {
+        let source = versions.templates.source(&template, versions.scan);
+        if let Calls::Ambiguous(line) = source.calls {
+            return Err(format!(
+                "{:?} has several, and that of line {line} could be taken for another: give each a plain name=\"…\" of its own",
+                state.name()
+            ));
+        }
+        versions.write(state, [state.name()], key);
+        Ok(())
+    })
+}
+
+/// `get_last_invalidation("articles", …)`: seconds since 1970, or none.
+pub(crate) fn last_invalidation(cache: &Cacheops, tables: &[Value]) -> Result<Option<f64>, Error> {
+    let mut names = Vec::with_capacity(tables.len());
+    for table in tables {
+        names.push(table.as_str().ok_or_else(|| {
+            Error::new(
+                ErrorKind::InvalidOperation,
+                format!("get_last_invalidation() takes names of tables, and got {}", table.kind()),
+            )
+        })?);
+    }
+    let last = cache.get_last_invalidation(names);
+    Ok(last.and_then(|at| at.duration_since(UNIX_EPOCH).ok()).map(|time| time.as_secs_f64()))
+}

@@ -1,0 +1,307 @@
+//! Querysets as values in templates, with their rows or without.
+
+use std::fmt;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+
+use cacheops::{Cacheops, Condition, FragmentKey, KeyWriter, Lease, QuerySet, eq, is_in};
+use minijinja::value::{Enumerator, Kwargs, Object, ObjectRepr, Serde, ValueKind};
+use minijinja::{Error, ErrorKind, Value};
+use serde::{Deserialize, Serialize};
+
+/// A queryset together with the digest that stands for it in keys.
+#[derive(Debug)]
+struct Known {
+    queryset: QuerySet,
+    digest: OnceLock<FragmentKey>,
+}
+
+impl Known {
+    fn new(queryset: QuerySet) -> Self {
+        Known { queryset, digest: OnceLock::new() }
+    }
+
+    fn digest(&self) -> &FragmentKey {
+        self.digest.get_or_init(|| digest_of(&self.queryset))
+    }
+}
+
+fn digest_of(queryset: &QuerySet) -> FragmentKey {
+    let mut key = KeyWriter::new();
+    queryset.write_key(&mut key);
+    key.finish()
+}
+
+/// A queryset without rows: for tags only.
+#[derive(Debug)]
+struct Plain(Known);
+
+impl Object for Plain {
+    fn repr(self: &Arc<Self>) -> ObjectRepr {
+        ObjectRepr::Plain
+    }
+
+    fn render(self: &Arc<Self>, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "<queryset {}>", self.0.queryset.table_name())
+    }
+}
+
+/// A queryset as a value for templates, without rows.
+///
+/// For a queryset whose rows the template iterates, use [`lazy`]. A
+/// [`QuerySet`] that came into the context through serde works as well; this
+/// is faster, since it is hashed once.
+///
+/// ```
+/// use minijinja_cacheops::{cacheops::QuerySet, queryset};
+///
+/// let value = queryset(QuerySet::table("articles"));
+/// assert_eq!(value.to_string(), "<queryset articles>");
+/// ```
+pub fn queryset(queryset: impl Into<QuerySet>) -> Value {
+    Value::from_object(Plain(Known::new(queryset.into())))
+}
+
+/// A queryset with its rows, as a value for templates: a list whose query runs
+/// when the template first looks into it, so not at all where the fragment
+/// around it is a hit.
+///
+/// It runs at most once while no change meets it, however often the template
+/// iterates. Iterating it inside any fragment makes that fragment depend on
+/// it, with the stamps from before the query ran. Make one for each render.
+///
+/// The error of `run` ends the rendering and stays the `source()` of what the
+/// engine returns.
+///
+/// ```
+/// use minijinja::{Environment, context};
+/// use minijinja_cacheops::{Tags, cacheops::{Cacheops, QuerySet}, lazy};
+///
+/// let cache = Cacheops::in_memory();
+/// let mut env = Environment::new();
+/// let tags = Tags::install(&mut env, &cache);
+/// tags.add_template(&mut env, "list", "{% cached_as titles %}{{ titles|join }}{% endcached_as %}")?;
+/// let page = || {
+///     let titles = lazy(&cache, QuerySet::table("articles"), || {
+///         Ok::<_, std::io::Error>(vec!["a", "b"]) // here the database is asked
+///     });
+///     env.get_template("list")?.render(context!(titles))
+/// };
+/// assert_eq!(page()?, "ab");
+/// assert_eq!(page()?, "ab"); // the query did not run
+/// # Ok::<_, minijinja::Error>(())
+/// ```
+pub fn lazy<T, E, F>(cache: &Cacheops, queryset: impl Into<QuerySet>, run: F) -> Value
+where
+    T: Serialize,
+    E: Into<Box<dyn std::error::Error + Send + Sync>>,
+    F: Fn() -> Result<Vec<T>, E> + Send + Sync + 'static,
+{
+    let run = move || match run() {
+        Ok(rows) => Ok(rows.into_iter().map(|row| Value::from(Serde(row))).collect()),
+        Err(error) => Err(failed(error.into())),
+    };
+    Value::from_object(Lazy {
+        known: Known::new(queryset.into()),
+        cache: cache.clone(),
+        run: Box::new(run),
+        loaded: Mutex::new(None),
+    })
+}
+
+fn failed(error: Box<dyn std::error::Error + Send + Sync>) -> Error {
+    match error.downcast::<Error>() {
+        Ok(error) => *error,
+        Err(error) => {
+            let detail = format!("a queryset's query failed: {error}");
+            Error::new(ErrorKind::InvalidOperation, detail).with_source(Failed(error))
+        }
+    }
+}
+
+/// Carries the application's error as a source.
+#[derive(Debug)]
+struct Failed(Box<dyn std::error::Error + Send + Sync>);
+
+impl fmt::Display for Failed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl std::error::Error for Failed {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        self.0.source()
+    }
+}
+
+type Run = dyn Fn() -> Result<Vec<Value>, Error> + Send + Sync;
+
+struct Lazy {
+    known: Known,
+    cache: Cacheops,
+    run: Box<Run>,
+    loaded: Mutex<Option<Loaded>>,
+}
+
+#[derive(Clone)]
+struct Loaded {
+    rows: Arc<Vec<Value>>,
+    lease: Lease,
+}
+
+impl Lazy {
+    /// The rows; the fill around this point depends on them from now on.
+    fn load(&self) -> Result<Arc<Vec<Value>>, Error> {
+        let known = self.loaded.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let loaded = match known.filter(|loaded| loaded.lease.is_current()) {
+            Some(loaded) => loaded,
+            None => self.query()?,
+        };
+        loaded.lease.bind();
+        Ok(loaded.rows)
+    }
+
+    /// Runs the query, without holding the lock: it may render in turn.
+    fn query(&self) -> Result<Loaded, Error> {
+        let lease = self.cache.lease(&[&self.known.queryset]);
+        let lease = lease.map_err(|e| Error::new(ErrorKind::InvalidOperation, e.to_string()))?;
+        // Bound before it runs: what is shown instead of a failure depends on
+        // the rows as well.
+        lease.bind();
+        let loaded = Loaded { rows: Arc::new((self.run)()?), lease };
+        *self.loaded.lock().unwrap_or_else(PoisonError::into_inner) = Some(loaded.clone());
+        Ok(loaded)
+    }
+}
+
+impl fmt::Debug for Lazy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Lazy").field("queryset", &self.known.queryset).finish_non_exhaustive()
+    }
+}
+
+impl Object for Lazy {
+    fn repr(self: &Arc<Self>) -> ObjectRepr {
+        ObjectRepr::Seq
+    }
+
+    fn get_value(self: &Arc<Self>, key: &Value) -> Option<Value> {
+        let place = key.as_usize()?;
+        match self.load() {
+            Ok(rows) => rows.get(place).cloned(),
+            Err(error) => Some(Value::from(error)),
+        }
+    }
+
+    fn enumerate(self: &Arc<Self>) -> Enumerator {
+        match self.load() {
+            Ok(rows) => Enumerator::Values(rows.to_vec()),
+            // An invalid value: the engine raises the error where it meets it.
+            Err(error) => Enumerator::Values(vec![Value::from(error)]),
+        }
+    }
+}
+
+/// Querysets given to a tag, read from its arguments.
+pub(crate) enum Given<'a> {
+    /// The usual case: one, and no copy.
+    One(&'a QuerySet),
+    Many(Vec<QuerySet>),
+}
+
+impl<'a> Given<'a> {
+    /// Reads the arguments, and writes into the key what stands for them.
+    pub(crate) fn read(arguments: &'a [Value], key: &mut KeyWriter) -> Result<Self, String> {
+        key.list(arguments.len());
+        if let [value] = arguments {
+            if let Some(known) = known(value) {
+                key.key(known.digest());
+                return Ok(Given::One(&known.queryset));
+            }
+        }
+        let mut querysets = Vec::new();
+        for argument in arguments {
+            let first = querysets.len();
+            collect(argument, &mut querysets)?;
+            key.list(querysets.len() - first);
+            querysets[first..].iter().for_each(|queryset| key.key(&digest_of(queryset)));
+        }
+        Ok(Given::Many(querysets))
+    }
+
+    pub(crate) fn with<R>(&self, f: impl FnOnce(&[&QuerySet]) -> R) -> R {
+        match self {
+            Given::One(queryset) => f(&[queryset]),
+            Given::Many(querysets) => f(&querysets.iter().collect::<Vec<_>>()),
+        }
+    }
+}
+
+fn known(value: &Value) -> Option<&Known> {
+    if let Some(Plain(known)) = value.downcast_object_ref::<Plain>() {
+        return Some(known);
+    }
+    value.downcast_object_ref::<Lazy>().map(|lazy| &lazy.known)
+}
+
+fn collect(value: &Value, querysets: &mut Vec<QuerySet>) -> Result<(), String> {
+    if let Some(known) = known(value) {
+        querysets.push(known.queryset.clone());
+        return Ok(());
+    }
+    match value.kind() {
+        ValueKind::String => {
+            querysets.push(QuerySet::table(value.as_str().unwrap_or_default()));
+            Ok(())
+        }
+        ValueKind::Map => {
+            let queryset = QuerySet::deserialize(value.clone())
+                .map_err(|error| format!("a map that is no queryset: {error}"))?;
+            querysets.push(queryset);
+            Ok(())
+        }
+        ValueKind::Seq | ValueKind::Iterable => {
+            let before = querysets.len();
+            for item in value.try_iter().map_err(|error| error.to_string())? {
+                collect(&item, querysets).map_err(|why| format!(
+                    "a list that is not all querysets ({why}): pass the queryset beside its rows, or `lazy(…)` rows"
+                ))?;
+            }
+            if querysets.len() == before {
+                return Err(
+                    "an empty list is no queryset: pass the queryset beside its rows, or `lazy(…)` rows"
+                        .to_owned(),
+                );
+            }
+            Ok(())
+        }
+        ValueKind::Undefined => Err("the queryset is undefined".to_owned()),
+        other => Err(format!(
+            "{other} is no queryset: pass a `QuerySet`, `lazy(…)` rows, or the name of a table"
+        )),
+    }
+}
+
+/// `queryset("articles", category=3, status=["a", "b"])`: the function of that
+/// name for templates.
+pub(crate) fn queryset_function(table: &str, conditions: Kwargs) -> Result<Value, Error> {
+    let mut set = QuerySet::table(table);
+    let names: Vec<&str> = conditions.args().collect();
+    for name in names {
+        set = set.filter(condition(name, conditions.get(name)?)?);
+    }
+    conditions.assert_all_used()?;
+    set.check().map_err(|e| Error::new(ErrorKind::InvalidOperation, format!("queryset(): {e}")))?;
+    Ok(queryset(set))
+}
+
+fn condition(name: &str, value: Value) -> Result<Condition, Error> {
+    match value.kind() {
+        ValueKind::Undefined => Err(Error::new(
+            ErrorKind::UndefinedError,
+            format!("queryset(): `{name}` is undefined; `none` stands for NULL"),
+        )),
+        ValueKind::Seq | ValueKind::Iterable => Ok(is_in(name, value.try_iter()?)),
+        _ => Ok(eq(name, value)),
+    }
+}

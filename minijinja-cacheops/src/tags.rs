@@ -1,0 +1,319 @@
+//! The plugin: what it adds to an environment, and how templates pass it.
+
+use std::collections::HashMap;
+use std::path::Path;
+use std::sync::{Arc, PoisonError, RwLock};
+
+use cacheops::Cacheops;
+use cacheops::template::{Syntax, rewrite};
+use minijinja::syntax::SyntaxConfig;
+use minijinja::value::Kwargs;
+use minijinja::{Environment, Error, State, Value};
+
+use crate::custom::{Caching, TagCall};
+use crate::dialect::{self, MiniJinja};
+use crate::source::{self, TemplateSource};
+use crate::templates::{Source, Templates, Versions};
+use crate::{begin, call, errors, querysets};
+
+/// The cache tags of an environment.
+///
+/// Templates get their tags as they are loaded: through
+/// [`add_template`](Tags::add_template), [`set_loader`](Tags::set_loader) or
+/// [`set_path_loader`](Tags::set_path_loader) in place of the environment's
+/// own methods of these names. The handle is cheap to clone.
+///
+/// ```
+/// use minijinja::{Environment, context};
+/// use minijinja_cacheops::{Tags, cacheops::{Cacheops, QuerySet}, queryset};
+///
+/// let cache = Cacheops::in_memory();
+/// let mut env = Environment::new();
+/// let tags = Tags::install(&mut env, &cache);
+/// tags.add_template(&mut env, "page", "{% cached_as articles %}{{ n }}{% endcached_as %}")?;
+///
+/// let page = |n: u32| {
+///     let articles = queryset(QuerySet::table("articles"));
+///     env.get_template("page")?.render(context!(articles, n))
+/// };
+/// assert_eq!(page(1)?, "1");
+/// assert_eq!(page(2)?, "1");
+/// cache.invalidate_model("articles");
+/// assert_eq!(page(3)?, "3");
+/// # Ok::<_, minijinja::Error>(())
+/// ```
+#[derive(Clone)]
+pub struct Tags {
+    shared: Arc<Shared>,
+}
+
+pub(crate) struct Shared {
+    pub(crate) cache: Cacheops,
+    pub(crate) templates: Templates,
+    custom: RwLock<HashMap<String, Arc<Decorator>>>,
+    marks: RwLock<Option<Arc<Marks>>>,
+}
+
+type Decorator = dyn Fn(&TagCall<'_>) -> Result<Caching, Error> + Send + Sync;
+type Marks = dyn Fn(&State<'_, '_>) -> bool + Send + Sync;
+
+impl Tags {
+    /// Adds to an environment what the tags become, and the functions
+    /// `queryset` and `get_last_invalidation`.
+    pub fn install(env: &mut Environment<'_>, cache: &Cacheops) -> Tags {
+        let shared = Arc::new(Shared {
+            cache: cache.clone(),
+            templates: Templates::default(),
+            custom: RwLock::default(),
+            marks: RwLock::default(),
+        });
+        add_filters(env, &shared);
+        add_functions(env, &shared);
+        Tags { shared }
+    }
+
+    /// Adds a template from a string, in place of
+    /// [`Environment::add_template_owned`].
+    ///
+    /// # Errors
+    ///
+    /// A tag that is wrong, unknown, not closed or crossed, or what the engine
+    /// finds wrong with the rest; name, line and text are the author's.
+    pub fn add_template(
+        &self,
+        env: &mut Environment<'_>,
+        name: impl Into<String>,
+        source: impl Into<String>,
+    ) -> Result<(), Error> {
+        let (name, source) = (name.into(), source.into());
+        let rewritten = self.rewrite(env.syntax(), &name, &source)?;
+        match env.add_template_owned(name.clone(), rewritten) {
+            Ok(()) => Ok(()),
+            Err(error) => Err(errors::in_source(&name, &source, &error)),
+        }
+    }
+
+    /// Sets the loader, in place of [`Environment::set_loader`]. Set the
+    /// environment's syntax and the [`decorator_tag`](Tags::decorator_tag)s
+    /// before. Auto-reload works with
+    /// [`TemplateSource::with_uptodate_check`].
+    pub fn set_loader<F, S>(&self, env: &mut Environment<'_>, loader: F)
+    where
+        F: Fn(&str) -> Result<Option<S>, Error> + Send + Sync + 'static,
+        S: Into<TemplateSource>,
+    {
+        let tags = self.clone();
+        let syntax = env.syntax().clone();
+        env.set_loader(move |name| match loader(name)? {
+            Some(source) => tags.load(&syntax, name, source.into()).map(Some),
+            None => Ok(None),
+        });
+    }
+
+    /// Loads templates from the files of a folder, in place of
+    /// [`minijinja::path_loader`]; a changed file is loaded anew where the
+    /// environment has auto-reload on, as it does by default.
+    pub fn set_path_loader(&self, env: &mut Environment<'_>, folder: impl AsRef<Path>) {
+        self.set_loader(env, source::path_loader(folder));
+    }
+
+    fn load(
+        &self,
+        syntax: &SyntaxConfig,
+        name: &str,
+        source: TemplateSource,
+    ) -> Result<minijinja::TemplateSource, Error> {
+        let rewritten = self.rewrite(syntax, name, &source.text)?;
+        if rewritten != source.text {
+            check(syntax, name, &source.text, &rewritten)?;
+        }
+        let loaded = minijinja::TemplateSource::new(rewritten);
+        Ok(match source.uptodate {
+            Some(uptodate) => loaded.with_uptodate_check(uptodate),
+            None => loaded,
+        })
+    }
+
+    /// What the engine is to get for a source with tags, for templates that
+    /// are neither added nor loaded, such as those of
+    /// [`Environment::render_named_str`].
+    ///
+    /// # Errors
+    ///
+    /// A tag that is wrong, not closed or crossed.
+    pub fn rewrite(
+        &self,
+        syntax: &SyntaxConfig,
+        name: &str,
+        source: &str,
+    ) -> Result<String, Error> {
+        let syntax = read_syntax(syntax);
+        let custom = self.shared.custom_names();
+        self.shared
+            .templates
+            .add(name, source, |first_tag| {
+                rewrite(source, &syntax, &custom, &MiniJinja { syntax: &syntax, first_tag })
+            })
+            .map_err(|error| errors::in_tag(name, &error))
+    }
+
+    /// Adds a tag of the application's own, `{% name … %}` to `{% endname %}`,
+    /// before the templates that use it are loaded. `decorate` sees its
+    /// arguments and the context, and decides how its body is cached, or that
+    /// it is not. From django-cacheops.
+    ///
+    /// ```
+    /// use minijinja::{Environment, context};
+    /// use minijinja_cacheops::{Caching, Tags, cacheops::{Cacheops, QuerySet}};
+    ///
+    /// let mut env = Environment::new();
+    /// let tags = Tags::install(&mut env, &Cacheops::in_memory());
+    /// tags.decorator_tag("cache_menu", |call| {
+    ///     if call.lookup("is_staff").is_true() {
+    ///         return Ok(Caching::skip());
+    ///     }
+    ///     let items = QuerySet::table("menu_items");
+    ///     Ok(Caching::cached_as(items).extra(&call.lookup("lang"))?.name("menu"))
+    /// });
+    /// tags.add_template(&mut env, "a", "{% cache_menu 'top' %}{{ n }}{% endcache_menu %}")?;
+    /// let page = |lang, n| env.get_template("a")?.render(context!(lang, n, is_staff => n > 8));
+    /// assert_eq!(page("de", 1)?, "1");
+    /// assert_eq!(page("de", 2)?, "1");
+    /// assert_eq!(page("en", 3)?, "3");
+    /// assert_eq!(page("de", 9)?, "9");
+    /// # Ok::<_, minijinja::Error>(())
+    /// ```
+    pub fn decorator_tag(
+        &self,
+        name: impl Into<String>,
+        decorate: impl Fn(&TagCall<'_>) -> Result<Caching, Error> + Send + Sync + 'static,
+    ) {
+        let mut custom = self.shared.custom.write().unwrap_or_else(PoisonError::into_inner);
+        custom.insert(name.into(), Arc::new(decorate));
+    }
+
+    /// Surrounds fragments with comments that carry their keys,
+    /// `<!--cacheops 0a1b…-->` to `<!--/cacheops 0a1b…-->`, while `is_on` says
+    /// so, in templates that escape HTML: for tools that show what is cached.
+    /// Fragments with marks are others than those without.
+    pub fn mark_fragments(&self, is_on: impl Fn(&State<'_, '_>) -> bool + Send + Sync + 'static) {
+        let mut marks = self.shared.marks.write().unwrap_or_else(PoisonError::into_inner);
+        *marks = Some(Arc::new(is_on));
+    }
+
+    /// An error of rendering with all its causes, each with the lines around
+    /// it as the author wrote them. What the engine itself shows in debug mode
+    /// is the rewritten source.
+    #[must_use]
+    pub fn explain(&self, error: &Error) -> String {
+        errors::explain(error, |name| self.shared.templates.author(name))
+    }
+}
+
+impl std::fmt::Debug for Tags {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Tags").field("cache", &self.shared.cache).finish_non_exhaustive()
+    }
+}
+
+impl Shared {
+    fn custom_names(&self) -> Vec<String> {
+        let custom = self.custom.read().unwrap_or_else(PoisonError::into_inner);
+        custom.keys().cloned().collect()
+    }
+
+    pub(crate) fn decorator(&self, name: &str) -> Option<Arc<Decorator>> {
+        self.custom.read().unwrap_or_else(PoisonError::into_inner).get(name).cloned()
+    }
+
+    pub(crate) fn marks(&self, state: &State<'_, '_>) -> bool {
+        let marks = self.marks.read().unwrap_or_else(PoisonError::into_inner);
+        match &*marks {
+            Some(is_on) => {
+                let is_on = is_on.clone();
+                drop(marks);
+                matches!(state.auto_escape(), minijinja::AutoEscape::Html) && is_on(state)
+            }
+            None => false,
+        }
+    }
+
+    /// Reads versions of templates with the syntax of the environment.
+    pub(crate) fn with_versions<R>(
+        &self,
+        state: &State<'_, '_>,
+        f: impl FnOnce(&Versions<'_>) -> R,
+    ) -> R {
+        let scan = |name: &str, text: &str| {
+            let syntax = read_syntax(state.env().syntax());
+            let dialect = MiniJinja { syntax: &syntax, first_tag: 0 };
+            Source::foreign(name, text, rewrite(text, &syntax, &[], &dialect).ok().as_ref())
+        };
+        f(&Versions { templates: &self.templates, scan: &scan })
+    }
+}
+
+fn read_syntax(syntax: &SyntaxConfig) -> Syntax {
+    let pair = |(start, end): (&str, &str)| (start.to_owned(), end.to_owned());
+    Syntax {
+        block: pair(syntax.block_delimiters()),
+        variable: pair(syntax.variable_delimiters()),
+        comment: pair(syntax.comment_delimiters()),
+        line_statement: syntax.line_statement_prefix().map(str::to_owned),
+        line_comment: syntax.line_comment_prefix().map(str::to_owned),
+    }
+}
+
+/// Has the engine read a rewritten source, so that its error can be told of
+/// what the author wrote.
+fn check(syntax: &SyntaxConfig, name: &str, author: &str, rewritten: &str) -> Result<(), Error> {
+    let mut env = Environment::empty();
+    env.set_syntax(syntax.clone());
+    match env.template_from_named_str(name, rewritten) {
+        Ok(_) => Ok(()),
+        Err(error) => Err(errors::in_source(name, author, &error)),
+    }
+}
+
+fn add_filters(env: &mut Environment<'_>, shared: &Arc<Shared>) {
+    let it = shared.clone();
+    env.add_filter(dialect::BEGIN, move |state: &mut State, number: usize, arguments: &[Value]| {
+        begin::begin(&it, state, number, arguments)
+    });
+    let it = shared.clone();
+    env.add_filter(
+        dialect::BEGIN_CUSTOM,
+        move |state: &mut State, number: usize, arguments: &[Value], kwargs: Kwargs| {
+            begin::begin_custom(&it, state, number, arguments, &kwargs)
+        },
+    );
+    let it = shared.clone();
+    env.add_filter(dialect::STORE, move |state: &mut State, body: &Value, fragment: &Value| {
+        begin::store(&it, state, body, fragment)
+    });
+    let it = shared.clone();
+    env.add_filter(dialect::USES, move |state: &mut State, name: &Value| {
+        begin::uses(&it, state, name)
+    });
+    let it = shared.clone();
+    env.add_filter(dialect::EXTENDS, move |state: &mut State, name: &Value| {
+        begin::extends(&it, state, name)
+    });
+    env.add_filter(dialect::COPY, begin::copy);
+}
+
+fn add_functions(env: &mut Environment<'_>, shared: &Arc<Shared>) {
+    for name in ["cached_as", "cached"] {
+        let it = shared.clone();
+        env.add_function(name, move |state: &mut State, arguments: &[Value], kwargs: Kwargs| {
+            call::call(&it, state, name, arguments, &kwargs)
+        });
+    }
+    let cache = shared.cache.clone();
+    env.add_function("get_last_invalidation", move |tables: &[Value]| {
+        call::last_invalidation(&cache, tables)
+    });
+    env.add_function("queryset", |table: &str, conditions: Kwargs| {
+        querysets::queryset_function(table, conditions)
+    });
+}

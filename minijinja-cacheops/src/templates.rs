@@ -1,0 +1,268 @@
+//! What is known of the templates: their tags, and which sources they are
+//! made of.
+
+use std::collections::{BTreeSet, HashMap};
+use std::sync::{Arc, PoisonError, RwLock};
+
+use cacheops::template::{OpenTag, Rewritten, TagKind};
+use cacheops::{FragmentKey, KeyWriter, TemplateUse};
+use minijinja::{ErrorKind, State, Template};
+
+/// A tag of a loaded template.
+#[derive(Debug)]
+pub(crate) struct Tag {
+    /// Stands for all about the tag that does not change: its kind, its place
+    /// and the source of its template.
+    pub(crate) key: FragmentKey,
+    pub(crate) name: String,
+    /// As the author wrote it.
+    pub(crate) text: String,
+    /// `page.html:12`.
+    pub(crate) place: String,
+    pub(crate) slots: Slots,
+    /// The templates whose sources the body is made of besides its own.
+    pub(crate) references: Vec<String>,
+    pub(crate) has_blocks: bool,
+}
+
+/// Which arguments a tag has, in the order in which they are passed on.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Slots {
+    pub(crate) querysets: usize,
+    pub(crate) timeout: bool,
+    pub(crate) name: bool,
+    pub(crate) lock: bool,
+    pub(crate) extra: usize,
+}
+
+/// A source as the engine has it.
+#[derive(Debug)]
+pub(crate) struct Source {
+    /// What the engine compiled.
+    text: Box<str>,
+    /// What the author wrote.
+    pub(crate) author: Arc<str>,
+    digest: FragmentKey,
+    references: Vec<String>,
+    /// For `{% call cached_as(…) %}`: how many there are, and whether their
+    /// names tell them apart.
+    pub(crate) calls: Calls,
+}
+
+/// The `{% call cached_as(…) %}` of a template.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Calls {
+    /// One at most, or all with names that differ.
+    Distinct,
+    /// On this line is one that could be taken for another.
+    Ambiguous(usize),
+}
+
+/// All that was loaded. Numbers of tags are never given twice: a page that is
+/// being rendered keeps the version of a template that it began with.
+#[derive(Default)]
+pub(crate) struct Templates(RwLock<Inner>);
+
+#[derive(Default)]
+struct Inner {
+    tags: Vec<Arc<Tag>>,
+    /// The first tag of each source loaded so far, by its digest: loading the
+    /// same again gives the same numbers.
+    numbered: HashMap<FragmentKey, usize>,
+    sources: HashMap<String, Arc<Source>>,
+}
+
+impl Templates {
+    pub(crate) fn tag(&self, number: usize) -> Option<Arc<Tag>> {
+        self.read().tags.get(number).cloned()
+    }
+
+    pub(crate) fn author(&self, name: &str) -> Option<Arc<str>> {
+        self.read().sources.get(name).map(|source| source.author.clone())
+    }
+
+    fn read(&self) -> std::sync::RwLockReadGuard<'_, Inner> {
+        self.0.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn write(&self) -> std::sync::RwLockWriteGuard<'_, Inner> {
+        self.0.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Numbers the tags of a source, unless that has been done. `rewrite` is
+    /// called with the number of the first one.
+    pub(crate) fn add<'s, E>(
+        &self,
+        name: &str,
+        author: &'s str,
+        rewrite: impl FnOnce(usize) -> Result<Rewritten<'s>, E>,
+    ) -> Result<String, E> {
+        let digest = digest_of(name, author);
+        let mut inner = self.write();
+        let known = inner.numbered.get(&digest).copied();
+        let first = known.unwrap_or(inner.tags.len());
+        let done = rewrite(first)?;
+        if known.is_none() {
+            let tags = done.tags.iter().map(|tag| Arc::new(Tag::of(name, &digest, tag, &done)));
+            inner.tags.extend(tags);
+            inner.numbered.insert(digest, first);
+        }
+        inner.sources.insert(name.to_owned(), Arc::new(Source::of(author, digest, &done)));
+        Ok(done.source)
+    }
+
+    /// What is known of a compiled template's source; one that was loaded
+    /// past this plugin is read now.
+    pub(crate) fn source(
+        &self,
+        template: &Template<'_, '_>,
+        scan: &dyn Fn(&str, &str) -> Source,
+    ) -> Arc<Source> {
+        let known = self.read().sources.get(template.name()).cloned();
+        if let Some(known) = known.filter(|known| *known.text == *template.source()) {
+            return known;
+        }
+        let source = Arc::new(scan(template.name(), template.source()));
+        self.write().sources.insert(template.name().to_owned(), source.clone());
+        source
+    }
+}
+
+impl Source {
+    fn of(author: &str, digest: FragmentKey, done: &Rewritten<'_>) -> Self {
+        Source {
+            text: done.source.as_str().into(),
+            author: author.into(),
+            digest,
+            references: owned(&done.references),
+            calls: Calls::of(done),
+        }
+    }
+
+    /// A source that was not rewritten.
+    pub(crate) fn foreign(name: &str, text: &str, found: Option<&Rewritten<'_>>) -> Self {
+        Source {
+            text: text.into(),
+            author: text.into(),
+            digest: digest_of(name, text),
+            references: found.map(|found| owned(&found.references)).unwrap_or_default(),
+            calls: found.map_or(Calls::Ambiguous(1), Calls::of),
+        }
+    }
+}
+
+fn owned(names: &BTreeSet<&str>) -> Vec<String> {
+    names.iter().map(|name| (*name).to_owned()).collect()
+}
+
+impl Calls {
+    fn of(found: &Rewritten<'_>) -> Self {
+        let calls = &found.calls;
+        let doubtful = calls.iter().enumerate().find(|(place, call)| {
+            calls.len() > 1
+                && (call.name.is_none()
+                    || calls[..*place].iter().any(|other| other.name == call.name))
+        });
+        doubtful.map_or(Calls::Distinct, |(_, call)| Calls::Ambiguous(call.line))
+    }
+}
+
+impl Tag {
+    fn of(template: &str, digest: &FragmentKey, tag: &OpenTag<'_>, done: &Rewritten<'_>) -> Self {
+        let slots = match &tag.kind {
+            TagKind::CachedAs(arguments) | TagKind::Cached(arguments) => Slots {
+                querysets: arguments.positional.len(),
+                timeout: arguments.timeout.is_some(),
+                name: arguments.name.is_some(),
+                lock: arguments.lock.is_some(),
+                extra: arguments.extra.len(),
+            },
+            TagKind::Custom(_) => Slots::default(),
+        };
+        let mut key = KeyWriter::new();
+        key.variant("tag", 3);
+        key.str(tag.name);
+        key.key(digest);
+        key.int(tag.index as i128);
+        Tag {
+            key: key.finish(),
+            name: tag.name.to_owned(),
+            text: tag.text.to_owned(),
+            place: format!("{template}:{}", tag.line),
+            slots,
+            references: owned(&tag.includes.union(&done.imports).copied().collect()),
+            has_blocks: tag.has_blocks,
+        }
+    }
+}
+
+/// Stands for a source under a name: a changed template is a new fragment,
+/// and so is the same text under another name.
+fn digest_of(name: &str, author: &str) -> FragmentKey {
+    let mut key = KeyWriter::new();
+    key.str(name);
+    key.str(author);
+    key.finish()
+}
+
+/// Reads the present sources of templates and of all that these name plainly.
+pub(crate) struct Versions<'a> {
+    pub(crate) templates: &'a Templates,
+    pub(crate) scan: &'a dyn Fn(&str, &str) -> Source,
+}
+
+impl Versions<'_> {
+    /// Writes what stands for the sources behind `names`. Looking one up makes
+    /// the engine load it anew if it has changed.
+    pub(crate) fn write<'n>(
+        &self,
+        state: &State<'_, '_>,
+        names: impl IntoIterator<Item = &'n str>,
+        key: &mut KeyWriter,
+    ) {
+        let mut seen: Vec<String> = Vec::new();
+        for name in names {
+            self.visit(name, &state.get_template(name), &mut seen, key);
+        }
+    }
+
+    fn visit(
+        &self,
+        name: &str,
+        found: &Result<Template<'_, '_>, minijinja::Error>,
+        seen: &mut Vec<String>,
+        key: &mut KeyWriter,
+    ) {
+        match found {
+            Ok(template) => {
+                if seen.iter().any(|other| other == template.name()) {
+                    return;
+                }
+                seen.push(template.name().to_owned());
+                let source = self.templates.source(template, self.scan);
+                key.key(&source.digest);
+                if !source.references.is_empty() {
+                    // Names are relative to the template that names them.
+                    let state = template.new_state();
+                    for reference in &source.references {
+                        self.visit(reference, &state.get_template(reference), seen, key);
+                    }
+                }
+            }
+            Err(error) => {
+                let missing = error.kind() == ErrorKind::TemplateNotFound;
+                key.variant(if missing { "missing" } else { "broken" }, 1);
+                key.str(name);
+            }
+        }
+    }
+
+    /// The present version of a template that a body used by a variable name.
+    pub(crate) fn of(&self, state: &State<'_, '_>, name: &str) -> TemplateUse {
+        let mut key = KeyWriter::new();
+        self.write(state, [name], &mut key);
+        let digest = key.finish();
+        let version = digest.as_bytes().first_chunk().map_or(0, |bytes| u64::from_le_bytes(*bytes));
+        TemplateUse { name: name.into(), version }
+    }
+}
