@@ -179,7 +179,7 @@ fn read_timeout(value: &Value) -> Result<Option<Duration>, String> {
     match seconds {
         Some(seconds) if seconds > 0.0 => match Duration::try_from_secs_f64(seconds) {
             Ok(time) if !time.is_zero() => Ok(Some(time)),
-            _ => Err(format!("a time limit of {seconds} seconds cannot be kept")),
+            _ => Err(format!("a time limit of {seconds:e} seconds cannot be kept")),
         },
         Some(seconds) => Err(format!(
             "the time limit is {seconds}, and it must be above zero: leave it out for the default, or leave the tag out not to cache"
@@ -257,15 +257,19 @@ pub(crate) fn look_up(
 }
 
 /// The templates that a body is made of besides its own, if there are any:
-/// those it includes and imports, and where it has blocks those of the
-/// inheritance that is being rendered.
+/// those it includes, those whose macros it can call, and where it has blocks
+/// those of the inheritance that is being rendered.
 fn sources(state: &State<'_, '_>, tag: &Tag) -> Option<Vec<String>> {
-    let chain = state.get_extension::<Chain>().filter(|_| tag.has_blocks);
-    if tag.references.is_empty() && chain.is_none() {
-        return None;
+    let mut names = tag.references.clone();
+    if let Some(met) = state.get_extension::<Met>() {
+        if tag.has_blocks {
+            names.extend(met.chain.iter().cloned());
+        }
+        if tag.dynamic_imports {
+            names.extend(met.imports.iter().cloned());
+        }
     }
-    let chain = chain.into_iter().flat_map(|chain| chain.0.iter());
-    Some(tag.references.iter().chain(chain).cloned().collect())
+    (!names.is_empty()).then_some(names)
 }
 
 fn version(shared: &Shared, state: &State<'_, '_>, names: &[String]) -> FragmentKey {
@@ -301,9 +305,14 @@ pub(crate) fn store(
     Ok(Value::from(""))
 }
 
-/// The templates that extend and are extended in this rendering.
+/// Templates that were met in this rendering.
 #[derive(Default)]
-pub(crate) struct Chain(Vec<String>);
+struct Met {
+    /// Those that extend and are extended.
+    chain: Vec<String>,
+    /// Those imported by a name that only rendering tells.
+    imports: Vec<String>,
+}
 
 /// Notes a template that another extends.
 pub(crate) fn extends(
@@ -313,9 +322,22 @@ pub(crate) fn extends(
 ) -> Result<Value, Error> {
     let child = state.name().to_owned();
     let parent = name.as_str().map(str::to_owned);
-    let chain = state.get_or_insert_extension_with(Chain::default);
-    chain.0.push(child);
-    chain.0.extend(parent);
+    let met = state.get_or_insert_extension_with(Met::default);
+    met.chain.push(child);
+    met.chain.extend(parent);
+    uses(shared, state, name)
+}
+
+/// Notes a template whose macros are imported.
+pub(crate) fn imports(
+    shared: &Shared,
+    state: &mut State<'_, '_>,
+    name: &Value,
+) -> Result<Value, Error> {
+    if let Some(name) = name.as_str().map(str::to_owned) {
+        let met = state.get_or_insert_extension_with(Met::default);
+        met.imports.push(name);
+    }
     uses(shared, state, name)
 }
 

@@ -24,7 +24,7 @@ pub(crate) fn call(
 ) -> Result<Value, Error> {
     let fail = |why: String| in_rendering(&format!("call {function}"), &why);
     let caller: Value = kwargs.get::<Option<Value>>("caller")?.ok_or_else(|| {
-        fail(format!("it caches the body of `{{% call {function}(…) %}}`, and here is none"))
+        fail(format!("it caches the body of a call block, `call {function}(…)`, and here is none"))
     })?;
     let get = |name: &str| kwargs.get::<Option<Value>>(name);
     let (timeout, name, lock) = (get("timeout")?, get("name")?, get("lock")?);

@@ -12,6 +12,7 @@ pub(crate) const STORE: &str = "_cacheops_store";
 pub(crate) const COPY: &str = "_cacheops_copy";
 /// The filters that note which template is used.
 pub(crate) const USES: &str = "_cacheops_uses";
+pub(crate) const IMPORTS: &str = "_cacheops_imports";
 pub(crate) const EXTENDS: &str = "_cacheops_extends";
 
 /// The variable that holds the fragment, in a scope of its own around the
@@ -107,7 +108,11 @@ impl Dialect for MiniJinja<'_> {
     }
 
     fn reference(&self, statement: &str, expression: &str, out: &mut String) {
-        let filter = if statement == "extends" { EXTENDS } else { USES };
+        let filter = match statement {
+            "extends" => EXTENDS,
+            "import" | "from" => IMPORTS,
+            _ => USES,
+        };
         for part in ["(", expression, ")|", filter] {
             out.push_str(part);
         }

@@ -111,10 +111,8 @@ where
 fn failed(error: Box<dyn std::error::Error + Send + Sync>) -> Error {
     match error.downcast::<Error>() {
         Ok(error) => *error,
-        Err(error) => {
-            let detail = format!("a queryset's query failed: {error}");
-            Error::new(ErrorKind::InvalidOperation, detail).with_source(Failed(error))
-        }
+        Err(error) => Error::new(ErrorKind::InvalidOperation, "a queryset's query failed")
+            .with_source(Failed(error)),
     }
 }
 

@@ -299,6 +299,10 @@ fn add_filters(env: &mut Environment<'_>, shared: &Arc<Shared>) {
     env.add_filter(dialect::EXTENDS, move |state: &mut State, name: &Value| {
         begin::extends(&it, state, name)
     });
+    let it = shared.clone();
+    env.add_filter(dialect::IMPORTS, move |state: &mut State, name: &Value| {
+        begin::imports(&it, state, name)
+    });
     env.add_filter(dialect::COPY, begin::copy);
 }
 

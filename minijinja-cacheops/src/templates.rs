@@ -23,6 +23,8 @@ pub(crate) struct Tag {
     /// The templates whose sources the body is made of besides its own.
     pub(crate) references: Vec<String>,
     pub(crate) has_blocks: bool,
+    /// Whether its template imports macros by names that only rendering tells.
+    pub(crate) dynamic_imports: bool,
 }
 
 /// Which arguments a tag has, in the order in which they are passed on.
@@ -192,6 +194,7 @@ impl Tag {
             slots,
             references: owned(&tag.includes.union(&done.imports).copied().collect()),
             has_blocks: tag.has_blocks,
+            dynamic_imports: done.dynamic_imports,
         }
     }
 }

@@ -62,9 +62,9 @@ enum Marker {
 
 /// Iterates over the pieces; ends at the first thing that no engine can read,
 /// which the engine is to report.
-pub(super) struct Lexer<'s> {
+pub(super) struct Lexer<'s, 'x> {
     source: &'s str,
-    syntax: &'s Syntax,
+    syntax: &'x Syntax,
     at: usize,
     /// Open parentheses of all kinds. The engines count on through the whole
     /// source, and end a block only where the count is zero.
@@ -72,11 +72,11 @@ pub(super) struct Lexer<'s> {
     /// False while something has begun whose end has not been found.
     whole: bool,
     /// The beginnings, the longest first.
-    markers: Vec<(&'s str, Marker)>,
+    markers: Vec<(&'x str, Marker)>,
 }
 
-impl<'s> Lexer<'s> {
-    pub(super) fn new(source: &'s str, syntax: &'s Syntax) -> Self {
+impl<'s, 'x> Lexer<'s, 'x> {
+    pub(super) fn new(source: &'s str, syntax: &'x Syntax) -> Self {
         let mut markers = vec![
             (syntax.variable.0.as_str(), Marker::Variable),
             (syntax.block.0.as_str(), Marker::Block),
@@ -234,7 +234,7 @@ impl<'s> Lexer<'s> {
     }
 }
 
-impl<'s> Iterator for Lexer<'s> {
+impl<'s> Iterator for Lexer<'s, '_> {
     type Item = Piece<'s>;
 
     fn next(&mut self) -> Option<Piece<'s>> {
@@ -251,7 +251,7 @@ impl<'s> Iterator for Lexer<'s> {
     }
 }
 
-impl<'s> Lexer<'s> {
+impl<'s> Lexer<'s, '_> {
     /// What begins with a marker: a piece, or something without tokens. None
     /// at all where its end is missing.
     fn begun(&mut self, start: usize, marker: Marker) -> Option<Option<Piece<'s>>> {

@@ -89,6 +89,7 @@ pub(super) struct Parsed<'s> {
     pub(super) references: BTreeSet<&'s str>,
     /// Of these, the ones whose macros are used here.
     pub(super) imports: BTreeSet<&'s str>,
+    pub(super) dynamic_imports: bool,
     pub(super) calls: Vec<CallSite<'s>>,
 }
 
@@ -103,7 +104,7 @@ pub struct CallSite<'s> {
 
 pub(super) fn parse<'s>(
     source: &'s str,
-    syntax: &'s Syntax,
+    syntax: &Syntax,
     custom: &[String],
 ) -> Result<Parsed<'s>, Error> {
     let mut parser = Parser {
@@ -366,6 +367,7 @@ impl<'s> Parser<'s, '_> {
         let names = plain_names(&tokens[..length]);
         if statement == "extends" || names.is_none() {
             let expression = &self.source[first.start..last.end()];
+            self.parsed.dynamic_imports |= matches!(statement, "import" | "from");
             self.edit(first.start, last.end(), With::Reference(statement, expression));
         }
         for name in names.into_iter().flatten() {

@@ -33,6 +33,8 @@ pub struct Rewritten<'s> {
     pub references: BTreeSet<&'s str>,
     /// Of these, the ones it imports macros from.
     pub imports: BTreeSet<&'s str>,
+    /// Whether it imports macros from templates that only rendering tells.
+    pub dynamic_imports: bool,
     /// The places where `call` hands a body to `cached_as` or `cached`.
     pub calls: Vec<CallSite<'s>>,
 }
@@ -45,7 +47,7 @@ pub struct Rewritten<'s> {
 /// another statement or nests too deep; the error has the line.
 pub fn rewrite<'s>(
     source: &'s str,
-    syntax: &'s Syntax,
+    syntax: &Syntax,
     custom: &[String],
     dialect: &dyn Dialect,
 ) -> Result<Rewritten<'s>, Error> {
@@ -69,6 +71,7 @@ pub fn rewrite<'s>(
         tags: parsed.tags,
         references: parsed.references,
         imports: parsed.imports,
+        dynamic_imports: parsed.dynamic_imports,
         calls: parsed.calls,
     })
 }

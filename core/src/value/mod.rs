@@ -2,6 +2,7 @@
 //! how serde brings them here.
 
 mod row;
+mod serde_impl;
 mod spelling;
 mod temporal;
 
@@ -9,7 +10,7 @@ pub use row::Row;
 use row::{Node, node_of};
 pub(crate) use spelling::spell;
 
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
 /// A single value of a condition or of a column.
 ///
@@ -28,7 +29,7 @@ use serde::{Deserialize, Serialize};
 /// assert_eq!(Scalar::from_serialize(&true).unwrap().spelling(), "1");
 /// assert_eq!(Scalar::from_serialize(&None::<i32>).unwrap().spelling(), "None");
 /// ```
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub enum Scalar {
     /// SQL's `NULL`, Rust's `None` and `()`.

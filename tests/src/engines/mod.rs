@@ -1,0 +1,5 @@
+//! The engines.
+
+mod minijinja;
+
+pub use minijinja::MiniJinja;

@@ -1,0 +1,10 @@
+//! The suite of behaviours: every store, every engine.
+
+mod cache;
+mod concurrency;
+mod fixtures;
+mod limits;
+mod loading;
+mod properties;
+mod reading;
+mod values;
