@@ -5,6 +5,5 @@ mod concurrency;
 mod fixtures;
 mod limits;
 mod loading;
-mod properties;
 mod reading;
 mod values;

@@ -1,0 +1,125 @@
+//! Measuring by turns.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Barrier};
+use std::time::{Duration, Instant};
+
+/// Something to be timed.
+pub struct Case<'a> {
+    name: &'static str,
+    run: Box<dyn FnMut() + 'a>,
+    /// Nanoseconds a run, a round each.
+    times: Vec<f64>,
+}
+
+impl<'a> Case<'a> {
+    pub fn new(name: &'static str, run: impl FnMut() + 'a) -> Self {
+        Case { name, run: Box::new(run), times: Vec::new() }
+    }
+}
+
+const ROUNDS: usize = 41;
+const ROUND: Duration = Duration::from_millis(12);
+
+/// Times the cases by turns; the median of nanoseconds a run, of each.
+pub fn in_turns(cases: &mut [Case<'_>]) -> Vec<f64> {
+    let counts: Vec<u32> = cases.iter_mut().map(calibrate).collect();
+    for _ in 0..ROUNDS {
+        for (case, count) in cases.iter_mut().zip(&counts) {
+            let start = Instant::now();
+            (0..*count).for_each(|_| (case.run)());
+            case.times.push(start.elapsed().as_nanos() as f64 / f64::from(*count));
+        }
+    }
+    cases.iter_mut().map(|case| median(&mut case.times)).collect()
+}
+
+/// How many runs fill a round.
+fn calibrate(case: &mut Case<'_>) -> u32 {
+    let start = Instant::now();
+    let mut count = 0;
+    while start.elapsed() < ROUND {
+        (case.run)();
+        count += 1;
+    }
+    assert!(count > 0, "{} never ran", case.name);
+    count
+}
+
+fn median(times: &mut [f64]) -> f64 {
+    times.sort_by(f64::total_cmp);
+    times[times.len() / 2]
+}
+
+/// Runs a second of one thread and of two, by turns; the medians.
+pub fn throughput(run: &(impl Fn() + Sync), time: Duration, rounds: usize) -> (f64, f64) {
+    let (mut one, mut two) = (Vec::new(), Vec::new());
+    for _ in 0..rounds {
+        one.push(together(run, time, 1));
+        two.push(together(run, time, 2));
+    }
+    (median(&mut one), median(&mut two))
+}
+
+fn together(run: &(impl Fn() + Sync), time: Duration, threads: usize) -> f64 {
+    let stop = AtomicBool::new(false);
+    let start = Arc::new(Barrier::new(threads + 1));
+    std::thread::scope(|scope| {
+        let workers: Vec<_> = (0..threads)
+            .map(|_| {
+                let start = start.clone();
+                let stop = &stop;
+                scope.spawn(move || {
+                    start.wait();
+                    let mut count = 0u64;
+                    while !stop.load(Ordering::Relaxed) {
+                        run();
+                        count += 1;
+                    }
+                    count
+                })
+            })
+            .collect();
+        start.wait();
+        let begun = Instant::now();
+        std::thread::sleep(time);
+        stop.store(true, Ordering::Relaxed);
+        let count: u64 = workers.into_iter().map(|w| w.join().unwrap_or(0)).sum();
+        count as f64 / begun.elapsed().as_secs_f64()
+    })
+}
+
+/// The figures, with their limits.
+#[derive(Default)]
+pub struct Table(Vec<String>);
+
+impl Table {
+    fn push(&mut self, name: &str, figure: String, limit: Option<(String, bool)>) {
+        let limit = limit.map_or(String::new(), |(limit, kept)| {
+            format!("  {limit} {}", if kept { "kept" } else { "MISSED" })
+        });
+        self.0.push(format!("{name:<48} {figure:>14}{limit}"));
+    }
+
+    pub fn row(&mut self, name: &str, nanos: f64, limit: Option<f64>) {
+        let limit = limit.map(|limit| (format!("at most {limit:.0} ns"), nanos <= limit));
+        self.push(name, format!("{nanos:.0} ns"), limit);
+    }
+
+    pub fn limit(&mut self, name: &str, nanos: f64, limit: Option<f64>) {
+        self.row(name, nanos, limit);
+    }
+
+    pub fn ratio(&mut self, name: &str, ratio: f64, most: f64) {
+        self.push(name, format!("{ratio:.2} ×"), Some((format!("at most {most}"), ratio <= most)));
+    }
+
+    pub fn ratio_at_least(&mut self, name: &str, ratio: f64, least: f64) {
+        let limit = (format!("at least {least}"), ratio >= least);
+        self.push(name, format!("{ratio:.2} ×"), Some(limit));
+    }
+
+    pub fn print(&self) {
+        self.0.iter().for_each(|line| println!("{line}"));
+    }
+}
