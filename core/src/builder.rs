@@ -76,9 +76,9 @@ impl Builder {
     }
 
     /// The most memory that fragments may take, in bytes, what it costs to
-    /// keep them included. 64 MiB by default. A single fragment may take a
-    /// shard at most: all of a limit below 8 MiB, and no less than 4 MiB of a
-    /// larger one.
+    /// keep them included. 64 MiB by default. The cache has up to 64 shards,
+    /// and a fragment must fit into one: below 8 MiB that is all of the limit,
+    /// above it never less than 4 MiB.
     pub fn memory_limit(mut self, bytes: u64) -> Self {
         self.memory_limit = bytes;
         self

@@ -9,7 +9,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::error::Error;
-use crate::fill::{Found, Hit, Request, zero_timeout};
+use crate::fill::{Found, Hit, Request, any_template, zero_timeout};
 use crate::handle::Cacheops;
 use crate::key::{FragmentKey, KeyWriter};
 use crate::queryset::QuerySet;
@@ -59,7 +59,7 @@ pub struct Cached<'a> {
     extra: KeyWriter,
     has_extra: bool,
     timeout: Option<Duration>,
-    single_flight: bool,
+    lock: bool,
     mistake: Option<Error>,
 }
 
@@ -74,7 +74,7 @@ impl<'a> Cached<'a> {
             extra: KeyWriter::new(),
             has_extra: false,
             timeout: None,
-            single_flight: true,
+            lock: true,
             mistake: None,
         }
     }
@@ -112,8 +112,8 @@ impl<'a> Cached<'a> {
     }
 
     /// Whether callers that miss together share one fill; true by default.
-    pub fn single_flight(mut self, share: bool) -> Self {
-        self.single_flight = share;
+    pub fn lock(mut self, lock: bool) -> Self {
+        self.lock = lock;
         self
     }
 
@@ -122,7 +122,7 @@ impl<'a> Cached<'a> {
     /// Everything that is looked up in this cache while `fill` runs, in this
     /// thread, becomes a dependency of the value. A value that serde cannot
     /// write is returned and not kept; one that it cannot read back is made
-    /// anew.
+    /// anew and kept the next time.
     ///
     /// # Errors
     ///
@@ -137,11 +137,14 @@ impl<'a> Cached<'a> {
     {
         let key = self.key::<T, F>()?;
         let querysets: Vec<&QuerySet> = self.querysets.iter().collect();
-        match self.cache.find(&self.request(key, &querysets))? {
+        match self.cache.find(&self.request(key, &querysets), &any_template)? {
             Found::Bypass => fill(),
             Found::Hit(hit) => match read(&hit) {
                 Some(value) => Ok(value),
-                None => fill(),
+                None => {
+                    self.cache.forget(&key, &hit);
+                    fill()
+                }
             },
             Found::Miss(making) => {
                 making.enter();
@@ -179,7 +182,10 @@ impl<'a> Cached<'a> {
             Found::Bypass => fill().await,
             Found::Hit(hit) => match read(&hit) {
                 Some(value) => Ok(value),
-                None => fill().await,
+                None => {
+                    self.cache.forget(&key, &hit);
+                    fill().await
+                }
             },
             Found::Miss(making) => {
                 let value = Scoped::new(making.recorder().clone(), fill()).await?;
@@ -197,7 +203,7 @@ impl<'a> Cached<'a> {
             variant,
             place: self.place.file(),
             timeout: self.timeout,
-            single_flight: self.single_flight,
+            lock: self.lock,
             ..Request::new(key)
         }
     }

@@ -32,10 +32,15 @@ pub struct Request<'a> {
     /// Its own time limit.
     pub timeout: Option<Duration>,
     /// Whether callers that miss together share one fill.
-    pub single_flight: bool,
-    /// Whether a template that the body was found to use is still the same.
-    pub is_same_template: Option<&'a dyn Fn(&TemplateUse) -> bool>,
+    pub lock: bool,
+    /// Told not to cache this, nor what is around it.
+    pub skip: bool,
+    /// Asked for by a template, which may show what it read before.
+    pub in_rendering: bool,
 }
+
+/// Says whether a template that a body was found to use is still the same.
+pub(crate) type IsSame<'a> = &'a dyn Fn(&TemplateUse) -> bool;
 
 impl<'a> Request<'a> {
     /// Asks for the fragment under `key`, made from no queryset.
@@ -48,8 +53,9 @@ impl<'a> Request<'a> {
             variant: None,
             place: "",
             timeout: None,
-            single_flight: true,
-            is_same_template: None,
+            lock: true,
+            skip: false,
+            in_rendering: false,
         }
     }
 
@@ -109,34 +115,40 @@ pub(crate) enum Waiting {
 
 impl Cacheops {
     /// Looks for a fragment; waits for another caller that is filling it.
+    /// `is_same` says whether a template that its body was found to use
+    /// ([`use_template`](Self::use_template)) is still the same.
     ///
     /// # Errors
     ///
     /// A queryset that makes no sense, a table without a profile, a time limit
     /// of zero.
-    pub fn find(&self, request: &Request<'_>) -> Result<Found, Error> {
-        match self.attempt(request, Waiting::Blocking)? {
+    pub fn find(
+        &self,
+        request: &Request<'_>,
+        is_same: &dyn Fn(&TemplateUse) -> bool,
+    ) -> Result<Found, Error> {
+        match self.attempt(request, is_same, Waiting::Blocking)? {
             Attempt::Done(found) => Ok(found),
             Attempt::Wait(flight) => {
                 flight.wait(self.inner.settings.wait_limit);
                 drop(flight);
-                self.find_now(request)
+                self.find_now(request, is_same)
             }
         }
     }
 
     pub(crate) async fn find_async(&self, request: &Request<'_>) -> Result<Found, Error> {
-        match self.attempt(request, Waiting::Async)? {
+        match self.attempt(request, &any_template, Waiting::Async)? {
             Attempt::Done(found) => Ok(found),
             Attempt::Wait(flight) => {
                 flight.landing().await;
-                self.find_now(request)
+                self.find_now(request, &any_template)
             }
         }
     }
 
-    fn find_now(&self, request: &Request<'_>) -> Result<Found, Error> {
-        match self.attempt(request, Waiting::No)? {
+    fn find_now(&self, request: &Request<'_>, is_same: IsSame<'_>) -> Result<Found, Error> {
+        match self.attempt(request, is_same, Waiting::No)? {
             Attempt::Done(found) => Ok(found),
             // Never without waiting; were it so, rendering is always right.
             Attempt::Wait(_) => Ok(Found::Bypass),
@@ -146,23 +158,21 @@ impl Cacheops {
     pub(crate) fn attempt(
         &self,
         request: &Request<'_>,
+        is_same: IsSame<'_>,
         waiting: Waiting,
     ) -> Result<Attempt, Error> {
         let inner = &*self.inner;
-        if !inner.is_enabled() {
-            inner.counters.read(Outcome::Bypassed);
-            return Ok(Attempt::Done(Found::Bypass));
-        }
         let watch = inner.settings.observers.hear_reads().then(Instant::now);
-        let why = match inner.lookup(request) {
+        if request.skip || !inner.is_enabled() {
+            return Ok(Attempt::Done(inner.bypass(request, watch)));
+        }
+        let why = match inner.lookup(request, is_same) {
             Ok(fragment) => return Ok(Attempt::Done(inner.hit(request, fragment, watch))),
             Err(why) => why,
         };
         let plan = Plan::of(inner, request)?;
         if plan.never {
-            inner.report(request, Outcome::Bypassed, watch, None);
-            record::record(|outer| outer.uncacheable = true);
-            return Ok(Attempt::Done(Found::Bypass));
+            return Ok(Attempt::Done(inner.bypass(request, watch)));
         }
         let lead = match self.take_off(request, waiting) {
             Ok(lead) => lead,
@@ -170,7 +180,7 @@ impl Cacheops {
         };
         if lead.is_some() {
             // The one that led before may just have stored it.
-            if let Ok(fragment) = inner.lookup(request) {
+            if let Ok(fragment) = inner.lookup(request, is_same) {
                 drop(lead);
                 return Ok(Attempt::Done(inner.hit(request, fragment, watch)));
             }
@@ -185,7 +195,7 @@ impl Cacheops {
         request: &Request<'_>,
         waiting: Waiting,
     ) -> Result<Option<Lead>, Arc<Flight>> {
-        if !request.single_flight {
+        if !request.lock {
             return Ok(None);
         }
         match self.inner.flights.join(request.key, waiting == Waiting::Async) {
@@ -196,6 +206,10 @@ impl Cacheops {
         }
     }
 
+    pub(crate) fn forget(&self, key: &FragmentKey, hit: &Hit) {
+        self.inner.settings.store.forget(key, &hit.0);
+    }
+
     /// Whether a fill is under way around this point.
     #[must_use]
     pub fn is_filling(&self) -> bool {
@@ -203,7 +217,7 @@ impl Cacheops {
     }
 
     /// Tells the fill around this point, if there is one, that it must not be
-    /// stored; for tags that decide not to cache.
+    /// stored: it shows something that nothing could ever invalidate.
     pub fn do_not_cache(&self) {
         record::record(|outer| outer.uncacheable = true);
     }
@@ -219,29 +233,44 @@ impl Cacheops {
     ///
     /// # Errors
     ///
-    /// A queryset that makes no sense.
+    /// A queryset that makes no sense, a table without a profile.
     pub fn lease(&self, querysets: &[&QuerySet]) -> Result<Lease, Error> {
         let inner = &*self.inner;
+        let (_, never) = inner.profile_of(querysets)?;
         let tables = inner.tables(querysets)?;
         let scope = Scope { tables: &tables, name: None, variant: None };
-        Ok(Lease(inner.settings.store.lease(&scope)))
+        Ok(Lease { stamps: inner.settings.store.lease(&scope).into(), never })
     }
+}
+
+/// What a caller says who knows no templates: it cannot tell.
+pub(crate) fn any_template(_: &TemplateUse) -> bool {
+    true
 }
 
 /// Stamps as they were before rows were read; see [`Cacheops::lease`].
 #[derive(Clone, Debug)]
-pub struct Lease(Vec<Arc<crate::store::Stamp>>);
+pub struct Lease {
+    stamps: Arc<[Arc<crate::store::Stamp>]>,
+    /// A profile says that fragments made from the rows are never cached.
+    never: bool,
+}
 
 impl Lease {
-    /// Makes the fill around this point, if there is one, depend on the rows.
+    /// Makes the fill around this point depend on the rows. Where there is
+    /// none, a fill that begins later in the same rendering is not stored if
+    /// the rows, which it may show, have changed by then.
     pub fn bind(&self) {
-        record::record(|outer| outer.stamps.extend(self.0.iter().cloned()));
+        record::bind(&self.stamps);
+        if self.never {
+            record::record(|outer| outer.uncacheable = true);
+        }
     }
 
     /// Whether no change has met the rows since.
     #[must_use]
     pub fn is_current(&self) -> bool {
-        self.0.iter().all(|stamp| stamp.is_current())
+        self.stamps.iter().all(|stamp| stamp.is_current())
     }
 }
 
@@ -257,13 +286,7 @@ impl Plan {
         if request.timeout.is_some_and(|timeout| timeout.is_zero()) {
             return Err(zero_timeout());
         }
-        let mut timeout: Option<Duration> = None;
-        let mut never = false;
-        for table in request.querysets.iter().flat_map(|queryset| queryset.tables()) {
-            let profile = inner.settings.profiles.of(table)?;
-            never |= profile.never;
-            timeout = [timeout, profile.timeout].into_iter().flatten().min();
-        }
+        let (timeout, never) = inner.profile_of(request.querysets)?;
         Ok(Plan {
             tables: inner.tables(request.querysets)?,
             timeout: request.timeout.or(timeout).or(inner.settings.timeout),
@@ -281,8 +304,29 @@ pub(crate) fn zero_timeout() -> Error {
 }
 
 impl Inner {
+    /// The shortest time limit of the profiles of all tables, and whether one
+    /// of them forbids caching.
+    fn profile_of(&self, querysets: &[&QuerySet]) -> Result<(Option<Duration>, bool), Error> {
+        let mut timeout: Option<Duration> = None;
+        let mut never = false;
+        for table in querysets.iter().flat_map(|queryset| queryset.tables()) {
+            let profile = self.settings.profiles.of(table)?;
+            never |= profile.never;
+            timeout = [timeout, profile.timeout].into_iter().flatten().min();
+        }
+        Ok((timeout, never))
+    }
+
+    /// Answers that the caller is to render for itself, and sees to it that
+    /// nothing around is stored: it would lack what is read meanwhile.
+    fn bypass(&self, request: &Request<'_>, watch: Option<Instant>) -> Found {
+        self.report(request, Outcome::Bypassed, watch, None);
+        record::record(|outer| outer.uncacheable = true);
+        Found::Bypass
+    }
+
     /// The fragment, if it is there and holds; else why not.
-    fn lookup(&self, request: &Request<'_>) -> Result<Arc<Fragment>, Outcome> {
+    fn lookup(&self, request: &Request<'_>, is_same: IsSame<'_>) -> Result<Arc<Fragment>, Outcome> {
         let store = &self.settings.store;
         let Some(fragment) = store.get(&request.key) else {
             return Err(Outcome::NoValue);
@@ -291,11 +335,7 @@ impl Inner {
             Outcome::StampChanged
         } else if fragment.expires_at().is_some_and(|at| at <= self.now()) {
             Outcome::Expired
-        } else if !fragment
-            .templates()
-            .iter()
-            .all(|t| request.is_same_template.is_none_or(|f| f(t)))
-        {
+        } else if !fragment.templates().iter().all(is_same) {
             Outcome::TemplateChanged
         } else {
             return Ok(fragment);
@@ -359,10 +399,16 @@ impl Fill {
         let scope = Scope { tables: &plan.tables, name: request.name, variant: request.variant };
         let settings = &cache.inner.settings;
         let stamps = settings.store.lease(&scope);
+        // Now, when whatever changes from here on meets a stamp of this fill.
+        let uncacheable = !record::is_data_around_current(request.in_rendering);
         Fill {
             cache: cache.clone(),
             key: request.key,
-            recorder: Recorder::new(Dependencies { stamps, ..Dependencies::default() }),
+            recorder: Recorder::new(Dependencies {
+                stamps,
+                uncacheable,
+                ..Dependencies::default()
+            }),
             timeout: plan.timeout,
             label: settings.inspect.then(|| request.label().into()),
             lead,

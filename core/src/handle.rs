@@ -252,8 +252,8 @@ impl Cacheops {
         });
     }
 
-    /// Runs `work` with invalidation switched off in this thread: calls to
-    /// invalidate do nothing. What changes meanwhile stays stale until it is
+    /// Runs `work` with invalidation switched off in this thread, of every
+    /// cache: calls to invalidate do nothing. What changes meanwhile stays stale until it is
     /// invalidated by hand; it is for imports that end in one
     /// [`invalidate_model`](Self::invalidate_model).
     pub fn no_invalidation<R>(&self, work: impl FnOnce() -> R) -> R {
@@ -271,7 +271,8 @@ impl Cacheops {
     }
 
     /// When any of the tables was last invalidated, by the cache's own clock;
-    /// with no table given, when anything was. `None` when never.
+    /// with no table given, when any at all was. `None` when never. Names of
+    /// fragments do not count.
     ///
     /// ```
     /// # let cache = cacheops::Cacheops::in_memory();

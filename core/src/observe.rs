@@ -153,7 +153,7 @@ pub struct Stats {
     /// Fragments stored.
     pub stored: u64,
     /// Fills whose result was not stored: overtaken by an invalidation, too
-    /// large, or not to be cached.
+    /// large, or not to be cached. A fill that failed has no result.
     pub not_stored: u64,
     /// Invalidations.
     pub invalidations: u64,
@@ -256,7 +256,7 @@ impl Observers {
         #[cfg(feature = "tracing")]
         tracing::debug!(
             target: "cacheops",
-            target_of_it = %event.target,
+            what = %event.target,
             rows = event.rows.len(),
             schemes = event.schemes,
             dropped = event.dropped,

@@ -11,6 +11,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use crate::fragment::Dependencies;
+use crate::store::Stamp;
 use crate::sync::{Arc, Mutex, Weak, lock, thread_local};
 
 /// What a fill under way has been found to depend on.
@@ -18,6 +19,7 @@ use crate::sync::{Arc, Mutex, Weak, lock, thread_local};
 pub(crate) struct Recorder(Mutex<Dependencies>);
 
 thread_local! {
+    static EARLY: RefCell<Early> = const { RefCell::new(Early::new()) };
     static STACK: RefCell<Vec<Weak<Recorder>>> = const { RefCell::new(Vec::new()) };
     static QUIET: Cell<usize> = const { Cell::new(0) };
 }
@@ -78,6 +80,107 @@ pub(crate) fn current() -> Option<Arc<Recorder>> {
 pub(crate) fn record(f: impl FnOnce(&mut Dependencies)) {
     if let Some(recorder) = current() {
         recorder.with(f);
+    }
+}
+
+/// Data read in this thread outside of any fill, which a fill that begins
+/// later in the same rendering may show: a row in a loop around a tag, say.
+/// Where a rendering begins nobody tells, so some may be older than it; that
+/// can only keep a fragment from being stored.
+struct Early {
+    stamps: Vec<Arc<Stamp>>,
+    /// There were too many to keep: treated as outdated.
+    overflowed: bool,
+    renderings: Vec<std::sync::Weak<()>>,
+}
+
+/// The most stamps kept of data read early.
+const MOST_EARLY: usize = 4096;
+
+impl Early {
+    const fn new() -> Self {
+        Early { stamps: Vec::new(), overflowed: false, renderings: Vec::new() }
+    }
+
+    fn add(&mut self, stamps: &[Arc<Stamp>]) {
+        if self.stamps.len() + stamps.len() > MOST_EARLY {
+            self.stamps.clear();
+            self.overflowed = true;
+        }
+        self.stamps.extend(stamps.iter().cloned());
+    }
+
+    fn is_empty(&self) -> bool {
+        self.stamps.is_empty() && !self.overflowed
+    }
+}
+
+/// Makes the fill around this point depend on data that was read under
+/// `stamps`; where there is none, the fills that begin later in the same
+/// rendering will see whether it is still current.
+pub(crate) fn bind(stamps: &[Arc<Stamp>]) {
+    match current() {
+        Some(recorder) => recorder.with(|fill| fill.stamps.extend(stamps.iter().cloned())),
+        None => {
+            let _ = EARLY.try_with(|early| early.borrow_mut().add(stamps));
+        }
+    }
+}
+
+/// Whether all that was read around this point so far is still current. A
+/// fill that begins where it is not may show what is older than its stamps.
+/// What was read outside of any fill counts in a rendering only: elsewhere it
+/// is from one that has ended.
+pub(crate) fn is_data_around_current(in_rendering: bool) -> bool {
+    if let Some(recorder) = current() {
+        return recorder.with(|fill| fill.stamps.iter().all(|stamp| stamp.is_current()));
+    }
+    EARLY
+        .try_with(|early| {
+            let early = early.borrow();
+            let in_rendering =
+                in_rendering || early.renderings.iter().any(|token| token.strong_count() > 0);
+            !in_rendering
+                || !early.overflowed && early.stamps.iter().all(|stamp| stamp.is_current())
+        })
+        .unwrap_or(true)
+}
+
+/// A rendering in this thread; for plugins of template engines. While one
+/// lives, what was read outside of fragments is remembered; when the last one
+/// ends, it is forgotten.
+#[derive(Debug)]
+pub struct Rendering(std::sync::Arc<()>);
+
+impl Rendering {
+    /// Whether something was read that has to be forgotten at the end of the
+    /// rendering.
+    #[must_use]
+    pub fn is_needed() -> bool {
+        EARLY.try_with(|early| !early.borrow().is_empty()).unwrap_or(false)
+    }
+
+    /// Begins one; it ends when it is dropped.
+    #[must_use]
+    pub fn begin() -> Self {
+        let token = std::sync::Arc::new(());
+        let weak = std::sync::Arc::downgrade(&token);
+        let _ = EARLY.try_with(|early| early.borrow_mut().renderings.push(weak));
+        Rendering(token)
+    }
+}
+
+impl Drop for Rendering {
+    fn drop(&mut self) {
+        let _ = EARLY.try_with(|early| {
+            let mut early = early.borrow_mut();
+            let own = std::sync::Arc::as_ptr(&self.0);
+            early.renderings.retain(|other| other.as_ptr() != own && other.strong_count() > 0);
+            if early.renderings.is_empty() {
+                early.stamps.clear();
+                early.overflowed = false;
+            }
+        });
     }
 }
 

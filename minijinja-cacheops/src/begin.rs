@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use cacheops::{Found, FragmentKey, KeyWriter, QuerySet, Request, TemplateUse};
+use cacheops::{Found, FragmentKey, KeyWriter, QuerySet, Rendering, Request};
 use minijinja::value::{Kwargs, ValueKind, ValueOrKwargs};
 use minijinja::{Error, State, Value};
 
@@ -59,10 +59,7 @@ pub(crate) fn begin_custom(
         .decorator(&tag.name)
         .ok_or_else(|| in_rendering(&tag.text, "there is no such tag in this environment"))?;
     let caching = decorate(&TagCall { state, arguments, kwargs })?;
-    if caching.skip {
-        shared.cache.do_not_cache();
-        return Ok(Fragment::missing(None, None));
-    }
+    kwargs.assert_all_used()?;
     let mut key = KeyWriter::new();
     let marks = begin_key(shared, state, &tag, &mut key);
     write_plain(arguments, kwargs, &mut key);
@@ -74,6 +71,7 @@ pub(crate) fn begin_custom(
         timeout: caching.timeout,
         name: caching.name.as_deref(),
         lock: caching.lock,
+        skip: caching.skip,
         variant: caching.extra.as_ref().map(|extra| extra.as_bytes().to_vec()),
     };
     let querysets: Vec<&QuerySet> = caching.querysets.iter().collect();
@@ -118,6 +116,7 @@ pub(crate) struct Options<'a> {
     pub(crate) timeout: Option<Duration>,
     pub(crate) name: Option<&'a str>,
     pub(crate) lock: bool,
+    pub(crate) skip: bool,
     pub(crate) variant: Option<Vec<u8>>,
 }
 
@@ -145,6 +144,7 @@ impl<'a> Options<'a> {
             timeout: timeout.map(read_timeout).transpose()?.flatten(),
             name,
             lock: lock.is_none_or(|lock| lock.is_none() || lock.is_true()),
+            skip: false,
             variant,
         })
     }
@@ -227,20 +227,19 @@ pub(crate) fn look_up(
         key.key(version);
     }
     let key = key.finish();
-    let same = |used: &TemplateUse| {
-        shared.with_versions(state, |versions| versions.of(state, &used.name) == *used)
-    };
     let request = Request {
         querysets: asked.querysets,
         name: asked.options.name,
         variant: asked.options.variant.as_deref(),
         place: &tag.place,
         timeout: asked.options.timeout,
-        single_flight: asked.options.lock,
-        is_same_template: Some(&same),
+        lock: asked.options.lock,
+        skip: asked.options.skip,
+        in_rendering: true,
         ..Request::new(key)
     };
-    let found = shared.cache.find(&request);
+    begin_rendering(state);
+    let found = shared.cache.find(&request, &|used| shared.is_same(state, used));
     let mark = asked.marks.then_some(Mark { key });
     match found.map_err(|error| in_rendering(&tag.text, &error.to_string()))? {
         Found::Hit(hit) => Ok(match hit.text() {
@@ -253,6 +252,14 @@ pub(crate) fn look_up(
             Ok(Fragment::missing(Some(Making { fill, sources }), mark))
         }
         Found::Bypass => Ok(Fragment::missing(None, None)),
+    }
+}
+
+/// Where rows were read before the tag, sees to it that this is forgotten when
+/// the rendering ends.
+pub(crate) fn begin_rendering(state: &mut State<'_, '_>) {
+    if Rendering::is_needed() {
+        state.get_or_insert_extension_with(Rendering::begin);
     }
 }
 

@@ -7,7 +7,7 @@ use cacheops::{Cacheops, Found, KeyWriter, Request};
 use minijinja::value::Kwargs;
 use minijinja::{AutoEscape, Error, ErrorKind, State, Value};
 
-use crate::begin::Options;
+use crate::begin::{Options, begin_rendering};
 use crate::errors::in_rendering;
 use crate::keys;
 use crate::querysets::Given;
@@ -43,21 +43,21 @@ pub(crate) fn call(
     let options =
         Options::read(timeout.as_ref(), name.as_ref(), lock.as_ref(), extra.as_slice(), &mut key)
             .map_err(fail)?;
+    begin_rendering(state);
     let place = state.name().to_owned();
     let found = given.with(|querysets| {
-        let same = |used: &cacheops::TemplateUse| {
-            shared.with_versions(state, |versions| versions.of(state, &used.name) == *used)
-        };
-        shared.cache.find(&Request {
+        let request = Request {
             querysets,
             name: options.name,
             variant: options.variant.as_deref(),
             place: &place,
             timeout: options.timeout,
-            single_flight: options.lock,
-            is_same_template: Some(&same),
+            lock: options.lock,
+            skip: options.skip,
+            in_rendering: true,
             ..Request::new(key.finish())
-        })
+        };
+        shared.cache.find(&request, &|used| shared.is_same(state, used))
     });
     match found.map_err(|error| fail(error.to_string()))? {
         Found::Hit(hit) => Ok(printed(state, hit.text().as_deref().unwrap_or_default())),

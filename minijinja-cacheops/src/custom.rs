@@ -41,6 +41,47 @@ impl TagCall<'_> {
     }
 }
 
+/// Statements of the engine, which a tag cannot be called like.
+const STATEMENTS: [&str; 24] = [
+    "autoescape",
+    "block",
+    "break",
+    "cached",
+    "cached_as",
+    "call",
+    "continue",
+    "do",
+    "elif",
+    "else",
+    "extends",
+    "filter",
+    "for",
+    "from",
+    "if",
+    "import",
+    "include",
+    "macro",
+    "raw",
+    "set",
+    "super",
+    "trans",
+    "with",
+    "without",
+];
+
+/// Refuses a name that no tag can have.
+pub(crate) fn check_name(name: &str) -> Result<(), Error> {
+    let is_word = |c: char| c == '_' || c.is_ascii_alphanumeric();
+    let why = if !name.chars().all(is_word) || !name.starts_with(|c: char| !c.is_ascii_digit()) {
+        "a tag is called by letters, digits and underscores"
+    } else if STATEMENTS.contains(&name) || name.starts_with("end") {
+        "the engine or the library has that name already, or takes it for an end"
+    } else {
+        return Ok(());
+    };
+    Err(Error::new(ErrorKind::InvalidOperation, format!("{name:?} cannot be a tag: {why}")))
+}
+
 impl std::fmt::Debug for TagCall<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("TagCall").field("arguments", &self.arguments).finish_non_exhaustive()

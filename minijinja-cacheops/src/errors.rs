@@ -54,10 +54,10 @@ pub(crate) fn explain(
             out.push_str("caused by: ");
         }
         let _ = writeln!(out, "{error}");
-        if let Some(place) = error.downcast_ref::<Error>() {
-            if let (Some(name), Some(line)) = (place.name(), place.line()) {
-                excerpt(&mut out, author(name).as_deref().unwrap_or_default(), line);
-            }
+        if let Some(place) = error.downcast_ref::<Error>()
+            && let (Some(name), Some(line)) = (place.name(), place.line())
+        {
+            excerpt(&mut out, author(name).as_deref().unwrap_or_default(), line);
         }
         next = error.source();
     }

@@ -166,9 +166,25 @@ impl Lazy {
         // Bound before it runs: what is shown instead of a failure depends on
         // the rows as well.
         lease.bind();
-        let loaded = Loaded { rows: Arc::new((self.run)()?), lease };
+        let rows = (self.run)().inspect_err(|_| self.cache.do_not_cache())?;
+        let loaded = Loaded { rows: Arc::new(rows), lease };
         *self.loaded.lock().unwrap_or_else(PoisonError::into_inner) = Some(loaded.clone());
         Ok(loaded)
+    }
+}
+
+/// One value, and no word of how many there are.
+struct Once(Option<Value>);
+
+impl Iterator for Once {
+    type Item = Value;
+
+    fn next(&mut self) -> Option<Value> {
+        self.0.take()
+    }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        (0, None)
     }
 }
 
@@ -194,8 +210,9 @@ impl Object for Lazy {
     fn enumerate(self: &Arc<Self>) -> Enumerator {
         match self.load() {
             Ok(rows) => Enumerator::Values(rows.to_vec()),
-            // An invalid value: the engine raises the error where it meets it.
-            Err(error) => Enumerator::Values(vec![Value::from(error)]),
+            // An invalid value, which the engine raises where it meets it; of
+            // unknown length, so that nobody takes it for a row.
+            Err(error) => Enumerator::Iter(Box::new(Once(Some(Value::from(error))))),
         }
     }
 }
@@ -211,11 +228,11 @@ impl<'a> Given<'a> {
     /// Reads the arguments, and writes into the key what stands for them.
     pub(crate) fn read(arguments: &'a [Value], key: &mut KeyWriter) -> Result<Self, String> {
         key.list(arguments.len());
-        if let [value] = arguments {
-            if let Some(known) = known(value) {
-                key.key(known.digest());
-                return Ok(Given::One(&known.queryset));
-            }
+        if let [value] = arguments
+            && let Some(known) = known(value)
+        {
+            key.key(known.digest());
+            return Ok(Given::One(&known.queryset));
         }
         let mut querysets = Vec::new();
         for argument in arguments {

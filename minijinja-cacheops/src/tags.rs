@@ -4,8 +4,8 @@ use std::collections::HashMap;
 use std::path::Path;
 use std::sync::{Arc, PoisonError, RwLock};
 
-use cacheops::Cacheops;
 use cacheops::template::{Syntax, rewrite};
+use cacheops::{Cacheops, TemplateUse};
 use minijinja::syntax::SyntaxConfig;
 use minijinja::value::Kwargs;
 use minijinja::{Environment, Error, State, Value};
@@ -14,7 +14,7 @@ use crate::custom::{Caching, TagCall};
 use crate::dialect::{self, MiniJinja};
 use crate::source::{self, TemplateSource};
 use crate::templates::{Source, Templates, Versions};
-use crate::{begin, call, errors, querysets};
+use crate::{begin, call, custom, errors, querysets};
 
 /// The cache tags of an environment.
 ///
@@ -160,7 +160,8 @@ impl Tags {
     /// Adds a tag of the application's own, `{% name … %}` to `{% endname %}`,
     /// before the templates that use it are loaded. `decorate` sees its
     /// arguments and the context, and decides how its body is cached, or that
-    /// it is not. From django-cacheops.
+    /// it is not; a keyword that it does not ask for is an error. From
+    /// django-cacheops.
     ///
     /// ```
     /// use minijinja::{Environment, context};
@@ -174,7 +175,7 @@ impl Tags {
     ///     }
     ///     let items = QuerySet::table("menu_items");
     ///     Ok(Caching::cached_as(items).extra(&call.lookup("lang"))?.name("menu"))
-    /// });
+    /// })?;
     /// tags.add_template(&mut env, "a", "{% cache_menu 'top' %}{{ n }}{% endcache_menu %}")?;
     /// let page = |lang, n| env.get_template("a")?.render(context!(lang, n, is_staff => n > 8));
     /// assert_eq!(page("de", 1)?, "1");
@@ -183,13 +184,21 @@ impl Tags {
     /// assert_eq!(page("de", 9)?, "9");
     /// # Ok::<_, minijinja::Error>(())
     /// ```
+    ///
+    /// # Errors
+    ///
+    /// A name that is no identifier, or one of the engine's or of this
+    /// library's own.
     pub fn decorator_tag(
         &self,
         name: impl Into<String>,
         decorate: impl Fn(&TagCall<'_>) -> Result<Caching, Error> + Send + Sync + 'static,
-    ) {
+    ) -> Result<(), Error> {
+        let name = name.into();
+        custom::check_name(&name)?;
         let mut custom = self.shared.custom.write().unwrap_or_else(PoisonError::into_inner);
-        custom.insert(name.into(), Arc::new(decorate));
+        custom.insert(name, Arc::new(decorate));
+        Ok(())
     }
 
     /// Surrounds fragments with comments that carry their keys,
@@ -236,6 +245,11 @@ impl Shared {
             }
             None => false,
         }
+    }
+
+    /// Whether a template that a body used is still what it was.
+    pub(crate) fn is_same(&self, state: &State<'_, '_>, used: &TemplateUse) -> bool {
+        self.with_versions(state, |versions| versions.of(state, &used.name) == *used)
     }
 
     /// Reads versions of templates with the syntax of the environment.

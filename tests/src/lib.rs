@@ -84,6 +84,9 @@ pub trait Engine {
     /// `menu_items`, and is skipped where `is_staff` is true.
     fn new(cache: &Cacheops, delimiters: Delimiters, layout: Layout) -> Self;
 
+    /// Has a function `change()` of the templates call this; it prints nothing.
+    fn on_change(&mut self, change: impl Fn() + Send + Sync + 'static);
+
     /// Adds a template, or replaces it; the error as a person reads it.
     fn add(&mut self, name: &str, source: &str) -> Result<(), String>;
 

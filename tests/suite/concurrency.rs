@@ -33,7 +33,7 @@ fn single_flight<B: Backend>() {
             .unwrap()
     };
     thread::scope(|scope| {
-        let all: Vec<_> = (0..THREADS).map(|_| scope.spawn(&get)).collect();
+        let all: Vec<_> = (0..THREADS).map(|_| scope.spawn(get)).collect();
         begun.recv().unwrap();
         go_on.wait();
         // Late ones hit; were a second fill begun, it would hang here.
@@ -373,4 +373,76 @@ fn never_stale_in_templates_in_memory_minijinja() {
 #[test]
 fn a_change_during_a_render_in_memory_minijinja() {
     a_change_during_a_render::<InMemory, MiniJinja>();
+}
+
+/// Rows that were read before an inner fragment began, and changed in between:
+/// by a loop around it, by a variable, in a fragment or outside of any.
+fn rows_read_early<B: Backend, E: Engine>() {
+    let inner = "{% cached_as queryset(\"rows\", id=r.id) %}{{ r.v }}{% endcached_as %}";
+    let loop_around = format!("{{% for r in rows %}}{{{{ change() }}}}{inner}{{% endfor %}}");
+    let variable = "{% set v = rows[0].v %}{{ change() }}{% cached_as queryset(\"rows\", id=1) %}{{ v }}{% endcached_as %}";
+    for source in [
+        loop_around.clone(),
+        format!("{{% cached_as rows %}}{loop_around}{{% endcached_as %}}"),
+        format!(
+            "{{% cached_as rows %}}{{% cached %}}{loop_around}{{% endcached %}}{{% endcached_as %}}"
+        ),
+        variable.to_owned(),
+        format!("{{% cached %}}{variable}{{% endcached %}}"),
+    ] {
+        let cache = B::cache(Cacheops::builder());
+        let mut engine = E::new(&cache, Delimiters::Default, Layout::default());
+        let database = Arc::new(AtomicU64::new(1));
+        let (write, invalidate) = (database.clone(), cache.clone());
+        engine.on_change(move || {
+            if write.swap(2, Ordering::SeqCst) == 1 {
+                invalidate.invalidate_obj("rows", &json!({"id": 1})).unwrap();
+            }
+        });
+        engine.add("page.txt", &source).unwrap();
+        let context = || {
+            let database = database.clone();
+            let query: Query =
+                Arc::new(move || Ok(vec![json!({"id": 1, "v": database.load(Ordering::SeqCst)})]));
+            let mut context = Context::default();
+            context.lazies.push(("rows".to_owned(), QuerySet::table("rows"), query));
+            context
+        };
+        let render = || engine.render("page.txt", &context()).unwrap();
+        assert_eq!(render(), "1", "{source}");
+        assert_eq!(render(), "2", "{source}");
+        let stored = cache.stats().stored;
+        assert_eq!((render(), cache.stats().stored), ("2".to_owned(), stored), "{source}");
+        assert!(stored > 0);
+    }
+}
+
+#[test]
+fn rows_read_early_in_memory_minijinja() {
+    rows_read_early::<InMemory, MiniJinja>();
+}
+
+/// What is made while the cache is off is unknown to it when it is on again.
+fn switched_during_a_fill<B: Backend>() {
+    let cache = B::cache(Cacheops::builder());
+    let database = AtomicU64::new(1);
+    let get = |switch: bool| {
+        cache.cached().get_or_fill(|| {
+            cache.set_enabled(!switch);
+            let value = cache
+                .cached_as("rows")
+                .get_or_fill(|| Ok::<_, Error>(database.load(Ordering::SeqCst)));
+            cache.set_enabled(true);
+            value
+        })
+    };
+    assert_eq!(get(true).unwrap(), 1);
+    database.store(2, Ordering::SeqCst);
+    cache.invalidate_model("rows");
+    assert_eq!(get(false).unwrap(), 2);
+}
+
+#[test]
+fn switched_during_a_fill_in_memory() {
+    switched_during_a_fill::<InMemory>();
 }

@@ -199,6 +199,66 @@ fn a_lazy_queryset_in_the_globals() {
     );
 }
 
+/// A query that fails is never taken for rows, and nothing that shows it is
+/// stored.
+#[test]
+fn a_failing_lazy_queryset() {
+    let cache = Cacheops::in_memory();
+    let mut env = Environment::new();
+    let tags = Tags::install(&mut env, &cache);
+    let body = |body: &str| format!("{{% cached %}}{body}{{% endcached %}}");
+    for source in
+        ["{{ rows|length }}", "{% for r in rows %}{% endfor %}", "{{ rows[0] }}", "{{ rows|join }}"]
+    {
+        tags.add_template(&mut env, "page", body(source)).unwrap();
+        let rows = lazy(&cache, "rows", || Err::<Vec<u8>, _>(std::io::Error::other("gone")));
+        let error = env.get_template("page").unwrap().render(context!(rows)).unwrap_err();
+        assert!(!error.to_string().is_empty());
+    }
+    tags.add_template(&mut env, "page", body("{% if rows %}{{ n }}{% endif %}")).unwrap();
+    let rows = lazy(&cache, "rows", || Err::<Vec<u8>, _>(std::io::Error::other("gone")));
+    let _ = env.get_template("page").unwrap().render(context!(rows, n => 1));
+    assert_eq!(cache.stats().stored, 0);
+}
+
+/// A table that is never cached is not by way of its rows either.
+#[test]
+fn a_lazy_queryset_of_a_table_that_is_never_cached() {
+    let cache = Cacheops::builder()
+        .profile("sessions", cacheops::Profile::never())
+        .profile("articles", cacheops::Profile::new())
+        .build()
+        .unwrap();
+    let mut env = Environment::new();
+    let tags = Tags::install(&mut env, &cache);
+    tags.add_template(&mut env, "page", "{% cached %}{{ rows|join }}{% endcached %}").unwrap();
+    let render = |table: &'static str| {
+        let rows = lazy(&cache, table, || Ok::<_, Error>(vec![1]));
+        env.get_template("page").unwrap().render(context!(rows))
+    };
+    assert_eq!(render("sessions").unwrap(), "1");
+    assert_eq!(cache.stats().stored, 0);
+    assert!(render("unknown").unwrap_err().to_string().contains("no profile"));
+}
+
+#[test]
+fn names_of_tags() {
+    let mut env = Environment::new();
+    let tags = Tags::install(&mut env, &Cacheops::in_memory());
+    for name in ["", "for", "cached", "endx", "a b", "a-b", "1a", "ä", "block"] {
+        let error = tags.decorator_tag(name, |_| Ok(minijinja_cacheops::Caching::skip()));
+        assert!(error.unwrap_err().to_string().contains("cannot be a tag"), "{name}");
+    }
+    tags.decorator_tag("menu", |call| {
+        let _ = call.keyword("known");
+        Ok(minijinja_cacheops::Caching::cached())
+    })
+    .unwrap();
+    tags.add_template(&mut env, "page", "{% menu known=1, unknown=2 %}x{% endmenu %}").unwrap();
+    let error = env.get_template("page").unwrap().render(()).unwrap_err();
+    assert!(error.to_string().contains("unknown keyword argument 'unknown'"), "{error}");
+}
+
 /// Comments that tell where fragments are.
 #[test]
 fn marks() {

@@ -55,6 +55,8 @@ fn observers<B: Backend, E: Engine>() {
             "table a: 1 rows, 1 schemes, 1 dropped, whole false",
             "side: stamp changed",
             "page.html:2: expired",
+            "side: bypassed",
+            "page.html:2: bypassed",
             "fragment side: 0 rows, 0 schemes, 1 dropped, whole false",
             "everything: 0 rows, 0 schemes, 1 dropped, whole true",
         ]

@@ -216,6 +216,18 @@ fn asynchronous<B: Backend>() {
     assert_eq!(runs.get(), 4);
 }
 
+/// The future can be spawned: it is as free to move as what it is made of.
+#[test]
+fn futures_are_send() {
+    fn send<T: Send>(future: T) -> T {
+        future
+    }
+    let cache = Cacheops::in_memory();
+    let get = cache.cached_as("a").get_or_fill_async(|| async { Ok::<u8, Error>(1) });
+    assert_eq!(block_on(send(get)).unwrap(), 1);
+    block_on(send(cache.no_invalidation_async(async {})));
+}
+
 /// A fill that is given up half-way lets those go on who wait for it.
 fn cancelled<B: Backend>() {
     let cache = B::cache(Cacheops::builder());

@@ -155,6 +155,18 @@ impl QuerySet {
         self.push_join(table.clone(), table, field, column, true)
     }
 
+    /// [`left_join`](Self::left_join) under another name.
+    #[must_use]
+    pub fn left_join_as(
+        self,
+        table: impl Into<String>,
+        alias: impl Into<String>,
+        field: impl Into<String>,
+        column: impl Into<String>,
+    ) -> Self {
+        self.push_join(table, alias, field, column, true)
+    }
+
     fn push_join(
         mut self,
         table: impl Into<String>,

@@ -32,7 +32,8 @@ mod kind {
 
     impl Container {
         pub(crate) fn new(bytes: u64) -> Self {
-            let shards = (bytes / SMALLEST_SHARD).clamp(1, 64).next_power_of_two().min(64) as usize;
+            // The largest power of two that leaves every shard its smallest size.
+            let shards = 1 << (bytes / SMALLEST_SHARD).clamp(1, 64).ilog2();
             let mut options = OptionsBuilder::new();
             options
                 .weight_capacity(bytes)

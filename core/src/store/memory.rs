@@ -92,10 +92,10 @@ impl MemoryStore {
 
     /// Registers the schemes of `dnf`; the epoch they were registered in.
     fn enroll(&self, dnf: &TableDnf) -> Arc<Stamp> {
-        if let Some(table) = read(&self.tables).get(&dnf.table) {
-            if table.covers(dnf) {
-                return table.epoch.clone();
-            }
+        if let Some(table) = read(&self.tables).get(&dnf.table)
+            && table.covers(dnf)
+        {
+            return table.epoch.clone();
         }
         let mut tables = write(&self.tables);
         let table =
@@ -108,6 +108,7 @@ impl MemoryStore {
         table.epoch.clone()
     }
 
+    /// Takes the stamps of a table; those above them hold while they do.
     fn lease_table(&self, dnf: &TableDnf, stamps: &mut Vec<Arc<Stamp>>) {
         let epoch = self.enroll(dnf);
         let mut key = String::new();
@@ -116,8 +117,10 @@ impl MemoryStore {
             let label = || self.label(|| describe(&dnf.table, conjunction));
             stamps.push(self.stamps.get(key.as_bytes(), &epoch, label));
         }
-        // Without conjunctions no row matters, but the table still can go.
-        stamps.push(epoch);
+        if dnf.conjunctions.is_empty() {
+            // No row matters, but the table can still go.
+            stamps.push(epoch);
+        }
     }
 
     /// Notes the time and hands out the schemes of a table, if it is known.
@@ -195,14 +198,18 @@ impl Store for MemoryStore {
         if let Some(name) = scope.name {
             let label = || self.label(|| format!("the name {name}"));
             let named = self.stamps.get(&name_key(&self.prefix, name), &everything, label);
-            if let Some(variant) = scope.variant {
-                let label = || self.label(|| format!("a variant of {name}"));
-                let key = variant_key(&self.prefix, name, variant);
-                stamps.push(self.stamps.get(&key, &named, label));
-            }
-            stamps.push(named);
+            stamps.push(match scope.variant {
+                Some(variant) => {
+                    let label = || self.label(|| format!("a variant of {name}"));
+                    let key = variant_key(&self.prefix, name, variant);
+                    self.stamps.get(&key, &named, label)
+                }
+                None => named,
+            });
         }
-        stamps.push(everything);
+        if stamps.is_empty() {
+            stamps.push(everything);
+        }
         stamps
     }
 

@@ -122,10 +122,14 @@ impl Stamps {
     /// Drops the stamp under `key`; says whether there was one.
     pub(crate) fn drop_key(&self, key: &[u8]) -> bool {
         let hash = self.hasher.hash_one(key);
-        let dropped = lock(self.shard(hash)).current.remove(&hash);
+        let mut shard = lock(self.shard(hash));
+        let dropped = shard.current.remove(&hash);
         if let Some(stamp) = &dropped {
+            // Under the lock: who comes next finds none, and relies on that
+            // the one that was there is dropped.
             stamp.drop_it();
         }
+        drop(shard);
         dropped.is_some()
     }
 

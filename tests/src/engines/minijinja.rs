@@ -49,8 +49,16 @@ impl Engine for MiniJinja {
             }
             let items = QuerySet::table("menu_items");
             Ok(Caching::cached_as(items).extra(&call.lookup("lang"))?.name("menu"))
-        });
+        })
+        .expect("a name that a tag can have");
         MiniJinja { env, tags, cache: cache.clone() }
+    }
+
+    fn on_change(&mut self, change: impl Fn() + Send + Sync + 'static) {
+        self.env.add_function("change", move || {
+            change();
+            ""
+        });
     }
 
     fn add(&mut self, name: &str, source: &str) -> Result<(), String> {

@@ -1,0 +1,169 @@
+//! Interleavings, tried by shuttle: `RUSTFLAGS="--cfg shuttle" cargo test -p
+//! cacheops --test shuttle --target-dir target/shuttle`.
+#![cfg(shuttle)]
+
+use std::sync::Arc;
+
+use cacheops::{Cacheops, Error, QuerySet, eq};
+use shuttle::sync::atomic::{AtomicU64, Ordering};
+use shuttle::thread;
+
+/// Schedules tried of each, by chance and by priorities.
+fn check(scenario: fn()) {
+    shuttle::check_random(scenario, 1_000);
+    shuttle::check_pct(scenario, 2_000, 3);
+}
+
+/// A row in a database, and what may be served of it at least: raised when an
+/// invalidation has returned.
+#[derive(Default)]
+struct Row {
+    version: AtomicU64,
+    floor: AtomicU64,
+}
+
+impl Row {
+    fn write(&self, invalidate: impl FnOnce()) {
+        let version = self.version.fetch_add(1, Ordering::SeqCst) + 1;
+        invalidate();
+        self.floor.fetch_max(version, Ordering::SeqCst);
+    }
+
+    /// Looks up, and checks what comes against what had been announced.
+    fn read(&self, get: impl FnOnce() -> u64) {
+        let floor = self.floor.load(Ordering::SeqCst);
+        let served = get();
+        assert!(served >= floor, "served {served}, and {floor} was announced before");
+    }
+}
+
+fn get(cache: &Cacheops, row: &Row) -> u64 {
+    let set = QuerySet::table("rows").filter(eq("id", 1));
+    let value = cache.cached_as(set).get_or_fill(|| {
+        let value = row.version.load(Ordering::SeqCst);
+        thread::yield_now();
+        Ok::<_, Error>(value)
+    });
+    value.unwrap()
+}
+
+fn nested(cache: &Cacheops, row: &Row) -> u64 {
+    cache.cached().get_or_fill(|| Ok::<_, Error>(get(cache, row))).unwrap()
+}
+
+/// Runs readers against writers, each of which invalidates in its own way.
+fn race(readers: &[fn(&Cacheops, &Row) -> u64], writers: &[fn(&Cacheops)]) {
+    let cache = Cacheops::in_memory();
+    let row = Arc::new(Row::default());
+    let mut threads = Vec::new();
+    for reader in readers.iter().copied() {
+        let (cache, row) = (cache.clone(), row.clone());
+        threads.push(thread::spawn(move || {
+            row.read(|| reader(&cache, &row));
+            row.read(|| reader(&cache, &row));
+        }));
+    }
+    for writer in writers.iter().copied() {
+        let (cache, row) = (cache.clone(), row.clone());
+        threads.push(thread::spawn(move || row.write(|| writer(&cache))));
+    }
+    threads.into_iter().for_each(|thread| thread.join().unwrap());
+    assert_eq!(get(&cache, &row), row.version.load(Ordering::SeqCst));
+}
+
+fn drop_row(cache: &Cacheops) {
+    let row = std::collections::BTreeMap::from([("id", 1)]);
+    cache.invalidate_obj("rows", &row).unwrap();
+}
+
+fn drop_table(cache: &Cacheops) {
+    cache.invalidate_model("rows");
+}
+
+fn drop_all(cache: &Cacheops) {
+    cache.invalidate_all();
+}
+
+/// A row that lacks the field.
+fn drop_partial(cache: &Cacheops) {
+    let row = std::collections::BTreeMap::from([("other", 1)]);
+    cache.invalidate_obj("rows", &row).unwrap();
+}
+
+#[test]
+fn a_row_changes_during_a_fill() {
+    check(|| race(&[get, get], &[drop_row]));
+}
+
+#[test]
+fn a_table_goes_during_a_fill() {
+    check(|| race(&[get, get], &[drop_table, drop_row]));
+}
+
+#[test]
+fn everything_goes_during_a_fill() {
+    check(|| race(&[get, get], &[drop_all, drop_row]));
+}
+
+#[test]
+fn a_partial_row_comes_during_a_fill() {
+    check(|| race(&[get, get], &[drop_partial, drop_row]));
+}
+
+#[test]
+fn nested_fills() {
+    check(|| race(&[nested, get], &[drop_row, drop_row]));
+}
+
+/// Three callers, one fill, unless one of them came before the flight began
+/// or after it had landed: never two at once.
+#[test]
+fn single_flight() {
+    check(|| {
+        let cache = Cacheops::in_memory();
+        let (fills, at_once) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicU64::new(0)));
+        let threads: Vec<_> = (0..3)
+            .map(|_| {
+                let (cache, fills, at_once) = (cache.clone(), fills.clone(), at_once.clone());
+                thread::spawn(move || {
+                    let value = cache.cached().get_or_fill(|| {
+                        fills.fetch_add(1, Ordering::SeqCst);
+                        assert_eq!(at_once.fetch_add(1, Ordering::SeqCst), 0);
+                        thread::yield_now();
+                        at_once.fetch_sub(1, Ordering::SeqCst);
+                        Ok::<_, Error>(1u8)
+                    });
+                    assert_eq!(value.unwrap(), 1);
+                })
+            })
+            .collect();
+        threads.into_iter().for_each(|thread| thread.join().unwrap());
+        assert_eq!(fills.load(Ordering::SeqCst), 1);
+    });
+}
+
+/// A leader that fails releases those who wait for it.
+#[test]
+fn a_failing_leader() {
+    check(|| {
+        let cache = Cacheops::in_memory();
+        let fails = Arc::new(AtomicU64::new(1));
+        let threads: Vec<_> = (0..3)
+            .map(|_| {
+                let (cache, fails) = (cache.clone(), fails.clone());
+                thread::spawn(move || {
+                    let value = cache.cached().get_or_fill(|| {
+                        thread::yield_now();
+                        match fails.swap(0, Ordering::SeqCst) {
+                            0 => Ok(1u8),
+                            _ => Err(Error::invalid_extra("no luck")),
+                        }
+                    });
+                    value.is_err()
+                })
+            })
+            .collect();
+        let failed = threads.into_iter().filter(|_| true).map(|t| t.join().unwrap());
+        assert_eq!(failed.filter(|failed| *failed).count(), 1);
+    });
+}

@@ -1,0 +1,47 @@
+//! The scanner on whatever text. It never panics, text without tags comes out
+//! byte for byte, and whatever the engine took before it takes after.
+//!
+//! `cargo fuzz run scanner --sanitizer none`, or without instrumentation
+//! `cargo run -p cacheops-fuzz --bin scanner -- -runs=100000`.
+#![no_main]
+
+use cacheops::Cacheops;
+use libfuzzer_sys::fuzz_target;
+use minijinja::Environment;
+use minijinja::syntax::SyntaxConfig;
+use minijinja_cacheops::Tags;
+
+fuzz_target!(|data: &[u8]| {
+    let Some((first, rest)) = data.split_first() else { return };
+    let Ok(source) = std::str::from_utf8(rest) else { return };
+    let mut builder = SyntaxConfig::builder();
+    builder.trim_blocks(first & 1 != 0).lstrip_blocks(first & 2 != 0);
+    if first & 4 != 0 {
+        builder.block_delimiters("<%", "%>").variable_delimiters("<<", ">>");
+    }
+    if first & 8 != 0 {
+        builder.line_statement_prefix("%%").line_comment_prefix("##");
+    }
+    let syntax = builder.build().expect("valid delimiters");
+    let mut env = Environment::new();
+    env.set_syntax(syntax.clone());
+    let tags = Tags::install(&mut env, &Cacheops::in_memory());
+    let rewritten = tags.rewrite(&syntax, "t", source);
+    let has_tags = source.contains("cached");
+    let names_templates =
+        ["include", "import", "from", "extends"].iter().any(|s| source.contains(s));
+    if !has_tags {
+        let rewritten = rewritten.as_ref().expect("without tags nothing is wrong with them");
+        if !names_templates {
+            assert_eq!(rewritten, source);
+        }
+        // What the engine reads, it reads after the rewriting too.
+        let before = env.template_from_named_str("t", source).map(drop).is_ok();
+        let after = env.template_from_named_str("t", rewritten).map(drop).is_ok();
+        assert_eq!(before, after, "{rewritten}");
+    }
+    if let Ok(rewritten) = rewritten {
+        assert!(rewritten.matches('\n').count() <= source.matches('\n').count());
+        let _ = env.template_from_named_str("t", &rewritten);
+    }
+});
