@@ -53,3 +53,12 @@ pub use custom::{Caching, TagCall};
 pub use querysets::{lazy, queryset};
 pub use source::TemplateSource;
 pub use tags::Tags;
+
+/// The README's and the handbook's programs, run as tests.
+#[cfg(doctest)]
+mod documents {
+    #[doc = include_str!("../../README.md")]
+    mod readme {}
+    #[doc = include_str!("../../docs/handbook/first-ten-minutes.md")]
+    mod first_ten_minutes {}
+}

@@ -1,20 +1,20 @@
 //! Where fragments lie: bounded in bytes, the least useful make way.
 
-use super::stamp::Prehashed;
 use crate::fragment::Fragment;
 use crate::key::FragmentKey;
 use crate::sync::Arc;
 
 pub(crate) use kind::Container;
 
-/// No shard is smaller: a fragment must fit into one.
-const SMALLEST_SHARD: u64 = 4 << 20;
-
 #[cfg(not(shuttle))]
 mod kind {
-    use super::{Arc, Fragment, FragmentKey, Prehashed, SMALLEST_SHARD};
+    use super::super::stamp::Prehashed;
+    use super::{Arc, Fragment, FragmentKey};
     use quick_cache::sync::{Cache, DefaultLifecycle};
     use quick_cache::{OptionsBuilder, Weighter};
+
+    /// No shard is smaller: a fragment must fit into one.
+    const SMALLEST_SHARD: u64 = 4 << 20;
 
     #[derive(Clone)]
     struct ByBytes;
