@@ -1,0 +1,74 @@
+//! A blog whose pages are made of cached fragments:
+//! `cargo run --release --example blog`.
+#![expect(clippy::print_stdout, clippy::print_stderr, reason = "it talks to the terminal")]
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use cacheops_examples::blog::{Options, serve};
+
+const HELP: &str = "\
+A blog whose pages are made of cached fragments.
+
+Usage: blog [--db FILE] [--port N]
+
+  --db FILE   where the rows are kept; made and filled if it is not there
+              (default: blog.db)
+  --port N    where to listen on 127.0.0.1; 0 lets the system choose
+              (default: 8000)
+  --help      this text
+";
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let options = match parse(std::env::args().skip(1)) {
+        Ok(Some(options)) => options,
+        Ok(None) => {
+            print!("{HELP}");
+            return ExitCode::SUCCESS;
+        }
+        Err(why) => {
+            eprintln!("{why}\n\n{HELP}");
+            return ExitCode::from(2);
+        }
+    };
+    match run(options).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("{error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Serves until Ctrl-C.
+async fn run(options: Options) -> Result<(), Box<dyn std::error::Error>> {
+    let server = serve(options).await?;
+    println!("Open http://{} (Ctrl-C ends it)", server.address());
+    tokio::signal::ctrl_c().await?;
+    server.shutdown().await?;
+    Ok(())
+}
+
+/// Reads the arguments; nothing when they ask for help.
+fn parse(mut arguments: impl Iterator<Item = String>) -> Result<Option<Options>, String> {
+    let mut options = Options { db: PathBuf::from("blog.db"), port: 8000 };
+    while let Some(argument) = arguments.next() {
+        let (name, inline) = match argument.split_once('=') {
+            Some((name, value)) => (name, Some(value.to_owned())),
+            None => (argument.as_str(), None),
+        };
+        let mut value =
+            || inline.clone().or_else(|| arguments.next()).ok_or(format!("{name} needs a value"));
+        match name {
+            "--help" | "-h" => return Ok(None),
+            "--db" => options.db = value()?.into(),
+            "--port" => {
+                let port = value()?;
+                options.port = port.parse().map_err(|_| format!("{port:?} is no port"))?;
+            }
+            _ => return Err(format!("unknown argument: {argument}")),
+        }
+    }
+    Ok(Some(options))
+}

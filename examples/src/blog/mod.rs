@@ -1,0 +1,169 @@
+//! A blog whose pages are made of cached fragments.
+//!
+//! - `queries` says what templates can ask for, and which querysets that is.
+//! - `templates` sets the environment up; the templates themselves are in
+//!   `examples/blog/templates`.
+//! - `writes` changes the database, and announces what changed.
+//! - `bar` and `live` show what the cache does meanwhile.
+
+mod bar;
+mod db;
+mod error;
+mod forms;
+mod listing;
+mod live;
+mod markdown;
+mod pages;
+mod queries;
+mod seed;
+mod templates;
+mod visit;
+mod writes;
+
+use std::future::Future;
+use std::io;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::extract::DefaultBodyLimit;
+use axum::middleware::from_fn;
+use axum::routing::{get, post};
+use minijinja::Environment;
+use minijinja_cacheops::Tags;
+use minijinja_cacheops::cacheops::Cacheops;
+use tokio::net::TcpListener;
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
+
+use db::Db;
+pub use error::Error;
+use live::Log;
+
+/// The largest form that is read, in bytes: above what any of them may hold,
+/// so that one that is too long comes back with what was typed.
+const LARGEST_FORM: usize = 512 << 10;
+
+/// How long the end waits for connections.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// Where the site keeps its rows, and where it listens.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// The file of the database; it is made, and filled, if there is none.
+    pub db: PathBuf,
+    /// The port on this machine; 0 lets the system choose.
+    pub port: u16,
+}
+
+/// A site that is being served. It ends when this is dropped, or by
+/// [`shutdown`](Server::shutdown).
+#[derive(Debug)]
+pub struct Server {
+    address: SocketAddr,
+    stop: oneshot::Sender<()>,
+    task: JoinHandle<io::Result<()>>,
+}
+
+impl Server {
+    /// Where it listens.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Ends it, when the requests under way have been answered; connections
+    /// that stay open without one are cut after two seconds.
+    ///
+    /// # Errors
+    ///
+    /// What went wrong in listening.
+    pub async fn shutdown(self) -> Result<(), Error> {
+        // Where nobody waits for the signal any more, it has ended already.
+        let _ = self.stop.send(());
+        let abort = self.task.abort_handle();
+        match tokio::time::timeout(PATIENCE, self.task).await {
+            Ok(ended) => ended.map_err(|_| Error::Interrupted)?.map_err(Error::Listen),
+            Err(_) => {
+                abort.abort();
+                Ok(())
+            }
+        }
+    }
+}
+
+/// Opens the database and serves the site on 127.0.0.1, in the background.
+///
+/// # Errors
+///
+/// A database that cannot be opened, or a port that is taken.
+pub async fn serve(options: Options) -> Result<Server, Error> {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, options.port)).await;
+    let listener = listener.map_err(Error::Listen)?;
+    let address = listener.local_addr().map_err(Error::Listen)?;
+    let app = App::open(&options)?;
+    let (stop, stopped) = oneshot::channel();
+    let task = tokio::spawn(run(listener, router(app), stopped));
+    Ok(Server { address, stop, task })
+}
+
+async fn run(
+    listener: TcpListener,
+    router: Router,
+    stopped: impl Future + Send + 'static,
+) -> io::Result<()> {
+    let stopped = async move {
+        stopped.await;
+    };
+    axum::serve(listener, router).with_graceful_shutdown(stopped).await
+}
+
+/// What all requests share.
+struct App {
+    db: Db,
+    cache: Cacheops,
+    env: Environment<'static>,
+    tags: Tags,
+    log: Log,
+}
+
+impl App {
+    fn open(options: &Options) -> Result<Arc<Self>, Error> {
+        let db = Db::open(&options.db)?;
+        seed::fill_if_empty(&db)?;
+        let log = Log::default();
+        let noted = log.clone();
+        let cache = Cacheops::builder()
+            .inspect(true)
+            .on_cache_read(bar::note_read)
+            .on_cache_invalidated(move |event| noted.note_invalidation(event))
+            .build()?;
+        let (env, tags) = templates::environment(&cache, &db)?;
+        Ok(Arc::new(App { db, cache, env, tags, log }))
+    }
+}
+
+fn router(app: Arc<App>) -> Router {
+    Router::new()
+        .route("/", get(pages::front))
+        .route("/article/{slug}", get(pages::article))
+        .route("/article/{slug}/edit", get(forms::edit_article).post(forms::save_article))
+        .route("/article/{slug}/comments", get(pages::comments).post(forms::add_comment))
+        .route("/comment/{id}/edit", get(forms::edit_comment).post(forms::save_comment))
+        .route("/comment/{id}/delete", post(forms::delete_comment))
+        .route("/category/{slug}", get(pages::category))
+        .route("/tag/{slug}", get(pages::tag))
+        .route("/author/{slug}", get(pages::author))
+        .route("/archive/{month}", get(pages::month))
+        .route("/search", get(pages::search))
+        .route("/cache", get(pages::live))
+        .route("/cache.json", get(pages::live_json))
+        .route("/static/{name}", get(pages::asset))
+        .fallback(pages::nowhere)
+        .layer(DefaultBodyLimit::max(LARGEST_FORM))
+        .layer(from_fn(visit::remember_preferences))
+        .layer(from_fn(visit::only_own_forms))
+        .with_state(app)
+}

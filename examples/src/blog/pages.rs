@@ -1,0 +1,355 @@
+//! The pages, and how any of them is made.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::{Path, Query, State};
+use axum::http::StatusCode;
+use axum::http::header::{
+    CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS,
+};
+use axum::response::{Html, IntoResponse, Redirect, Response};
+use minijinja::value::Serde;
+use minijinja::{Value, context};
+use minijinja_cacheops::cacheops::{QuerySet, eq};
+use minijinja_cacheops::lazy;
+use serde::Deserialize;
+
+use super::db::Place;
+use super::error::Error;
+use super::listing::{Listing, PER_PAGE, Selection};
+use super::live::Snapshot;
+use super::visit::Visit;
+use super::{App, bar, templates};
+
+/// The longest text that is searched for, in characters.
+const LONGEST_SEARCH: usize = 100;
+
+/// A page to be rendered.
+pub(crate) struct Page {
+    pub(crate) status: StatusCode,
+    pub(crate) template: &'static str,
+    pub(crate) title: String,
+    pub(crate) context: Value,
+}
+
+/// What answers a request.
+pub(crate) enum Reply {
+    /// A page.
+    Page(Page),
+    /// Another address, after a change.
+    Redirect(String),
+}
+
+impl Page {
+    pub(crate) fn new(template: &'static str, title: impl Into<String>, context: Value) -> Self {
+        Page { status: StatusCode::OK, template, title: title.into(), context }
+    }
+
+    /// A page that says why there is no other.
+    pub(crate) fn message(status: StatusCode, title: &str, text: &str) -> Self {
+        let context = context!(heading => title, text);
+        Page { status, ..Page::new("message.html", title, context) }
+    }
+
+    /// The page for an address that leads nowhere.
+    pub(crate) fn not_found() -> Self {
+        let text = "There is nothing at this address. It may have been mistyped, or what was \
+                    here is gone.";
+        Page::message(StatusCode::NOT_FOUND, "Not found", text)
+    }
+}
+
+/// Makes a reply in a thread that may block, with its bar at the foot.
+pub(crate) async fn reply<F>(app: Arc<App>, visit: Visit, make: F) -> Response
+where
+    F: FnOnce(&App) -> Result<Reply, Error> + Send + 'static,
+{
+    let work = tokio::task::spawn_blocking(move || {
+        bar::begin();
+        let done = make(&app).and_then(|reply| app.render(&visit, reply));
+        bar::end();
+        done.unwrap_or_else(|error| app.failure(&error))
+    });
+    work.await.unwrap_or_else(|_| StatusCode::INTERNAL_SERVER_ERROR.into_response())
+}
+
+async fn page<F>(app: Arc<App>, visit: Visit, make: F) -> Response
+where
+    F: FnOnce(&App) -> Result<Page, Error> + Send + 'static,
+{
+    reply(app, visit, |app| make(app).map(Reply::Page)).await
+}
+
+impl App {
+    fn render(&self, visit: &Visit, reply: Reply) -> Result<Response, Error> {
+        let page = match reply {
+            Reply::Page(page) => page,
+            Reply::Redirect(to) => return Ok(Redirect::to(&to).into_response()),
+        };
+        let context = context!(
+            title => page.title,
+            outline => visit.outline,
+            view => visit.view,
+            views => context!(
+                cards => visit.with("view=cards"),
+                titles => visit.with("view=titles"),
+            ),
+            ..page.context
+        );
+        let mut html = self.env.get_template(page.template)?.render(context)?;
+        self.add_bar(visit, &mut html)?;
+        Ok((page.status, headers(), Html(html)).into_response())
+    }
+
+    /// Ends a page. The bar tells of the page, so it comes when that is made,
+    /// and is part of no fragment.
+    fn add_bar(&self, visit: &Visit, html: &mut String) -> Result<(), Error> {
+        let Some(record) = bar::end() else { return Ok(()) };
+        let summary = record.summary(&visit.here);
+        let outlines = visit.outline.then(|| record.outlines(html, &self.cache));
+        let switch = visit.with(if visit.outline { "outline=0" } else { "outline=1" });
+        let context = context!(
+            bar => Serde(&summary),
+            outline => visit.outline,
+            outlines => outlines.map(Value::from_safe_string),
+            switch,
+        );
+        html.push_str(&self.env.get_template("bar.html")?.render(context)?);
+        // Watching is not to push what is watched out of the log.
+        if !visit.here.starts_with("/cache") {
+            self.log.note_request(summary);
+        }
+        Ok(())
+    }
+
+    /// The page for a mistake in the program, which goes to its operator.
+    #[expect(clippy::print_stderr, reason = "the example's operator sits at the terminal")]
+    fn failure(&self, error: &Error) -> Response {
+        match error {
+            Error::Template(error) => eprintln!("{}", self.tags.explain(error)),
+            error => eprintln!("{error}"),
+        }
+        let text = "Something went wrong here. It has been noted.";
+        (StatusCode::INTERNAL_SERVER_ERROR, text).into_response()
+    }
+
+    /// What has a page of its own under `slug`, from the cache.
+    pub(crate) fn place(&self, table: Table, slug: &str) -> Result<Option<Place>, Error> {
+        let (table, sql) = match table {
+            Table::Articles => {
+                ("articles", "SELECT id, title AS name FROM articles WHERE slug = ?1")
+            }
+            Table::Categories => ("categories", "SELECT id, name FROM categories WHERE slug = ?1"),
+            Table::Tags => ("tags", "SELECT id, name FROM tags WHERE slug = ?1"),
+            Table::Authors => ("authors", "SELECT id, name FROM authors WHERE slug = ?1"),
+        };
+        let place = QuerySet::table(table).filter(eq("slug", slug));
+        let place = self.cache.cached_as(place).name("address");
+        place.get_or_fill(|| Ok(self.db.row::<Place>(sql, [slug])?))
+    }
+
+    /// A page of a list: what its template needs, or nothing beyond the last.
+    fn listing(&self, selection: Selection, page: u64) -> Result<Option<Value>, Error> {
+        let count = selection.count(&self.cache, &self.db)?;
+        let pages = count.div_ceil(PER_PAGE).max(1);
+        if page == 0 || page > pages {
+            return Ok(None);
+        }
+        let listing = Listing { selection, page };
+        let (db, asked) = (self.db.clone(), listing.clone());
+        let rows = lazy(&self.cache, listing.queryset(), move || asked.ids(&db));
+        let listing = Value::from(Serde(&listing));
+        Ok(Some(context!(listing, rows, count, page, pages)))
+    }
+}
+
+/// Tables whose rows have pages.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Table {
+    /// Articles.
+    Articles,
+    /// Categories.
+    Categories,
+    /// Tags.
+    Tags,
+    /// Authors.
+    Authors,
+}
+
+/// What every page says to browsers besides its content.
+fn headers() -> [(axum::http::HeaderName, &'static str); 4] {
+    let policy =
+        "default-src 'self'; img-src 'self' data:; frame-ancestors 'none'; base-uri 'none'";
+    [
+        (CACHE_CONTROL, "no-store"),
+        (CONTENT_SECURITY_POLICY, policy),
+        (X_CONTENT_TYPE_OPTIONS, "nosniff"),
+        (REFERRER_POLICY, "same-origin"),
+    ]
+}
+
+/// What a list's address says besides its path.
+#[derive(Debug, Default, Deserialize)]
+pub(crate) struct Asked {
+    page: Option<String>,
+    q: Option<String>,
+}
+
+impl Asked {
+    /// The page's number; 0, which there is none of, for what is no number.
+    fn page(&self) -> u64 {
+        self.page.as_deref().map_or(1, |page| page.parse().unwrap_or(0))
+    }
+}
+
+type Listed = (State<Arc<App>>, Visit, Query<Asked>);
+
+/// The newest articles.
+pub(crate) async fn front((State(app), visit, Query(asked)): Listed) -> Response {
+    page(app, visit, move |app| {
+        let Some(listing) = app.listing(Selection::All, asked.page())? else {
+            return Ok(Page::not_found());
+        };
+        Ok(Page::new("front.html", "The cacheops handbook", context!(base => "/?", ..listing)))
+    })
+    .await
+}
+
+/// The articles of a category.
+pub(crate) async fn category(Path(slug): Path<String>, listed: Listed) -> Response {
+    by_place(Table::Categories, "category", slug, Selection::Category, listed).await
+}
+
+/// The articles of a tag.
+pub(crate) async fn tag(Path(slug): Path<String>, listed: Listed) -> Response {
+    by_place(Table::Tags, "tag", slug, Selection::Tag, listed).await
+}
+
+/// The articles of an author.
+pub(crate) async fn author(Path(slug): Path<String>, listed: Listed) -> Response {
+    by_place(Table::Authors, "author", slug, Selection::Author, listed).await
+}
+
+async fn by_place(
+    table: Table,
+    kind: &'static str,
+    slug: String,
+    selection: fn(i64) -> Selection,
+    (State(app), visit, Query(asked)): Listed,
+) -> Response {
+    page(app, visit, move |app| {
+        let Some(place) = app.place(table, &slug)? else { return Ok(Page::not_found()) };
+        let Some(listing) = app.listing(selection(place.id), asked.page())? else {
+            return Ok(Page::not_found());
+        };
+        let base = format!("/{kind}/{slug}?");
+        let context = context!(kind, id => place.id, base, ..listing);
+        Ok(Page::new("list.html", place.name, context))
+    })
+    .await
+}
+
+/// The articles of a month.
+pub(crate) async fn month(
+    Path(month): Path<String>,
+    (State(app), visit, Query(asked)): Listed,
+) -> Response {
+    page(app, visit, move |app| {
+        if !is_month(&month) {
+            return Ok(Page::not_found());
+        }
+        let selection = Selection::Month(month.clone());
+        let listing = app.listing(selection, asked.page())?;
+        let Some(listing) = listing.filter(has_rows) else {
+            return Ok(Page::not_found());
+        };
+        let base = format!("/archive/{month}?");
+        let context = context!(kind => "month", id => &month, base, ..listing);
+        Ok(Page::new("list.html", templates::month(&month), context))
+    })
+    .await
+}
+
+fn has_rows(listing: &Value) -> bool {
+    listing.get_attr("count").is_ok_and(|count| count.is_true())
+}
+
+/// Whether a text is of the form `2026-03`.
+fn is_month(text: &str) -> bool {
+    let is_digits = |part: &str, len| part.len() == len && part.bytes().all(|b| b.is_ascii_digit());
+    text.split_once('-').is_some_and(|(year, month)| is_digits(year, 4) && is_digits(month, 2))
+}
+
+/// What contains a text.
+pub(crate) async fn search((State(app), visit, Query(asked)): Listed) -> Response {
+    page(app, visit, move |app| {
+        let page = asked.page();
+        let q: String = asked.q.unwrap_or_default().trim().chars().take(LONGEST_SEARCH).collect();
+        if q.is_empty() {
+            return Ok(Page::new("search.html", "Search", context!(q)));
+        }
+        let Some(listing) = app.listing(Selection::Search(q.clone()), page)? else {
+            return Ok(Page::not_found());
+        };
+        Ok(Page::new("search.html", format!("Search: {q}"), context!(q, ..listing)))
+    })
+    .await
+}
+
+/// An article with its comments.
+pub(crate) async fn article(
+    State(app): State<Arc<App>>,
+    visit: Visit,
+    Path(slug): Path<String>,
+) -> Response {
+    page(app, visit, move |app| {
+        let Some(place) = app.place(Table::Articles, &slug)? else { return Ok(Page::not_found()) };
+        let context = context!(id => place.id, slug, fields => context!(), errors => context!());
+        Ok(Page::new("article.html", place.name, context))
+    })
+    .await
+}
+
+/// Where a form for a comment was sent to: there is only the article.
+pub(crate) async fn comments(
+    State(app): State<Arc<App>>,
+    visit: Visit,
+    Path(slug): Path<String>,
+) -> Response {
+    reply(app, visit, move |app| match app.place(Table::Articles, &slug)? {
+        Some(_) => Ok(Reply::Redirect(format!("/article/{slug}#comments"))),
+        None => Ok(Reply::Page(Page::not_found())),
+    })
+    .await
+}
+
+/// The live page.
+pub(crate) async fn live(State(app): State<Arc<App>>, visit: Visit) -> Response {
+    page(app, visit, |app| {
+        let now = Value::from(Serde(Snapshot::take(&app.cache, &app.log)));
+        Ok(Page::new("live.html", "Inside the cache", context!(now)))
+    })
+    .await
+}
+
+/// What the live page asks for every second.
+pub(crate) async fn live_json(State(app): State<Arc<App>>) -> Response {
+    ([(CACHE_CONTROL, "no-store")], Json(Snapshot::take(&app.cache, &app.log))).into_response()
+}
+
+/// A file that pages refer to.
+pub(crate) async fn asset(Path(name): Path<String>) -> Response {
+    let (kind, text) = match name.as_str() {
+        "site.css" => ("text/css; charset=utf-8", include_str!("../../blog/static/site.css")),
+        "outline.js" => ("text/javascript", include_str!("../../blog/static/outline.js")),
+        "live.js" => ("text/javascript", include_str!("../../blog/static/live.js")),
+        _ => return StatusCode::NOT_FOUND.into_response(),
+    };
+    ([(CONTENT_TYPE, kind), (CACHE_CONTROL, "no-cache")], text).into_response()
+}
+
+/// Any other address.
+pub(crate) async fn nowhere(State(app): State<Arc<App>>, visit: Visit) -> Response {
+    page(app, visit, |_| Ok(Page::not_found())).await
+}
