@@ -10,8 +10,9 @@ use crate::clock::micros;
 use crate::error::Error;
 use crate::events::{WriteEvent, into_row};
 use crate::flight::Flights;
+use crate::fragment::Fragment;
 use crate::invalidate::Event;
-use crate::key::KeyWriter;
+use crate::key::{FragmentKey, KeyWriter};
 use crate::observe::{CacheInvalidated, Counters, FragmentInfo, Stats, Target};
 use crate::queryset::canonical;
 use crate::record::{Quiet, QuietScope, Scoped, is_quiet};
@@ -313,33 +314,40 @@ impl Cacheops {
     #[must_use]
     pub fn fragments(&self) -> Vec<FragmentInfo> {
         let now = self.inner.now();
-        let left = |at: u64| Duration::from_micros(at.saturating_sub(now));
         let all = self.inner.settings.store.fragments();
-        let mut infos: Vec<FragmentInfo> = all
-            .into_iter()
-            .map(|(key, fragment)| FragmentInfo {
-                key,
-                name: fragment.label().unwrap_or_default().to_owned(),
-                len: fragment.len(),
-                age: Duration::from_micros(now.saturating_sub(fragment.stored_at)),
-                expires_in: fragment.expires_at().map(left),
-                depends_on: fragment
-                    .stamps()
-                    .iter()
-                    .filter_map(|stamp| stamp.label().map(str::to_owned))
-                    .collect(),
-                is_current: fragment.stamps().iter().all(|stamp| stamp.is_current())
-                    && fragment.expires_at().is_none_or(|at| at > now),
-            })
-            .collect();
+        let mut infos: Vec<FragmentInfo> =
+            all.iter().map(|(key, fragment)| info_of(*key, fragment, now)).collect();
         infos.sort_by(|a, b| a.age.cmp(&b.age).then_with(|| a.key.cmp(&b.key)));
         infos
+    }
+
+    /// What is known of the fragment under a key, if it is there, current or
+    /// not; asking does not count as a read.
+    #[must_use]
+    pub fn fragment(&self, key: &FragmentKey) -> Option<FragmentInfo> {
+        let fragment = self.inner.settings.store.get(key)?;
+        Some(info_of(*key, &fragment, self.inner.now()))
     }
 
     /// What stands before every key.
     #[must_use]
     pub fn prefix(&self) -> &str {
         &self.inner.settings.prefix
+    }
+}
+
+fn info_of(key: FragmentKey, fragment: &Fragment, now: u64) -> FragmentInfo {
+    let left = |at: u64| Duration::from_micros(at.saturating_sub(now));
+    let stamps = fragment.stamps();
+    FragmentInfo {
+        key,
+        name: fragment.label().unwrap_or_default().to_owned(),
+        len: fragment.len(),
+        age: Duration::from_micros(now.saturating_sub(fragment.stored_at)),
+        expires_in: fragment.expires_at().map(left),
+        depends_on: stamps.iter().filter_map(|s| s.label().map(str::to_owned)).collect(),
+        is_current: stamps.iter().all(|stamp| stamp.is_current())
+            && fragment.expires_at().is_none_or(|at| at > now),
     }
 }
 

@@ -58,7 +58,7 @@ pub(crate) fn row_key(
 ) -> bool {
     begin_key(prefix, table, key);
     for field in &scheme.0 {
-        let Some(value) = row.scalar(field) else {
+        let Some(value) = row.get(field) else {
             return false;
         };
         push_term(field, key, |spelling| spell(value, spelling));

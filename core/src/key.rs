@@ -20,6 +20,22 @@ impl FragmentKey {
     }
 }
 
+impl FragmentKey {
+    /// Reads the forty hexadecimal digits that a key prints; `None` for
+    /// anything else.
+    #[must_use]
+    pub fn from_hex(digits: &str) -> Option<Self> {
+        let digits: &[u8; 40] = digits.as_bytes().try_into().ok()?;
+        let mut key = [0; 20];
+        for (byte, pair) in key.iter_mut().zip(digits.chunks(2)) {
+            let value = |digit: &u8| char::from(*digit).to_digit(16);
+            let (high, low) = (value(&pair[0])?, value(&pair[1])?);
+            *byte = u8::try_from(high * 16 + low).ok()?;
+        }
+        Some(FragmentKey(key))
+    }
+}
+
 /// In hexadecimal digits.
 impl fmt::Display for FragmentKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -143,5 +143,9 @@ fn querysets_differ_in_every_part() {
         })
         .collect();
     assert_eq!(keys.len(), sets.len());
-    assert_eq!(FragmentKey([1; 20]).to_string(), "01".repeat(20));
+    let key = FragmentKey([0xa1; 20]);
+    assert_eq!(key.to_string(), "a1".repeat(20));
+    assert_eq!(FragmentKey::from_hex(&key.to_string()), Some(key));
+    assert_eq!(FragmentKey::from_hex("a1"), None);
+    assert_eq!(FragmentKey::from_hex(&"ä".repeat(20)), None);
 }

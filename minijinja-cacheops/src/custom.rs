@@ -6,7 +6,7 @@ use cacheops::{KeyWriter, QuerySet};
 use minijinja::value::Kwargs;
 use minijinja::{Error, ErrorKind, State, Value};
 
-use crate::keys;
+use crate::{keys, querysets};
 
 /// A use of a tag of the application's own: what the author passed, and where.
 pub struct TagCall<'a> {
@@ -32,6 +32,16 @@ impl TagCall<'_> {
     #[must_use]
     pub fn keyword(&self, name: &str) -> Value {
         self.kwargs.get(name).unwrap_or_default()
+    }
+
+    /// The querysets in a value: an argument of the tag, say. It takes what
+    /// `cached_as` takes.
+    ///
+    /// # Errors
+    ///
+    /// A value that is no queryset.
+    pub fn querysets(&self, value: &Value) -> Result<Vec<QuerySet>, Error> {
+        querysets::all_of(value).map_err(|why| Error::new(ErrorKind::InvalidOperation, why))
     }
 
     /// The state of the engine.

@@ -259,6 +259,13 @@ fn known(value: &Value) -> Option<&Known> {
     value.downcast_object_ref::<Lazy>().map(|lazy| &lazy.known)
 }
 
+/// The querysets in a value, in order.
+pub(crate) fn all_of(value: &Value) -> Result<Vec<QuerySet>, String> {
+    let mut querysets = Vec::new();
+    collect(value, &mut querysets)?;
+    Ok(querysets)
+}
+
 fn collect(value: &Value, querysets: &mut Vec<QuerySet>) -> Result<(), String> {
     if let Some(known) = known(value) {
         querysets.push(known.queryset.clone());

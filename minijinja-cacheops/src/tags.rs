@@ -60,6 +60,10 @@ type Marks = dyn Fn(&State<'_, '_>) -> bool + Send + Sync;
 impl Tags {
     /// Adds to an environment what the tags become, and the functions
     /// `queryset` and `get_last_invalidation`.
+    ///
+    /// Environments that share a cache share the fragments of templates with
+    /// the same name and source: where they would render those differently,
+    /// by other globals or filters, give each a cache of its own.
     pub fn install(env: &mut Environment<'_>, cache: &Cacheops) -> Tags {
         let shared = Arc::new(Shared {
             cache: cache.clone(),

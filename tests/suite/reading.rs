@@ -85,6 +85,7 @@ fn inspection<B: Backend>() {
     assert_eq!(depends_on, ["a variant of list", "articles: category=3 and lang=de"]);
     assert!(info.is_current && info.len > 0);
     assert_eq!(info.key.to_string().len(), 40);
+    assert_eq!(cache.fragment(&info.key).map(|info| info.name), Some("list".to_owned()));
     cache.invalidate_model("articles");
     assert!(!cache.fragments()[0].is_current);
     fill().unwrap();

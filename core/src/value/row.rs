@@ -72,8 +72,10 @@ impl Row {
         self.fields.iter().map(|(name, _)| name.as_ref())
     }
 
-    /// The single value of a column; `None` when it is missing or no scalar.
-    pub(crate) fn scalar(&self, column: &str) -> Option<&Scalar> {
+    /// The value of a column, whose name is given in lower case; `None` when
+    /// the row has no such column, or no single value there.
+    #[must_use]
+    pub fn get(&self, column: &str) -> Option<&Scalar> {
         // The last one wins, as in a map.
         let (_, field) = self.fields.iter().rev().find(|(name, _)| name == column)?;
         match field {

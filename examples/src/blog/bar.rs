@@ -8,7 +8,7 @@ use std::cell::RefCell;
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
-use minijinja_cacheops::cacheops::{CacheRead, Cacheops, FragmentInfo};
+use minijinja_cacheops::cacheops::{CacheRead, Cacheops, FragmentInfo, FragmentKey};
 use serde::Serialize;
 
 thread_local! {
@@ -102,10 +102,9 @@ impl Record {
     pub(crate) fn outlines(&self, html: &str, cache: &Cacheops) -> String {
         let read: HashMap<&str, &Read> =
             self.reads.iter().map(|read| (read.key.as_str(), read)).collect();
-        let kept: HashMap<String, FragmentInfo> =
-            cache.fragments().into_iter().map(|info| (info.key.to_string(), info)).collect();
+        let kept = |key: &str| cache.fragment(&FragmentKey::from_hex(key)?);
         let outlines: HashMap<&str, Outline> = marked_keys(html)
-            .map(|key| (key, Outline::new(read.get(key).copied(), kept.get(key))))
+            .map(|key| (key, Outline::new(read.get(key).copied(), kept(key).as_ref())))
             .collect();
         script_json(&outlines)
     }

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
-use minijinja_cacheops::cacheops::{CacheInvalidated, Cacheops, FragmentInfo};
+use minijinja_cacheops::cacheops::{CacheInvalidated, Cacheops, FragmentInfo, Scalar};
 use serde::Serialize;
 
 use super::bar::Summary;
@@ -64,7 +64,7 @@ impl Log {
     /// Notes an invalidation; the cache calls it.
     pub(crate) fn note_invalidation(&self, event: &CacheInvalidated<'_>) {
         let what = Invalidation {
-            target: event.target.to_string(),
+            target: target_of(event),
             rows: event.rows.len(),
             schemes: event.schemes,
             dropped: event.dropped,
@@ -79,6 +79,19 @@ impl Log {
         let entries = &mut *self.lock();
         push(&mut entries.numbered, &mut entries.requests, what, REQUESTS);
     }
+}
+
+/// What was invalidated, and of which rows, as far as they fit on a line.
+fn target_of(event: &CacheInvalidated<'_>) -> String {
+    let mut ids: Vec<String> =
+        event.rows.iter().filter_map(|row| row.get("id")).map(Scalar::spelling).collect();
+    ids.dedup();
+    if ids.is_empty() {
+        return event.target.to_string();
+    }
+    let more = if ids.len() > 3 { ", …" } else { "" };
+    ids.truncate(3);
+    format!("{}, id {}{more}", event.target, ids.join(", "))
 }
 
 fn push<T>(numbered: &mut u64, to: &mut VecDeque<Entry<T>>, what: T, limit: usize) {
