@@ -35,8 +35,6 @@ pub struct Request<'a> {
     pub lock: bool,
     /// Told not to cache this, nor what is around it.
     pub skip: bool,
-    /// Asked for by a template, which may show what it read before.
-    pub in_rendering: bool,
 }
 
 /// Says whether a template that a body was found to use is still the same.
@@ -55,7 +53,6 @@ impl<'a> Request<'a> {
             timeout: None,
             lock: true,
             skip: false,
-            in_rendering: false,
         }
     }
 
@@ -82,9 +79,9 @@ pub struct Hit(Arc<Fragment>);
 impl Hit {
     /// The text, if the fragment came from a template.
     #[must_use]
-    pub fn text(&self) -> Option<std::sync::Arc<str>> {
+    pub fn text(&self) -> Option<&str> {
         match &self.0.body {
-            Body::Text(text) => Some(text.clone()),
+            Body::Text(text) => Some(text),
             Body::Value(_) => None,
         }
     }
@@ -258,10 +255,10 @@ pub struct Lease {
 
 impl Lease {
     /// Makes the fill around this point depend on the rows. Where there is
-    /// none, a fill that begins later in the same rendering is not stored if
-    /// the rows, which it may show, have changed by then.
-    pub fn bind(&self) {
-        record::bind(&self.stamps);
+    /// none, a fill that begins in this thread while `reader` lives is not
+    /// stored if the rows, which it may show, have changed by then.
+    pub fn bind(&self, reader: &std::sync::Arc<()>) {
+        record::bind(reader, &self.stamps);
         if self.never {
             record::record(|outer| outer.uncacheable = true);
         }
@@ -400,7 +397,7 @@ impl Fill {
         let settings = &cache.inner.settings;
         let stamps = settings.store.lease(&scope);
         // Now, when whatever changes from here on meets a stamp of this fill.
-        let uncacheable = !record::is_data_around_current(request.in_rendering);
+        let uncacheable = !record::is_data_around_current();
         Fill {
             cache: cache.clone(),
             key: request.key,

@@ -69,7 +69,11 @@ impl Dependencies {
     }
 
     pub(crate) fn are_current(&self) -> bool {
-        !self.uncacheable && self.stamps.iter().all(|stamp| stamp.is_current())
+        !self.uncacheable && self.has_current_stamps()
+    }
+
+    pub(crate) fn has_current_stamps(&self) -> bool {
+        self.stamps.iter().all(|stamp| stamp.is_current())
     }
 
     /// Drops doubles and stamps that others imply: a conjunction's stamp holds

@@ -84,66 +84,75 @@ pub(crate) fn record(f: impl FnOnce(&mut Dependencies)) {
 }
 
 /// Data read in this thread outside of any fill, which a fill that begins
-/// later in the same rendering may show: a row in a loop around a tag, say.
-/// Where a rendering begins nobody tells, so some may be older than it; that
-/// can only keep a fragment from being stored.
+/// later may show: a row in a loop around a tag, say. It counts while its
+/// reader lives, and until the rendering ends; that it may count for longer
+/// than it is shown can only keep a fragment from being stored.
 struct Early {
-    stamps: Vec<Arc<Stamp>>,
-    /// There were too many to keep: treated as outdated.
-    overflowed: bool,
+    read: Vec<Read>,
+    /// How many reads there may be before those are dropped whose readers are
+    /// gone.
+    sweep_at: usize,
     renderings: Vec<std::sync::Weak<()>>,
 }
 
-/// The most stamps kept of data read early.
-const MOST_EARLY: usize = 4096;
+struct Read {
+    reader: std::sync::Weak<()>,
+    stamps: Arc<[Arc<Stamp>]>,
+}
 
 impl Early {
     const fn new() -> Self {
-        Early { stamps: Vec::new(), overflowed: false, renderings: Vec::new() }
+        Early { read: Vec::new(), sweep_at: 32, renderings: Vec::new() }
     }
 
-    fn add(&mut self, stamps: &[Arc<Stamp>]) {
-        if self.stamps.len() + stamps.len() > MOST_EARLY {
-            self.stamps.clear();
-            self.overflowed = true;
+    fn add(&mut self, reader: &std::sync::Arc<()>, stamps: &Arc<[Arc<Stamp>]>) {
+        let same = |read: &Read| {
+            Arc::ptr_eq(&read.stamps, stamps)
+                && read.reader.as_ptr() == std::sync::Arc::as_ptr(reader)
+        };
+        if self.read.iter().any(same) {
+            return;
         }
-        self.stamps.extend(stamps.iter().cloned());
+        if self.read.len() >= self.sweep_at {
+            self.read.retain(|read| read.reader.strong_count() > 0);
+            self.sweep_at = 32 + 2 * self.read.len();
+        }
+        let reader = std::sync::Arc::downgrade(reader);
+        self.read.push(Read { reader, stamps: stamps.clone() });
     }
 
-    fn is_empty(&self) -> bool {
-        self.stamps.is_empty() && !self.overflowed
+    fn is_current(&self) -> bool {
+        self.read.iter().all(|read| {
+            read.reader.strong_count() == 0 || read.stamps.iter().all(|stamp| stamp.is_current())
+        })
     }
 }
 
 /// Makes the fill around this point depend on data that was read under
-/// `stamps`; where there is none, the fills that begin later in the same
-/// rendering will see whether it is still current.
-pub(crate) fn bind(stamps: &[Arc<Stamp>]) {
+/// `stamps`; where there is none, the fills that begin while `reader` lives
+/// will see whether it is still current.
+pub(crate) fn bind(reader: &std::sync::Arc<()>, stamps: &Arc<[Arc<Stamp>]>) {
     match current() {
         Some(recorder) => recorder.with(|fill| fill.stamps.extend(stamps.iter().cloned())),
         None => {
-            let _ = EARLY.try_with(|early| early.borrow_mut().add(stamps));
+            let _ = EARLY.try_with(|early| early.borrow_mut().add(reader, stamps));
         }
     }
 }
 
-/// Whether all that was read around this point so far is still current. A
-/// fill that begins where it is not may show what is older than its stamps.
-/// What was read outside of any fill counts in a rendering only: elsewhere it
-/// is from one that has ended.
-pub(crate) fn is_data_around_current(in_rendering: bool) -> bool {
-    if let Some(recorder) = current() {
-        return recorder.with(|fill| fill.stamps.iter().all(|stamp| stamp.is_current()));
-    }
-    EARLY
-        .try_with(|early| {
-            let early = early.borrow();
-            let in_rendering =
-                in_rendering || early.renderings.iter().any(|token| token.strong_count() > 0);
-            !in_rendering
-                || !early.overflowed && early.stamps.iter().all(|stamp| stamp.is_current())
-        })
-        .unwrap_or(true)
+/// Whether all that was read around this point so far, in all the fills under
+/// way and outside of them, is still current. A fill that begins where it is
+/// not may show what is older than its stamps.
+pub(crate) fn is_data_around_current() -> bool {
+    let early = EARLY.try_with(|early| early.borrow().is_current()).unwrap_or(true);
+    early && around().iter().all(|recorder| recorder.with(|fill| fill.has_current_stamps()))
+}
+
+/// All fills under way in this thread.
+fn around() -> Vec<Arc<Recorder>> {
+    STACK
+        .try_with(|stack| stack.borrow().iter().filter_map(Weak::upgrade).collect())
+        .unwrap_or_default()
 }
 
 /// A rendering in this thread; for plugins of template engines. While one
@@ -157,7 +166,7 @@ impl Rendering {
     /// rendering.
     #[must_use]
     pub fn is_needed() -> bool {
-        EARLY.try_with(|early| !early.borrow().is_empty()).unwrap_or(false)
+        EARLY.try_with(|early| !early.borrow().read.is_empty()).unwrap_or(false)
     }
 
     /// Begins one; it ends when it is dropped.
@@ -177,8 +186,7 @@ impl Drop for Rendering {
             let own = std::sync::Arc::as_ptr(&self.0);
             early.renderings.retain(|other| other.as_ptr() != own && other.strong_count() > 0);
             if early.renderings.is_empty() {
-                early.stamps.clear();
-                early.overflowed = false;
+                early.read.clear();
             }
         });
     }

@@ -37,11 +37,11 @@ pub(crate) fn begin(
     let extra = take(tag.slots.extra);
 
     let mut key = KeyWriter::new();
-    let marks = begin_key(shared, state, &tag, &mut key);
+    let marks = begin_key(shared, state, tag, &mut key);
     let given = Given::read(querysets, &mut key).map_err(fail)?;
     let options = Options::read(timeout, name, lock, extra, &mut key).map_err(fail)?;
     given.with(|querysets| {
-        let asked = Asked { tag: &tag, querysets, options: &options, marks };
+        let asked = Asked { tag, querysets, options: &options, marks };
         look_up(shared, state, &asked, &mut key)
     })
 }
@@ -61,7 +61,7 @@ pub(crate) fn begin_custom(
     let caching = decorate(&TagCall { state, arguments, kwargs })?;
     kwargs.assert_all_used()?;
     let mut key = KeyWriter::new();
-    let marks = begin_key(shared, state, &tag, &mut key);
+    let marks = begin_key(shared, state, tag, &mut key);
     write_plain(arguments, kwargs, &mut key);
     key.list(caching.querysets.len());
     caching.querysets.iter().for_each(|queryset| queryset.write_key(&mut key));
@@ -75,11 +75,11 @@ pub(crate) fn begin_custom(
         variant: caching.extra.as_ref().map(|extra| extra.as_bytes().to_vec()),
     };
     let querysets: Vec<&QuerySet> = caching.querysets.iter().collect();
-    let asked = Asked { tag: &tag, querysets: &querysets, options: &options, marks };
+    let asked = Asked { tag, querysets: &querysets, options: &options, marks };
     look_up(shared, state, &asked, &mut key)
 }
 
-fn tag(shared: &Shared, number: usize) -> Result<std::sync::Arc<Tag>, Error> {
+fn tag(shared: &Shared, number: usize) -> Result<&Tag, Error> {
     shared.templates.tag(number).ok_or_else(|| {
         in_rendering(
             "cached_as",
@@ -235,17 +235,13 @@ pub(crate) fn look_up(
         timeout: asked.options.timeout,
         lock: asked.options.lock,
         skip: asked.options.skip,
-        in_rendering: true,
         ..Request::new(key)
     };
     begin_rendering(state);
     let found = shared.cache.find(&request, &|used| shared.is_same(state, used));
     let mark = asked.marks.then_some(Mark { key });
     match found.map_err(|error| in_rendering(&tag.text, &error.to_string()))? {
-        Found::Hit(hit) => Ok(match hit.text() {
-            Some(text) => Fragment::found(text, mark),
-            None => Fragment::missing(None, mark),
-        }),
+        Found::Hit(hit) => Ok(Fragment::found(hit, mark)),
         Found::Miss(fill) => {
             fill.enter();
             let sources = sources.zip(version);

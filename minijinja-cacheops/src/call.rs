@@ -54,13 +54,12 @@ pub(crate) fn call(
             timeout: options.timeout,
             lock: options.lock,
             skip: options.skip,
-            in_rendering: true,
             ..Request::new(key.finish())
         };
         shared.cache.find(&request, &|used| shared.is_same(state, used))
     });
     match found.map_err(|error| fail(error.to_string()))? {
-        Found::Hit(hit) => Ok(printed(state, hit.text().as_deref().unwrap_or_default())),
+        Found::Hit(hit) => Ok(printed(state, hit.text().unwrap_or_default())),
         Found::Bypass => caller.call(state, &[]),
         Found::Miss(fill) => {
             fill.enter();

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
-use cacheops::{Fill, FragmentKey};
+use cacheops::{Fill, FragmentKey, Hit};
 use minijinja::Value;
 use minijinja::value::{Object, ObjectRepr};
 
@@ -13,9 +13,15 @@ use crate::marks::Mark;
 /// true while the body has to run. Dropped by an error on the way, it drops
 /// the fill.
 pub(crate) struct Fragment {
-    text: OnceLock<Arc<str>>,
+    text: OnceLock<Text>,
     making: Mutex<Option<Making>>,
     mark: Option<Mark>,
+}
+
+/// What is printed: as it lies in the cache, or as it was rendered.
+enum Text {
+    Found(Hit),
+    Rendered(Arc<str>),
 }
 
 /// A fill, and what its key says of the sources of other templates.
@@ -26,8 +32,9 @@ pub(crate) struct Making {
 }
 
 impl Fragment {
-    pub(crate) fn found(text: Arc<str>, mark: Option<Mark>) -> Value {
-        let fragment = Fragment { text: OnceLock::from(text), making: Mutex::new(None), mark };
+    pub(crate) fn found(hit: Hit, mark: Option<Mark>) -> Value {
+        let text = OnceLock::from(Text::Found(hit));
+        let fragment = Fragment { text, making: Mutex::new(None), mark };
         Value::from_object(fragment)
     }
 
@@ -39,7 +46,7 @@ impl Fragment {
     /// Takes what the body rendered, for printing; answers the fill, which is
     /// to be ended.
     pub(crate) fn take(&self, text: Arc<str>) -> Option<Making> {
-        let _ = self.text.set(text);
+        let _ = self.text.set(Text::Rendered(text));
         self.making.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 }
@@ -54,7 +61,11 @@ impl Object for Fragment {
     }
 
     fn render(self: &Arc<Self>, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let text = self.text.get().map_or("", |text| text);
+        let text = match self.text.get() {
+            Some(Text::Found(hit)) => hit.text().unwrap_or_default(),
+            Some(Text::Rendered(text)) => text,
+            None => "",
+        };
         match &self.mark {
             Some(mark) => write!(f, "{}{text}{}", mark.begin(), mark.end()),
             None => f.write_str(text),

@@ -43,6 +43,7 @@ mod errors;
 mod fragment;
 mod keys;
 mod marks;
+mod numbered;
 mod querysets;
 mod source;
 mod tags;

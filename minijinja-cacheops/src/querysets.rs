@@ -105,6 +105,7 @@ where
         cache: cache.clone(),
         run: Box::new(run),
         loaded: Mutex::new(None),
+        reader: Arc::new(()),
     })
 }
 
@@ -139,6 +140,8 @@ struct Lazy {
     cache: Cacheops,
     run: Box<Run>,
     loaded: Mutex<Option<Loaded>>,
+    /// Lives as long as the rows can be shown.
+    reader: Arc<()>,
 }
 
 #[derive(Clone)]
@@ -153,9 +156,10 @@ impl Lazy {
         let known = self.loaded.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let loaded = match known.filter(|loaded| loaded.lease.is_current()) {
             Some(loaded) => loaded,
-            None => self.query()?,
+            // Whoever shows something instead of the rows must not keep it.
+            None => self.query().inspect_err(|_| self.cache.do_not_cache())?,
         };
-        loaded.lease.bind();
+        loaded.lease.bind(&self.reader);
         Ok(loaded.rows)
     }
 
@@ -165,8 +169,8 @@ impl Lazy {
         let lease = lease.map_err(|e| Error::new(ErrorKind::InvalidOperation, e.to_string()))?;
         // Bound before it runs: what is shown instead of a failure depends on
         // the rows as well.
-        lease.bind();
-        let rows = (self.run)().inspect_err(|_| self.cache.do_not_cache())?;
+        lease.bind(&self.reader);
+        let rows = (self.run)()?;
         let loaded = Loaded { rows: Arc::new(rows), lease };
         *self.loaded.lock().unwrap_or_else(PoisonError::into_inner) = Some(loaded.clone());
         Ok(loaded)

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::path::Path;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 
 use cacheops::template::{Syntax, rewrite};
 use cacheops::{Cacheops, TemplateUse};
@@ -51,7 +51,7 @@ pub(crate) struct Shared {
     pub(crate) cache: Cacheops,
     pub(crate) templates: Templates,
     custom: RwLock<HashMap<String, Arc<Decorator>>>,
-    marks: RwLock<Option<Arc<Marks>>>,
+    marks: OnceLock<Box<Marks>>,
 }
 
 type Decorator = dyn Fn(&TagCall<'_>) -> Result<Caching, Error> + Send + Sync;
@@ -69,7 +69,7 @@ impl Tags {
             cache: cache.clone(),
             templates: Templates::default(),
             custom: RwLock::default(),
-            marks: RwLock::default(),
+            marks: OnceLock::new(),
         });
         add_filters(env, &shared);
         add_functions(env, &shared);
@@ -208,10 +208,11 @@ impl Tags {
     /// Surrounds fragments with comments that carry their keys,
     /// `<!--cacheops 0a1b…-->` to `<!--/cacheops 0a1b…-->`, while `is_on` says
     /// so, in templates that escape HTML: for tools that show what is cached.
-    /// Fragments with marks are others than those without.
+    /// Fragments with marks are others than those without. Only the first call
+    /// counts.
     pub fn mark_fragments(&self, is_on: impl Fn(&State<'_, '_>) -> bool + Send + Sync + 'static) {
-        let mut marks = self.shared.marks.write().unwrap_or_else(PoisonError::into_inner);
-        *marks = Some(Arc::new(is_on));
+        // The first one stays: what is rendered already may rely on it.
+        let _ = self.shared.marks.set(Box::new(is_on));
     }
 
     /// An error of rendering with all its causes, each with the lines around
@@ -240,15 +241,9 @@ impl Shared {
     }
 
     pub(crate) fn marks(&self, state: &State<'_, '_>) -> bool {
-        let marks = self.marks.read().unwrap_or_else(PoisonError::into_inner);
-        match &*marks {
-            Some(is_on) => {
-                let is_on = is_on.clone();
-                drop(marks);
-                matches!(state.auto_escape(), minijinja::AutoEscape::Html) && is_on(state)
-            }
-            None => false,
-        }
+        self.marks.get().is_some_and(|is_on| {
+            matches!(state.auto_escape(), minijinja::AutoEscape::Html) && is_on(state)
+        })
     }
 
     /// Whether a template that a body used is still what it was.

@@ -8,6 +8,8 @@ use cacheops::template::{OpenTag, Rewritten, TagKind};
 use cacheops::{FragmentKey, KeyWriter, TemplateUse};
 use minijinja::{ErrorKind, State, Template};
 
+use crate::numbered::Numbered;
+
 /// A tag of a loaded template.
 #[derive(Debug)]
 pub(crate) struct Tag {
@@ -63,11 +65,15 @@ pub(crate) enum Calls {
 /// All that was loaded. Numbers of tags are never given twice: a page that is
 /// being rendered keeps the version of a template that it began with.
 #[derive(Default)]
-pub(crate) struct Templates(RwLock<Inner>);
+pub(crate) struct Templates {
+    tags: Numbered<Tag>,
+    inner: RwLock<Inner>,
+}
 
 #[derive(Default)]
 struct Inner {
-    tags: Vec<Arc<Tag>>,
+    /// How many tags there are.
+    count: usize,
     /// The first tag of each source loaded so far, by its digest: loading the
     /// same again gives the same numbers.
     numbered: HashMap<FragmentKey, usize>,
@@ -75,8 +81,8 @@ struct Inner {
 }
 
 impl Templates {
-    pub(crate) fn tag(&self, number: usize) -> Option<Arc<Tag>> {
-        self.read().tags.get(number).cloned()
+    pub(crate) fn tag(&self, number: usize) -> Option<&Tag> {
+        self.tags.get(number)
     }
 
     pub(crate) fn author(&self, name: &str) -> Option<Arc<str>> {
@@ -84,11 +90,11 @@ impl Templates {
     }
 
     fn read(&self) -> std::sync::RwLockReadGuard<'_, Inner> {
-        self.0.read().unwrap_or_else(PoisonError::into_inner)
+        self.inner.read().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn write(&self) -> std::sync::RwLockWriteGuard<'_, Inner> {
-        self.0.write().unwrap_or_else(PoisonError::into_inner)
+        self.inner.write().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Numbers the tags of a source, unless that has been done. `rewrite` is
@@ -102,11 +108,13 @@ impl Templates {
         let digest = digest_of(name, author);
         let mut inner = self.write();
         let known = inner.numbered.get(&digest).copied();
-        let first = known.unwrap_or(inner.tags.len());
+        let first = known.unwrap_or(inner.count);
         let done = rewrite(first)?;
         if known.is_none() {
-            let tags = done.tags.iter().map(|tag| Arc::new(Tag::of(name, &digest, tag, &done)));
-            inner.tags.extend(tags);
+            for tag in &done.tags {
+                self.tags.set(first + tag.index, Tag::of(name, &digest, tag, &done));
+            }
+            inner.count = first + done.tags.len();
             inner.numbered.insert(digest, first);
         }
         inner.sources.insert(name.to_owned(), Arc::new(Source::of(author, digest, &done)));

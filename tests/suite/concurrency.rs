@@ -381,6 +381,8 @@ fn rows_read_early<B: Backend, E: Engine>() {
     let inner = "{% cached_as queryset(\"rows\", id=r.id) %}{{ r.v }}{% endcached_as %}";
     let loop_around = format!("{{% for r in rows %}}{{{{ change() }}}}{inner}{{% endfor %}}");
     let variable = "{% set v = rows[0].v %}{{ change() }}{% cached_as queryset(\"rows\", id=1) %}{{ v }}{% endcached_as %}";
+    let between = "{% for r in rows %}{% cached name=\"m\" %}{{ change() }}{% cached_as queryset(\"rows\", id=r.id) %}{{ r.v }}{% endcached_as %}{% endcached %}{% endfor %}";
+    let before_between = "{% for r in rows %}{{ change() }}{% cached name=\"m\" %}{% cached_as queryset(\"rows\", id=r.id) %}{{ r.v }}{% endcached_as %}{% endcached %}{% endfor %}";
     for source in [
         loop_around.clone(),
         format!("{{% cached_as rows %}}{loop_around}{{% endcached_as %}}"),
@@ -389,6 +391,11 @@ fn rows_read_early<B: Backend, E: Engine>() {
         ),
         variable.to_owned(),
         format!("{{% cached %}}{variable}{{% endcached %}}"),
+        // Another tag between, begun before the change or after it.
+        between.to_owned(),
+        format!("{{% cached_as rows %}}{between}{{% endcached_as %}}"),
+        before_between.to_owned(),
+        format!("{{% cached_as rows %}}{before_between}{{% endcached_as %}}"),
     ] {
         let cache = B::cache(Cacheops::builder());
         let mut engine = E::new(&cache, Delimiters::Default, Layout::default());

@@ -199,6 +199,34 @@ fn a_lazy_queryset_in_the_globals() {
     );
 }
 
+/// A row that a function of Rust gets from a template without any tag, and
+/// caches what it makes of it.
+#[test]
+fn rows_read_early_without_a_tag() {
+    use std::sync::atomic::{AtomicU64, Ordering};
+    let cache = Cacheops::in_memory();
+    let mut env = Environment::new();
+    let tags = Tags::install(&mut env, &cache);
+    let database = Arc::new(AtomicU64::new(1));
+    let (write, invalidate) = (database.clone(), cache.clone());
+    env.add_function("card", move |row: u64| -> Result<u64, Error> {
+        if write.swap(2, Ordering::SeqCst) == 1 {
+            invalidate.invalidate_obj("rows", &serde_json::json!({"id": 1})).unwrap();
+        }
+        let card = invalidate.cached_as(QuerySet::table("rows").filter(eq("id", 1)));
+        let made = card.get_or_fill(|| Ok::<_, cacheops::Error>(row));
+        made.map_err(|e| Error::new(ErrorKind::InvalidOperation, e.to_string()))
+    });
+    tags.add_template(&mut env, "page", "{% for r in rows %}{{ card(r) }}{% endfor %}").unwrap();
+    let render = || {
+        let read = database.clone();
+        let rows = lazy(&cache, "rows", move || Ok::<_, Error>(vec![read.load(Ordering::SeqCst)]));
+        env.get_template("page").unwrap().render(context!(rows)).unwrap()
+    };
+    assert_eq!((render(), render(), render()), ("1".into(), "2".into(), "2".into()));
+    assert_eq!((cache.stats().stored, cache.stats().hits), (1, 1));
+}
+
 /// A query that fails is never taken for rows, and nothing that shows it is
 /// stored.
 #[test]

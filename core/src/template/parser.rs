@@ -365,7 +365,7 @@ impl<'s> Parser<'s, '_> {
             return Ok(());
         };
         let names = plain_names(&tokens[..length]);
-        if statement == "extends" || names.is_none() {
+        if (statement == "extends" || names.is_none()) && is_one(&tokens[..length]) {
             let expression = &self.source[first.start..last.end()];
             self.parsed.dynamic_imports |= matches!(statement, "import" | "from");
             self.edit(first.start, last.end(), With::Reference(statement, expression));
@@ -421,6 +421,17 @@ impl<'s> Parser<'s, '_> {
             _ => Ok(self.parsed),
         }
     }
+}
+
+/// Whether parentheses around the tokens leave what they are: there is no
+/// comma between them, and none that closes one from outside.
+fn is_one(tokens: &[Token<'_>]) -> bool {
+    let mut depth = 0;
+    tokens.iter().all(|token| {
+        let apart = depth == 0 && token.kind == TokenKind::Comma;
+        depth += token.depth();
+        !apart && depth >= 0
+    })
 }
 
 /// The names, if the expression is a string or a list of strings.

@@ -1,7 +1,7 @@
 //! Measuring by turns.
 
+use std::sync::Barrier;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Barrier};
 use std::time::{Duration, Instant};
 
 /// Something to be timed.
@@ -51,25 +51,30 @@ fn median(times: &mut [f64]) -> f64 {
     times[times.len() / 2]
 }
 
-/// Runs a second of one thread and of two, by turns; the medians.
-pub fn throughput(run: &(impl Fn() + Sync), time: Duration, rounds: usize) -> (f64, f64) {
+/// Runs a second of one thread and of two, by turns; the medians. Each thread
+/// makes what it runs for itself.
+pub fn throughput<R: FnMut()>(
+    make: &(impl Fn() -> R + Sync),
+    time: Duration,
+    rounds: usize,
+) -> (f64, f64) {
     let (mut one, mut two) = (Vec::new(), Vec::new());
     for _ in 0..rounds {
-        one.push(together(run, time, 1));
-        two.push(together(run, time, 2));
+        one.push(together(make, time, 1));
+        two.push(together(make, time, 2));
     }
     (median(&mut one), median(&mut two))
 }
 
-fn together(run: &(impl Fn() + Sync), time: Duration, threads: usize) -> f64 {
+fn together<R: FnMut()>(make: &(impl Fn() -> R + Sync), time: Duration, threads: usize) -> f64 {
     let stop = AtomicBool::new(false);
-    let start = Arc::new(Barrier::new(threads + 1));
+    let start = Barrier::new(threads + 1);
     std::thread::scope(|scope| {
         let workers: Vec<_> = (0..threads)
             .map(|_| {
-                let start = start.clone();
-                let stop = &stop;
+                let (start, stop) = (&start, &stop);
                 scope.spawn(move || {
+                    let mut run = make();
                     start.wait();
                     let mut count = 0u64;
                     while !stop.load(Ordering::Relaxed) {
