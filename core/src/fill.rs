@@ -101,13 +101,13 @@ pub(crate) enum Attempt {
     Wait(Arc<Flight>),
 }
 
-/// How a caller can wait.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Waiting {
-    Blocking,
-    Async,
-    /// It has waited, or must not.
-    No,
+/// Who asks.
+#[derive(Clone, Copy)]
+pub(crate) struct Caller {
+    /// A future: its fill may need the very thread that would wait for it.
+    is_async: bool,
+    /// It has not waited yet.
+    may_wait: bool,
 }
 
 impl Cacheops {
@@ -124,28 +124,34 @@ impl Cacheops {
         request: &Request<'_>,
         is_same: &dyn Fn(&TemplateUse) -> bool,
     ) -> Result<Found, Error> {
-        match self.attempt(request, is_same, Waiting::Blocking)? {
+        let caller = Caller { is_async: false, may_wait: true };
+        match self.attempt(request, is_same, caller)? {
             Attempt::Done(found) => Ok(found),
             Attempt::Wait(flight) => {
                 flight.wait(self.inner.settings.wait_limit);
-                drop(flight);
-                self.find_now(request, is_same)
+                self.find_now(request, is_same, caller)
             }
         }
     }
 
     pub(crate) async fn find_async(&self, request: &Request<'_>) -> Result<Found, Error> {
-        match self.attempt(request, &any_template, Waiting::Async)? {
+        let caller = Caller { is_async: true, may_wait: true };
+        match self.attempt(request, &any_template, caller)? {
             Attempt::Done(found) => Ok(found),
             Attempt::Wait(flight) => {
                 flight.landing().await;
-                self.find_now(request, &any_template)
+                self.find_now(request, &any_template, caller)
             }
         }
     }
 
-    fn find_now(&self, request: &Request<'_>, is_same: IsSame<'_>) -> Result<Found, Error> {
-        match self.attempt(request, is_same, Waiting::No)? {
+    fn find_now(
+        &self,
+        request: &Request<'_>,
+        is_same: IsSame<'_>,
+        caller: Caller,
+    ) -> Result<Found, Error> {
+        match self.attempt(request, is_same, Caller { may_wait: false, ..caller })? {
             Attempt::Done(found) => Ok(found),
             // Never without waiting; were it so, rendering is always right.
             Attempt::Wait(_) => Ok(Found::Bypass),
@@ -156,7 +162,7 @@ impl Cacheops {
         &self,
         request: &Request<'_>,
         is_same: IsSame<'_>,
-        waiting: Waiting,
+        caller: Caller,
     ) -> Result<Attempt, Error> {
         let inner = &*self.inner;
         let watch = inner.settings.observers.hear_reads().then(Instant::now);
@@ -171,7 +177,7 @@ impl Cacheops {
         if plan.never {
             return Ok(Attempt::Done(inner.bypass(request, watch)));
         }
-        let lead = match self.take_off(request, waiting) {
+        let lead = match self.take_off(request, caller) {
             Ok(lead) => lead,
             Err(flight) => return Ok(Attempt::Wait(flight)),
         };
@@ -187,18 +193,14 @@ impl Cacheops {
     }
 
     /// Leads the flight of the fragment, flies alone, or says whom to wait for.
-    fn take_off(
-        &self,
-        request: &Request<'_>,
-        waiting: Waiting,
-    ) -> Result<Option<Lead>, Arc<Flight>> {
+    fn take_off(&self, request: &Request<'_>, caller: Caller) -> Result<Option<Lead>, Arc<Flight>> {
         if !request.lock {
             return Ok(None);
         }
-        match self.inner.flights.join(request.key, waiting == Waiting::Async) {
+        match self.inner.flights.join(request.key, caller.is_async) {
             Role::Lead(lead) => Ok(Some(lead)),
             // Whoever fills something never waits, so no two wait for each other.
-            Role::Follow(_) if waiting == Waiting::No || record::current().is_some() => Ok(None),
+            Role::Follow(_) if !caller.may_wait || record::current().is_some() => Ok(None),
             Role::Follow(flight) => Err(flight),
         }
     }
