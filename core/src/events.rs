@@ -69,7 +69,8 @@ pub(crate) fn gather(events: impl IntoIterator<Item = WriteEvent>) -> Vec<Gather
     let mut places: HashMap<String, usize> = HashMap::new();
     let mut gathered: Vec<Gathered> = Vec::new();
     for event in events {
-        let place = *places.entry(event.table.clone()).or_insert_with(|| {
+        let place = places.get(&event.table).copied().unwrap_or_else(|| {
+            places.insert(event.table.clone(), gathered.len());
             gathered.push(Gathered { table: event.table, rows: Some(Vec::new()) });
             gathered.len() - 1
         });

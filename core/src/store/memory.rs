@@ -141,12 +141,17 @@ impl MemoryStore {
         };
         let mut dropped = Dropped { schemes: schemes.len(), ..Dropped::default() };
         let mut key = String::new();
+        // An updated row mostly spells the same before and after.
+        let mut previous = vec![String::new(); schemes.len()];
         for row in rows {
-            for scheme in schemes.iter() {
+            for (scheme, previous) in schemes.iter().zip(&mut previous) {
                 if !row_key(&self.prefix, table, scheme, row, &mut key) {
                     return self.invalidate_table(table, now);
                 }
-                dropped.stamps += usize::from(self.stamps.drop_key(key.as_bytes()));
+                if key != *previous {
+                    dropped.stamps += usize::from(self.stamps.drop_key(key.as_bytes()));
+                    std::mem::swap(&mut key, previous);
+                }
             }
         }
         dropped

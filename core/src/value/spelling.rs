@@ -20,7 +20,11 @@ pub(crate) fn spell(value: &Scalar, out: &mut String) {
     let _ = match value {
         Scalar::Null => out.write_str(NULL),
         Scalar::Bool(value) => out.write_str(if *value { "1" } else { "0" }),
-        Scalar::Int(value) => write!(out, "{value}"),
+        // 64 bits print several times faster than 128.
+        Scalar::Int(value) => match i64::try_from(*value) {
+            Ok(value) => write!(out, "{value}"),
+            Err(_) => write!(out, "{value}"),
+        },
         Scalar::BigInt(value) => write!(out, "{value}"),
         Scalar::Float(value) => {
             spell_float(*value, out);

@@ -95,19 +95,30 @@ fn together<R: FnMut()>(make: &(impl Fn() -> R + Sync), time: Duration, threads:
 }
 
 /// The figures, with their limits.
-#[derive(Default)]
-pub struct Table(Vec<String>);
+pub struct Table {
+    lines: Vec<String>,
+    /// How much slower this machine is than the one that limits in nanoseconds
+    /// were set on.
+    slower: f64,
+}
 
 impl Table {
+    pub fn new(slower: f64) -> Self {
+        Table { lines: Vec::new(), slower }
+    }
+
     fn push(&mut self, name: &str, figure: String, limit: Option<(String, bool)>) {
         let limit = limit.map_or(String::new(), |(limit, kept)| {
             format!("  {limit} {}", if kept { "kept" } else { "MISSED" })
         });
-        self.0.push(format!("{name:<48} {figure:>14}{limit}"));
+        self.lines.push(format!("{name:<48} {figure:>14}{limit}"));
     }
 
     pub fn row(&mut self, name: &str, nanos: f64, limit: Option<f64>) {
-        let limit = limit.map(|limit| (format!("at most {limit:.0} ns"), nanos <= limit));
+        let limit = limit.map(|limit| {
+            let here = limit * self.slower;
+            (format!("at most {limit:.0} × {:.1} ns", self.slower), nanos <= here)
+        });
         self.push(name, format!("{nanos:.0} ns"), limit);
     }
 
@@ -125,6 +136,6 @@ impl Table {
     }
 
     pub fn print(&self) {
-        self.0.iter().for_each(|line| println!("{line}"));
+        self.lines.iter().for_each(|line| println!("{line}"));
     }
 }
