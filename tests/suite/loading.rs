@@ -172,6 +172,35 @@ fn swallowed_errors() {
     assert_eq!(render(3), "swallowed3");
 }
 
+/// A body that panics stores nothing, releases its flight, and leaves nothing
+/// behind in its thread.
+#[test]
+fn a_panicking_body() {
+    let cache = Cacheops::in_memory();
+    let mut env = Environment::new();
+    let tags = Tags::install(&mut env, &cache);
+    let fails = Arc::new(Mutex::new(true));
+    let once = fails.clone();
+    env.add_function("panics", move || {
+        let fails = std::mem::replace(&mut *once.lock().unwrap(), false);
+        assert!(!fails, "a body panics");
+        "fine"
+    });
+    let source = "{% cached_as outer %}{% cached_as inner %}{{ panics() }}{% endcached_as %}{% endcached_as %}";
+    tags.add_template(&mut env, "page", source).unwrap();
+    let render = || {
+        let inner = queryset(QuerySet::table("inner"));
+        let outer = queryset(QuerySet::table("outer"));
+        env.get_template("page").unwrap().render(context!(inner, outer))
+    };
+    let panicked = std::panic::catch_unwind(std::panic::AssertUnwindSafe(render));
+    assert!(panicked.is_err());
+    assert!(!cache.is_filling());
+    assert_eq!(cache.stats().stored, 0);
+    assert_eq!((render().unwrap(), render().unwrap()), ("fine".to_owned(), "fine".to_owned()));
+    assert_eq!((cache.stats().stored, cache.stats().hits), (2, 1));
+}
+
 /// A lazy queryset that is shared by all renders is exact all the same.
 #[test]
 fn a_lazy_queryset_in_the_globals() {
