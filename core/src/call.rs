@@ -49,7 +49,9 @@ impl Cacheops {
 ///
 /// Its key covers where in the source it was begun, the types of the value and
 /// of the closure, the querysets, and what is given here. Whatever else the
-/// value depends on belongs into [`extra`](Cached::extra).
+/// value depends on belongs into [`extra`](Cached::extra). A helper around it
+/// is one place for all its callers, whose closures may be of one type by
+/// name: mark it `#[track_caller]`, or tell them apart by `extra` or `name`.
 #[must_use]
 pub struct Cached<'a> {
     cache: &'a Cacheops,
@@ -158,6 +160,10 @@ impl<'a> Cached<'a> {
     /// [`get_or_fill`](Self::get_or_fill) for a value that is made by a
     /// future. It needs no particular runtime, and no runtime at all on a hit.
     ///
+    /// A future that misses together with another waits for that one without
+    /// limit: one that is kept and not polled holds it up. Give `lock(false)`
+    /// where that can be.
+    ///
     /// ```
     /// # async fn handler(cache: cacheops::Cacheops) -> Result<u64, cacheops::Error> {
     /// cache.cached_as("articles").get_or_fill_async(|| async {
@@ -188,7 +194,8 @@ impl<'a> Cached<'a> {
                 }
             },
             Found::Miss(making) => {
-                let value = Scoped::new(making.recorder().clone(), fill()).await?;
+                let value =
+                    Scoped::new(making.recorder().clone(), async move { fill().await }).await?;
                 making.finish_value(write(&value));
                 Ok(value)
             }

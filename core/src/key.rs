@@ -199,6 +199,14 @@ impl KeyWriter {
         value.serialize(Encoder(self)).map_err(|Refused(error)| error)
     }
 
+    /// An enum with data: a map of one entry, as self-describing formats and
+    /// templates have it.
+    fn tagged(&mut self, variant: &str, data: KeyWriter) {
+        let mut name = KeyWriter::default();
+        name.str(variant);
+        self.map(vec![(name, data)]);
+    }
+
     pub(crate) fn scalar(&mut self, value: &Scalar) {
         match value {
             Scalar::Null => self.none(),
@@ -347,8 +355,10 @@ impl<'a> ser::Serializer for Encoder<'a> {
         variant: &'static str,
         value: &T,
     ) -> Result<(), Refused> {
-        self.0.variant(variant, 1);
-        value.serialize(Encoder(self.0))
+        let mut data = KeyWriter::default();
+        value.serialize(Encoder(&mut data))?;
+        self.0.tagged(variant, data);
+        Ok(())
     }
 
     fn serialize_seq(self, _len: Option<usize>) -> Result<Parts<'a>, Refused> {
@@ -392,8 +402,7 @@ impl<'a> ser::Serializer for Encoder<'a> {
         variant: &'static str,
         _len: usize,
     ) -> Result<Entries<'a>, Refused> {
-        self.0.variant(variant, 1);
-        Ok(Entries::new(self.0))
+        Ok(Entries { variant: Some(variant), ..Entries::new(self.0) })
     }
 }
 
@@ -415,22 +424,34 @@ impl<'a> Parts<'a> {
     }
 
     fn finish(self) {
+        let mut list = KeyWriter::default();
+        list.list(self.len);
+        list.bytes.extend_from_slice(&self.parts.bytes);
         match self.variant {
-            Some(variant) => self.key.variant(variant, self.len),
-            None => self.key.list(self.len),
+            Some(variant) => self.key.tagged(variant, list),
+            None => self.key.bytes.extend_from_slice(&list.bytes),
         }
-        self.key.bytes.extend_from_slice(&self.parts.bytes);
     }
 }
 
 struct Entries<'a> {
     key: &'a mut KeyWriter,
     entries: Vec<(KeyWriter, KeyWriter)>,
+    variant: Option<&'static str>,
 }
 
 impl<'a> Entries<'a> {
     fn new(key: &'a mut KeyWriter) -> Self {
-        Entries { key, entries: Vec::new() }
+        Entries { key, entries: Vec::new(), variant: None }
+    }
+
+    fn finish(self) {
+        let mut map = KeyWriter::default();
+        map.map(self.entries);
+        match self.variant {
+            Some(variant) => self.key.tagged(variant, map),
+            None => self.key.bytes.extend_from_slice(&map.bytes),
+        }
     }
 
     fn field<T: Serialize + ?Sized>(&mut self, name: &str, value: &T) -> Result<(), Refused> {
@@ -482,7 +503,7 @@ macro_rules! entries {
             }
 
             fn end(self) -> Result<(), Refused> {
-                self.key.map(self.entries);
+                self.finish();
                 Ok(())
             }
         }
@@ -510,7 +531,7 @@ impl ser::SerializeMap for Entries<'_> {
     }
 
     fn end(self) -> Result<(), Refused> {
-        self.key.map(self.entries);
+        self.finish();
         Ok(())
     }
 }

@@ -74,6 +74,31 @@ proptest! {
     }
 }
 
+/// As self-describing formats have them, and so the values of templates.
+#[test]
+fn enums_with_data_are_maps_of_one_entry() {
+    #[derive(serde::Serialize)]
+    enum Who {
+        User(u8),
+        Pair(u8, u8),
+        Named { id: u8 },
+    }
+    let encode = |value: &dyn Fn(&mut KeyWriter)| {
+        let mut key = KeyWriter::new();
+        value(&mut key);
+        key.finish()
+    };
+    for (who, json) in [
+        (Who::User(3), r#"{"User": 3}"#),
+        (Who::Pair(1, 2), r#"{"Pair": [1, 2]}"#),
+        (Who::Named { id: 1 }, r#"{"Named": {"id": 1}}"#),
+    ] {
+        let json: serde_json::Value = serde_json::from_str(json).unwrap();
+        let same = encode(&|key| key.serialize(&json).unwrap());
+        assert_eq!(encode(&|key| key.serialize(&who).unwrap()), same);
+    }
+}
+
 #[test]
 fn long_parts_have_their_length() {
     for length in [0, 1, 254, 255, 256, 100_000] {

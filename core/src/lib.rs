@@ -76,6 +76,5 @@ pub use queryset::{
     Condition, QuerySet, all, any, compare, eq, gt, gte, is_in, is_null, like, lt, lte, ne, not,
     opaque,
 };
-pub use record::Rendering;
 pub use store::Usage;
 pub use value::{Row, Scalar};

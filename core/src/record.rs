@@ -85,14 +85,13 @@ pub(crate) fn record(f: impl FnOnce(&mut Dependencies)) {
 
 /// Data read in this thread outside of any fill, which a fill that begins
 /// later may show: a row in a loop around a tag, say. It counts while its
-/// reader lives, and until the rendering ends; that it may count for longer
-/// than it is shown can only keep a fragment from being stored.
+/// reader lives; that it may count for longer than it is shown can only keep a
+/// fragment from being stored.
 struct Early {
     read: Vec<Read>,
     /// How many reads there may be before those are dropped whose readers are
     /// gone.
     sweep_at: usize,
-    renderings: Vec<std::sync::Weak<()>>,
 }
 
 struct Read {
@@ -102,7 +101,7 @@ struct Read {
 
 impl Early {
     const fn new() -> Self {
-        Early { read: Vec::new(), sweep_at: 32, renderings: Vec::new() }
+        Early { read: Vec::new(), sweep_at: 32 }
     }
 
     fn add(&mut self, reader: &std::sync::Arc<()>, stamps: &Arc<[Arc<Stamp>]>) {
@@ -153,43 +152,6 @@ fn around() -> Vec<Arc<Recorder>> {
     STACK
         .try_with(|stack| stack.borrow().iter().filter_map(Weak::upgrade).collect())
         .unwrap_or_default()
-}
-
-/// A rendering in this thread; for plugins of template engines. While one
-/// lives, what was read outside of fragments is remembered; when the last one
-/// ends, it is forgotten.
-#[derive(Debug)]
-pub struct Rendering(std::sync::Arc<()>);
-
-impl Rendering {
-    /// Whether something was read that has to be forgotten at the end of the
-    /// rendering.
-    #[must_use]
-    pub fn is_needed() -> bool {
-        EARLY.try_with(|early| !early.borrow().read.is_empty()).unwrap_or(false)
-    }
-
-    /// Begins one; it ends when it is dropped.
-    #[must_use]
-    pub fn begin() -> Self {
-        let token = std::sync::Arc::new(());
-        let weak = std::sync::Arc::downgrade(&token);
-        let _ = EARLY.try_with(|early| early.borrow_mut().renderings.push(weak));
-        Rendering(token)
-    }
-}
-
-impl Drop for Rendering {
-    fn drop(&mut self) {
-        let _ = EARLY.try_with(|early| {
-            let mut early = early.borrow_mut();
-            let own = std::sync::Arc::as_ptr(&self.0);
-            early.renderings.retain(|other| other.as_ptr() != own && other.strong_count() > 0);
-            if early.renderings.is_empty() {
-                early.read.clear();
-            }
-        });
-    }
 }
 
 /// Whether invalidation is switched off in this thread.

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use cacheops::{Found, FragmentKey, KeyWriter, QuerySet, Rendering, Request};
+use cacheops::{Found, FragmentKey, KeyWriter, QuerySet, Request};
 use minijinja::value::{Kwargs, ValueKind, ValueOrKwargs};
 use minijinja::{Error, State, Value};
 
@@ -95,12 +95,11 @@ fn write_plain(arguments: &[Value], kwargs: &Kwargs, key: &mut KeyWriter) {
         kinds.contains(&value.kind())
     };
     let mut push = |name: &str, value: &Value| {
-        if plain(value) {
-            key.str(name);
-            // A NaN is the same to any other.
-            if keys::write(value, key).is_err() {
-                key.none();
-            }
+        key.str(name);
+        if !plain(value) {
+            key.variant("other", 0);
+        } else if keys::write(value, key).is_err() {
+            key.variant("nan", 0);
         }
     };
     arguments.iter().for_each(|value| push("", value));
@@ -140,6 +139,8 @@ impl<'a> Options<'a> {
             }
         }
         let variant = (name.is_some() && !extra.is_empty()).then(|| key.as_bytes()[start..].into());
+        // Safe text prints another way than the same text unescaped.
+        extra.iter().for_each(|one| key.bool(one.is_safe()));
         Ok(Options {
             timeout: timeout.map(read_timeout).transpose()?.flatten(),
             name,
@@ -221,6 +222,9 @@ pub(crate) fn look_up(
     key: &mut KeyWriter,
 ) -> Result<Value, Error> {
     let tag = asked.tag;
+    if tag.dynamic_imports {
+        write_imports(state, key);
+    }
     let sources = sources(state, tag);
     let version = sources.as_ref().map(|names| version(shared, state, names));
     if let Some(version) = &version {
@@ -234,10 +238,9 @@ pub(crate) fn look_up(
         place: &tag.place,
         timeout: asked.options.timeout,
         lock: asked.options.lock,
-        skip: asked.options.skip,
+        skip: asked.options.skip || (tag.has_blocks && is_inheritance_unclear(state)),
         ..Request::new(key)
     };
-    begin_rendering(state);
     let found = shared.cache.find(&request, &|used| shared.is_same(state, used));
     let mark = asked.marks.then_some(Mark { key });
     match found.map_err(|error| in_rendering(&tag.text, &error.to_string()))? {
@@ -251,12 +254,20 @@ pub(crate) fn look_up(
     }
 }
 
-/// Where rows were read before the tag, sees to it that this is forgotten when
-/// the rendering ends.
-pub(crate) fn begin_rendering(state: &mut State<'_, '_>) {
-    if Rendering::is_needed() {
-        state.get_or_insert_extension_with(Rendering::begin);
-    }
+/// Whether more than one inheritance is or was under way in this rendering, or
+/// one of a template that the environment does not know: which templates fill
+/// the blocks of a body cannot be told then.
+fn is_inheritance_unclear(state: &State<'_, '_>) -> bool {
+    state.get_extension::<Met>().is_some_and(|met| {
+        met.inheritances > 1 || met.chain.iter().any(|name| state.get_template(name).is_err())
+    })
+}
+
+/// Writes the names imported so far: the last one of a name is what is called.
+fn write_imports(state: &State<'_, '_>, key: &mut KeyWriter) {
+    let imports = state.get_extension::<Met>().map_or(&[][..], |met| &met.imports);
+    key.list(imports.len());
+    imports.iter().for_each(|name| key.str(name));
 }
 
 /// The templates that a body is made of besides its own, if there are any:
@@ -313,6 +324,8 @@ pub(crate) fn store(
 struct Met {
     /// Those that extend and are extended.
     chain: Vec<String>,
+    /// How many times one that nobody extends here began to extend another.
+    inheritances: usize,
     /// Those imported by a name that only rendering tells.
     imports: Vec<String>,
 }
@@ -326,6 +339,9 @@ pub(crate) fn extends(
     let child = state.name().to_owned();
     let parent = name.as_str().map(str::to_owned);
     let met = state.get_or_insert_extension_with(Met::default);
+    if met.chain.last() != Some(&child) {
+        met.inheritances += 1;
+    }
     met.chain.push(child);
     met.chain.extend(parent);
     uses(shared, state, name)

@@ -7,7 +7,7 @@ use cacheops::{Cacheops, Found, KeyWriter, Request};
 use minijinja::value::Kwargs;
 use minijinja::{AutoEscape, Error, ErrorKind, State, Value};
 
-use crate::begin::{Options, begin_rendering};
+use crate::begin::Options;
 use crate::errors::in_rendering;
 use crate::keys;
 use crate::querysets::Given;
@@ -43,7 +43,6 @@ pub(crate) fn call(
     let options =
         Options::read(timeout.as_ref(), name.as_ref(), lock.as_ref(), extra.as_slice(), &mut key)
             .map_err(fail)?;
-    begin_rendering(state);
     let place = state.name().to_owned();
     let found = given.with(|querysets| {
         let request = Request {

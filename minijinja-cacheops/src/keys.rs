@@ -78,6 +78,6 @@ pub(crate) fn write_escaping(mode: &AutoEscape, key: &mut KeyWriter) {
         AutoEscape::None => key.none(),
         AutoEscape::Html => key.bool(true),
         AutoEscape::Custom(name) => key.str(name),
-        other => key.str(&format!("{other:?}")),
+        other => key.variant(&format!("{other:?}"), 0),
     }
 }

@@ -177,6 +177,29 @@ impl Lazy {
     }
 }
 
+/// Rows being gone through. What was read counts as long as that lasts, even
+/// where nobody else holds the list any more.
+struct Rows {
+    _lazy: Arc<Lazy>,
+    rows: Arc<Vec<Value>>,
+    next: usize,
+}
+
+impl Iterator for Rows {
+    type Item = Value;
+
+    fn next(&mut self) -> Option<Value> {
+        let row = self.rows.get(self.next)?.clone();
+        self.next += 1;
+        Some(row)
+    }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        let left = self.rows.len() - self.next;
+        (left, Some(left))
+    }
+}
+
 /// One value, and no word of how many there are.
 struct Once(Option<Value>);
 
@@ -213,7 +236,7 @@ impl Object for Lazy {
 
     fn enumerate(self: &Arc<Self>) -> Enumerator {
         match self.load() {
-            Ok(rows) => Enumerator::Values(rows.to_vec()),
+            Ok(rows) => Enumerator::Iter(Box::new(Rows { _lazy: self.clone(), rows, next: 0 })),
             // An invalid value, which the engine raises where it meets it; of
             // unknown length, so that nobody takes it for a row.
             Err(error) => Enumerator::Iter(Box::new(Once(Some(Value::from(error))))),

@@ -61,7 +61,10 @@ impl Tags {
     /// Adds to an environment what the tags become, and the functions
     /// `queryset` and `get_last_invalidation`.
     ///
-    /// Environments that share a cache share the fragments of templates with
+    /// All templates of an inheritance are to be loaded through this, those
+    /// without tags too: a layout's fragment differs by what fills its blocks,
+    /// and a child that passed by is not known. Environments that share a cache
+    /// share the fragments of templates with
     /// the same name and source: where they would render those differently,
     /// by other globals or filters, give each a cache of its own.
     pub fn install(env: &mut Environment<'_>, cache: &Cacheops) -> Tags {

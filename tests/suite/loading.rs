@@ -256,6 +256,47 @@ fn rows_read_early_without_a_tag() {
     assert_eq!((cache.stats().stored, cache.stats().hits), (1, 1));
 }
 
+/// Rows that are read early count while they are gone through, whatever else
+/// is rendered meanwhile, and even where nobody holds the list.
+#[test]
+fn rows_read_early_and_other_renderings() {
+    use std::sync::atomic::{AtomicU64, Ordering};
+    for (source, widget) in [
+        ("{% for r in rows %}{{ widget() }}{{ write() }}TAG{% endfor %}", true),
+        ("{% for r in load() %}{{ write() }}TAG{% endfor %}", false),
+    ] {
+        let cache = Cacheops::in_memory();
+        let mut env = Environment::new();
+        let tags = Tags::install(&mut env, &cache);
+        let database = Arc::new(AtomicU64::new(1));
+        let (write, invalidate) = (database.clone(), cache.clone());
+        env.add_function("write", move || {
+            if write.swap(2, Ordering::SeqCst) == 1 {
+                invalidate.invalidate_obj("rows", &serde_json::json!({"id": 1})).unwrap();
+            }
+            ""
+        });
+        if widget {
+            env.add_function("widget", |state: &minijinja::State| {
+                state.env().get_template("widget").unwrap().render(()).unwrap()
+            });
+        }
+        let rows = |cache: &Cacheops, read: Arc<AtomicU64>| {
+            lazy(cache, "rows", move || Ok::<_, Error>(vec![read.load(Ordering::SeqCst)]))
+        };
+        let (inner, read) = (cache.clone(), database.clone());
+        env.add_function("load", move || rows(&inner, read.clone()));
+        tags.add_template(&mut env, "widget", "{% cached %}{% endcached %}").unwrap();
+        let tag = "{% cached_as queryset('rows', id=1) %}{{ r }}{% endcached_as %}";
+        tags.add_template(&mut env, "page", source.replace("TAG", tag)).unwrap();
+        let render = || {
+            let rows = rows(&cache, database.clone());
+            env.get_template("page").unwrap().render(context!(rows)).unwrap()
+        };
+        assert_eq!((render(), render(), render()), ("1".into(), "2".into(), "2".into()));
+    }
+}
+
 /// A query that fails is never taken for rows, and nothing that shows it is
 /// stored.
 #[test]

@@ -216,6 +216,23 @@ fn asynchronous<B: Backend>() {
     assert_eq!(runs.get(), 4);
 }
 
+/// What the closure looks up before its first await belongs to the fill too.
+#[test]
+fn the_closure_runs_inside_its_fill() {
+    let cache = Cacheops::in_memory();
+    let runs = Cell::new(0u8);
+    let get = || {
+        block_on(cache.cached().get_or_fill_async(|| {
+            let inner = cache.cached_as("tags").get_or_fill(|| Ok::<u8, Error>(runs.get()));
+            async move { inner }
+        }))
+    };
+    assert_eq!(get().unwrap(), 0);
+    runs.set(1);
+    cache.invalidate_model("tags");
+    assert_eq!(get().unwrap(), 1);
+}
+
 /// The future can be spawned: it is as free to move as what it is made of.
 #[test]
 fn futures_are_send() {

@@ -14,9 +14,27 @@ use crate::value::Scalar;
 /// `eq`, `is_in` and `is_null` are granular: a changed row is compared with
 /// them. Every other condition, and everything below a `not`, identifies the
 /// queryset but cannot narrow an invalidation.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(transparent)]
 pub struct Condition(pub(crate) Node);
+
+/// Names of fields know no case, wherever a condition comes from.
+impl<'de> Deserialize<'de> for Condition {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let mut node = Node::deserialize(deserializer)?;
+        if let Node::Eq(field, _)
+        | Node::In(field, _)
+        | Node::IsNull(field)
+        | Node::Compare(field, ..) = &mut node
+        {
+            field.make_ascii_lowercase();
+        }
+        Ok(Condition(match node {
+            Node::Eq(field, Scalar::Null) => Node::IsNull(field),
+            node => node,
+        }))
+    }
+}
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

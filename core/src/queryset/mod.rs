@@ -46,12 +46,13 @@ use crate::key::KeyWriter;
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct QuerySet {
+    #[serde(deserialize_with = "lowered")]
     table: String,
     #[serde(rename = "where", default, skip_serializing_if = "Vec::is_empty")]
     conditions: Vec<Condition>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     joins: Vec<Join>,
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, skip_serializing_if = "Vec::is_empty", deserialize_with = "all_lowered")]
     reads: Vec<String>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     order_by: Vec<String>,
@@ -65,15 +66,19 @@ pub struct QuerySet {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Join {
+    #[serde(deserialize_with = "lowered")]
     pub(crate) table: String,
+    #[serde(deserialize_with = "lowered")]
     pub(crate) alias: String,
     /// Rows without a partner stay, with NULLs: `IS NULL` on the joined side
     /// then speaks of rows that are not there.
     #[serde(default)]
     pub(crate) left: bool,
     /// A field of what came before.
+    #[serde(deserialize_with = "lowered")]
     pub(crate) field: String,
     /// The joined table's column.
+    #[serde(deserialize_with = "lowered")]
     pub(crate) column: String,
 }
 
@@ -292,6 +297,15 @@ impl From<&QuerySet> for QuerySet {
     fn from(queryset: &QuerySet) -> Self {
         queryset.clone()
     }
+}
+
+fn lowered<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
+    String::deserialize(deserializer).map(canonical)
+}
+
+fn all_lowered<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Error> {
+    let names = Vec::<String>::deserialize(deserializer)?;
+    Ok(names.into_iter().map(canonical).collect())
 }
 
 /// The one spelling of a table's or field's name.

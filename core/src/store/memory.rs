@@ -20,6 +20,10 @@ pub(crate) struct MemoryStore {
     stamps: Stamps,
     /// The registries; as many as the database has tables.
     tables: RwLock<HashMap<String, Table>>,
+    /// A lease is taken before all that an invalidation drops or after all of
+    /// it, never in between: what was read under one stamp may be shown by a
+    /// fill that leases another of the same row.
+    gate: RwLock<()>,
     everything: RwLock<Arc<Stamp>>,
     everything_dropped_at: AtomicU64,
     /// The time of the latest invalidation of all.
@@ -64,6 +68,7 @@ impl MemoryStore {
             container: Container::new(bytes),
             stamps: Stamps::new(),
             tables: RwLock::new(HashMap::new()),
+            gate: RwLock::new(()),
             everything: RwLock::new(Stamp::new(None, None)),
             everything_dropped_at: AtomicU64::new(0),
             latest: AtomicU64::new(0),
@@ -195,6 +200,7 @@ impl Store for MemoryStore {
     }
 
     fn lease(&self, scope: &Scope<'_>) -> Vec<Arc<Stamp>> {
+        let _before_or_after = read(&self.gate);
         let everything = read(&self.everything).clone();
         let mut stamps = Vec::with_capacity(2 + scope.tables.len() * 2);
         for dnf in scope.tables {
@@ -220,6 +226,7 @@ impl Store for MemoryStore {
 
     fn invalidate(&self, event: &Event<'_>, now: u64) -> Dropped {
         let now = self.tick(now);
+        let _at_once = write(&self.gate);
         match *event {
             Event::Rows { table, rows } => self.invalidate_rows(table, rows, now),
             Event::Table(table) => self.invalidate_table(table, now),

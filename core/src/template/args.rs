@@ -94,7 +94,11 @@ fn begins_expression(tokens: &[Token<'_>], at: usize, by_blanks: bool) -> bool {
     let token = &tokens[at];
     let next = tokens.get(at + 1);
     let ended = match before.kind {
-        TokenKind::Word => !INFIX.contains(&before.text) && before.text != "not",
+        TokenKind::Word => {
+            // The name of an attribute is no keyword, whatever it is.
+            let attribute = at > 1 && tokens[at - 2].is_operator(".");
+            attribute || (!INFIX.contains(&before.text) && before.text != "not")
+        }
         TokenKind::Number | TokenKind::Text | TokenKind::Close => true,
         TokenKind::Open | TokenKind::Comma | TokenKind::Operator => false,
     };

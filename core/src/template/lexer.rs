@@ -257,7 +257,10 @@ impl<'s> Lexer<'s, '_> {
     fn begun(&mut self, start: usize, marker: Marker) -> Option<Option<Piece<'s>>> {
         let syntax = self.syntax;
         match marker {
-            Marker::Comment => self.skip_past(&syntax.comment.1)?,
+            Marker::Comment => {
+                self.at += self.edge().len();
+                self.skip_past(&syntax.comment.1)?;
+            }
             Marker::LineComment => self.skip_line(),
             Marker::Variable => {
                 return self.delimited(start, PieceKind::Expression, &syntax.variable.1).map(Some);

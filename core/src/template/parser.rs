@@ -147,6 +147,7 @@ impl<'s> Parser<'s, '_> {
         self.line += self.source[self.counted..piece.start].matches('\n').count();
         self.counted = piece.start;
         self.note_blocks(&piece);
+        self.refuse_caller(&piece)?;
         if piece.kind == PieceKind::Expression {
             return Ok(());
         }
@@ -179,6 +180,13 @@ impl<'s> Parser<'s, '_> {
         }
         let (arguments, django) =
             args::split(self.source, &piece.tokens[1..]).map_err(|why| fail(self.line, why))?;
+        if let Some(splat) = arguments.iter().find(|a| a.expression.starts_with('*')) {
+            let why = format!(
+                "`{}` cannot be unfolded here: pass its parts one by one",
+                splat.expression
+            );
+            return Err(fail(self.line, why));
+        }
         let kind = match name {
             "cached_as" => Arguments::of_cached_as(arguments, django).and_then(|arguments| {
                 if arguments.positional.is_empty() {
@@ -288,19 +296,25 @@ impl<'s> Parser<'s, '_> {
     /// `set x = …` makes a variable, `set x.y = …` changes one, and `set x`
     /// alone begins a block.
     fn set(&mut self, tokens: &[Token<'s>]) {
-        let assigns = tokens.iter().any(|token| token.is_operator("="));
-        match tokens {
-            [name, dot, ..] if dot.is_operator(".") => self.assign_attribute(name.text),
-            _ => {
-                let targets = tokens.iter().take_while(|token| !token.is_operator("="));
-                let names: Vec<&str> =
-                    targets.filter(|t| t.kind == TokenKind::Word).map(|t| t.text).collect();
-                if let Some(open) = self.stack.last_mut() {
-                    open.own.extend(names);
-                }
+        let mut depth = 0;
+        let assigns = tokens.iter().position(|token| {
+            depth += token.depth();
+            depth == 0 && token.is_operator("=")
+        });
+        let filter = tokens.iter().position(|token| token.is_operator("|"));
+        let targets = &tokens[..assigns.or(filter).unwrap_or(tokens.len())];
+        for (at, target) in targets.iter().enumerate() {
+            let behind_dot = at > 0 && targets[at - 1].is_operator(".");
+            if target.kind != TokenKind::Word || behind_dot {
+                continue;
+            }
+            if targets.get(at + 1).is_some_and(|next| next.is_operator(".")) {
+                self.assign_attribute(target.text);
+            } else if let Some(open) = self.stack.last_mut() {
+                open.own.insert(target.text);
             }
         }
-        if !assigns {
+        if assigns.is_none() {
             self.push("set", None);
         }
     }
@@ -359,7 +373,11 @@ impl<'s> Parser<'s, '_> {
             ));
         }
         let ends = ["ignore", "with", "without", "as", "import"];
-        let ended = |at: &usize| *at > 0 && ends.iter().any(|end| tokens[*at].is_word(end));
+        let ended = |at: &usize| {
+            *at > 0
+                && !tokens[*at - 1].is_operator(".")
+                && ends.iter().any(|end| tokens[*at].is_word(end))
+        };
         let length = (0..tokens.len()).find(ended).unwrap_or(tokens.len());
         let (Some(first), Some(last)) = (tokens.first(), tokens[..length].last()) else {
             return Ok(());
@@ -372,7 +390,9 @@ impl<'s> Parser<'s, '_> {
         }
         for name in names.into_iter().flatten() {
             self.parsed.references.insert(name);
-            if matches!(statement, "import" | "from") {
+            // What a macro or a set block uses, any body may show.
+            let shown = |open: &Open<'_>| matches!(open.name, "macro" | "set" | "call");
+            if matches!(statement, "import" | "from") || self.stack.iter().any(shown) {
                 self.parsed.imports.insert(name);
             }
             for open in &self.stack {
@@ -386,6 +406,25 @@ impl<'s> Parser<'s, '_> {
 
     fn innermost_tag(&self) -> Option<usize> {
         self.stack.iter().rev().find_map(|open| open.tag)
+    }
+
+    /// `caller()` renders what the key knows nothing of.
+    fn refuse_caller(&self, piece: &Piece<'s>) -> Result<(), Error> {
+        if !piece.tokens.iter().any(|token| token.is_word("caller")) {
+            return Ok(());
+        }
+        let inner = self.stack.iter().rev().find(|open| open.name == "macro" || open.tag.is_some());
+        match inner.and_then(|open| open.tag) {
+            Some(tag) if self.stack.iter().any(|open| open.name == "macro") => {
+                let tag = &self.parsed.tags[tag];
+                let why = format!(
+                    "`caller` inside `{}` of line {}: every caller would get the body of the first; put the tag around the `call` instead",
+                    tag.text, tag.line
+                );
+                Err(Error::template(self.line, why))
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Notes for all open tags that their bodies use blocks.

@@ -55,18 +55,21 @@ fn spell_float(value: f64, out: &mut String) {
 }
 
 fn spell_text(text: &str, out: &mut String) {
-    // CHAR(n) and the PAD SPACE collations compare without trailing blanks.
-    let text = text.trim_end_matches(' ');
-    if spell_number(text, out) || temporal::spell(text, out) || spell_uuid(text, out) {
+    // Columns of other types take text with white space around it.
+    let bare = text.trim_ascii();
+    if spell_number(bare, out) || temporal::spell(bare, out) || spell_uuid(bare, out) {
         return;
     }
+    // CHAR(n) and the PAD SPACE collations compare without trailing blanks.
+    let text = text.trim_end_matches(' ');
     match text {
-        "true" | "TRUE" | "True" => out.push('1'),
-        "false" | "FALSE" | "False" => out.push('0'),
+        _ if bare.eq_ignore_ascii_case("true") => out.push('1'),
+        _ if bare.eq_ignore_ascii_case("false") => out.push('0'),
         _ if text.is_ascii() => {
             out.extend(text.bytes().map(|b| char::from(b.to_ascii_lowercase())))
         }
-        _ => out.extend(text.chars().flat_map(char::to_lowercase)),
+        // By way of capitals: `ß` meets `SS`, and both sigmas each other.
+        _ => out.extend(text.chars().flat_map(char::to_uppercase).flat_map(char::to_lowercase)),
     }
 }
 

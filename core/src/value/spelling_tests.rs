@@ -61,6 +61,16 @@ fn null_is_no_text() {
 }
 
 #[test]
+fn what_a_database_coerces_meets() {
+    assert_eq!(spelled(" 3"), spelled(3));
+    assert_eq!(spelled("3 \n"), spelled(3));
+    assert_eq!(spelled("tRUE"), spelled(true));
+    assert_eq!(spelled("STRASSE"), spelled("straße"));
+    assert_eq!(spelled("ΟΔΟΣ"), spelled("οδος"));
+    assert_eq!(spelled("12:30:00.99999999999999999999999"), spelled("12:30:00"));
+}
+
+#[test]
 fn letters_lose_their_case_and_trailing_blanks() {
     assert_eq!(spelled("Straße  "), spelled("straße"));
     assert_eq!(spelled("ÄÖ"), spelled("äö"));

@@ -95,6 +95,13 @@ impl Cursor<'_> {
         Some(number.iter().fold(0, |sum, b| sum * 10 + i64::from(b - b'0')))
     }
 
+    /// The digits of a part of a second: at least one.
+    fn fraction(&mut self) -> Option<()> {
+        let digits = self.0.iter().take_while(|b| b.is_ascii_digit()).count();
+        self.0 = &self.0[digits..];
+        (digits > 0).then_some(())
+    }
+
     /// `h:mm`, with seconds and a fraction of them or without.
     fn clock(&mut self) -> Option<i64> {
         let hours = self.number(1, 2).filter(|h| *h <= 24)?;
@@ -104,7 +111,7 @@ impl Cursor<'_> {
         if self.eat(b':') {
             seconds = self.number(2, 2).filter(|s| *s <= 60)?;
             if self.eat(b'.') {
-                self.number(1, 20)?;
+                self.fraction()?;
             }
         }
         Some(hours * 3600 + minutes * 60 + seconds)
