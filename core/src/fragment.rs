@@ -1,6 +1,6 @@
 //! The cached piece and what it depends on.
 
-use crate::store::Stamp;
+use crate::store::{Stamp, invalidations};
 use crate::sync::Arc;
 
 /// What was cached. Its sharing survives the fragment: a reader keeps the text
@@ -42,6 +42,9 @@ pub(crate) struct Dependencies {
     pub(crate) expires_at: Option<u64>,
     /// Something inside must not be cached at all.
     pub(crate) uncacheable: bool,
+    /// How many of the stamps were found current, and at which count of
+    /// invalidations: while that stands, they still are.
+    pub(crate) checked: (u64, usize),
 }
 
 impl Dependencies {
@@ -70,6 +73,18 @@ impl Dependencies {
 
     pub(crate) fn are_current(&self) -> bool {
         !self.uncacheable && self.has_current_stamps()
+    }
+
+    /// [`has_current_stamps`](Self::has_current_stamps) for a fill that is
+    /// asked again and again while it grows; after a lease only.
+    pub(crate) fn still_has_current_stamps(&mut self) -> bool {
+        let count = invalidations();
+        let from = if self.checked.0 == count { self.checked.1 } else { 0 };
+        let current = self.stamps[from..].iter().all(|stamp| stamp.is_current());
+        if current {
+            self.checked = (count, self.stamps.len());
+        }
+        current
     }
 
     pub(crate) fn has_current_stamps(&self) -> bool {

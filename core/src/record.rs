@@ -144,7 +144,7 @@ pub(crate) fn bind(reader: &std::sync::Arc<()>, stamps: &Arc<[Arc<Stamp>]>) {
 /// not may show what is older than its stamps.
 pub(crate) fn is_data_around_current() -> bool {
     let early = EARLY.try_with(|early| early.borrow().is_current()).unwrap_or(true);
-    early && around().iter().all(|recorder| recorder.with(|fill| fill.has_current_stamps()))
+    early && around().iter().all(|recorder| recorder.with(Dependencies::still_has_current_stamps))
 }
 
 /// All fills under way in this thread.

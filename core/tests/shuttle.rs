@@ -115,6 +115,23 @@ fn nested_fills() {
     check(|| race(&[nested, get], &[drop_row, drop_row]));
 }
 
+/// A row read under the stamp of the whole table is shown by a fragment of
+/// that row alone, which leases its own stamp afterwards: between two drops of
+/// one change, if it could.
+fn row_of_a_list(cache: &Cacheops, row: &Row) -> u64 {
+    let list = cache.cached_as("rows").get_or_fill(|| {
+        let value = row.version.load(Ordering::SeqCst);
+        let set = QuerySet::table("rows").filter(eq("id", 1));
+        cache.cached_as(set).name("row").get_or_fill(|| Ok::<_, Error>(value))
+    });
+    list.unwrap()
+}
+
+#[test]
+fn rows_that_a_list_hands_to_fragments_of_rows() {
+    check(|| race(&[get, row_of_a_list], &[drop_row]));
+}
+
 /// Three callers, one fill, unless one of them came before the flight began
 /// or after it had landed: never two at once.
 #[test]

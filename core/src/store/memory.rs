@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use super::container::Container;
-use super::stamp::{Stamp, Stamps};
+use super::stamp::{Stamp, Stamps, count_invalidation};
 use super::{Dropped, Scope, Store, Usage};
 use crate::fragment::Fragment;
 use crate::invalidate::{Event, Scheme, conjunction_key, name_key, row_key, variant_key};
@@ -227,6 +227,7 @@ impl Store for MemoryStore {
     fn invalidate(&self, event: &Event<'_>, now: u64) -> Dropped {
         let now = self.tick(now);
         let _at_once = write(&self.gate);
+        count_invalidation();
         match *event {
             Event::Rows { table, rows } => self.invalidate_rows(table, rows, now),
             Event::Table(table) => self.invalidate_table(table, now),

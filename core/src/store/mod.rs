@@ -5,7 +5,7 @@ mod memory;
 mod stamp;
 
 pub(crate) use memory::MemoryStore;
-pub(crate) use stamp::Stamp;
+pub(crate) use stamp::{Stamp, invalidations};
 
 use crate::fragment::Fragment;
 use crate::invalidate::Event;

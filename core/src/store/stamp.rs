@@ -62,6 +62,21 @@ impl Stamp {
     }
 }
 
+/// How many invalidations there have been in this process, from one on. Read
+/// after a lease, it tells whether stamps that were current at an earlier count
+/// still are: a lease and an invalidation exclude each other.
+static INVALIDATIONS: std::sync::atomic::AtomicU64 = std::sync::atomic::AtomicU64::new(1);
+
+/// See [`INVALIDATIONS`].
+pub(crate) fn invalidations() -> u64 {
+    INVALIDATIONS.load(std::sync::atomic::Ordering::SeqCst)
+}
+
+/// Counts one; a store does so while it keeps leases out.
+pub(crate) fn count_invalidation() {
+    INVALIDATIONS.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
+}
+
 /// The current stamps under keys.
 ///
 /// Keys are kept as 64-bit hashes, seeded anew in each store: two keys that
