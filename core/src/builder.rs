@@ -7,9 +7,11 @@ use crate::clock::{Clock, SystemClock};
 use crate::error::{Error, ErrorKind};
 use crate::handle::Cacheops;
 use crate::observe::{CacheInvalidated, CacheRead, Observers};
+use crate::prefix::{ComputePrefix, Prefix, PrefixQuery};
 use crate::profile::{Profile, Profiles};
 use crate::queryset::Limits;
-use crate::store::{MemoryStore, Store};
+use crate::shared::Tier;
+use crate::store::{Knows, MemoryStore};
 
 /// Settings of a [`Cacheops`], begun by [`Cacheops::builder`].
 ///
@@ -27,11 +29,14 @@ use crate::store::{MemoryStore, Store};
 #[must_use]
 pub struct Builder {
     prefix: String,
+    compute_prefix: Option<ComputePrefix>,
     memory_limit: u64,
     timeout: Option<Duration>,
     profiles: Vec<(String, Profile)>,
     limits: Limits,
-    clock: Arc<dyn Clock>,
+    clock: Option<Arc<dyn Clock>>,
+    #[cfg(feature = "redis")]
+    redis: Option<crate::redis::Redis>,
     observers: Observers,
     enabled: bool,
     inspect: bool,
@@ -40,7 +45,8 @@ pub struct Builder {
 
 /// What the cache is made of, checked.
 pub(crate) struct Settings {
-    pub(crate) store: Box<dyn Store>,
+    pub(crate) store: Arc<MemoryStore>,
+    pub(crate) shared: Option<Tier>,
     pub(crate) timeout: Option<Duration>,
     pub(crate) profiles: Profiles,
     pub(crate) limits: Limits,
@@ -49,18 +55,21 @@ pub(crate) struct Settings {
     pub(crate) enabled: bool,
     pub(crate) inspect: bool,
     pub(crate) wait_limit: Duration,
-    pub(crate) prefix: String,
+    pub(crate) prefix: Prefix,
 }
 
 impl Builder {
     pub(crate) fn new() -> Self {
         Builder {
             prefix: String::new(),
+            compute_prefix: None,
             memory_limit: 64 << 20,
             timeout: None,
             profiles: Vec::new(),
             limits: Limits::default(),
-            clock: Arc::new(SystemClock::new()),
+            clock: None,
+            #[cfg(feature = "redis")]
+            redis: None,
             observers: Observers::default(),
             enabled: true,
             inspect: false,
@@ -72,6 +81,40 @@ impl Builder {
     /// Empty by default.
     pub fn prefix(mut self, prefix: impl Into<String>) -> Self {
         self.prefix = prefix.into();
+        self
+    }
+
+    /// Computes what stands behind the fixed prefix, from the tables that a
+    /// key is about: one store for many tenants. It is called for the tables
+    /// of each fragment, and for each table of its own, when stamps are taken
+    /// and when rows change; what it returns for one table must be the same in
+    /// both. It may look at a thread-local tenant.
+    ///
+    /// ```
+    /// # use cacheops::Cacheops;
+    /// let cache = Cacheops::builder()
+    ///     .prefix("shop:")
+    ///     .prefix_by(|query| query.databases().map(|name| format!("{name}:")).collect())
+    ///     .build()?;
+    /// # Ok::<_, cacheops::Error>(())
+    /// ```
+    pub fn prefix_by(
+        mut self,
+        compute: impl Fn(&PrefixQuery<'_>) -> String + Send + Sync + 'static,
+    ) -> Self {
+        self.compute_prefix = Some(Arc::new(compute));
+        self
+    }
+
+    /// Shares fragments and invalidations with other processes by a Redis,
+    /// given by its URL or in more detail. The memory of this process stays in
+    /// front of it.
+    ///
+    /// [`build`](Self::build) connects: a server that is too old, or cannot be
+    /// reached, is an error there.
+    #[cfg(feature = "redis")]
+    pub fn redis(mut self, redis: impl Into<crate::redis::Redis>) -> Self {
+        self.redis = Some(redis.into());
         self
     }
 
@@ -107,9 +150,10 @@ impl Builder {
         self
     }
 
-    /// What tells the time; the machine's clock by default.
+    /// What tells the time; by default the machine's clock, and over a shared
+    /// tier the server's, which is the same for all machines.
     pub fn clock(mut self, clock: Arc<dyn Clock>) -> Self {
-        self.clock = clock;
+        self.clock = Some(clock);
         self
     }
 
@@ -158,7 +202,9 @@ impl Builder {
     /// # Errors
     ///
     /// Says which setting makes no sense: a pattern of tables, two profiles
-    /// for one, a time limit or a memory limit of zero.
+    /// for one, a time limit or a memory limit of zero. With
+    /// [`redis`](Self::redis), also a URL that is none, a server that is too old
+    /// or of another kind, and one that cannot be reached.
     pub fn build(mut self) -> Result<Cacheops, Error> {
         if self.memory_limit == 0 {
             return Err(Error::new(
@@ -173,26 +219,63 @@ impl Builder {
             ));
         }
         let profiles = Profiles::new(std::mem::take(&mut self.profiles))?;
-        Ok(self.assemble(profiles))
+        let prefix = Prefix::new(self.prefix.clone(), self.compute_prefix.clone());
+        let store = self.store(&prefix);
+        let shared = self.connect(&store, &prefix)?;
+        Ok(self.assemble(profiles, prefix, store, shared))
     }
 
     /// Makes the cache of the default settings, which need no check.
     pub(crate) fn build_default() -> Cacheops {
-        Builder::new().assemble(Profiles::default())
+        let builder = Builder::new();
+        let prefix = Prefix::new(String::new(), None);
+        let store = builder.store(&prefix);
+        builder.assemble(Profiles::default(), prefix, store, None)
     }
 
-    fn assemble(self, profiles: Profiles) -> Cacheops {
+    fn store(&self, prefix: &Prefix) -> Arc<MemoryStore> {
+        let knows = Knows {
+            labels: self.inspect,
+            #[cfg(feature = "redis")]
+            shared: self.redis.is_some(),
+        };
+        Arc::new(MemoryStore::new(prefix.clone(), self.memory_limit, knows))
+    }
+
+    #[cfg(feature = "redis")]
+    fn connect(
+        &mut self,
+        store: &Arc<MemoryStore>,
+        prefix: &Prefix,
+    ) -> Result<Option<Tier>, Error> {
+        let Some(redis) = self.redis.take() else { return Ok(None) };
+        Tier::start(redis, store.clone(), prefix, self.clock.clone()).map(Some)
+    }
+
+    #[cfg(not(feature = "redis"))]
+    fn connect(&mut self, _: &Arc<MemoryStore>, _: &Prefix) -> Result<Option<Tier>, Error> {
+        Ok(None)
+    }
+
+    fn assemble(
+        self,
+        profiles: Profiles,
+        prefix: Prefix,
+        store: Arc<MemoryStore>,
+        shared: Option<Tier>,
+    ) -> Cacheops {
         Cacheops::from_settings(Settings {
-            store: Box::new(MemoryStore::new(&self.prefix, self.memory_limit, self.inspect)),
+            store,
+            shared,
             timeout: self.timeout,
             profiles,
             limits: self.limits,
-            clock: self.clock,
+            clock: self.clock.unwrap_or_else(|| Arc::new(SystemClock::new())),
             observers: self.observers,
             enabled: self.enabled,
             inspect: self.inspect,
             wait_limit: self.wait_limit,
-            prefix: self.prefix,
+            prefix,
         })
     }
 }

@@ -14,6 +14,7 @@ use crate::handle::Cacheops;
 use crate::key::{FragmentKey, KeyWriter};
 use crate::queryset::QuerySet;
 use crate::record::Scoped;
+use crate::sync::block_on;
 
 impl Cacheops {
     /// Caches a value until a change can alter `queryset`, or another given by
@@ -151,7 +152,7 @@ impl<'a> Cached<'a> {
             Found::Miss(making) => {
                 making.enter();
                 let value = fill()?;
-                making.finish_value(write(&value));
+                block_on(making.finish_value(write(&value)));
                 Ok(value)
             }
         }
@@ -196,7 +197,7 @@ impl<'a> Cached<'a> {
             Found::Miss(making) => {
                 let value =
                     Scoped::new(making.recorder().clone(), async move { fill().await }).await?;
-                making.finish_value(write(&value));
+                making.finish_value(write(&value)).await;
                 Ok(value)
             }
         }

@@ -20,6 +20,11 @@ pub enum ErrorKind {
     NoProfile,
     /// A builder's settings that contradict each other.
     InvalidConfig,
+    /// A server of a kind or version that cannot be the shared tier.
+    UnfitServer,
+    /// The shared tier could not be reached. What was to be invalidated is not
+    /// invalidated for other processes.
+    Unavailable,
     /// A template whose cache tags cannot be understood.
     Template,
 }
@@ -33,6 +38,8 @@ impl ErrorKind {
             ErrorKind::InvalidTimeout => "invalid time limit",
             ErrorKind::NoProfile => "no profile",
             ErrorKind::InvalidConfig => "invalid configuration",
+            ErrorKind::UnfitServer => "unfit server",
+            ErrorKind::Unavailable => "shared tier unavailable",
             ErrorKind::Template => "invalid cache tag",
         }
     }
@@ -92,6 +99,12 @@ impl Error {
     #[must_use]
     pub fn detail(&self) -> &str {
         &self.0.detail
+    }
+
+    /// Whether the same call may succeed later.
+    #[must_use]
+    pub fn is_transient(&self) -> bool {
+        self.0.kind == ErrorKind::Unavailable
     }
 
     /// The line of the template, counted from 1, for [`ErrorKind::Template`].

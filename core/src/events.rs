@@ -11,16 +11,7 @@ use crate::value::Row;
 /// A change in the database, for
 /// [`invalidate_batch`](crate::Cacheops::invalidate_batch).
 #[derive(Debug)]
-pub struct WriteEvent {
-    table: String,
-    change: Change,
-}
-
-#[derive(Debug)]
-enum Change {
-    Rows(Vec<Result<Row, Error>>),
-    Table,
-}
+pub struct WriteEvent(Gathered);
 
 impl WriteEvent {
     /// A row that was inserted.
@@ -45,11 +36,23 @@ impl WriteEvent {
     /// Changes of a table that are not known by row.
     #[must_use]
     pub fn table(table: &str) -> Self {
-        WriteEvent { table: canonical(table), change: Change::Table }
+        WriteEvent(Gathered::Table(canonical(table)))
+    }
+
+    /// Whatever makes the fragments of a name outdated.
+    #[must_use]
+    pub fn fragment(name: impl Into<String>) -> Self {
+        WriteEvent(Gathered::Fragment(name.into()))
+    }
+
+    /// Whatever makes everything outdated.
+    #[must_use]
+    pub fn everything() -> Self {
+        WriteEvent(Gathered::Everything)
     }
 
     fn rows(table: &str, rows: Vec<Result<Row, Error>>) -> Self {
-        WriteEvent { table: canonical(table), change: Change::Rows(rows) }
+        WriteEvent(Gathered::Rows { table: canonical(table), rows })
     }
 }
 
@@ -57,10 +60,22 @@ pub(crate) fn into_row<T: Serialize + ?Sized>(row: &T) -> Result<Row, Error> {
     Row::from_serialize(row)
 }
 
-/// All changes of one table; without rows, of the table as a whole.
-pub(crate) struct Gathered {
-    pub(crate) table: String,
-    pub(crate) rows: Option<Vec<Result<Row, Error>>>,
+/// All changes of one table, or of what belongs to none.
+#[derive(Debug)]
+pub(crate) enum Gathered {
+    Rows { table: String, rows: Vec<Result<Row, Error>> },
+    Table(String),
+    Fragment(String),
+    Everything,
+}
+
+impl Gathered {
+    fn table(&self) -> Option<&str> {
+        match self {
+            Gathered::Rows { table, .. } | Gathered::Table(table) => Some(table),
+            Gathered::Fragment(_) | Gathered::Everything => None,
+        }
+    }
 }
 
 /// Brings the changes of each table together, in the order in which the
@@ -68,17 +83,20 @@ pub(crate) struct Gathered {
 pub(crate) fn gather(events: impl IntoIterator<Item = WriteEvent>) -> Vec<Gathered> {
     let mut places: HashMap<String, usize> = HashMap::new();
     let mut gathered: Vec<Gathered> = Vec::new();
-    for event in events {
-        let place = places.get(&event.table).copied().unwrap_or_else(|| {
-            places.insert(event.table.clone(), gathered.len());
-            gathered.push(Gathered { table: event.table, rows: Some(Vec::new()) });
-            gathered.len() - 1
-        });
-        let rows = &mut gathered[place].rows;
-        match (event.change, rows.as_mut()) {
-            (Change::Rows(new), Some(rows)) => rows.extend(new),
-            (Change::Rows(_), None) => {}
-            (Change::Table, _) => *rows = None,
+    for WriteEvent(event) in events {
+        let known = event.table().and_then(|table| places.get(table).copied());
+        match (known, event) {
+            (None, event) => {
+                let table = event.table().map(str::to_owned);
+                places.extend(table.map(|table| (table, gathered.len())));
+                gathered.push(event);
+            }
+            (Some(place), Gathered::Rows { rows: new, .. }) => {
+                if let Gathered::Rows { rows, .. } = &mut gathered[place] {
+                    rows.extend(new);
+                }
+            }
+            (Some(place), whole) => gathered[place] = whole,
         }
     }
     gathered

@@ -1,5 +1,6 @@
 //! Reads and fills: the way of a fragment from being asked for to being kept.
 
+use std::borrow::Cow;
 use std::time::{Duration, Instant};
 
 use crate::clock::micros;
@@ -7,12 +8,13 @@ use crate::error::{Error, ErrorKind};
 use crate::flight::{Flight, Lead, Role};
 use crate::fragment::{Body, Dependencies, Fragment, TemplateUse};
 use crate::handle::{Cacheops, Inner};
-use crate::key::FragmentKey;
+use crate::key::{FragmentKey, KeyWriter};
 use crate::observe::{CacheRead, Outcome};
 use crate::queryset::{QuerySet, TableDnf, to_dnf};
 use crate::record::{self, Recorder};
-use crate::store::Scope;
-use crate::sync::Arc;
+use crate::shared::{HeldLock, Leased};
+use crate::store::{Scope, Stamp};
+use crate::sync::{Arc, block_on};
 
 /// What a caller asks for: how the fragment is found, and what it stands on
 /// if it has to be filled. For plugins of template engines.
@@ -38,7 +40,8 @@ pub struct Request<'a> {
 }
 
 /// Says whether a template that a body was found to use is still the same.
-pub(crate) type IsSame<'a> = &'a dyn Fn(&TemplateUse) -> bool;
+pub(crate) trait IsSame: Fn(&TemplateUse) -> bool {}
+impl<F: Fn(&TemplateUse) -> bool + ?Sized> IsSame for F {}
 
 impl<'a> Request<'a> {
     /// Asks for the fragment under `key`, made from no queryset.
@@ -59,6 +62,16 @@ impl<'a> Request<'a> {
     fn label(&self) -> &'a str {
         self.name.unwrap_or(self.place)
     }
+
+    fn tables(&self) -> Vec<&'a str> {
+        self.querysets.iter().flat_map(|queryset| queryset.tables()).collect()
+    }
+}
+
+/// Where a fragment lies.
+struct Address<'a> {
+    key: FragmentKey,
+    prefix: Cow<'a, str>,
 }
 
 /// The answer to a [`Request`].
@@ -125,79 +138,106 @@ impl Cacheops {
         is_same: &dyn Fn(&TemplateUse) -> bool,
     ) -> Result<Found, Error> {
         let caller = Caller { is_async: false, may_wait: true };
-        match self.attempt(request, is_same, caller)? {
+        match block_on(self.attempt(request, is_same, caller))? {
             Attempt::Done(found) => Ok(found),
             Attempt::Wait(flight) => {
                 flight.wait(self.inner.settings.wait_limit);
-                self.find_now(request, is_same, caller)
+                block_on(self.find_now(request, is_same, caller))
             }
         }
     }
 
     pub(crate) async fn find_async(&self, request: &Request<'_>) -> Result<Found, Error> {
         let caller = Caller { is_async: true, may_wait: true };
-        match self.attempt(request, &any_template, caller)? {
+        match self.attempt(request, &any_template, caller).await? {
             Attempt::Done(found) => Ok(found),
             Attempt::Wait(flight) => {
                 flight.landing().await;
-                self.find_now(request, &any_template, caller)
+                self.find_now(request, &any_template, caller).await
             }
         }
     }
 
-    fn find_now(
+    async fn find_now(
         &self,
         request: &Request<'_>,
-        is_same: IsSame<'_>,
+        is_same: &(impl IsSame + ?Sized),
         caller: Caller,
     ) -> Result<Found, Error> {
-        match self.attempt(request, is_same, Caller { may_wait: false, ..caller })? {
+        match self.attempt(request, is_same, Caller { may_wait: false, ..caller }).await? {
             Attempt::Done(found) => Ok(found),
             // Never without waiting; were it so, rendering is always right.
             Attempt::Wait(_) => Ok(Found::Bypass),
         }
     }
 
-    pub(crate) fn attempt(
+    pub(crate) async fn attempt(
         &self,
         request: &Request<'_>,
-        is_same: IsSame<'_>,
+        is_same: &(impl IsSame + ?Sized),
         caller: Caller,
     ) -> Result<Attempt, Error> {
         let inner = &*self.inner;
         let watch = inner.settings.observers.hear_reads().then(Instant::now);
         if request.skip || !inner.is_enabled() {
-            return Ok(Attempt::Done(inner.bypass(request, watch)));
+            return Ok(Attempt::Done(inner.bypass(request, Outcome::Bypassed, watch)));
         }
-        let why = match inner.lookup(request, is_same) {
-            Ok(fragment) => return Ok(Attempt::Done(inner.hit(request, fragment, watch))),
+        let address = inner.address(request);
+        let hit = |(fragment, outcome)| Ok(Attempt::Done(inner.hit(request, fragment, outcome, watch)));
+        let why = match inner.lookup(&address, is_same).await {
+            Ok(found) => return hit(found),
+            Err(why) if why.is_outage() => {
+                return Ok(Attempt::Done(inner.bypass(request, why, watch)));
+            }
             Err(why) => why,
         };
         let plan = Plan::of(inner, request)?;
         if plan.never {
-            return Ok(Attempt::Done(inner.bypass(request, watch)));
+            return Ok(Attempt::Done(inner.bypass(request, Outcome::Bypassed, watch)));
         }
-        let lead = match self.take_off(request, caller) {
+        let lead = match self.take_off(&address, request, caller) {
             Ok(lead) => lead,
             Err(flight) => return Ok(Attempt::Wait(flight)),
         };
-        if lead.is_some() {
-            // The one that led before may just have stored it.
-            if let Ok(fragment) = inner.lookup(request, is_same) {
-                drop(lead);
-                return Ok(Attempt::Done(inner.hit(request, fragment, watch)));
-            }
+        // The one that led before may just have stored it.
+        if lead.is_some()
+            && inner.settings.store.get(&address.key).is_some()
+            && let Ok(found) = inner.lookup(&address, is_same).await
+        {
+            drop(lead);
+            return hit(found);
         }
+        let mut leased = inner.lease(&plan, request, Some(&address)).await;
+        if leased.as_ref().is_some_and(|leased| leased.is_taken)
+            && caller.may_wait
+            && record::current().is_none()
+            && let Some(shared) = &inner.settings.shared
+        {
+            // Another process fills it.
+            shared.wait_for_holder(&address.prefix, address.key, inner.settings.wait_limit).await;
+            if let Ok(found) = inner.lookup(&address, is_same).await {
+                return hit(found);
+            }
+            leased = inner.lease(&plan, request, Some(&address)).await;
+        }
+        let Some(leased) = leased else {
+            return Ok(Attempt::Done(inner.bypass(request, Outcome::BreakerOpen, watch)));
+        };
         inner.report(request, why, watch, None);
-        Ok(Attempt::Done(Found::Miss(Fill::begin(self, request, plan, lead))))
+        Ok(Attempt::Done(Found::Miss(Fill::begin(self, request, &address, plan, leased, lead))))
     }
 
     /// Leads the flight of the fragment, flies alone, or says whom to wait for.
-    fn take_off(&self, request: &Request<'_>, caller: Caller) -> Result<Option<Lead>, Arc<Flight>> {
+    fn take_off(
+        &self,
+        address: &Address<'_>,
+        request: &Request<'_>,
+        caller: Caller,
+    ) -> Result<Option<Lead>, Arc<Flight>> {
         if !request.lock {
             return Ok(None);
         }
-        match self.inner.flights.join(request.key, caller.is_async) {
+        match self.inner.flights.join(address.key, caller.is_async) {
             Role::Lead(lead) => Ok(Some(lead)),
             // Whoever fills something never waits, so no two wait for each other.
             Role::Follow(_) if !caller.may_wait || record::current().is_some() => Ok(None),
@@ -238,7 +278,12 @@ impl Cacheops {
         let (_, never) = inner.profile_of(querysets)?;
         let tables = inner.tables(querysets)?;
         let scope = Scope { tables: &tables, name: None, variant: None };
-        Ok(Lease { stamps: inner.settings.store.lease(&scope).into(), never })
+        let stamps = match block_on(inner.lease_scope(&scope, None)) {
+            Some(leased) => leased.stamps,
+            // Nothing would tell when the rows change: as if they had.
+            None => vec![Stamp::dropped()],
+        };
+        Ok(Lease { stamps: stamps.into(), never, cache: self.clone() })
     }
 }
 
@@ -250,7 +295,8 @@ pub(crate) fn any_template(_: &TemplateUse) -> bool {
 /// Stamps as they were before rows were read; see [`Cacheops::lease`].
 #[derive(Clone, Debug)]
 pub struct Lease {
-    stamps: Arc<[Arc<crate::store::Stamp>]>,
+    stamps: Arc<[Arc<Stamp>]>,
+    cache: Cacheops,
     /// A profile says that fragments made from the rows are never cached.
     never: bool,
 }
@@ -266,10 +312,13 @@ impl Lease {
         }
     }
 
-    /// Whether no change has met the rows since.
+    /// Whether no change is known to have met the rows since; over a shared
+    /// tier, while news of changes come in.
     #[must_use]
     pub fn is_current(&self) -> bool {
-        self.stamps.iter().all(|stamp| stamp.is_current())
+        let shared = self.cache.inner.settings.shared.as_ref();
+        shared.is_none_or(|shared| shared.is_informed())
+            && self.stamps.iter().all(|stamp| stamp.is_current())
     }
 }
 
@@ -318,33 +367,127 @@ impl Inner {
 
     /// Answers that the caller is to render for itself, and sees to it that
     /// nothing around is stored: it would lack what is read meanwhile.
-    fn bypass(&self, request: &Request<'_>, watch: Option<Instant>) -> Found {
-        self.report(request, Outcome::Bypassed, watch, None);
+    fn bypass(&self, request: &Request<'_>, why: Outcome, watch: Option<Instant>) -> Found {
+        self.report(request, why, watch, None);
         record::record(|outer| outer.uncacheable = true);
         Found::Bypass
     }
 
-    /// The fragment, if it is there and holds; else why not.
-    fn lookup(&self, request: &Request<'_>, is_same: IsSame<'_>) -> Result<Arc<Fragment>, Outcome> {
-        let store = &self.settings.store;
-        let Some(fragment) = store.get(&request.key) else {
-            return Err(Outcome::NoValue);
-        };
-        let why = if !fragment.stamps().iter().all(|stamp| stamp.is_current()) {
-            Outcome::StampChanged
-        } else if fragment.expires_at().is_some_and(|at| at <= self.now()) {
-            Outcome::Expired
-        } else if !fragment.templates().iter().all(is_same) {
-            Outcome::TemplateChanged
-        } else {
-            return Ok(fragment);
-        };
-        store.forget(&request.key, &fragment);
-        Err(why)
+    /// Where the fragment lies. A computed prefix is part of its key.
+    fn address(&self, request: &Request<'_>) -> Address<'_> {
+        let prefix = &self.settings.prefix;
+        if !prefix.is_computed() {
+            return Address { key: request.key, prefix: Cow::Borrowed(prefix.fixed()) };
+        }
+        let prefix = prefix.of(&request.tables());
+        let mut key = KeyWriter::new();
+        key.str(&prefix);
+        key.bytes(request.key.as_bytes());
+        Address { key: key.finish(), prefix }
     }
 
-    fn hit(&self, request: &Request<'_>, fragment: Arc<Fragment>, watch: Option<Instant>) -> Found {
-        self.report(request, Outcome::Hit, watch, Some(&fragment));
+    /// Takes the stamps of a fill, and asks for its lock; `None` where there is
+    /// no line to the shared tier.
+    async fn lease(
+        &self,
+        plan: &Plan,
+        request: &Request<'_>,
+        address: Option<&Address<'_>>,
+    ) -> Option<Leased> {
+        let scope = Scope { tables: &plan.tables, name: request.name, variant: request.variant };
+        self.lease_scope(&scope, address.filter(|_| request.lock)).await
+    }
+
+    async fn lease_scope(&self, scope: &Scope<'_>, lock: Option<&Address<'_>>) -> Option<Leased> {
+        match &self.settings.shared {
+            None => Some(Leased {
+                stamps: self.settings.store.lease(scope),
+                is_taken: false,
+                lock: None,
+            }),
+            Some(shared) => {
+                let lock = lock.map(|address| (&*address.prefix, address.key));
+                shared.lease(scope, lock, &self.settings.prefix).await
+            }
+        }
+    }
+
+    /// The fragment, if it is there and holds, and where it was; else why not.
+    async fn lookup(
+        &self,
+        address: &Address<'_>,
+        is_same: &(impl IsSame + ?Sized),
+    ) -> Result<(Arc<Fragment>, Outcome), Outcome> {
+        let near = self.settings.store.get(&address.key);
+        let Some(shared) = &self.settings.shared else {
+            return self.lookup_here(address, near, is_same);
+        };
+        if near.is_some() && !shared.is_strict() && !shared.is_trusted() {
+            shared.reassure().await;
+        }
+        let here = match &near {
+            Some(fragment) => self.check(fragment, is_same),
+            None => Err(Outcome::NoValue),
+        };
+        if let (Ok(()), Some(fragment)) = (here, &near)
+            && shared.is_trusted()
+        {
+            return Ok((fragment.clone(), Outcome::Hit));
+        }
+        // What is out for other reasons than a stamp is so wherever it lies.
+        let of_use = matches!(here, Ok(()) | Err(Outcome::StampChanged));
+        let asked = shared.find(&address.prefix, address.key, near.clone().filter(|_| of_use));
+        let found = match asked.await {
+            Ok(fragment) => self.check(&fragment, is_same).map(|()| fragment),
+            Err(Outcome::NoValue) => Err(here.err().unwrap_or(Outcome::NoValue)),
+            Err(why) => Err(why),
+        };
+        if let (Err(why), Some(near)) = (&found, &near)
+            && !why.is_outage()
+        {
+            self.settings.store.forget(&address.key, near);
+        }
+        Ok((found?, Outcome::SharedHit))
+    }
+
+    /// [`lookup`](Self::lookup) where there is nothing but this process.
+    fn lookup_here(
+        &self,
+        address: &Address<'_>,
+        near: Option<Arc<Fragment>>,
+        is_same: &(impl IsSame + ?Sized),
+    ) -> Result<(Arc<Fragment>, Outcome), Outcome> {
+        let fragment = near.ok_or(Outcome::NoValue)?;
+        match self.check(&fragment, is_same) {
+            Ok(()) => Ok((fragment, Outcome::Hit)),
+            Err(why) => {
+                self.settings.store.forget(&address.key, &fragment);
+                Err(why)
+            }
+        }
+    }
+
+    /// Whether a fragment holds, as far as this process knows.
+    fn check(&self, fragment: &Fragment, is_same: &(impl IsSame + ?Sized)) -> Result<(), Outcome> {
+        if !fragment.has_current_stamps() {
+            Err(Outcome::StampChanged)
+        } else if fragment.expires_at().is_some_and(|at| at <= self.now()) {
+            Err(Outcome::Expired)
+        } else if !fragment.templates().iter().all(is_same) {
+            Err(Outcome::TemplateChanged)
+        } else {
+            Ok(())
+        }
+    }
+
+    fn hit(
+        &self,
+        request: &Request<'_>,
+        fragment: Arc<Fragment>,
+        outcome: Outcome,
+        watch: Option<Instant>,
+    ) -> Found {
+        self.report(request, outcome, watch, Some(&fragment));
         record::record(|outer| outer.absorb_fragment(&fragment));
         Found::Hit(Hit(fragment))
     }
@@ -385,7 +528,11 @@ impl Inner {
 pub struct Fill {
     cache: Cacheops,
     key: FragmentKey,
+    /// What stands before its key in the shared tier.
+    prefix: Box<str>,
     recorder: Arc<Recorder>,
+    /// Held against other processes.
+    lock: Option<HeldLock>,
     timeout: Option<Duration>,
     label: Option<Box<str>>,
     /// Ends the flight; after the fragment has been stored.
@@ -394,17 +541,24 @@ pub struct Fill {
 }
 
 impl Fill {
-    fn begin(cache: &Cacheops, request: &Request<'_>, plan: Plan, lead: Option<Lead>) -> Self {
-        let scope = Scope { tables: &plan.tables, name: request.name, variant: request.variant };
+    fn begin(
+        cache: &Cacheops,
+        request: &Request<'_>,
+        address: &Address<'_>,
+        plan: Plan,
+        leased: Leased,
+        lead: Option<Lead>,
+    ) -> Self {
         let settings = &cache.inner.settings;
-        let stamps = settings.store.lease(&scope);
         // Now, when whatever changes from here on meets a stamp of this fill.
         let uncacheable = !record::is_data_around_current();
         Fill {
             cache: cache.clone(),
-            key: request.key,
+            key: address.key,
+            prefix: if settings.shared.is_some() { (*address.prefix).into() } else { Box::default() },
+            lock: leased.lock,
             recorder: Recorder::new(Dependencies {
-                stamps,
+                stamps: leased.stamps,
                 uncacheable,
                 ..Dependencies::default()
             }),
@@ -428,19 +582,19 @@ impl Fill {
     /// Stores the text, unless something it depends on has changed since the
     /// fill began; then it is good for this caller and nobody else.
     pub fn finish(self, text: std::sync::Arc<str>) {
-        self.store(Some(Body::Text(text)));
+        block_on(self.store(Some(Body::Text(text))));
     }
 
     /// Ends the fill without storing anything.
     pub fn abandon(self) {
-        self.store(None);
+        block_on(self.store(None));
     }
 
-    pub(crate) fn finish_value(self, bytes: Option<Vec<u8>>) {
-        self.store(bytes.map(|bytes| Body::Value(bytes.into())));
+    pub(crate) async fn finish_value(self, bytes: Option<Vec<u8>>) {
+        self.store(bytes.map(|bytes| Body::Value(bytes.into()))).await;
     }
 
-    fn store(mut self, body: Option<Body>) {
+    async fn store(mut self, body: Option<Body>) {
         let inner = self.cache.inner.clone();
         let now = inner.now();
         let expires_at = self.timeout.map(|timeout| now.saturating_add(micros(timeout)));
@@ -448,12 +602,20 @@ impl Fill {
         let stored = match body {
             Some(body) if dependencies.are_current() && inner.is_enabled() => {
                 let fragment = Fragment::new(body, dependencies, now, self.label.as_deref());
-                inner.settings.store.put(self.key, Arc::new(fragment))
+                self.put(&inner, Arc::new(fragment)).await
             }
             _ => false,
         };
         inner.counters.filled(stored);
         self.lead = None;
+    }
+
+    /// Keeps the fragment, here and in the shared tier.
+    async fn put(&mut self, inner: &Inner, fragment: Arc<Fragment>) -> bool {
+        let near = inner.settings.store.put(self.key, fragment.clone());
+        let Some(shared) = &inner.settings.shared else { return near };
+        shared.put(&self.prefix, self.key, &fragment, self.lock.take()).await;
+        true
     }
 
     /// Leaves the stack, and gives to the fill around this one, if there is

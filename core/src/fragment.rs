@@ -14,11 +14,15 @@ pub(crate) enum Body {
 }
 
 impl Body {
-    fn len(&self) -> usize {
+    pub(crate) fn as_bytes(&self) -> &[u8] {
         match self {
-            Body::Text(text) => text.len(),
-            Body::Value(bytes) => bytes.len(),
+            Body::Text(text) => text.as_bytes(),
+            Body::Value(bytes) => bytes,
         }
+    }
+
+    fn len(&self) -> usize {
+        self.as_bytes().len()
     }
 }
 
@@ -121,7 +125,7 @@ pub(crate) struct Fragment {
 }
 
 /// What few fragments have.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Rare {
     templates: Box<[TemplateUse]>,
     label: Option<Box<str>>,
@@ -146,6 +150,15 @@ impl std::ops::Deref for StampList {
     }
 }
 
+impl StampList {
+    fn new(mut stamps: Vec<Arc<Stamp>>) -> Self {
+        match (stamps.len(), stamps.pop()) {
+            (1, Some(stamp)) => StampList::One(stamp),
+            (_, last) => StampList::Many(stamps.into_iter().chain(last).collect()),
+        }
+    }
+}
+
 impl Fragment {
     pub(crate) fn new(
         body: Body,
@@ -157,18 +170,29 @@ impl Fragment {
         let templates = dependencies.templates;
         let rare = (!templates.is_empty() || label.is_some())
             .then(|| Box::new(Rare { templates: templates.into(), label: label.map(Box::from) }));
-        let mut stamps = dependencies.stamps;
-        let stamps = match (stamps.len(), stamps.pop()) {
-            (1, Some(stamp)) => StampList::One(stamp),
-            (_, last) => StampList::Many(stamps.into_iter().chain(last).collect()),
-        };
         Fragment {
             body,
-            stamps,
+            stamps: StampList::new(dependencies.stamps),
             expires_at: dependencies.expires_at.unwrap_or(u64::MAX),
             stored_at,
             rare,
         }
+    }
+
+    /// The same fragment, made under `stamps`, which stand where its own did.
+    #[cfg(feature = "redis")]
+    pub(crate) fn restamped(&self, stamps: Vec<Arc<Stamp>>) -> Self {
+        Fragment {
+            body: self.body.clone(),
+            stamps: StampList::new(stamps),
+            expires_at: self.expires_at,
+            stored_at: self.stored_at,
+            rare: self.rare.clone(),
+        }
+    }
+
+    pub(crate) fn has_current_stamps(&self) -> bool {
+        self.stamps.iter().all(|stamp| stamp.is_current())
     }
 
     pub(crate) fn expires_at(&self) -> Option<u64> {
@@ -201,6 +225,7 @@ impl Fragment {
         let rare = self.rare.as_ref().map_or(0, |rare| {
             rare.label.as_deref().map_or(0, str::len) + rare.templates.len() * TEMPLATE
         });
-        (BASE + self.body.len() + self.stamps.len() * STAMP + rare) as u64
+        let stamps: usize = self.stamps.iter().map(|stamp| STAMP + stamp.extra_weight()).sum();
+        (BASE + self.body.len() + stamps + rare) as u64
     }
 }

@@ -8,7 +8,7 @@ use serde::Serialize;
 use crate::builder::{Builder, Settings};
 use crate::clock::micros;
 use crate::error::Error;
-use crate::events::{WriteEvent, into_row};
+use crate::events::{Gathered, WriteEvent, gather, into_row};
 use crate::flight::Flights;
 use crate::fragment::Fragment;
 use crate::invalidate::Event;
@@ -17,7 +17,7 @@ use crate::observe::{CacheInvalidated, Counters, FragmentInfo, Stats, Target};
 use crate::queryset::canonical;
 use crate::record::{Quiet, QuietScope, Scoped, is_quiet};
 use crate::store::Usage;
-use crate::sync::Arc;
+use crate::sync::{Arc, block_on};
 use crate::sync::atomic::{AtomicBool, Ordering};
 use crate::value::Row;
 
@@ -68,9 +68,12 @@ impl Inner {
         self.enabled.load(Ordering::Relaxed)
     }
 
-    /// Microseconds since 1970.
+    /// Microseconds since 1970; over a shared tier by its clock.
     pub(crate) fn now(&self) -> u64 {
-        micros(self.settings.clock.now())
+        match &self.settings.shared {
+            Some(shared) => shared.time(),
+            None => micros(self.settings.clock.now()),
+        }
     }
 }
 
@@ -109,36 +112,45 @@ impl Cacheops {
     ///
     /// # Errors
     ///
-    /// A row that is no map. The whole table has been invalidated then.
+    /// A row that is no map; the whole table has been invalidated then. A
+    /// shared tier that cannot be reached ([`ErrorKind::Unavailable`]): other
+    /// processes may go on serving what was to be invalidated.
+    ///
+    /// [`ErrorKind::Unavailable`]: crate::ErrorKind::Unavailable
     pub fn invalidate_obj<T: Serialize + ?Sized>(&self, table: &str, row: &T) -> Result<(), Error> {
-        self.invalidate_rows(table, [into_row(row)])
+        block_on(self.invalidate_rows(table, [into_row(row)]))
     }
 
     /// Invalidates what the rows of `table` can be part of, in one go.
     ///
     /// # Errors
     ///
-    /// The first row that is no map. The whole table has been invalidated then.
+    /// The first row that is no map; the whole table has been invalidated then.
+    /// A shared tier that cannot be reached.
     pub fn invalidate_objs<T: Serialize>(
         &self,
         table: &str,
         rows: impl IntoIterator<Item = T>,
     ) -> Result<(), Error> {
-        self.invalidate_rows(table, rows.into_iter().map(|row| into_row(&row)))
+        block_on(self.invalidate_rows(table, rows.into_iter().map(|row| into_row(&row))))
     }
 
     /// Invalidates what an updated row was or is part of.
     ///
     /// # Errors
     ///
-    /// A row that is no map. The whole table has been invalidated then.
+    /// A row that is no map; the whole table has been invalidated then. A
+    /// shared tier that cannot be reached ([`ErrorKind::Unavailable`]): other
+    /// processes may go on serving what was to be invalidated.
+    ///
+    /// [`ErrorKind::Unavailable`]: crate::ErrorKind::Unavailable
     pub fn invalidate_change<T: Serialize + ?Sized, U: Serialize + ?Sized>(
         &self,
         table: &str,
         old: &T,
         new: &U,
     ) -> Result<(), Error> {
-        self.invalidate_rows(table, [into_row(old), into_row(new)])
+        block_on(self.invalidate_rows(table, [into_row(old), into_row(new)]))
     }
 
     /// Invalidates what many changes met, of any tables. All of them are
@@ -153,32 +165,47 @@ impl Cacheops {
     ///     WriteEvent::insert("articles", &Article { id: 1 }),
     ///     WriteEvent::update("articles", &Article { id: 2 }, &Article { id: 3 }),
     ///     WriteEvent::table("tags"),
+    ///     WriteEvent::fragment("sidebar"),
     /// ])?;
     /// # Ok::<_, cacheops::Error>(())
     /// ```
     ///
     /// # Errors
     ///
-    /// The first row that is no map. Its whole table has been invalidated.
+    /// The first row that is no map; its whole table has been invalidated. A
+    /// shared tier that cannot be reached.
     pub fn invalidate_batch(
         &self,
         events: impl IntoIterator<Item = WriteEvent>,
     ) -> Result<(), Error> {
+        block_on(self.invalidate_batch_async(events))
+    }
+
+    /// [`invalidate_batch`](Self::invalidate_batch) as a future, which waits
+    /// for a shared tier without holding up the thread. It needs no particular
+    /// runtime.
+    ///
+    /// # Errors
+    ///
+    /// As [`invalidate_batch`](Self::invalidate_batch).
+    pub async fn invalidate_batch_async(
+        &self,
+        events: impl IntoIterator<Item = WriteEvent>,
+    ) -> Result<(), Error> {
         let mut first_error = Ok(());
-        for event in crate::events::gather(events) {
-            let done = match event.rows {
-                Some(rows) => self.invalidate_rows(&event.table, rows),
-                None => {
-                    self.invalidate_model(&event.table);
-                    Ok(())
-                }
+        for event in gather(events) {
+            let done = match event {
+                Gathered::Rows { table, rows } => self.invalidate_rows(&table, rows).await,
+                Gathered::Table(table) => self.invalidate(Event::Table(&table)).await,
+                Gathered::Fragment(name) => self.invalidate(Event::Name(&name)).await,
+                Gathered::Everything => self.invalidate(Event::Everything).await,
             };
             first_error = first_error.and(done);
         }
         first_error
     }
 
-    fn invalidate_rows(
+    async fn invalidate_rows(
         &self,
         table: &str,
         rows: impl IntoIterator<Item = Result<Row, Error>>,
@@ -187,12 +214,9 @@ impl Cacheops {
         let table = canonical(table);
         match rows {
             Ok(rows) if rows.is_empty() => Ok(()),
-            Ok(rows) => {
-                self.invalidate(Event::Rows { table: &table, rows: &rows });
-                Ok(())
-            }
+            Ok(rows) => self.invalidate(Event::Rows { table: &table, rows: &rows }).await,
             Err(error) => {
-                self.invalidate(Event::Table(&table));
+                self.invalidate(Event::Table(&table)).await?;
                 Err(error)
             }
         }
@@ -200,13 +224,21 @@ impl Cacheops {
 
     /// Invalidates all that was made from a table. It costs the same however
     /// much that is.
-    pub fn invalidate_model(&self, table: &str) {
-        self.invalidate(Event::Table(&canonical(table)));
+    ///
+    /// # Errors
+    ///
+    /// A shared tier that cannot be reached; never without one.
+    pub fn invalidate_model(&self, table: &str) -> Result<(), Error> {
+        block_on(self.invalidate(Event::Table(&canonical(table))))
     }
 
     /// Invalidates the fragments of a name, in all their variants.
-    pub fn invalidate_fragment(&self, name: &str) {
-        self.invalidate(Event::Name(name));
+    ///
+    /// # Errors
+    ///
+    /// A shared tier that cannot be reached; never without one.
+    pub fn invalidate_fragment(&self, name: &str) -> Result<(), Error> {
+        block_on(self.invalidate(Event::Name(name)))
     }
 
     /// Invalidates the fragments of a name that vary by just `extra`: what the
@@ -214,7 +246,8 @@ impl Cacheops {
     ///
     /// # Errors
     ///
-    /// An `extra` that no fragment can have, such as NaN.
+    /// An `extra` that no fragment can have, such as NaN. A shared tier that
+    /// cannot be reached.
     pub fn invalidate_fragment_extra<T: Serialize + ?Sized>(
         &self,
         name: &str,
@@ -222,21 +255,28 @@ impl Cacheops {
     ) -> Result<(), Error> {
         let mut variant = KeyWriter::new();
         variant.serialize(extra)?;
-        self.invalidate(Event::Variant(name, variant.as_bytes()));
-        Ok(())
+        block_on(self.invalidate(Event::Variant(name, variant.as_bytes())))
     }
 
     /// Invalidates everything.
-    pub fn invalidate_all(&self) {
-        self.invalidate(Event::Everything);
+    ///
+    /// # Errors
+    ///
+    /// A shared tier that cannot be reached; never without one.
+    pub fn invalidate_all(&self) -> Result<(), Error> {
+        block_on(self.invalidate(Event::Everything))
     }
 
-    fn invalidate(&self, event: Event<'_>) {
+    async fn invalidate(&self, event: Event<'_>) -> Result<(), Error> {
         if is_quiet() {
-            return;
+            return Ok(());
         }
         let inner = &*self.inner;
-        let dropped = inner.settings.store.invalidate(&event, inner.now());
+        let settings = &inner.settings;
+        let dropped = match &settings.shared {
+            Some(shared) => shared.invalidate(&settings.prefix, &event).await?,
+            None => settings.store.invalidate(&event, inner.now()),
+        };
         inner.counters.invalidated();
         let (target, rows): (_, &[Row]) = match event {
             Event::Rows { table, rows } => (Target::Table(table), rows),
@@ -244,13 +284,14 @@ impl Cacheops {
             Event::Name(name) | Event::Variant(name, _) => (Target::Fragment(name), &[]),
             Event::Everything => (Target::Everything, &[]),
         };
-        inner.settings.observers.invalidated(&CacheInvalidated {
+        settings.observers.invalidated(&CacheInvalidated {
             target,
             rows,
             schemes: dropped.schemes,
             dropped: dropped.stamps,
             whole: dropped.whole,
         });
+        Ok(())
     }
 
     /// Runs `work` with invalidation switched off in this thread, of every
@@ -271,22 +312,31 @@ impl Cacheops {
         Scoped::new(QuietScope, work)
     }
 
-    /// When any of the tables was last invalidated, by the cache's own clock;
-    /// with no table given, when any at all was. `None` when never. Names of
-    /// fragments do not count.
+    /// When any of the tables was last invalidated, by the cache's own clock,
+    /// and over a shared tier by its clock, whichever process did it; with no
+    /// table given, when any at all was. `None` when never, as far as is known.
+    /// Names of fragments do not count.
+    ///
+    /// Where a shared tier cannot be reached, or has lost what it knew, the
+    /// answer is now: later than it need be, never earlier.
     ///
     /// ```
     /// # let cache = cacheops::Cacheops::in_memory();
     /// assert_eq!(cache.get_last_invalidation(["articles"]), None);
-    /// cache.invalidate_model("articles");
+    /// cache.invalidate_model("articles")?;
     /// assert!(cache.get_last_invalidation(["articles", "tags"]).is_some());
+    /// # Ok::<_, cacheops::Error>(())
     /// ```
     pub fn get_last_invalidation<T: Into<String>>(
         &self,
         tables: impl IntoIterator<Item = T>,
     ) -> Option<SystemTime> {
         let tables: Vec<String> = tables.into_iter().map(canonical).collect();
-        let micros = self.inner.settings.store.last_invalidation(&tables)?;
+        let settings = &self.inner.settings;
+        let micros = match &settings.shared {
+            Some(shared) => block_on(shared.last_invalidation(&settings.prefix, &tables)),
+            None => settings.store.last_invalidation(&tables),
+        }?;
         Some(UNIX_EPOCH + Duration::from_micros(micros))
     }
 
@@ -309,7 +359,34 @@ impl Cacheops {
         self.inner.settings.store.usage()
     }
 
-    /// All fragments, the youngest first. It reads the whole cache; for
+    /// What the line to the shared tier does; `None` without one.
+    #[cfg(feature = "redis")]
+    #[must_use]
+    pub fn shared_status(&self) -> Option<crate::SharedStatus> {
+        self.inner.settings.shared.as_ref().map(|shared| shared.status())
+    }
+
+    /// What the shared tier holds of the fragment under a key, and the bytes
+    /// that it takes there; asking does not count as a read. `None` if it holds
+    /// nothing, or if there is no shared tier.
+    ///
+    /// # Errors
+    ///
+    /// A shared tier that cannot be reached.
+    #[cfg(feature = "redis")]
+    pub fn shared_fragment(
+        &self,
+        key: &FragmentKey,
+    ) -> Result<Option<(FragmentInfo, usize)>, Error> {
+        let Some(shared) = &self.inner.settings.shared else { return Ok(None) };
+        let found = block_on(shared.peek(self.prefix(), *key))?;
+        Ok(found.map(|(fragment, bytes, holds)| {
+            let info = info_of(*key, &fragment, self.inner.now());
+            (FragmentInfo { is_current: info.is_current && holds, ..info }, bytes)
+        }))
+    }
+
+    /// All fragments in the memory of this process, the youngest first. It reads the whole cache; for
     /// development and for an operator's page.
     #[must_use]
     pub fn fragments(&self) -> Vec<FragmentInfo> {
@@ -329,10 +406,10 @@ impl Cacheops {
         Some(info_of(*key, &fragment, self.inner.now()))
     }
 
-    /// What stands before every key.
+    /// What stands before every key; without what is computed behind it.
     #[must_use]
     pub fn prefix(&self) -> &str {
-        &self.inner.settings.prefix
+        self.inner.settings.prefix.fixed()
     }
 }
 

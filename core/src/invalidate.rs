@@ -19,12 +19,37 @@ pub(crate) enum Event<'a> {
 }
 
 /// The sorted field names of a conjunction.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Scheme(Box<[Box<str>]>);
 
 impl Scheme {
     pub(crate) fn of(conjunction: &Conjunction) -> Self {
         Scheme(conjunction.iter().map(|(field, _)| field.as_str().into()).collect())
+    }
+
+    /// The field of a registry that stands for the scheme: the names of its
+    /// fields with commas between them.
+    #[cfg(feature = "redis")]
+    pub(crate) fn field(&self) -> Vec<u8> {
+        let names: Vec<String> =
+            self.0.iter().map(|name| name.replace('%', "%25").replace(',', "%2C")).collect();
+        match names.join(",") {
+            // The registry keeps its epoch there.
+            name if name == "_e" => b"%5Fe".to_vec(),
+            name => name.into_bytes(),
+        }
+    }
+
+    /// Reads what [`field`](Self::field) wrote.
+    #[cfg(feature = "redis")]
+    pub(crate) fn from_field(field: &[u8]) -> Self {
+        let field = String::from_utf8_lossy(field);
+        let unescape =
+            |name: &str| name.replace("%5Fe", "_e").replace("%2C", ",").replace("%25", "%").into();
+        if field.is_empty() {
+            return Scheme(Box::default());
+        }
+        Scheme(field.split(',').map(unescape).collect())
     }
 
     pub(crate) fn is_of(&self, conjunction: &Conjunction) -> bool {
@@ -89,6 +114,16 @@ fn push_term(field: &str, key: &mut String, value: impl FnOnce(&mut String)) {
         key.truncate(start);
         key.push_str(&escaped);
     }
+}
+
+/// The key of a table's registry.
+pub(crate) fn registry_key(prefix: &str, table: &str) -> String {
+    format!("{prefix}schemes:{table}")
+}
+
+/// The key of the stamp that everything depends on.
+pub(crate) fn everything_key(prefix: &str) -> Vec<u8> {
+    format!("{prefix}all").into_bytes()
 }
 
 /// The key of a fragment's name.

@@ -18,7 +18,7 @@
 //! let count = cache.cached_as(&published).get_or_fill(|| {
 //!     Ok::<_, cacheops::Error>(3) // ask the database
 //! })?;
-//! cache.invalidate_model("articles");
+//! cache.invalidate_model("articles")?;
 //! # assert_eq!(count, 3);
 //! # Ok::<_, cacheops::Error>(())
 //! ```
@@ -40,6 +40,8 @@
 //! | feature | default | what it adds |
 //! |---|---|---|
 //! | `tracing` | yes | events at debug level under the target `cacheops` |
+//! | `redis` | no | a shared tier: Redis, Valkey or Dragonfly, for many processes |
+//! | `redis-tls` | no | TLS to it |
 
 mod builder;
 mod call;
@@ -53,9 +55,15 @@ mod handle;
 mod invalidate;
 mod key;
 mod observe;
+mod prefix;
 mod profile;
+#[cfg(feature = "redis")]
+mod protocol;
 mod queryset;
 mod record;
+#[cfg(feature = "redis")]
+mod redis;
+mod shared;
 mod store;
 mod sync;
 pub mod template;
@@ -71,10 +79,13 @@ pub use fragment::TemplateUse;
 pub use handle::Cacheops;
 pub use key::{FragmentKey, KeyWriter};
 pub use observe::{CacheInvalidated, CacheRead, FragmentInfo, Outcome, Stats, Target};
+pub use prefix::PrefixQuery;
 pub use profile::Profile;
 pub use queryset::{
     Condition, QuerySet, all, any, compare, eq, gt, gte, is_in, is_null, like, lt, lte, ne, not,
     opaque,
 };
+#[cfg(feature = "redis")]
+pub use redis::{Consistency, LinkState, Redis, SharedStatus};
 pub use store::Usage;
 pub use value::{Row, Scalar};

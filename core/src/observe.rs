@@ -10,34 +10,55 @@ use crate::sync::atomic::{AtomicU64, Ordering};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Outcome {
-    /// Found and current.
+    /// Found in the memory of the process, and current.
     Hit,
+    /// Found in the shared tier, or found to be current by asking it.
+    SharedHit,
     /// Nothing under the key: never filled, evicted, or too large to keep.
     NoValue,
     /// Something it depends on was invalidated.
     StampChanged,
+    /// A stamp is not there any more: invalidated and not made anew, expired,
+    /// or evicted from the shared tier.
+    StampLost,
     /// Its time limit, or that of something inside it, has passed.
     Expired,
     /// A template that its body used is another one now.
     TemplateChanged,
+    /// It is in memory, but nothing vouches for it: the line to the shared tier
+    /// is cut or has just failed. Rendered, and not kept.
+    Distrusted,
+    /// The shared tier is held for dead, and was not asked. Rendered, and not
+    /// kept.
+    BreakerOpen,
     /// The cache is switched off, or was told not to cache this.
     Bypassed,
 }
 
 impl Outcome {
-    const ALL: [Outcome; 6] = [
+    const ALL: [Outcome; 10] = [
         Outcome::Hit,
+        Outcome::SharedHit,
         Outcome::NoValue,
         Outcome::StampChanged,
+        Outcome::StampLost,
         Outcome::Expired,
         Outcome::TemplateChanged,
+        Outcome::Distrusted,
+        Outcome::BreakerOpen,
         Outcome::Bypassed,
     ];
 
     /// Whether it is a hit.
     #[must_use]
     pub fn is_hit(self) -> bool {
-        self == Outcome::Hit
+        matches!(self, Outcome::Hit | Outcome::SharedHit)
+    }
+
+    /// Whether what is made now must not be kept, since nothing could vouch
+    /// for it.
+    pub(crate) fn is_outage(self) -> bool {
+        matches!(self, Outcome::Distrusted | Outcome::BreakerOpen)
     }
 }
 
@@ -45,8 +66,12 @@ impl fmt::Display for Outcome {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Outcome::Hit => "hit",
+            Outcome::SharedHit => "shared hit",
             Outcome::NoValue => "no value",
             Outcome::StampChanged => "stamp changed",
+            Outcome::StampLost => "stamp lost",
+            Outcome::Distrusted => "distrusted",
+            Outcome::BreakerOpen => "breaker open",
             Outcome::Expired => "expired",
             Outcome::TemplateChanged => "template changed",
             Outcome::Bypassed => "bypassed",
@@ -138,12 +163,20 @@ pub struct FragmentInfo {
 pub struct Stats {
     /// Reads that found their fragment.
     pub hits: u64,
+    /// Of these, reads that asked the shared tier.
+    pub shared_hits: u64,
     /// Reads that did not.
     pub misses: u64,
     /// Of these, reads that found nothing.
     pub no_value: u64,
     /// Of these, reads that found something invalidated.
     pub stamp_changed: u64,
+    /// Of these, reads that found something a stamp of which was lost.
+    pub stamp_lost: u64,
+    /// Of these, reads that found something in memory that nothing vouched for.
+    pub distrusted: u64,
+    /// Of these, reads that did not ask the shared tier, held for dead.
+    pub breaker_open: u64,
     /// Of these, reads that found something expired.
     pub expired: u64,
     /// Of these, reads that found something made of another template.
@@ -206,7 +239,11 @@ impl Counters {
         let sum = |what: usize| self.0.iter().map(|s| s.0[what].load(Ordering::Relaxed)).sum();
         let of = |outcome: Outcome| -> u64 { sum(outcome as usize) };
         Stats {
-            hits: of(Outcome::Hit),
+            hits: Outcome::ALL.iter().filter(|o| o.is_hit()).map(|o| of(*o)).sum(),
+            shared_hits: of(Outcome::SharedHit),
+            stamp_lost: of(Outcome::StampLost),
+            distrusted: of(Outcome::Distrusted),
+            breaker_open: of(Outcome::BreakerOpen),
             misses: Outcome::ALL.iter().filter(|o| !o.is_hit()).map(|o| of(*o)).sum(),
             no_value: of(Outcome::NoValue),
             stamp_changed: of(Outcome::StampChanged),

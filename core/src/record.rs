@@ -120,6 +120,12 @@ impl Early {
         self.read.push(Read { reader, stamps: stamps.clone() });
     }
 
+    #[cfg(feature = "redis")]
+    fn stamps(&self) -> Vec<Arc<Stamp>> {
+        let alive = self.read.iter().filter(|read| read.reader.strong_count() > 0);
+        alive.flat_map(|read| read.stamps.iter().cloned()).collect()
+    }
+
     fn is_current(&self) -> bool {
         self.read.iter().all(|read| {
             read.reader.strong_count() == 0 || read.stamps.iter().all(|stamp| stamp.is_current())
@@ -145,6 +151,16 @@ pub(crate) fn bind(reader: &std::sync::Arc<()>, stamps: &Arc<[Arc<Stamp>]>) {
 pub(crate) fn is_data_around_current() -> bool {
     let early = EARLY.try_with(|early| early.borrow().is_current()).unwrap_or(true);
     early && around().iter().all(|recorder| recorder.with(Dependencies::still_has_current_stamps))
+}
+
+/// All stamps that what was read around this point stands on.
+#[cfg(feature = "redis")]
+pub(crate) fn stamps_around() -> Vec<Arc<Stamp>> {
+    let mut stamps = EARLY.try_with(|early| early.borrow().stamps()).unwrap_or_default();
+    for recorder in around() {
+        recorder.with(|fill| stamps.extend(fill.stamps.iter().cloned()));
+    }
+    stamps
 }
 
 /// All fills under way in this thread.

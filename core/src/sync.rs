@@ -1,6 +1,9 @@
 //! Locks and threads, from the standard library or from shuttle, which tries
 //! the interleavings (`RUSTFLAGS="--cfg shuttle"`).
 
+use std::pin::pin;
+use std::task::{Context, Poll, Wake, Waker};
+
 #[cfg(not(shuttle))]
 pub(crate) use std::{
     sync::{
@@ -31,4 +34,46 @@ pub(crate) fn read<T>(lock: &RwLock<T>) -> RwLockReadGuard<'_, T> {
 /// [`lock`] for a writer.
 pub(crate) fn write<T>(lock: &RwLock<T>) -> RwLockWriteGuard<'_, T> {
     lock.write().unwrap_or_else(|poisoned| poisoned.into_inner())
+}
+
+/// Runs a future to its end in this thread, which sleeps while there is nothing
+/// to do. It needs no runtime, and may be called from within one, or from
+/// within itself.
+pub(crate) fn block_on<F: Future>(future: F) -> F::Output {
+    let mut future = pin!(future);
+    // Most are ready at once.
+    if let Poll::Ready(output) = future.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
+        return output;
+    }
+    let alarm = std::sync::Arc::new(Alarm::default());
+    let waker = Waker::from(alarm.clone());
+    let mut context = Context::from_waker(&waker);
+    loop {
+        if let Poll::Ready(output) = future.as_mut().poll(&mut context) {
+            return output;
+        }
+        alarm.wait();
+    }
+}
+
+/// Wakes a sleeping thread.
+#[derive(Default)]
+struct Alarm {
+    rang: std::sync::Mutex<bool>,
+    ring: std::sync::Condvar,
+}
+
+impl Alarm {
+    fn wait(&self) {
+        let rang = self.rang.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        let woken = self.ring.wait_while(rang, |rang| !*rang);
+        *woken.unwrap_or_else(|poisoned| poisoned.into_inner()) = false;
+    }
+}
+
+impl Wake for Alarm {
+    fn wake(self: std::sync::Arc<Self>) {
+        *self.rang.lock().unwrap_or_else(|poisoned| poisoned.into_inner()) = true;
+        self.ring.notify_one();
+    }
 }

@@ -80,11 +80,11 @@ fn drop_row(cache: &Cacheops) {
 }
 
 fn drop_table(cache: &Cacheops) {
-    cache.invalidate_model("rows");
+    cache.invalidate_model("rows").unwrap();
 }
 
 fn drop_all(cache: &Cacheops) {
-    cache.invalidate_all();
+    cache.invalidate_all().unwrap();
 }
 
 /// A row that lacks the field.

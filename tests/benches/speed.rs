@@ -93,10 +93,10 @@ fn hits(table: &mut Table, site: &Site) {
 
 fn misses(table: &mut Table, site: &Site) {
     let miss = || {
-        site.cache.invalidate_model("articles");
+        site.cache.invalidate_model("articles").unwrap();
         drop(black_box(site.render("miss")));
     };
-    let drop_only = || site.cache.invalidate_model("articles");
+    let drop_only = || site.cache.invalidate_model("articles").unwrap();
     let body = || drop(black_box(site.render("body")));
     let times = in_turns(&mut [
         Case::new("miss", miss),
@@ -152,9 +152,9 @@ fn invalidations(table: &mut Table) {
     type Drop = fn(&Cacheops, &Article);
     let kinds: [(&str, Drop); 4] = [
         ("invalidate_obj", |cache, row| drop(cache.invalidate_obj("articles", row))),
-        ("invalidate_model", |cache, _| cache.invalidate_model("articles")),
-        ("invalidate_fragment", |cache, _| cache.invalidate_fragment("side")),
-        ("invalidate_all", |cache, _| cache.invalidate_all()),
+        ("invalidate_model", |cache, _| cache.invalidate_model("articles").unwrap()),
+        ("invalidate_fragment", |cache, _| cache.invalidate_fragment("side").unwrap()),
+        ("invalidate_all", |cache, _| cache.invalidate_all().unwrap()),
     ];
     for (name, kind) in kinds {
         let case = |of: &'static str, cache: &'_ Cacheops| {

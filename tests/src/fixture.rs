@@ -171,16 +171,16 @@ impl<E: Engine> Run<E> {
                 self.cache.invalidate_change(first, &both[0], &both[1])
             }
             "invalidate_model" => {
-                self.cache.invalidate_model(first);
+                self.cache.invalidate_model(first).unwrap();
                 Ok(())
             }
             "invalidate_fragment" if second.is_empty() => {
-                self.cache.invalidate_fragment(first);
+                self.cache.invalidate_fragment(first).unwrap();
                 Ok(())
             }
             "invalidate_fragment" => self.cache.invalidate_fragment_extra(first, &json(second)?),
             "invalidate_all" => {
-                self.cache.invalidate_all();
+                self.cache.invalidate_all().unwrap();
                 Ok(())
             }
             _ => return Err("no such step".to_owned()),

@@ -5,11 +5,16 @@
 
 pub mod engines;
 pub mod fixture;
+pub mod servers;
 
-use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
-use cacheops::{Builder, Cacheops, ManualClock, QuerySet};
+use cacheops::{Builder, Cacheops, Consistency, ManualClock, QuerySet, Redis};
 use serde_json::{Map, Value as Json};
+
+use servers::{Cluster, Server};
 
 /// A store to run the suite on.
 pub trait Backend {
@@ -25,6 +30,56 @@ impl Backend for InMemory {
     fn cache(settings: Builder) -> Cacheops {
         settings.build().expect("the settings of the suite are right")
     }
+}
+
+/// Redis, with the memory of this process in front of it.
+#[derive(Debug)]
+pub struct OverRedis;
+
+/// Redis, asked on every hit.
+#[derive(Debug)]
+pub struct Strict;
+
+/// A cluster of Redis servers.
+#[derive(Debug)]
+pub struct OverCluster;
+
+impl Backend for OverRedis {
+    fn cache(settings: Builder) -> Cacheops {
+        let redis = Redis::url(shared_server().url());
+        build(settings, redis)
+    }
+}
+
+impl Backend for Strict {
+    fn cache(settings: Builder) -> Cacheops {
+        let redis = Redis::url(shared_server().url());
+        build(settings, redis.consistency(Consistency::Strict))
+    }
+}
+
+impl Backend for OverCluster {
+    fn cache(settings: Builder) -> Cacheops {
+        static CLUSTER: OnceLock<Cluster> = OnceLock::new();
+        let cluster = CLUSTER.get_or_init(|| Cluster::start(3));
+        build(settings, Redis::cluster(cluster.urls()))
+    }
+}
+
+/// A cache of its own on a server that it shares with others.
+fn build(settings: Builder, redis: Redis) -> Cacheops {
+    static COUNT: AtomicUsize = AtomicUsize::new(0);
+    let prefix = format!("{}:", COUNT.fetch_add(1, Ordering::SeqCst));
+    // Timings under a debugger or on a busy machine say nothing of the cache.
+    let patient = redis.operation_timeout(Duration::from_secs(20));
+    let patient = patient.connect_timeout(Duration::from_secs(20));
+    settings.prefix(prefix).redis(patient).build().expect("the settings of the suite are right")
+}
+
+/// The one server of the suite.
+pub fn shared_server() -> &'static Server {
+    static SERVER: OnceLock<Server> = OnceLock::new();
+    SERVER.get_or_init(Server::start)
 }
 
 /// Rows of a table, which a lazy queryset reads when it runs.

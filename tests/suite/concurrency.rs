@@ -8,8 +8,7 @@ use std::thread;
 use std::time::Duration;
 
 use cacheops::{Cacheops, Error, QuerySet, eq};
-use cacheops_tests::engines::MiniJinja;
-use cacheops_tests::{Backend, Context, Delimiters, Engine, InMemory, Layout, Query};
+use cacheops_tests::{Backend, Context, Delimiters, Engine, Layout, Query};
 use serde_json::json;
 
 const THREADS: usize = 8;
@@ -68,7 +67,7 @@ fn no_flight_across_an_invalidation<B: Backend>() {
         let slow = scope.spawn(|| get(true));
         begun.recv().unwrap();
         database.store(2, Ordering::SeqCst);
-        cache.invalidate_model("articles");
+        cache.invalidate_model("articles").unwrap();
         let late = scope.spawn(|| get(false));
         // Whether it waits or not: what it gets is new.
         go_on.wait();
@@ -223,8 +222,8 @@ fn never_stale<B: Backend>() {
         call.extra(&kind).get_or_fill(|| (0..ROWS).map(row_of).collect::<Result<Vec<u64>, Error>>())
     };
     let drop_row = |row: usize, kind: usize| match kind % 8 {
-        0 => cache.invalidate_model("rows"),
-        1 => cache.invalidate_all(),
+        0 => cache.invalidate_model("rows").unwrap(),
+        1 => cache.invalidate_all().unwrap(),
         2 => cache.invalidate_obj("rows", &json!({"other": 1})).unwrap(),
         3 => cache.invalidate_objs("rows", [json!({"id": 99}), json!({"id": row})]).unwrap(),
         _ => cache.invalidate_obj("rows", &json!({"id": row})).unwrap(),
@@ -351,30 +350,6 @@ fn a_change_during_a_render<B: Backend, E: Engine>() {
     assert_eq!(engine.render("page", &context).unwrap(), "2");
 }
 
-macro_rules! on {
-    ($store:ident, $backend:ty: $($test:ident)*) => {
-        mod $store {
-            use super::*;
-            $(#[test] fn $test() { super::$test::<$backend>(); })*
-        }
-    };
-}
-
-on! { in_memory, InMemory:
-    single_flight no_flight_across_an_invalidation failing_leaders no_deadlock wait_limit
-    never_stale
-}
-
-#[test]
-fn never_stale_in_templates_in_memory_minijinja() {
-    never_stale_in_templates::<InMemory, MiniJinja>();
-}
-
-#[test]
-fn a_change_during_a_render_in_memory_minijinja() {
-    a_change_during_a_render::<InMemory, MiniJinja>();
-}
-
 /// Rows that were read before an inner fragment began, and changed in between:
 /// by a loop around it, by a variable, in a fragment or outside of any.
 fn rows_read_early<B: Backend, E: Engine>() {
@@ -424,11 +399,6 @@ fn rows_read_early<B: Backend, E: Engine>() {
     }
 }
 
-#[test]
-fn rows_read_early_in_memory_minijinja() {
-    rows_read_early::<InMemory, MiniJinja>();
-}
-
 /// What is made while the cache is off is unknown to it when it is on again.
 fn switched_during_a_fill<B: Backend>() {
     let cache = B::cache(Cacheops::builder());
@@ -445,11 +415,12 @@ fn switched_during_a_fill<B: Backend>() {
     };
     assert_eq!(get(true).unwrap(), 1);
     database.store(2, Ordering::SeqCst);
-    cache.invalidate_model("rows");
+    cache.invalidate_model("rows").unwrap();
     assert_eq!(get(false).unwrap(), 2);
 }
 
-#[test]
-fn switched_during_a_fill_in_memory() {
-    switched_during_a_fill::<InMemory>();
+on_stores! {
+    single_flight no_flight_across_an_invalidation failing_leaders no_deadlock wait_limit never_stale switched_during_a_fill
 }
+
+on_stores_and_engines! { never_stale_in_templates a_change_during_a_render rows_read_early }

@@ -3,8 +3,7 @@
 use std::fs;
 use std::path::Path;
 
-use cacheops_tests::engines::MiniJinja;
-use cacheops_tests::{Backend, Delimiters, Engine, InMemory, fixture};
+use cacheops_tests::{Backend, Delimiters, Engine, fixture};
 
 fn run_all<B: Backend, E: Engine>() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures");
@@ -22,7 +21,4 @@ fn run_all<B: Backend, E: Engine>() {
     assert!(failures.is_empty(), "{}", failures.join("\n\n"));
 }
 
-#[test]
-fn in_memory_minijinja() {
-    run_all::<InMemory, MiniJinja>();
-}
+on_stores_and_engines! { run_all }

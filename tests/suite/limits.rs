@@ -1,8 +1,7 @@
 //! Bounds: of memory, of depth, of size.
 
 use cacheops::{Cacheops, Error, QuerySet, eq};
-use cacheops_tests::engines::MiniJinja;
-use cacheops_tests::{Backend, Context, Delimiters, Engine, InMemory, Layout};
+use cacheops_tests::{Backend, Context, Delimiters, Engine, Layout};
 use serde_json::json;
 
 const MIB: u64 = 1 << 20;
@@ -89,27 +88,6 @@ fn nesting<B: Backend, E: Engine>() {
     assert_eq!(engine.render("many", &Context::default()).unwrap().len(), 2_000);
 }
 
-#[test]
-fn the_limit_is_kept_in_memory() {
-    the_limit_is_kept::<InMemory>();
-}
+on_stores! { the_limit_is_kept stamps_do_not_pile_up }
 
-#[test]
-fn stamps_do_not_pile_up_in_memory() {
-    stamps_do_not_pile_up::<InMemory>();
-}
-
-#[test]
-fn a_large_fragment_is_rendered_in_memory_minijinja() {
-    a_large_fragment_is_rendered::<InMemory, MiniJinja>();
-}
-
-#[test]
-fn a_large_template_in_memory_minijinja() {
-    a_large_template::<InMemory, MiniJinja>();
-}
-
-#[test]
-fn nesting_in_memory_minijinja() {
-    nesting::<InMemory, MiniJinja>();
-}
+on_stores_and_engines! { a_large_fragment_is_rendered a_large_template nesting }

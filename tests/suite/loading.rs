@@ -168,7 +168,7 @@ fn swallowed_errors() {
     };
     assert_eq!((render(1), render(2)), ("swallowed1".to_owned(), "swallowed1".to_owned()));
     // What it shows instead of the inner fragment depends on that too.
-    cache.invalidate_model("inner");
+    cache.invalidate_model("inner").unwrap();
     assert_eq!(render(3), "swallowed3");
 }
 

@@ -1,9 +1,46 @@
 //! The suite of behaviours: every store, every engine.
 
+/// Has behaviours run over every store.
+macro_rules! on_stores {
+    ($($test:ident)*) => {
+        mod in_memory { $(#[test] fn $test() { super::$test::<cacheops_tests::InMemory>(); })* }
+        mod over_redis { $(#[test] fn $test() { super::$test::<cacheops_tests::OverRedis>(); })* }
+        mod strict { $(#[test] fn $test() { super::$test::<cacheops_tests::Strict>(); })* }
+        mod over_cluster { $(#[test] fn $test() { super::$test::<cacheops_tests::OverCluster>(); })* }
+    };
+}
+
+/// Has behaviours run over every store and on every engine.
+macro_rules! on_stores_and_engines {
+    ($($test:ident)*) => {
+        mod in_memory_minijinja {
+            $(#[test] fn $test() {
+                super::$test::<cacheops_tests::InMemory, cacheops_tests::engines::MiniJinja>();
+            })*
+        }
+        mod over_redis_minijinja {
+            $(#[test] fn $test() {
+                super::$test::<cacheops_tests::OverRedis, cacheops_tests::engines::MiniJinja>();
+            })*
+        }
+        mod strict_minijinja {
+            $(#[test] fn $test() {
+                super::$test::<cacheops_tests::Strict, cacheops_tests::engines::MiniJinja>();
+            })*
+        }
+        mod over_cluster_minijinja {
+            $(#[test] fn $test() {
+                super::$test::<cacheops_tests::OverCluster, cacheops_tests::engines::MiniJinja>();
+            })*
+        }
+    };
+}
+
 mod cache;
 mod concurrency;
 mod fixtures;
 mod limits;
 mod loading;
 mod reading;
+mod servers;
 mod values;

@@ -4,8 +4,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use cacheops::{Cacheops, Error, ManualClock, Outcome, QuerySet, eq};
-use cacheops_tests::engines::MiniJinja;
-use cacheops_tests::{Backend, Context, Delimiters, Engine, InMemory, Layout};
+use cacheops_tests::{Backend, Context, Delimiters, Engine, Layout};
 use serde_json::json;
 
 fn observers<B: Backend, E: Engine>() {
@@ -43,8 +42,8 @@ fn observers<B: Backend, E: Engine>() {
     render();
     cache.set_enabled(false);
     render();
-    cache.invalidate_fragment("side");
-    cache.invalidate_all();
+    cache.invalidate_fragment("side").unwrap();
+    cache.invalidate_all().unwrap();
     assert_eq!(
         *log.lock().unwrap(),
         [
@@ -86,7 +85,7 @@ fn inspection<B: Backend>() {
     assert!(info.is_current && info.len > 0);
     assert_eq!(info.key.to_string().len(), 40);
     assert_eq!(cache.fragment(&info.key).map(|info| info.name), Some("list".to_owned()));
-    cache.invalidate_model("articles");
+    cache.invalidate_model("articles").unwrap();
     assert!(!cache.fragments()[0].is_current);
     fill().unwrap();
     assert_eq!(cache.usage().fragments, 1);
@@ -98,12 +97,6 @@ fn inspection<B: Backend>() {
     assert!(Outcome::Hit.is_hit() && !Outcome::Expired.is_hit());
 }
 
-#[test]
-fn observers_in_memory_minijinja() {
-    observers::<InMemory, MiniJinja>();
-}
+on_stores! { inspection }
 
-#[test]
-fn inspection_in_memory() {
-    inspection::<InMemory>();
-}
+on_stores_and_engines! { observers }

@@ -9,7 +9,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use cacheops::{Cacheops, Error, QuerySet, eq};
-use cacheops_tests::{Backend, InMemory, cache_on_clock};
+use cacheops_tests::{Backend, cache_on_clock};
 use futures_executor::block_on;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -160,7 +160,7 @@ fn nested<B: Backend>() {
         })
     };
     guarded().unwrap();
-    cache.invalidate_model("c");
+    cache.invalidate_model("c").unwrap();
     guarded().unwrap();
     assert_eq!(runs.get(), 5);
 }
@@ -202,10 +202,10 @@ fn asynchronous<B: Backend>() {
     let both = block_on(futures_util::future::join(get(1, "a"), get(2, "b")));
     assert_eq!((both.0.unwrap(), both.1.unwrap()), (1, 2));
     assert_eq!(runs.get(), 2);
-    cache.invalidate_model("a");
+    cache.invalidate_model("a").unwrap();
     block_on(futures_util::future::join(get(1, "a"), get(2, "b"))).0.unwrap();
     assert_eq!(runs.get(), 3);
-    cache.invalidate_model("b");
+    cache.invalidate_model("b").unwrap();
     block_on(get(1, "a")).unwrap();
     assert_eq!(runs.get(), 3);
     // Callers that miss together share one fill.
@@ -229,7 +229,7 @@ fn the_closure_runs_inside_its_fill() {
     };
     assert_eq!(get().unwrap(), 0);
     runs.set(1);
-    cache.invalidate_model("tags");
+    cache.invalidate_model("tags").unwrap();
     assert_eq!(get().unwrap(), 1);
 }
 
@@ -273,16 +273,7 @@ fn cancelled<B: Backend>() {
     });
 }
 
-macro_rules! on {
-    ($store:ident, $backend:ty: $($test:ident)*) => {
-        mod $store {
-            use super::*;
-            $(#[test] fn $test() { super::$test::<$backend>(); })*
-        }
-    };
-}
-
-on! { in_memory, InMemory:
+on_stores! {
     all_kinds unwritable errors_reach_the_author places_and_extras_differ nested asynchronous
     cancelled
 }

@@ -3,33 +3,101 @@
 use std::collections::HashMap;
 
 use super::container::Container;
-use super::stamp::{Stamp, Stamps, count_invalidation};
-use super::{Dropped, Scope, Store, Usage};
+use super::stamp::{About, Stamp, Stamps, count_invalidation};
+use super::{Dropped, Scope, Usage};
 use crate::fragment::Fragment;
-use crate::invalidate::{Event, Scheme, conjunction_key, name_key, row_key, variant_key};
+use crate::invalidate::{
+    Event, Scheme, conjunction_key, everything_key, name_key, registry_key, row_key, variant_key,
+};
 use crate::key::FragmentKey;
+use crate::prefix::Prefix;
 use crate::queryset::TableDnf;
 use crate::sync::atomic::{AtomicU64, Ordering};
 use crate::sync::{Arc, RwLock, read, write};
 use crate::value::Row;
+#[cfg(feature = "redis")]
+use super::{Place, SharedStamp};
+#[cfg(feature = "redis")]
+use crate::protocol::Token;
 
-/// Fragments and stamps in the memory of one process.
+/// Fragments and stamps in the memory of one process: all there is, or the
+/// near tier of a shared store, which then says which stamps are gone.
+///
+/// The decisions are made elsewhere: what is a hit ([`Fragment`] and its
+/// stamps), what a change means ([`Event`]). The store keeps, hands out and
+/// drops. It keeps two promises, and the rule above all follows:
+///
+/// 1. A lease taken after [`invalidate`](MemoryStore::invalidate) has returned
+///    holds no stamp that it dropped, and a lease taken before it, if the event
+///    meets what it covers, holds one that is no longer current.
+/// 2. A stamp that was dropped, or lost in any other way, is never current
+///    again.
+///
+/// Nothing here blocks on anything but other callers' short sections.
 pub(crate) struct MemoryStore {
-    prefix: String,
+    prefix: Prefix,
     container: Container,
     stamps: Stamps,
-    /// The registries; as many as the database has tables.
+    /// The registries under their keys; as many as the database has tables.
     tables: RwLock<HashMap<String, Table>>,
     /// A lease is taken before all that an invalidation drops or after all of
     /// it, never in between: what was read under one stamp may be shown by a
     /// fill that leases another of the same row.
     gate: RwLock<()>,
     everything: RwLock<Arc<Stamp>>,
+    /// The session of the line to the shared store, if there is one.
+    session: AtomicU64,
     everything_dropped_at: AtomicU64,
     /// The time of the latest invalidation of all.
     latest: AtomicU64,
-    /// Whether stamps say what they stand for.
-    labels: bool,
+    knows: Knows,
+}
+
+/// What stamps know of themselves.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Knows {
+    /// What they stand for, in words.
+    pub(crate) labels: bool,
+    /// Where they lie in the shared store.
+    #[cfg(feature = "redis")]
+    pub(crate) shared: bool,
+}
+
+/// Where a stamp lies.
+#[derive(Clone, Copy)]
+#[cfg_attr(not(feature = "redis"), expect(dead_code, reason = "a shared store wants to know"))]
+enum At<'a> {
+    Everything(&'a [u8], u64),
+    Epoch(&'a str),
+    Plain(&'a [u8]),
+}
+
+impl Knows {
+    fn about(self, at: At<'_>, label: impl FnOnce() -> String) -> Option<Box<About>> {
+        let about = About {
+            label: self.labels.then(label),
+            #[cfg(feature = "redis")]
+            shared: self.shared.then(|| at.shared()),
+        };
+        #[cfg(not(feature = "redis"))]
+        let _ = at;
+        #[cfg(feature = "redis")]
+        if about.shared.is_some() {
+            return Some(Box::new(about));
+        }
+        about.label.is_some().then(|| Box::new(about))
+    }
+}
+
+#[cfg(feature = "redis")]
+impl At<'_> {
+    fn shared(self) -> SharedStamp {
+        match self {
+            At::Everything(key, session) => SharedStamp::new(key, Place::Everything, session),
+            At::Epoch(key) => SharedStamp::new(key.as_bytes(), Place::Epoch, 0),
+            At::Plain(key) => SharedStamp::new(key, Place::Plain, 0),
+        }
+    }
 }
 
 /// A table's registry: the schemes in use, and the epoch they live in.
@@ -61,18 +129,19 @@ impl Table {
 }
 
 impl MemoryStore {
-    /// A store of at most `bytes`; with `labels` it can be inspected.
-    pub(crate) fn new(prefix: &str, bytes: u64, labels: bool) -> Self {
+    /// A store of at most `bytes`.
+    pub(crate) fn new(prefix: Prefix, bytes: u64, knows: Knows) -> Self {
         MemoryStore {
-            prefix: prefix.to_owned(),
+            everything: RwLock::new(new_everything(&prefix, knows, 0)),
+            session: AtomicU64::new(0),
+            prefix,
             container: Container::new(bytes),
             stamps: Stamps::new(),
             tables: RwLock::new(HashMap::new()),
             gate: RwLock::new(()),
-            everything: RwLock::new(Stamp::new(None, None)),
             everything_dropped_at: AtomicU64::new(0),
             latest: AtomicU64::new(0),
-            labels,
+            knows,
         }
     }
 
@@ -86,27 +155,27 @@ impl MemoryStore {
         }
     }
 
-    fn label(&self, text: impl FnOnce() -> String) -> Option<String> {
-        self.labels.then(text)
-    }
-
-    fn epoch(&self, table: &str) -> Arc<Stamp> {
+    fn epoch(&self, registry: &str) -> Arc<Stamp> {
         let everything = read(&self.everything).clone();
-        Stamp::new(Some(everything), self.label(|| format!("{table}: any change")))
+        let label = || {
+            let table = registry.rsplit_once("schemes:").map_or(registry, |(_, table)| table);
+            format!("{table}: any change")
+        };
+        Stamp::new(Some(everything), self.knows.about(At::Epoch(registry), label))
     }
 
     /// Registers the schemes of `dnf`; the epoch they were registered in.
-    fn enroll(&self, dnf: &TableDnf) -> Arc<Stamp> {
-        if let Some(table) = read(&self.tables).get(&dnf.table)
+    fn enroll(&self, registry: String, dnf: &TableDnf) -> Arc<Stamp> {
+        if let Some(table) = read(&self.tables).get(&registry)
             && table.covers(dnf)
         {
             return table.epoch.clone();
         }
         let mut tables = write(&self.tables);
-        let table =
-            tables.entry(dnf.table.clone()).or_insert_with(|| Table::new(self.epoch(&dnf.table)));
+        let epoch = || self.epoch(&registry);
+        let table = tables.entry(registry.clone()).or_insert_with(|| Table::new(epoch()));
         if !table.epoch.is_current() {
-            table.epoch = self.epoch(&dnf.table);
+            table.epoch = epoch();
             table.schemes = Arc::default();
         }
         table.enroll(dnf);
@@ -115,12 +184,14 @@ impl MemoryStore {
 
     /// Takes the stamps of a table; those above them hold while they do.
     fn lease_table(&self, dnf: &TableDnf, stamps: &mut Vec<Arc<Stamp>>) {
-        let epoch = self.enroll(dnf);
+        let prefix = self.prefix.of(&[&dnf.table]);
+        let epoch = self.enroll(registry_key(&prefix, &dnf.table), dnf);
         let mut key = String::new();
         for conjunction in &dnf.conjunctions {
-            conjunction_key(&self.prefix, &dnf.table, conjunction, &mut key);
-            let label = || self.label(|| describe(&dnf.table, conjunction));
-            stamps.push(self.stamps.get(key.as_bytes(), &epoch, label));
+            conjunction_key(&prefix, &dnf.table, conjunction, &mut key);
+            let label = || describe(&dnf.table, conjunction);
+            let about = || self.knows.about(At::Plain(key.as_bytes()), label);
+            stamps.push(self.stamps.get(key.as_bytes(), &epoch, about));
         }
         if dnf.conjunctions.is_empty() {
             // No row matters, but the table can still go.
@@ -129,19 +200,21 @@ impl MemoryStore {
     }
 
     /// Notes the time and hands out the schemes of a table, if it is known.
-    fn touch(&self, table: &str, now: u64) -> Option<Arc<Vec<Scheme>>> {
-        if let Some(known) = read(&self.tables).get(table) {
+    fn touch(&self, registry: &str, now: u64) -> Option<Arc<Vec<Scheme>>> {
+        if let Some(known) = read(&self.tables).get(registry) {
             known.invalidated_at.fetch_max(now, Ordering::SeqCst);
             return known.epoch.is_current().then(|| known.schemes.clone());
         }
         let mut tables = write(&self.tables);
-        let known = tables.entry(table.to_owned()).or_insert_with(|| Table::new(self.epoch(table)));
+        let epoch = || self.epoch(registry);
+        let known = tables.entry(registry.to_owned()).or_insert_with(|| Table::new(epoch()));
         known.invalidated_at.fetch_max(now, Ordering::SeqCst);
         Some(known.schemes.clone())
     }
 
     fn invalidate_rows(&self, table: &str, rows: &[Row], now: u64) -> Dropped {
-        let Some(schemes) = self.touch(table, now) else {
+        let prefix = self.prefix.of(&[table]);
+        let Some(schemes) = self.touch(&registry_key(&prefix, table), now) else {
             return Dropped::default();
         };
         let mut dropped = Dropped { schemes: schemes.len(), ..Dropped::default() };
@@ -150,7 +223,7 @@ impl MemoryStore {
         let mut previous = vec![String::new(); schemes.len()];
         for row in rows {
             for (scheme, previous) in schemes.iter().zip(&mut previous) {
-                if !row_key(&self.prefix, table, scheme, row, &mut key) {
+                if !row_key(&prefix, table, scheme, row, &mut key) {
                     return self.invalidate_table(table, now);
                 }
                 if key != *previous {
@@ -163,9 +236,10 @@ impl MemoryStore {
     }
 
     fn invalidate_table(&self, table: &str, now: u64) -> Dropped {
-        let epoch = self.epoch(table);
+        let registry = registry_key(&self.prefix.of(&[table]), table);
+        let epoch = self.epoch(&registry);
         let mut tables = write(&self.tables);
-        let known = tables.entry(table.to_owned()).or_insert_with(|| Table::new(epoch.clone()));
+        let known = tables.entry(registry).or_insert_with(|| Table::new(epoch.clone()));
         known.invalidated_at.fetch_max(now, Ordering::SeqCst);
         let schemes = std::mem::take(&mut known.schemes).len();
         if !Arc::ptr_eq(&known.epoch, &epoch) {
@@ -176,30 +250,41 @@ impl MemoryStore {
 
     fn invalidate_everything(&self, now: u64) -> Dropped {
         self.everything_dropped_at.fetch_max(now, Ordering::SeqCst);
-        let new = Stamp::new(None, None);
-        std::mem::replace(&mut *write(&self.everything), new).drop_it();
+        self.replace_everything();
         Dropped { schemes: 0, stamps: 1, whole: true }
     }
 
-    fn drop_stamp(&self, key: &[u8]) -> Dropped {
+    fn replace_everything(&self) {
+        let session = self.session.load(Ordering::SeqCst);
+        let new = new_everything(&self.prefix, self.knows, session);
+        std::mem::replace(&mut *write(&self.everything), new).drop_it();
+    }
+
+    fn drop_key(&self, key: &[u8]) -> Dropped {
         Dropped { stamps: usize::from(self.stamps.drop_key(key)), ..Dropped::default() }
     }
 }
 
-impl Store for MemoryStore {
-    fn get(&self, key: &FragmentKey) -> Option<Arc<Fragment>> {
+impl MemoryStore {
+    /// What is kept under `key`, current or not. Nothing is promised to stay.
+    pub(crate) fn get(&self, key: &FragmentKey) -> Option<Arc<Fragment>> {
         self.container.get(key)
     }
 
-    fn put(&self, key: FragmentKey, fragment: Arc<Fragment>) -> bool {
+    /// Keeps `fragment` in place of what was there. False when it is larger
+    /// than the store can take; what was there may then stay.
+    pub(crate) fn put(&self, key: FragmentKey, fragment: Arc<Fragment>) -> bool {
         self.container.insert(key, fragment)
     }
 
-    fn forget(&self, key: &FragmentKey, fragment: &Arc<Fragment>) {
+    /// Forgets `fragment`, found not to be current any more.
+    pub(crate) fn forget(&self, key: &FragmentKey, fragment: &Arc<Fragment>) {
         self.container.remove(key, fragment);
     }
 
-    fn lease(&self, scope: &Scope<'_>) -> Vec<Arc<Stamp>> {
+    /// Registers the schemes of `scope`, then reads or creates its stamps:
+    /// in that order, and both before the caller reads any data.
+    pub(crate) fn lease(&self, scope: &Scope<'_>) -> Vec<Arc<Stamp>> {
         let _before_or_after = read(&self.gate);
         let everything = read(&self.everything).clone();
         let mut stamps = Vec::with_capacity(2 + scope.tables.len() * 2);
@@ -207,13 +292,15 @@ impl Store for MemoryStore {
             self.lease_table(dnf, &mut stamps);
         }
         if let Some(name) = scope.name {
-            let label = || self.label(|| format!("the name {name}"));
-            let named = self.stamps.get(&name_key(&self.prefix, name), &everything, label);
+            let prefix = self.prefix.of(&[]);
+            let key = name_key(&prefix, name);
+            let about = || self.knows.about(At::Plain(&key), || format!("the name {name}"));
+            let named = self.stamps.get(&key, &everything, about);
             stamps.push(match scope.variant {
                 Some(variant) => {
-                    let label = || self.label(|| format!("a variant of {name}"));
-                    let key = variant_key(&self.prefix, name, variant);
-                    self.stamps.get(&key, &named, label)
+                    let key = variant_key(&prefix, name, variant);
+                    let label = || format!("a variant of {name}");
+                    self.stamps.get(&key, &named, || self.knows.about(At::Plain(&key), label))
                 }
                 None => named,
             });
@@ -224,44 +311,162 @@ impl Store for MemoryStore {
         stamps
     }
 
-    fn invalidate(&self, event: &Event<'_>, now: u64) -> Dropped {
+    /// Drops what `event` meets; has done so when it returns. `now` is in
+    /// microseconds since 1970.
+    pub(crate) fn invalidate(&self, event: &Event<'_>, now: u64) -> Dropped {
         let now = self.tick(now);
-        let _at_once = write(&self.gate);
-        count_invalidation();
-        match *event {
+        self.at_once(|| match *event {
             Event::Rows { table, rows } => self.invalidate_rows(table, rows, now),
             Event::Table(table) => self.invalidate_table(table, now),
-            Event::Name(name) => self.drop_stamp(&name_key(&self.prefix, name)),
+            Event::Name(name) => self.drop_key(&name_key(&self.prefix.of(&[]), name)),
             Event::Variant(name, variant) => {
-                self.drop_stamp(&variant_key(&self.prefix, name, variant))
+                self.drop_key(&variant_key(&self.prefix.of(&[]), name, variant))
             }
             Event::Everything => self.invalidate_everything(now),
-        }
+        })
     }
 
-    fn last_invalidation(&self, tables: &[String]) -> Option<u64> {
+    /// Drops stamps while no lease is taken.
+    fn at_once<R>(&self, drop: impl FnOnce() -> R) -> R {
+        let _alone = write(&self.gate);
+        let dropped = drop();
+        count_invalidation();
+        dropped
+    }
+
+    /// When one of `tables`, or any at all if there are none, was last
+    /// invalidated, in microseconds since 1970.
+    pub(crate) fn last_invalidation(&self, tables: &[String]) -> Option<u64> {
         let known = read(&self.tables);
         let of = |table: &Table| table.invalidated_at.load(Ordering::SeqCst);
+        let registry = |table: &String| registry_key(&self.prefix.of(&[table]), table);
         let last = if tables.is_empty() {
             known.values().map(of).max()
         } else {
-            tables.iter().filter_map(|name| known.get(name)).map(of).max()
+            tables.iter().filter_map(|name| known.get(&registry(name))).map(of).max()
         };
         let everything = self.everything_dropped_at.load(Ordering::SeqCst);
         Some(last.unwrap_or(0).max(everything)).filter(|at| *at != 0)
     }
 
-    fn fragments(&self) -> Vec<(FragmentKey, Arc<Fragment>)> {
+    /// All that is kept, current or not, in no order; for inspection.
+    pub(crate) fn fragments(&self) -> Vec<(FragmentKey, Arc<Fragment>)> {
         self.container.all()
     }
 
-    fn usage(&self) -> Usage {
+    /// How much is kept.
+    pub(crate) fn usage(&self) -> Usage {
         Usage {
             fragments: self.container.len(),
             bytes: self.container.bytes(),
             stamps: self.stamps.len(),
         }
     }
+}
+
+/// What the shared store tells of its stamps.
+#[cfg(feature = "redis")]
+impl MemoryStore {
+    /// The stamp of everything.
+    pub(crate) fn everything(&self) -> Arc<Stamp> {
+        read(&self.everything).clone()
+    }
+
+    /// The stamp at a place, made without a token if there is none.
+    pub(crate) fn stamp_at(&self, place: Place, key: &[u8], parent: &Arc<Stamp>) -> Arc<Stamp> {
+        let _before_or_after = read(&self.gate);
+        let name = || String::from_utf8_lossy(key).into_owned();
+        match place {
+            Place::Everything => read(&self.everything).clone(),
+            Place::Plain => {
+                self.stamps.get(key, parent, || self.knows.about(At::Plain(key), name))
+            }
+            Place::Epoch => {
+                let registry = name();
+                let current = |table: &&Table| table.epoch.is_current();
+                if let Some(table) = read(&self.tables).get(&registry).filter(current) {
+                    return table.epoch.clone();
+                }
+                let dnf = TableDnf { table: String::new(), conjunctions: Vec::new() };
+                self.enroll(registry, &dnf)
+            }
+        }
+    }
+
+    /// Drops whatever stands under a key that has changed or may have.
+    pub(crate) fn key_changed(&self, key: &[u8]) {
+        self.keys_changed(std::iter::once(key));
+    }
+
+    /// [`key_changed`](Self::key_changed) for many keys at once.
+    pub(crate) fn keys_changed<'k>(&self, keys: impl Iterator<Item = &'k [u8]>) {
+        self.at_once(|| keys.for_each(|key| self.drop_at(key)));
+    }
+
+    fn drop_at(&self, key: &[u8]) {
+        if self.stamps.drop_key(key) {
+            return;
+        }
+        if everything_key(self.prefix.fixed()) == key {
+            return self.replace_everything();
+        }
+        let Ok(registry) = std::str::from_utf8(key) else { return };
+        if let Some(table) = read(&self.tables).get(registry) {
+            table.epoch.drop_it();
+        }
+    }
+
+    /// Drops a stamp that was found not to be the current one.
+    pub(crate) fn drop_stamp(&self, stamp: &Arc<Stamp>) {
+        self.at_once(|| match stamp.shared() {
+            Some(shared) if shared.place() == Place::Plain => {
+                self.stamps.drop_stamp(shared.key(), stamp);
+            }
+            Some(shared) if shared.place() == Place::Everything => {
+                if Arc::ptr_eq(&self.everything(), stamp) {
+                    self.replace_everything();
+                }
+            }
+            _ => stamp.drop_it(),
+        });
+    }
+
+    /// Drops the epoch of a registry unless it is `epoch`.
+    pub(crate) fn drop_other_epoch(&self, registry: &str, epoch: Option<Token>) {
+        let other = |table: &&Table| {
+            table.epoch.shared().is_some_and(|s| s.token().is_some() && s.token() != epoch)
+        };
+        let found = read(&self.tables).get(registry).filter(other).map(|t| t.epoch.clone());
+        if let Some(epoch) = found {
+            self.at_once(|| epoch.drop_it());
+        }
+    }
+
+    /// Distrusts all stamps, since news of changes may have been missed.
+    pub(crate) fn all_changed(&self) {
+        self.at_once(|| self.replace_everything());
+    }
+
+    /// The session that stamps are made in.
+    pub(crate) fn session(&self) -> u64 {
+        self.session.load(Ordering::SeqCst)
+    }
+
+    /// Distrusts all stamps; those made from now on belong to `session`.
+    pub(crate) fn begin_session(&self, session: u64) {
+        self.at_once(|| {
+            self.session.store(session, Ordering::SeqCst);
+            self.replace_everything();
+        });
+    }
+}
+
+fn new_everything(prefix: &Prefix, knows: Knows, session: u64) -> Arc<Stamp> {
+    let key = everything_key(prefix.fixed());
+    let mut knows = knows;
+    // It goes without saying.
+    knows.labels = false;
+    Stamp::new(None, knows.about(At::Everything(&key, session), String::new))
 }
 
 /// A conjunction as a person reads it.

@@ -19,15 +19,27 @@ use crate::sync::{Arc, Mutex, lock};
 pub(crate) struct Stamp {
     dropped: AtomicBool,
     parent: Option<Arc<Stamp>>,
-    /// What it stands for; kept only for inspection. Boxed twice, so that
-    /// millions of stamps without one pay a word.
-    #[allow(clippy::box_collection)]
-    label: Option<Box<String>>,
+    /// Boxed, so that millions of stamps of one process pay a word.
+    about: Option<Box<About>>,
+}
+
+/// What few stamps know of themselves.
+#[derive(Debug, Default)]
+pub(crate) struct About {
+    /// What it stands for; kept only for inspection.
+    pub(crate) label: Option<String>,
+    #[cfg(feature = "redis")]
+    pub(crate) shared: Option<super::token::SharedStamp>,
 }
 
 impl Stamp {
-    pub(crate) fn new(parent: Option<Arc<Stamp>>, label: Option<String>) -> Arc<Self> {
-        Arc::new(Stamp { dropped: AtomicBool::new(false), parent, label: label.map(Box::new) })
+    pub(crate) fn new(parent: Option<Arc<Stamp>>, about: Option<Box<About>>) -> Arc<Self> {
+        Arc::new(Stamp { dropped: AtomicBool::new(false), parent, about })
+    }
+
+    /// One that is not current, and never will be.
+    pub(crate) fn dropped() -> Arc<Self> {
+        Arc::new(Stamp { dropped: AtomicBool::new(true), parent: None, about: None })
     }
 
     /// Whether it and all above it are still the current ones.
@@ -58,13 +70,41 @@ impl Stamp {
     }
 
     pub(crate) fn label(&self) -> Option<&str> {
-        self.label.as_deref().map(String::as_str)
+        self.about.as_ref()?.label.as_deref()
+    }
+
+    /// What it costs beyond a stamp that knows nothing of itself, in bytes.
+    pub(crate) fn extra_weight(&self) -> usize {
+        self.about.as_ref().map_or(0, |about| about.weight())
+    }
+
+    #[cfg(feature = "redis")]
+    pub(crate) fn parent(&self) -> Option<&Arc<Stamp>> {
+        self.parent.as_ref()
+    }
+
+    /// What it is in the shared store, if there is one.
+    #[cfg(feature = "redis")]
+    pub(crate) fn shared(&self) -> Option<&super::token::SharedStamp> {
+        self.about.as_ref()?.shared.as_ref()
     }
 }
 
-/// How many invalidations there have been in this process, from one on. Read
-/// after a lease, it tells whether stamps that were current at an earlier count
-/// still are: a lease and an invalidation exclude each other.
+impl About {
+    fn weight(&self) -> usize {
+        let label = self.label.as_ref().map_or(0, String::len);
+        #[cfg(feature = "redis")]
+        let key = self.shared.as_ref().map_or(0, |shared| shared.key().len());
+        #[cfg(not(feature = "redis"))]
+        let key = 0;
+        size_of::<Self>() + label + key
+    }
+}
+
+/// How many invalidations have been carried out in this process, from one on.
+/// Read after a lease, it tells whether stamps that were current at an earlier
+/// count still are: a lease and an invalidation exclude each other, and each
+/// counts when all its stamps are dropped.
 static INVALIDATIONS: std::sync::atomic::AtomicU64 = std::sync::atomic::AtomicU64::new(1);
 
 /// See [`INVALIDATIONS`].
@@ -116,7 +156,7 @@ impl Stamps {
         &self,
         key: &[u8],
         parent: &Arc<Stamp>,
-        label: impl FnOnce() -> Option<String>,
+        about: impl FnOnce() -> Option<Box<About>>,
     ) -> Arc<Stamp> {
         let hash = self.hasher.hash_one(key);
         let mut shard = lock(self.shard(hash));
@@ -128,7 +168,7 @@ impl Stamps {
             // hash: replaced, and so dropped.
             stamp.drop_it();
         }
-        let stamp = Stamp::new(Some(parent.clone()), label());
+        let stamp = Stamp::new(Some(parent.clone()), about());
         shard.current.insert(hash, stamp.clone());
         shard.sweep_if_due();
         stamp
@@ -146,6 +186,17 @@ impl Stamps {
         }
         drop(shard);
         dropped.is_some()
+    }
+
+    /// Drops `stamp` if it is the one under `key`.
+    #[cfg(feature = "redis")]
+    pub(crate) fn drop_stamp(&self, key: &[u8], stamp: &Arc<Stamp>) {
+        let hash = self.hasher.hash_one(key);
+        let mut shard = lock(self.shard(hash));
+        stamp.drop_it();
+        if shard.current.get(&hash).is_some_and(|current| Arc::ptr_eq(current, stamp)) {
+            shard.current.remove(&hash);
+        }
     }
 
     pub(crate) fn len(&self) -> usize {

@@ -17,7 +17,7 @@ pub(crate) enum Node {
 }
 
 /// What a row holds for a column.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Field {
     Scalar(Scalar),
     /// Present, but no single value: counts as missing.
@@ -41,7 +41,7 @@ pub(crate) enum Field {
 /// assert_eq!(row.columns().collect::<Vec<_>>(), ["id", "category"]);
 /// assert!(Row::from_serialize(&3).is_err());
 /// ```
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Row {
     fields: Vec<(Cow<'static, str>, Field)>,
 }

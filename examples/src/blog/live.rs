@@ -247,7 +247,7 @@ mod tests {
             .on_cache_invalidated(move |event| watched.note_invalidation(event))
             .build()
             .unwrap();
-        (0..60).for_each(|_| cache.invalidate_all());
+        (0..60).for_each(|_| cache.invalidate_all().unwrap());
         let snapshot = Snapshot::take(&cache, &log);
         assert_eq!(snapshot.invalidations.len(), INVALIDATIONS);
         assert_eq!(snapshot.invalidations[0].number, 60);

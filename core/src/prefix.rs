@@ -1,0 +1,66 @@
+//! What stands before every key.
+
+use std::borrow::Cow;
+use std::fmt;
+use std::sync::Arc;
+
+/// The tables that a prefix is asked for; see
+/// [`Builder::prefix_by`](crate::Builder::prefix_by).
+#[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
+pub struct PrefixQuery<'a> {
+    /// The tables of a fragment's querysets, or the one that changed; none
+    /// for what belongs to no table, such as the names of fragments.
+    pub tables: &'a [&'a str],
+}
+
+impl<'a> PrefixQuery<'a> {
+    /// The databases or schemas that the tables are qualified by, in their
+    /// order: `shop` of `shop.orders`, and nothing of `orders`.
+    pub fn databases(&self) -> impl Iterator<Item = &'a str> + use<'a> {
+        self.tables.iter().filter_map(|table| table.rsplit_once('.').map(|(database, _)| database))
+    }
+}
+
+/// Computes a prefix.
+pub(crate) type ComputePrefix = Arc<dyn Fn(&PrefixQuery<'_>) -> String + Send + Sync>;
+
+/// A fixed prefix, and one computed from tables behind it.
+#[derive(Clone)]
+pub(crate) struct Prefix {
+    fixed: String,
+    computed: Option<ComputePrefix>,
+}
+
+impl Prefix {
+    pub(crate) fn new(fixed: String, computed: Option<ComputePrefix>) -> Self {
+        Prefix { fixed, computed }
+    }
+
+    pub(crate) fn fixed(&self) -> &str {
+        &self.fixed
+    }
+
+    pub(crate) fn is_computed(&self) -> bool {
+        self.computed.is_some()
+    }
+
+    /// The prefix of what is made from `tables`.
+    pub(crate) fn of(&self, tables: &[&str]) -> Cow<'_, str> {
+        match &self.computed {
+            None => Cow::Borrowed(&self.fixed),
+            Some(compute) => {
+                Cow::Owned(format!("{}{}", self.fixed, compute(&PrefixQuery { tables })))
+            }
+        }
+    }
+}
+
+impl fmt::Debug for Prefix {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Prefix")
+            .field("fixed", &self.fixed)
+            .field("computed", &self.is_computed())
+            .finish()
+    }
+}

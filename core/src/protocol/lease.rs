@@ -1,0 +1,78 @@
+//! Taking stamps before a fill reads anything.
+//!
+//! The order is what makes it exact. For each table: create the epoch if there
+//! is none, read it, register the schemes; then create the stamps that are
+//! missing; then read them all, and the epochs again. Only what the last reads
+//! show counts, and an epoch counts only if both reads show the same one: then
+//! the schemes were registered in it.
+
+use std::time::Duration;
+
+use super::{Command, EPOCH, Reply, Token};
+
+/// What a lease has to register and read.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub(crate) struct LeasePlan {
+    pub(crate) tables: Vec<TablePlan>,
+    /// Keys of stamps that are plain keys, with what to put there if there is
+    /// nothing, and for how long.
+    pub(crate) stamps: Vec<(Vec<u8>, Vec<u8>, Option<Duration>)>,
+}
+
+/// A table whose registry takes part.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct TablePlan {
+    pub(crate) registry: Vec<u8>,
+    /// The epoch to begin, if there is none.
+    pub(crate) epoch: Token,
+    /// The schemes to register, as fields of the registry.
+    pub(crate) schemes: Vec<Vec<u8>>,
+}
+
+/// The stamps as they were found: for each table its epoch, for each plain key
+/// what stands there. What is missing cannot be relied on.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub(crate) struct Leased {
+    pub(crate) epochs: Vec<Option<Token>>,
+    pub(crate) stamps: Vec<Option<Vec<u8>>>,
+}
+
+impl LeasePlan {
+    pub(crate) fn commands(&self) -> Vec<Command> {
+        let mut commands = Vec::new();
+        for table in &self.tables {
+            let key = &table.registry;
+            let epoch = table.epoch.as_bytes().to_vec();
+            commands.push(Command::HSetNx(key.clone(), EPOCH.to_vec(), epoch));
+            commands.push(Command::HGet(key.clone(), EPOCH));
+            for scheme in &table.schemes {
+                commands.push(Command::HSetNx(key.clone(), scheme.clone(), Vec::new()));
+            }
+        }
+        for (key, token, retention) in &self.stamps {
+            commands.push(Command::SetNx(key.clone(), token.clone(), *retention));
+        }
+        commands.extend(self.stamps.iter().map(|(key, ..)| Command::Get(key.clone())));
+        let registries = self.tables.iter().map(|table| table.registry.clone());
+        commands.extend(registries.map(|key| Command::HGet(key, EPOCH)));
+        commands
+    }
+
+    /// What the replies to [`commands`](Self::commands) say.
+    pub(crate) fn read(&self, replies: &[Reply]) -> Leased {
+        let value = |at: usize| replies.get(at).and_then(Reply::value);
+        let token = |at: usize| value(at).and_then(Token::read);
+        let registering: usize = self.tables.iter().map(|table| 2 + table.schemes.len()).sum();
+        let reads = registering + self.stamps.len();
+        let stamps = (0..self.stamps.len()).map(|n| value(reads + n).map(<[u8]>::to_vec)).collect();
+        let mut epochs = Vec::with_capacity(self.tables.len());
+        let mut at = 0;
+        for (n, table) in self.tables.iter().enumerate() {
+            let before = token(at + 1);
+            let after = token(reads + self.stamps.len() + n);
+            epochs.push(before.filter(|_| before == after));
+            at += 2 + table.schemes.len();
+        }
+        Leased { epochs, stamps }
+    }
+}

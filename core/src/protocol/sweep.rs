@@ -1,0 +1,184 @@
+//! Dropping what a change of rows meets.
+//!
+//! A sweep goes in passes: drop the stamps that the rows spell under the
+//! schemes that are known, and in the same trip read the registry. If that
+//! shows schemes which were not known, everything is dropped again, under all
+//! of them. Where the drops of a pass are not one atomic step, followed by the
+//! look at the registry, a second pass follows in any case: a fill could have
+//! begun in between, with a row that it was handed under a stamp not dropped
+//! yet and a fresh stamp of its own.
+
+use std::collections::HashSet;
+
+use super::{Command, EPOCH, Reply, Token};
+use crate::invalidate::{Scheme, row_key};
+use crate::value::Row;
+
+/// The schemes of a table and the epoch that they were registered in.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Registry {
+    pub(crate) epoch: Option<Token>,
+    pub(crate) schemes: Vec<Scheme>,
+}
+
+impl Registry {
+    fn read(fields: &[(Vec<u8>, Vec<u8>)]) -> Self {
+        let mut registry = Registry::default();
+        for (field, value) in fields {
+            if field == EPOCH {
+                registry.epoch = Token::read(value);
+            } else {
+                registry.schemes.push(Scheme::from_field(field));
+            }
+        }
+        registry
+    }
+
+    fn covers(&self, other: &Registry) -> bool {
+        other.schemes.iter().all(|scheme| self.schemes.contains(scheme))
+    }
+}
+
+/// What a sweep is about.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct SweepTarget<'a> {
+    pub(crate) prefix: &'a str,
+    pub(crate) table: &'a str,
+    pub(crate) registry: &'a [u8],
+    pub(crate) rows: &'a [Row],
+    /// The most keys that go into one command; more are no atomic step.
+    pub(crate) at_once: usize,
+    /// Whether one command drops all its keys in one atomic step, and commands
+    /// are carried out in their order.
+    pub(crate) atomic: bool,
+}
+
+/// A sweep under way.
+#[derive(Clone, Debug)]
+pub(crate) struct Sweep {
+    known: Registry,
+    keys: Vec<Vec<u8>>,
+    passes: usize,
+    /// Passes in a row after which no other scheme turned up.
+    stable: usize,
+    /// In how many steps the last pass dropped its keys.
+    steps: usize,
+    whole: bool,
+    unlinked: u64,
+}
+
+/// What comes next.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Next {
+    /// Send these, and come back with the replies.
+    Send(Vec<Command>),
+    Done(Swept),
+}
+
+/// What a sweep has dropped.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Swept {
+    /// The keys of all stamps that the rows spell.
+    pub(crate) keys: Vec<Vec<u8>>,
+    /// What the registry held at the end.
+    pub(crate) registry: Registry,
+    /// Whether the table was dropped as a whole.
+    pub(crate) whole: bool,
+    /// How many stamps were there.
+    pub(crate) unlinked: u64,
+}
+
+/// A registry that grows for so many passes is dropped as a whole.
+const MOST_PASSES: usize = 8;
+
+impl Sweep {
+    /// Begins one with the schemes that were last seen; they may be old.
+    pub(crate) fn new(known: Registry) -> Self {
+        Sweep {
+            known,
+            keys: Vec::new(),
+            passes: 0,
+            stable: 0,
+            steps: 0,
+            whole: false,
+            unlinked: 0,
+        }
+    }
+
+    /// The first commands.
+    pub(crate) fn begin(&mut self, target: &SweepTarget<'_>) -> Next {
+        self.pass(target)
+    }
+
+    /// What the replies to the last commands lead to.
+    pub(crate) fn step(&mut self, target: &SweepTarget<'_>, replies: &[Reply]) -> Next {
+        self.unlinked += replies.iter().map(Reply::count).sum::<u64>();
+        if self.whole {
+            return self.done();
+        }
+        let Some(Reply::Fields(fields)) = replies.last() else {
+            // No registry to go by: the key holds something else.
+            return self.drop_table(target);
+        };
+        let found = Registry::read(fields);
+        self.stable = if self.known.covers(&found) { self.stable + 1 } else { 0 };
+        self.known = found;
+        let enough = if self.steps <= usize::from(target.atomic) { 1 } else { 2 };
+        if self.stable >= enough {
+            self.done()
+        } else if self.passes >= MOST_PASSES {
+            self.drop_table(target)
+        } else {
+            self.pass(target)
+        }
+    }
+
+    /// Drops all that the rows spell under the known schemes.
+    fn pass(&mut self, target: &SweepTarget<'_>) -> Next {
+        self.passes += 1;
+        let Some(keys) = spell_all(target, &self.known.schemes) else {
+            return self.drop_table(target);
+        };
+        let mut commands: Vec<Command> =
+            keys.chunks(target.at_once.max(1)).map(|keys| Command::Unlink(keys.to_vec())).collect();
+        self.steps = if target.atomic { commands.len() } else { keys.len() };
+        self.keys = keys;
+        commands.push(Command::HGetAll(target.registry.to_vec()));
+        Next::Send(commands)
+    }
+
+    /// Drops the registry, and with it whatever was made from the table.
+    fn drop_table(&mut self, target: &SweepTarget<'_>) -> Next {
+        self.whole = true;
+        Next::Send(vec![Command::Unlink(vec![target.registry.to_vec()])])
+    }
+
+    fn done(&mut self) -> Next {
+        Next::Done(Swept {
+            keys: std::mem::take(&mut self.keys),
+            registry: std::mem::take(&mut self.known),
+            whole: self.whole,
+            unlinked: self.unlinked,
+        })
+    }
+}
+
+/// The keys of all stamps that rows spell, each once; nothing when a row lacks
+/// a field that a scheme needs, and so may meet any of its stamps.
+fn spell_all(target: &SweepTarget<'_>, schemes: &[Scheme]) -> Option<Vec<Vec<u8>>> {
+    let mut keys = Vec::with_capacity(target.rows.len() * schemes.len());
+    let mut seen: HashSet<String> = HashSet::new();
+    let mut key = String::new();
+    for row in target.rows {
+        for scheme in schemes {
+            if !row_key(target.prefix, target.table, scheme, row, &mut key) {
+                return None;
+            }
+            if !seen.contains(&key) {
+                keys.push(key.clone().into_bytes());
+                seen.insert(key.clone());
+            }
+        }
+    }
+    Some(keys)
+}

@@ -1,0 +1,277 @@
+//! How a fragment is written down in the shared store.
+//!
+//! | bytes | what |
+//! |---|---|
+//! | 1 | the version of the format |
+//! | 1 | flags |
+//! | 4 | CRC-32 of all that follows |
+//! | … | when it was stored and when it expires, its stamps, the templates it used, its label |
+//! | … | the text or value, compressed where that paid |
+//!
+//! Numbers have as many bytes as they need. Whatever cannot be read, because it
+//! is damaged or was written by another version, is as good as not there.
+
+use std::collections::{HashMap, HashSet};
+
+use crate::fragment::{Body, Fragment, TemplateUse};
+use crate::protocol::Token;
+use crate::store::{Place, Stamp};
+use crate::sync::Arc;
+
+const VERSION: u8 = 1;
+const HEAD: usize = 6;
+
+const VALUE: u8 = 1;
+const COMPRESSED: u8 = 2;
+const EXPIRES: u8 = 4;
+const RARE: u8 = 8;
+
+/// A stamp as it was written down; parents come before their children.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Node {
+    pub(crate) place: Place,
+    pub(crate) key: Vec<u8>,
+    pub(crate) token: Token,
+    /// Where in the list its parent is.
+    pub(crate) parent: usize,
+    /// Whether the fragment names it, and not only something below it.
+    pub(crate) named: bool,
+}
+
+/// A fragment as it was written down.
+#[derive(Clone, Debug)]
+pub(crate) struct Written {
+    pub(crate) body: Body,
+    pub(crate) nodes: Vec<Node>,
+    pub(crate) templates: Vec<TemplateUse>,
+    pub(crate) label: Option<String>,
+    pub(crate) stored_at: u64,
+    pub(crate) expires_at: Option<u64>,
+}
+
+/// Stamps and all that is above them, parents first, each once.
+pub(crate) struct Lineage {
+    pub(crate) stamps: Vec<Arc<Stamp>>,
+    places: HashMap<usize, usize>,
+}
+
+impl Lineage {
+    pub(crate) fn of(stamps: &[Arc<Stamp>]) -> Self {
+        let mut line = Lineage { stamps: Vec::with_capacity(stamps.len() + 2), places: HashMap::new() };
+        stamps.iter().for_each(|stamp| line.add(stamp));
+        line
+    }
+
+    fn add(&mut self, stamp: &Arc<Stamp>) {
+        if self.places.contains_key(&address(stamp)) {
+            return;
+        }
+        if let Some(parent) = stamp.parent() {
+            self.add(parent);
+        }
+        self.places.insert(address(stamp), self.stamps.len());
+        self.stamps.push(stamp.clone());
+    }
+
+    pub(crate) fn place_of(&self, stamp: Option<&Arc<Stamp>>) -> usize {
+        stamp.and_then(|stamp| self.places.get(&address(stamp))).copied().unwrap_or(0)
+    }
+}
+
+fn address(stamp: &Arc<Stamp>) -> usize {
+    Arc::as_ptr(stamp) as usize
+}
+
+/// Writes a fragment down. `None` when a stamp has no token, which means that
+/// nothing in the shared store says when it stops to hold.
+pub(crate) fn encode(fragment: &Fragment, compress_above: usize) -> Option<Vec<u8>> {
+    let bytes = fragment.body.as_bytes();
+    let compressed = (bytes.len() >= compress_above).then(|| lz4_flex::compress(bytes));
+    // It pays when it saves an eighth.
+    let compressed = compressed.filter(|packed| packed.len() < bytes.len() / 8 * 7);
+    let rare = !fragment.templates().is_empty() || fragment.label().is_some();
+    let mut out = Vec::with_capacity(128 + compressed.as_ref().map_or(bytes.len(), Vec::len));
+    let flag = |set: bool, flag: u8| if set { flag } else { 0 };
+    out.push(VERSION);
+    out.push(
+        flag(matches!(fragment.body, Body::Value(_)), VALUE)
+            | flag(compressed.is_some(), COMPRESSED)
+            | flag(fragment.expires_at().is_some(), EXPIRES)
+            | flag(rare, RARE),
+    );
+    out.extend([0; 4]);
+    number(&mut out, fragment.stored_at);
+    if let Some(at) = fragment.expires_at() {
+        number(&mut out, at);
+    }
+    write_stamps(&mut out, fragment.stamps())?;
+    if rare {
+        write_rare(&mut out, fragment);
+    }
+    match compressed {
+        Some(packed) => {
+            number(&mut out, bytes.len() as u64);
+            out.extend(packed);
+        }
+        None => out.extend(bytes),
+    }
+    let sum = crc32fast::hash(&out[HEAD..]);
+    out[2..HEAD].copy_from_slice(&sum.to_le_bytes());
+    Some(out)
+}
+
+fn write_stamps(out: &mut Vec<u8>, stamps: &[Arc<Stamp>]) -> Option<()> {
+    let line = Lineage::of(stamps);
+    let named: HashSet<usize> = stamps.iter().map(address).collect();
+    number(out, line.stamps.len() as u64);
+    for stamp in &line.stamps {
+        let shared = stamp.shared()?;
+        let parent = line.place_of(stamp.parent());
+        let named = named.contains(&address(stamp));
+        number(out, (parent as u64) << 3 | u64::from(named) << 2 | place_number(shared.place()));
+        if shared.place() != Place::Everything {
+            text(out, shared.key());
+        }
+        out.extend(shared.token()?.as_bytes());
+    }
+    Some(())
+}
+
+fn place_number(place: Place) -> u64 {
+    match place {
+        Place::Everything => 0,
+        Place::Epoch => 1,
+        Place::Plain => 2,
+    }
+}
+
+fn write_rare(out: &mut Vec<u8>, fragment: &Fragment) {
+    number(out, fragment.templates().len() as u64);
+    for template in fragment.templates() {
+        text(out, template.name.as_bytes());
+        number(out, template.version);
+    }
+    match fragment.label() {
+        Some(label) => {
+            number(out, 1);
+            text(out, label.as_bytes());
+        }
+        None => number(out, 0),
+    }
+}
+
+/// Seven bits a byte, the low ones first.
+fn number(out: &mut Vec<u8>, mut number: u64) {
+    while number >= 0x80 {
+        out.push(number as u8 | 0x80);
+        number >>= 7;
+    }
+    out.push(number as u8);
+}
+
+fn text(out: &mut Vec<u8>, bytes: &[u8]) {
+    number(out, bytes.len() as u64);
+    out.extend(bytes);
+}
+
+/// Reads what [`encode`] wrote; `None` for anything else.
+pub(crate) fn decode(bytes: &[u8], everything: &[u8]) -> Option<Written> {
+    let (head, rest) = bytes.split_first_chunk::<HEAD>()?;
+    let sum = u32::from_le_bytes([head[2], head[3], head[4], head[5]]);
+    if head[0] != VERSION || crc32fast::hash(rest) != sum {
+        return None;
+    }
+    let flags = head[1];
+    let mut reader = Reader(rest);
+    let stored_at = reader.number()?;
+    let expires_at = if flags & EXPIRES != 0 { Some(reader.number()?) } else { None };
+    let nodes = reader.nodes(everything)?;
+    let (templates, label) = if flags & RARE != 0 { reader.rare()? } else { Default::default() };
+    let body = reader.body(flags)?;
+    Some(Written { body, nodes, templates, label, stored_at, expires_at })
+}
+
+struct Reader<'a>(&'a [u8]);
+
+impl<'a> Reader<'a> {
+    fn number(&mut self) -> Option<u64> {
+        let mut number = 0;
+        for shift in (0..64).step_by(7) {
+            let (byte, rest) = self.0.split_first()?;
+            self.0 = rest;
+            number |= u64::from(byte & 0x7F) << shift;
+            if byte & 0x80 == 0 {
+                return Some(number);
+            }
+        }
+        None
+    }
+
+    fn take(&mut self, len: u64) -> Option<&'a [u8]> {
+        let (taken, rest) = self.0.split_at_checked(usize::try_from(len).ok()?)?;
+        self.0 = rest;
+        Some(taken)
+    }
+
+    fn text(&mut self) -> Option<&'a [u8]> {
+        let len = self.number()?;
+        self.take(len)
+    }
+
+    fn string(&mut self) -> Option<String> {
+        String::from_utf8(self.text()?.to_vec()).ok()
+    }
+
+    fn nodes(&mut self, everything: &[u8]) -> Option<Vec<Node>> {
+        let count = self.number()?;
+        let mut nodes: Vec<Node> = Vec::new();
+        for at in 0..count {
+            let head = self.number()?;
+            let place = match head & 3 {
+                0 => Place::Everything,
+                1 => Place::Epoch,
+                2 => Place::Plain,
+                _ => return None,
+            };
+            let key = match place {
+                Place::Everything => everything.to_vec(),
+                Place::Epoch | Place::Plain => self.text()?.to_vec(),
+            };
+            let token = Token::read(self.take(Token::LEN as u64)?)?;
+            let (named, parent) = (head & 4 != 0, head >> 3);
+            // The first stands above all others, and is its own parent.
+            if (parent >= at && at > 0) || (at == 0) != (place == Place::Everything) {
+                return None;
+            }
+            nodes.push(Node { place, key, token, parent: parent as usize, named });
+        }
+        (!nodes.is_empty()).then_some(nodes)
+    }
+
+    fn rare(&mut self) -> Option<(Vec<TemplateUse>, Option<String>)> {
+        let mut templates = Vec::new();
+        for _ in 0..self.number()? {
+            let name = self.string()?.into();
+            templates.push(TemplateUse { name, version: self.number()? });
+        }
+        let label = if self.number()? == 1 { Some(self.string()?) } else { None };
+        Some((templates, label))
+    }
+
+    fn body(&mut self, flags: u8) -> Option<Body> {
+        let bytes = if flags & COMPRESSED == 0 {
+            self.0.to_vec()
+        } else {
+            let len = usize::try_from(self.number()?).ok()?;
+            // LZ4 makes at most 255 of one.
+            if len / 255 > self.0.len() {
+                return None;
+            }
+            lz4_flex::decompress(self.0, len).ok().filter(|bytes| bytes.len() == len)?
+        };
+        if flags & VALUE != 0 {
+            return Some(Body::Value(bytes.into()));
+        }
+        String::from_utf8(bytes).ok().map(|text| Body::Text(text.into()))
+    }
+}

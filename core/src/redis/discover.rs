@@ -1,0 +1,219 @@
+//! Finding the servers and connecting to them.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use redis::{PushInfo, Value, cmd};
+use tokio::runtime::Handle;
+
+use super::link::{Link, Server};
+use super::node::Door;
+use super::options::{Redis, Servers};
+use super::slots::{Range, SLOTS, read_slots};
+use super::wire::number;
+use super::{Unfit, Why};
+
+/// What hears the pushes of a session.
+pub(crate) type OnPush = Arc<dyn Fn(u64, PushInfo) + Send + Sync>;
+
+/// Where to look for the servers.
+pub(crate) struct Discovery {
+    doors: Vec<Door>,
+    kind: Kind,
+    operation_timeout: Duration,
+    on_push: OnPush,
+}
+
+enum Kind {
+    One,
+    Cluster,
+    Sentinel { master: String, sentinels: Vec<Door> },
+}
+
+impl Discovery {
+    pub(crate) fn new(options: &Redis, on_push: OnPush) -> Result<Self, Unfit> {
+        let door = |url: &String| Door::new(url, options.ca.clone(), options.connect_timeout);
+        let (doors, kind) = match &options.servers {
+            Servers::One(url) => (vec![door(url)?], Kind::One),
+            Servers::Cluster(urls) => {
+                (urls.iter().map(door).collect::<Result<_, _>>()?, Kind::Cluster)
+            }
+            Servers::Sentinel { master, sentinels } => {
+                let doors: Vec<Door> = sentinels.iter().map(door).collect::<Result<_, _>>()?;
+                let login = options.sentinel_login.as_ref();
+                let sentinels = doors.iter().map(|door| door.of_sentinel(login)).collect();
+                (doors, Kind::Sentinel { master: master.clone(), sentinels })
+            }
+        };
+        if doors.iter().any(Door::is_tls) {
+            install_tls();
+        }
+        Ok(Discovery { doors, kind, operation_timeout: options.operation_timeout, on_push })
+    }
+
+    /// Connects to all servers that take part.
+    pub(crate) async fn link(&self, session: u64) -> Result<Link, Unfit> {
+        let (nodes, routes, is_causal) = match &self.kind {
+            Kind::One => {
+                let (server, is_causal) = self.join(session, &self.doors[0], "", 0).await?;
+                (vec![server], None, is_causal)
+            }
+            Kind::Sentinel { .. } => {
+                let (host, port) = self.master().await?;
+                let door = self.doors[0].at(&host, port);
+                let (server, is_causal) = self.join(session, &door, &host, port).await?;
+                (vec![server], None, is_causal)
+            }
+            Kind::Cluster => {
+                let (nodes, routes) = self.cluster(session).await?;
+                (nodes, Some(routes), false)
+            }
+        };
+        Ok(Link::new(session, nodes, routes, is_causal, self.operation_timeout, Handle::current()))
+    }
+
+    /// Whether the line still ends where the sentinels say that it should.
+    pub(crate) async fn is_elsewhere(&self, link: &Link) -> bool {
+        if !matches!(self.kind, Kind::Sentinel { .. }) {
+            return false;
+        }
+        match self.master().await {
+            Ok((host, port)) => link.nodes.iter().all(|n| n.host != host || n.port != port),
+            // Sentinels that cannot be asked say nothing against the master.
+            Err(_) => false,
+        }
+    }
+
+    /// Connects to a server that is to be written to.
+    async fn join(
+        &self,
+        session: u64,
+        door: &Door,
+        host: &str,
+        port: u16,
+    ) -> Result<(Server, bool), Unfit> {
+        let on_push = self.on_push.clone();
+        let connection = door.open(move |push| on_push(session, push)).await?;
+        connection.track().await?;
+        let identity = connection.identify().await?;
+        if !identity.is_master {
+            return Err(Unfit::away(format!(
+                "{} is a replica: give the URL of its master, or let Sentinel name it (`Redis::sentinel`)",
+                door.host()
+            )));
+        }
+        let server =
+            Server { host: host.to_owned(), port, connection, run_id: identity.run_id };
+        Ok((server, identity.is_causal))
+    }
+
+    /// Asks the sentinels, one after the other, for the master.
+    async fn master(&self) -> Result<(String, u16), Unfit> {
+        let Kind::Sentinel { master, sentinels } = &self.kind else {
+            return Err(Unfit::away("no sentinels"));
+        };
+        let mut last = Unfit::away("no sentinel answers");
+        let question = cmd("SENTINEL").arg("get-master-addr-by-name").arg(master).to_owned();
+        for door in sentinels {
+            let asked = async {
+                let connection = door.open(|_| {}).await?;
+                Ok::<_, Unfit>(connection.ask(&question).await?)
+            };
+            match asked.await {
+                Ok(Value::Array(parts)) => {
+                    let host = match parts.first() {
+                        Some(Value::BulkString(host)) => String::from_utf8_lossy(host).into_owned(),
+                        _ => continue,
+                    };
+                    let port = parts.get(1).and_then(number).and_then(|n| u16::try_from(n).ok());
+                    if let Some(port) = port {
+                        return Ok((host, port));
+                    }
+                }
+                Ok(_) => {
+                    last = Unfit::away(format!(
+                        "the sentinel at {} knows no master by the name {master:?}",
+                        door.host()
+                    ));
+                }
+                Err(unfit) => last = unfit,
+            }
+        }
+        Err(last)
+    }
+
+    /// Connects to all masters of a cluster, told by the first node that
+    /// answers.
+    async fn cluster(&self, session: u64) -> Result<(Vec<Server>, Box<[u16; SLOTS]>), Unfit> {
+        let mut last = Unfit::away("no node answers");
+        for door in &self.doors {
+            match self.ask_for_slots(door).await {
+                Ok(ranges) => return self.join_all(session, door, &ranges).await,
+                Err(unfit) => last = unfit,
+            }
+        }
+        Err(last)
+    }
+
+    async fn ask_for_slots(&self, door: &Door) -> Result<Vec<Range>, Unfit> {
+        let connection = door.open(|_| {}).await?;
+        let slots = connection.ask(&cmd("CLUSTER").arg("SLOTS").to_owned()).await;
+        let slots = slots.map_err(|why| {
+            Unfit::server(format!(
+                "{} is no node of a cluster ({why}): `Redis::url` is for a single server",
+                door.host()
+            ))
+        })?;
+        read_slots(&slots).ok_or_else(|| Unfit::away("not all slots of the cluster are served"))
+    }
+
+    async fn join_all(
+        &self,
+        session: u64,
+        seed: &Door,
+        ranges: &[Range],
+    ) -> Result<(Vec<Server>, Box<[u16; SLOTS]>), Unfit> {
+        let mut places: HashMap<(String, u16), u16> = HashMap::new();
+        let mut servers = Vec::new();
+        let mut routes = Box::new([0; SLOTS]);
+        for range in ranges {
+            let host = if range.host.is_empty() { seed.host() } else { &range.host };
+            let place = match places.get(&(host.to_owned(), range.port)) {
+                Some(place) => *place,
+                None => {
+                    let door = seed.at(host, range.port);
+                    servers.push(self.join(session, &door, host, range.port).await?.0);
+                    let place = (servers.len() - 1) as u16;
+                    places.insert((host.to_owned(), range.port), place);
+                    place
+                }
+            };
+            routes[range.from..=range.to].fill(place);
+        }
+        Ok((servers, routes))
+    }
+}
+
+/// TLS needs a provider of cryptography, and takes the one that the process
+/// has chosen; where none is, this one.
+fn install_tls() {
+    #[cfg(feature = "redis-tls")]
+    if rustls::crypto::CryptoProvider::get_default().is_none() {
+        // Another may be chosen at this moment, which is as good.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+    }
+}
+
+/// Who the servers are, in one line that is the same for the same servers.
+pub(crate) fn identity_of(link: &Link) -> String {
+    let mut ids: Vec<&str> = link.nodes.iter().map(|node| node.run_id.as_str()).collect();
+    ids.sort_unstable();
+    ids.join(",")
+}
+
+impl From<Unfit> for Why {
+    fn from(unfit: Unfit) -> Self {
+        Why::new(unfit.text())
+    }
+}

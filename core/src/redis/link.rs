@@ -1,0 +1,199 @@
+//! The line to the shared store while it holds: one connection, or one to each
+//! master of a cluster.
+
+use std::sync::RwLock;
+use std::time::{Duration, Instant};
+
+use futures_util::future::{join_all, try_join_all};
+use redis::{Pipeline, Value};
+use tokio::runtime::Handle;
+
+use super::Why;
+use super::node::Connection;
+use super::slots::{SLOTS, slot_of};
+use super::wire;
+use crate::protocol::{Command, Reply};
+
+/// The line to the shared store from when it was set up until it is lost.
+pub(crate) struct Link {
+    /// Which one it is; never the number of another.
+    pub(crate) session: u64,
+    pub(crate) nodes: Vec<Server>,
+    routes: Option<RwLock<Box<[u16; SLOTS]>>>,
+    /// Whether news of a change come before answers that already show it.
+    pub(crate) is_causal: bool,
+    limit: Duration,
+    handle: Handle,
+}
+
+/// One server of it.
+#[derive(Clone)]
+pub(crate) struct Server {
+    pub(crate) host: String,
+    pub(crate) port: u16,
+    pub(crate) connection: Connection,
+    pub(crate) run_id: String,
+}
+
+/// Redirections that are followed for one command.
+const MOST_REDIRECTIONS: usize = 8;
+
+impl Link {
+    pub(crate) fn new(
+        session: u64,
+        nodes: Vec<Server>,
+        routes: Option<Box<[u16; SLOTS]>>,
+        is_causal: bool,
+        limit: Duration,
+        handle: Handle,
+    ) -> Self {
+        // Connections are not ordered among each other.
+        let is_causal = is_causal && nodes.len() == 1;
+        Link { session, nodes, routes: routes.map(RwLock::new), is_causal, limit, handle }
+    }
+
+    /// Whether one command drops all its keys in one atomic step.
+    pub(crate) fn is_atomic(&self) -> bool {
+        self.routes.is_none()
+    }
+
+    /// Sends commands, in one trip where no server redirects; in order to each
+    /// server.
+    pub(crate) async fn run(&self, commands: &[Command]) -> Result<Vec<Reply>, Why> {
+        if commands.is_empty() {
+            return Ok(Vec::new());
+        }
+        match &self.routes {
+            None => self.run_at_one(commands).await,
+            Some(routes) => self.in_time(self.run_in_cluster(routes, commands)).await,
+        }
+    }
+
+    async fn run_at_one(&self, commands: &[Command]) -> Result<Vec<Reply>, Why> {
+        let pipeline = wire::pipeline(commands);
+        let sending = self.nodes[0].connection.send(&pipeline, wire::answers(commands));
+        wire::replies(commands, self.in_time(sending).await?)
+    }
+
+    /// The time at every server. That of the first, and when it was asked.
+    pub(crate) async fn beat(&self) -> Result<(Instant, u64), Why> {
+        let beats = self.nodes.iter().map(|node| node.connection.beat());
+        let beats = self.in_time(try_join_all(beats)).await?;
+        let sent = beats.iter().map(|(sent, _)| *sent).min();
+        sent.zip(beats.first().map(|(_, time)| *time)).ok_or_else(|| Why::new("no server"))
+    }
+
+    /// Waits no longer than an operation may take.
+    async fn in_time<T>(&self, work: impl Future<Output = Result<T, Why>>) -> Result<T, Why> {
+        let timer = {
+            let _context = self.handle.enter();
+            tokio::time::timeout(self.limit, work)
+        };
+        timer.await.unwrap_or_else(|_| Err(Why::silent(self.limit)))
+    }
+
+    async fn run_in_cluster(
+        &self,
+        routes: &RwLock<Box<[u16; SLOTS]>>,
+        commands: &[Command],
+    ) -> Result<Vec<Reply>, Why> {
+        // A command with several keys is cut into one for each.
+        let parts: Vec<(usize, Command)> = commands
+            .iter()
+            .enumerate()
+            .flat_map(|(n, command)| split(command).into_iter().map(move |part| (n, part)))
+            .collect();
+        let mut replies: Vec<Option<Reply>> = vec![None; commands.len()];
+        let places = {
+            let routes = routes.read().unwrap_or_else(|poisoned| poisoned.into_inner());
+            parts.iter().map(|(_, part)| routes[slot_of(wire::key(part))]).collect::<Vec<u16>>()
+        };
+        let groups = (0..self.nodes.len()).map(|node| {
+            let of_node = |(at, place): (usize, &u16)| (usize::from(*place) == node).then_some(at);
+            let members: Vec<usize> = places.iter().enumerate().filter_map(of_node).collect();
+            let parts = &parts;
+            async move {
+                let mut pipeline = Pipeline::with_capacity(members.len());
+                members.iter().for_each(|at| {
+                    pipeline.add_command(wire::write(&parts[*at].1));
+                });
+                let values = match members.is_empty() {
+                    true => Vec::new(),
+                    false => self.nodes[node].connection.send(&pipeline, members.len()).await?,
+                };
+                Ok::<_, Why>(members.into_iter().zip(values).collect::<Vec<(usize, Value)>>())
+            }
+        });
+        for group in join_all(groups).await {
+            for (at, value) in group? {
+                let (n, part) = &parts[at];
+                let reply = self.follow(routes, part, value).await?;
+                merge(&mut replies[*n], reply);
+            }
+        }
+        let whole: Option<Vec<Reply>> = replies.into_iter().collect();
+        whole.ok_or_else(|| Why::new("an answer is missing"))
+    }
+
+    /// The reply to a command, wherever the cluster redirects it.
+    async fn follow(
+        &self,
+        routes: &RwLock<Box<[u16; SLOTS]>>,
+        command: &Command,
+        mut value: Value,
+    ) -> Result<Reply, Why> {
+        for _ in 0..MOST_REDIRECTIONS {
+            let Some((moved, slot, host, port)) = redirection(&value) else {
+                return wire::reply(command, value);
+            };
+            let of = |node: &Server| node.port == port && (host.is_empty() || node.host == host);
+            let Some(node) = self.nodes.iter().position(of) else {
+                return Err(Why::new(format!("the cluster has a server that is not known yet: {host}:{port}")));
+            };
+            let mut pipeline = Pipeline::new();
+            if moved {
+                let mut routes = routes.write().unwrap_or_else(|poisoned| poisoned.into_inner());
+                routes[slot % SLOTS] = node as u16;
+            } else {
+                pipeline.cmd("ASKING");
+            }
+            pipeline.add_command(wire::write(command));
+            let answers = if moved { 1 } else { 2 };
+            let values = self.nodes[node].connection.send(&pipeline, answers).await?;
+            value = values.into_iter().next_back().unwrap_or(Value::Nil);
+        }
+        Err(Why::new("the cluster redirects a command without end"))
+    }
+}
+
+/// A command for each key.
+fn split(command: &Command) -> Vec<Command> {
+    match command {
+        Command::Unlink(keys) => {
+            keys.iter().map(|key| Command::Unlink(vec![key.clone()])).collect()
+        }
+        other => vec![other.clone()],
+    }
+}
+
+/// Adds the reply to a part of a command to those before.
+fn merge(whole: &mut Option<Reply>, part: Reply) {
+    *whole = Some(match (whole.take(), part) {
+        (Some(Reply::Count(a)), Reply::Count(b)) => Reply::Count(a + b),
+        (Some(Reply::Refused(why)), _) => Reply::Refused(why),
+        (_, part) => part,
+    });
+}
+
+/// Reads `MOVED slot host:port` and `ASK slot host:port`.
+fn redirection(value: &Value) -> Option<(bool, usize, &str, u16)> {
+    let Value::ServerError(error) = value else { return None };
+    let moved = match error.code() {
+        "MOVED" => true,
+        "ASK" => false,
+        _ => return None,
+    };
+    let (slot, place) = error.details()?.split_once(' ')?;
+    let (host, port) = place.rsplit_once(':')?;
+    Some((moved, slot.parse().ok()?, host, port.parse().ok()?))
+}

@@ -1,0 +1,101 @@
+//! Redis, Valkey or Dragonfly as the shared tier.
+//!
+//! - `options`: what an application says of it.
+//! - `node`, `slots`, `link`: connections, the slots of a cluster, the line
+//!   made of them; `wire` writes commands and reads replies.
+//! - `discover`, `keeper`: finding the servers, and keeping the line: a thread
+//!   that connects, watches and connects again.
+//! - `codec`: how a fragment is written down.
+//! - `pending`: invalidations that could not be delivered yet.
+//! - `tier`: leases and fills over the line; `search`: lookups; `deliver`:
+//!   invalidations.
+
+mod codec;
+mod deliver;
+mod discover;
+mod keeper;
+mod link;
+mod node;
+mod options;
+mod pending;
+mod search;
+mod slots;
+mod tier;
+mod wire;
+
+pub use keeper::{LinkState, SharedStatus};
+pub use options::{Consistency, Redis};
+pub(crate) use tier::{HeldLock, Leased, Tier};
+
+use std::fmt;
+use std::time::Duration;
+
+use crate::error::{Error, ErrorKind};
+
+/// Why a trip to the shared store came to nothing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Why {
+    text: String,
+    /// The time limit has passed.
+    pub(crate) silent: bool,
+}
+
+impl Why {
+    pub(crate) fn new(text: impl Into<String>) -> Self {
+        Why { text: text.into(), silent: false }
+    }
+
+    pub(crate) fn silent(limit: Duration) -> Self {
+        Why { text: format!("no answer within {limit:?}"), silent: true }
+    }
+}
+
+impl fmt::Display for Why {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
+/// Why a server cannot be used.
+#[derive(Clone, Debug)]
+pub(crate) struct Unfit {
+    kind: ErrorKind,
+    text: String,
+}
+
+impl Unfit {
+    /// What the application says of it is wrong.
+    pub(crate) fn config(text: impl Into<String>) -> Self {
+        Unfit { kind: ErrorKind::InvalidConfig, text: text.into() }
+    }
+
+    /// It is another kind of server than the one that is needed.
+    pub(crate) fn server(text: impl Into<String>) -> Self {
+        Unfit { kind: ErrorKind::UnfitServer, text: text.into() }
+    }
+
+    /// It cannot be reached now.
+    pub(crate) fn away(text: impl Into<String>) -> Self {
+        Unfit { kind: ErrorKind::Unavailable, text: text.into() }
+    }
+
+    pub(crate) fn is_away(&self) -> bool {
+        self.kind == ErrorKind::Unavailable
+    }
+
+    pub(crate) fn text(&self) -> &str {
+        &self.text
+    }
+}
+
+impl From<Unfit> for Error {
+    fn from(unfit: Unfit) -> Self {
+        Error::new(unfit.kind, format!("redis: {}", unfit.text))
+    }
+}
+
+impl From<Why> for Unfit {
+    fn from(why: Why) -> Self {
+        Unfit::away(why.text)
+    }
+}

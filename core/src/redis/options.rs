@@ -1,0 +1,236 @@
+//! Which Redis, and how it is spoken to.
+
+use std::time::Duration;
+
+use crate::error::{Error, ErrorKind};
+
+/// A Redis, Valkey or Dragonfly as the shared tier of a cache; see
+/// [`Builder::redis`](crate::Builder::redis).
+///
+/// ```no_run
+/// use std::time::Duration;
+/// use cacheops::{Cacheops, Consistency, Redis};
+///
+/// // One server: TCP, TLS (`rediss://`) or a Unix socket (`redis+unix:///run/redis.sock`).
+/// let cache = Cacheops::builder().redis("redis://user:password@10.0.0.1:6379/0").build()?;
+///
+/// // A cluster, by some of its nodes.
+/// let cluster = Redis::cluster(["redis://10.0.0.1:6379", "redis://10.0.0.2:6379"]);
+///
+/// // The master that Sentinel knows by a name.
+/// let sentinel = Redis::sentinel("mymaster", ["redis://10.0.0.1:26379"])
+///     .consistency(Consistency::Strict)
+///     .operation_timeout(Duration::from_millis(100));
+/// # Ok::<_, cacheops::Error>(())
+/// ```
+#[derive(Clone, Debug)]
+#[must_use]
+pub struct Redis {
+    pub(crate) servers: Servers,
+    pub(crate) sentinel_login: Option<(Option<String>, Option<String>)>,
+    pub(crate) ca: Option<Vec<u8>>,
+    pub(crate) connect_timeout: Duration,
+    pub(crate) operation_timeout: Duration,
+    pub(crate) consistency: Consistency,
+    pub(crate) degraded: Option<usize>,
+    pub(crate) retention: Duration,
+    pub(crate) lock_limit: Duration,
+    pub(crate) compress_above: usize,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) enum Servers {
+    One(String),
+    Cluster(Vec<String>),
+    Sentinel { master: String, sentinels: Vec<String> },
+}
+
+/// What a lookup may still find of what *another* process has invalidated. In
+/// the process that invalidates it is nothing, always.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Consistency {
+    /// Hits are answered from process memory, and Redis tells of changes by
+    /// push, mostly within a millisecond. Where news may be missing, since the
+    /// connection is gone or silent, nothing is answered from memory that was
+    /// invalidated longer ago than this.
+    Bounded(Duration),
+    /// Redis is asked on every hit, in one trip: no lookup finds what was
+    /// invalidated anywhere before it began. For fragments that a page asked
+    /// for the last time too, the lookup began with the page's first.
+    Strict,
+}
+
+impl Default for Consistency {
+    /// Bounded by a second.
+    fn default() -> Self {
+        Consistency::Bounded(Duration::from_secs(1))
+    }
+}
+
+impl Redis {
+    /// One server, by its URL: `redis://[user:password@]host[:port][/database]`,
+    /// `rediss://…` for TLS (feature `redis-tls`), or
+    /// `redis+unix:///path[?db=1&user=…&pass=…]`.
+    pub fn url(url: impl Into<String>) -> Self {
+        Redis::new(Servers::One(url.into()))
+    }
+
+    /// A cluster, by the URLs of some of its nodes; they tell the others. User,
+    /// password and TLS are those of the first URL.
+    pub fn cluster<U: Into<String>>(urls: impl IntoIterator<Item = U>) -> Self {
+        Redis::new(Servers::Cluster(urls.into_iter().map(Into::into).collect()))
+    }
+
+    /// The master that Sentinel knows by a name; the URLs are those of the
+    /// sentinels. User, password, database and TLS of the first are used for
+    /// the master; for the sentinels as well, unless
+    /// [`sentinel_login`](Self::sentinel_login) says otherwise.
+    pub fn sentinel<U: Into<String>>(
+        master: impl Into<String>,
+        urls: impl IntoIterator<Item = U>,
+    ) -> Self {
+        let sentinels = urls.into_iter().map(Into::into).collect();
+        Redis::new(Servers::Sentinel { master: master.into(), sentinels })
+    }
+
+    fn new(servers: Servers) -> Self {
+        Redis {
+            servers,
+            sentinel_login: None,
+            ca: None,
+            connect_timeout: Duration::from_secs(1),
+            operation_timeout: Duration::from_millis(250),
+            consistency: Consistency::default(),
+            degraded: None,
+            retention: Duration::from_secs(7 * 24 * 3600),
+            lock_limit: Duration::from_secs(2),
+            compress_above: 1024,
+        }
+    }
+
+    /// User and password for the sentinels, where they are not the master's.
+    pub fn sentinel_login(mut self, user: Option<&str>, password: Option<&str>) -> Self {
+        self.sentinel_login = Some((user.map(str::to_owned), password.map(str::to_owned)));
+        self
+    }
+
+    /// The certificates to trust instead of those of the system, in PEM.
+    pub fn ca(mut self, pem: impl Into<Vec<u8>>) -> Self {
+        self.ca = Some(pem.into());
+        self
+    }
+
+    /// The longest that connecting may take; one second by default.
+    pub fn connect_timeout(mut self, limit: Duration) -> Self {
+        self.connect_timeout = limit;
+        self
+    }
+
+    /// The longest that a trip to Redis may take before it is given up, and
+    /// with it the connection; 250 milliseconds by default. A page that meets
+    /// a silent Redis loses this once, and nothing more until it answers again.
+    pub fn operation_timeout(mut self, limit: Duration) -> Self {
+        self.operation_timeout = limit;
+        self
+    }
+
+    /// What a lookup may still find; bounded by a second by default.
+    pub fn consistency(mut self, consistency: Consistency) -> Self {
+        self.consistency = consistency;
+        self
+    }
+
+    /// Keeps invalidations that cannot be delivered instead of returning an
+    /// error: `rows` changed rows at most, above which whole tables are kept.
+    /// They are delivered, in order, before anything else once Redis is back,
+    /// and until then this process serves nothing from it.
+    ///
+    /// **Other processes that do reach Redis go on serving what was
+    /// invalidated here until then**, and for good if this process ends first.
+    /// The safe choice is the default: an error, upon which the application
+    /// can roll back, try again, or refuse the write. It also lets
+    /// [`build`](crate::Builder::build) succeed while Redis is away.
+    pub fn degraded(mut self, rows: usize) -> Self {
+        self.degraded = Some(rows.max(1));
+        self
+    }
+
+    /// How long fragments and stamps without a time limit of their own stay in
+    /// Redis; seven days by default. It bounds what is left behind by pages
+    /// that nobody asks for any more.
+    pub fn retention(mut self, retention: Duration) -> Self {
+        self.retention = retention;
+        self
+    }
+
+    /// The longest that callers in other processes wait for one that fills the
+    /// same fragment, before they fill it themselves; two seconds by default.
+    /// A holder that dies delays nobody beyond it.
+    pub fn lock_limit(mut self, limit: Duration) -> Self {
+        self.lock_limit = limit;
+        self
+    }
+
+    /// From how many bytes on texts and values are compressed (LZ4), if that
+    /// saves an eighth; 1,024 by default. `usize::MAX` is never.
+    pub fn compress_above(mut self, bytes: usize) -> Self {
+        self.compress_above = bytes;
+        self
+    }
+
+    pub(crate) fn bound(&self) -> Duration {
+        match self.consistency {
+            Consistency::Bounded(bound) => bound,
+            Consistency::Strict => Duration::from_secs(1),
+        }
+    }
+
+    pub(crate) fn check(&self) -> Result<(), Error> {
+        let limits = [
+            ("time limit for connecting", self.connect_timeout),
+            ("time limit of an operation", self.operation_timeout),
+            ("retention", self.retention),
+            ("limit of a lock", self.lock_limit),
+            ("bound on staleness", self.bound()),
+        ];
+        for (what, limit) in limits {
+            if limit < Duration::from_millis(1) {
+                return Err(Error::new(
+                    ErrorKind::InvalidConfig,
+                    format!("redis: the {what} must be a millisecond or more, and is {limit:?}"),
+                ));
+            }
+        }
+        let empty = match &self.servers {
+            Servers::One(_) => false,
+            Servers::Cluster(urls) => urls.is_empty(),
+            Servers::Sentinel { sentinels, .. } => sentinels.is_empty(),
+        };
+        if empty {
+            return Err(Error::new(
+                ErrorKind::InvalidConfig,
+                "redis: no URL is given: name one node or sentinel at least",
+            ));
+        }
+        Ok(())
+    }
+}
+
+impl From<&str> for Redis {
+    fn from(url: &str) -> Self {
+        Redis::url(url)
+    }
+}
+
+impl From<String> for Redis {
+    fn from(url: String) -> Self {
+        Redis::url(url)
+    }
+}
+
+impl From<&String> for Redis {
+    fn from(url: &String) -> Self {
+        Redis::url(url)
+    }
+}

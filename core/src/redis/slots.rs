@@ -1,0 +1,76 @@
+//! The slots of a cluster.
+
+use redis::Value;
+
+use super::wire::number;
+
+/// How many slots a cluster has.
+pub(crate) const SLOTS: usize = 16_384;
+
+/// The slot of a key: that of what stands in its first braces, if anything
+/// does, else of all of it.
+pub(crate) fn slot_of(key: &[u8]) -> usize {
+    let tag = key.iter().position(|byte| *byte == b'{').and_then(|open| {
+        let inside = &key[open + 1..];
+        let close = inside.iter().position(|byte| *byte == b'}')?;
+        (close > 0).then(|| &inside[..close])
+    });
+    usize::from(crc16(tag.unwrap_or(key))) % SLOTS
+}
+
+/// CRC-16/XMODEM.
+fn crc16(bytes: &[u8]) -> u16 {
+    bytes.iter().fold(0, |crc: u16, byte| {
+        (0..8).fold(crc ^ u16::from(*byte) << 8, |crc, _| {
+            if crc & 0x8000 == 0 { crc << 1 } else { crc << 1 ^ 0x1021 }
+        })
+    })
+}
+
+/// A master and the slots that it serves, ends included.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Range {
+    pub(crate) from: usize,
+    pub(crate) to: usize,
+    /// Empty for the server that was asked.
+    pub(crate) host: String,
+    pub(crate) port: u16,
+}
+
+/// Reads the answer to `CLUSTER SLOTS`; `None` if slots are not served.
+pub(crate) fn read_slots(value: &Value) -> Option<Vec<Range>> {
+    let Value::Array(rows) = value else { return None };
+    let mut ranges = Vec::with_capacity(rows.len());
+    for row in rows {
+        let Value::Array(parts) = row else { return None };
+        let Value::Array(master) = parts.get(2)? else { return None };
+        let host = match master.first()? {
+            Value::BulkString(host) => String::from_utf8_lossy(host).into_owned(),
+            Value::SimpleString(host) => host.clone(),
+            _ => String::new(),
+        };
+        ranges.push(Range {
+            from: usize::try_from(number(parts.first()?)?).ok()?,
+            to: usize::try_from(number(parts.get(1)?)?).ok().filter(|to| *to < SLOTS)?,
+            // An unknown host is written so.
+            host: if host == "?" { String::new() } else { host },
+            port: u16::try_from(number(master.get(1)?)?).ok()?,
+        });
+    }
+    let served: usize = ranges.iter().map(|range| (range.to + 1).saturating_sub(range.from)).sum();
+    (served >= SLOTS).then_some(ranges)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{crc16, slot_of};
+
+    #[test]
+    fn slots_are_those_of_the_specification() {
+        assert_eq!(crc16(b"123456789"), 0x31C3);
+        assert_eq!(slot_of(b"foo"), 12_182);
+        assert_eq!(slot_of(b"{user1000}.following"), slot_of(b"user1000"));
+        assert_eq!(slot_of(b"foo{}{bar}"), usize::from(crc16(b"foo{}{bar}")) % 16_384);
+        assert_eq!(slot_of(b"foo{{bar}}zap"), slot_of(b"{bar"));
+    }
+}

@@ -1,0 +1,193 @@
+//! Commands and replies as the redis crate has them.
+
+use std::time::Duration;
+
+use redis::{Cmd, Pipeline, Value, cmd};
+
+use super::Why;
+use crate::protocol::{Command, Reply};
+
+/// A hundred years: servers refuse what overflows their clock.
+const LONGEST: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
+
+/// Writes commands as a pipeline for one server. Reads of several keys in a
+/// row become one command; [`replies`] takes its answer apart again.
+pub(crate) fn pipeline(commands: &[Command]) -> Pipeline {
+    let mut pipeline = Pipeline::with_capacity(commands.len());
+    for run in runs(commands) {
+        match run {
+            [one] => pipeline.add_command(write(one)),
+            many => {
+                let mut all = cmd("MGET");
+                for command in many {
+                    if let Command::Get(key) = command {
+                        all.arg(key);
+                    }
+                }
+                pipeline.add_command(all)
+            }
+        };
+    }
+    pipeline
+}
+
+/// The commands in runs that go as one.
+fn runs(commands: &[Command]) -> impl Iterator<Item = &[Command]> {
+    commands.chunk_by(|a, b| matches!((a, b), (Command::Get(_), Command::Get(_))))
+}
+
+/// How many answers [`pipeline`] gets.
+pub(crate) fn answers(commands: &[Command]) -> usize {
+    runs(commands).count()
+}
+
+/// Writes one command.
+pub(crate) fn write(command: &Command) -> Cmd {
+    let mut out = Cmd::new();
+    match command {
+        Command::Get(key) => out.arg("GET").arg(key),
+        Command::HGet(key, field) => out.arg("HGET").arg(key).arg(*field),
+        Command::HGetAll(key) => out.arg("HGETALL").arg(key),
+        Command::HSetNx(key, field, value) => out.arg("HSETNX").arg(key).arg(field).arg(value),
+        Command::SetNx(key, value, limit) => limited(out.arg("SET").arg(key).arg(value), *limit).arg("NX"),
+        Command::Set(key, value, limit) => limited(out.arg("SET").arg(key).arg(value), *limit),
+        Command::Unlink(keys) => out.arg("UNLINK").arg(keys),
+        Command::Raise { key, member, to } => {
+            out.arg("ZADD").arg(key).arg("GT").arg("CH").arg(*to).arg(member)
+        }
+        Command::Nudge { key, member } => out.arg("ZINCRBY").arg(key).arg(1).arg(member),
+        Command::Scores(key, members) => out.arg("ZMSCORE").arg(key).arg(members),
+        Command::Highest(key) => {
+            out.arg("ZRANGE").arg(key).arg(0).arg(0).arg("REV").arg("WITHSCORES")
+        }
+    };
+    out
+}
+
+fn limited(out: &mut Cmd, limit: Option<Duration>) -> &mut Cmd {
+    match limit {
+        Some(limit) => out.arg("PX").arg(limit.min(LONGEST).as_millis().max(1) as u64),
+        None => out,
+    }
+}
+
+/// The key that decides which server of a cluster a command goes to.
+pub(crate) fn key(command: &Command) -> &[u8] {
+    match command {
+        Command::Get(key)
+        | Command::HGet(key, _)
+        | Command::HGetAll(key)
+        | Command::HSetNx(key, ..)
+        | Command::SetNx(key, ..)
+        | Command::Set(key, ..)
+        | Command::Raise { key, .. }
+        | Command::Nudge { key, .. }
+        | Command::Scores(key, _)
+        | Command::Highest(key) => key,
+        Command::Unlink(keys) => keys.first().map_or(&[], Vec::as_slice),
+    }
+}
+
+/// Reads the answers to a [`pipeline`].
+pub(crate) fn replies(commands: &[Command], values: Vec<Value>) -> Result<Vec<Reply>, Why> {
+    let mut replies = Vec::with_capacity(commands.len());
+    let mut values = values.into_iter();
+    for run in runs(commands) {
+        let value = values.next().ok_or_else(|| Why::new("an answer is missing"))?;
+        match (run, value) {
+            ([one], value) => replies.push(reply(one, value)?),
+            (many, Value::Array(all)) if all.len() == many.len() => {
+                for (command, value) in many.iter().zip(all) {
+                    replies.push(reply(command, value)?);
+                }
+            }
+            (many, value) => {
+                let refused = reply(&many[0], value)?;
+                replies.extend(many.iter().map(|_| refused.clone()));
+            }
+        }
+    }
+    Ok(replies)
+}
+
+/// Reads the answer to one command.
+pub(crate) fn reply(command: &Command, value: Value) -> Result<Reply, Why> {
+    if let Value::ServerError(error) = value {
+        let text = format!("{} {}", error.code(), error.details().unwrap_or_default());
+        // The server itself is in no state to be asked.
+        const UNFIT: [&str; 7] =
+            ["LOADING", "READONLY", "MASTERDOWN", "CLUSTERDOWN", "NOAUTH", "BUSY", "UNKILLABLE"];
+        return match UNFIT.contains(&error.code()) {
+            true => Err(Why::new(text.trim_end())),
+            false => Ok(Reply::Refused(text.trim_end().to_owned())),
+        };
+    }
+    Ok(match command {
+        Command::Get(_) | Command::HGet(..) => Reply::Value(bytes(value)),
+        Command::HGetAll(_) => Reply::Fields(fields(value)),
+        Command::HSetNx(..) => Reply::Done(number(&value) == Some(1)),
+        Command::SetNx(..) | Command::Set(..) | Command::Nudge { .. } => {
+            Reply::Done(!matches!(value, Value::Nil))
+        }
+        Command::Unlink(_) | Command::Raise { .. } => Reply::Count(number(&value).unwrap_or(0)),
+        Command::Scores(..) => Reply::Scores(list(value).iter().map(number).collect()),
+        Command::Highest(_) => Reply::Scores(vec![highest(&value)]),
+    })
+}
+
+fn bytes(value: Value) -> Option<Vec<u8>> {
+    match value {
+        Value::BulkString(bytes) => Some(bytes),
+        Value::SimpleString(text) => Some(text.into_bytes()),
+        _ => None,
+    }
+}
+
+fn fields(value: Value) -> Vec<(Vec<u8>, Vec<u8>)> {
+    match value {
+        Value::Map(pairs) => {
+            pairs.into_iter().filter_map(|(a, b)| Some((bytes(a)?, bytes(b)?))).collect()
+        }
+        Value::Array(items) => {
+            let mut items = items.into_iter();
+            let mut fields = Vec::new();
+            while let (Some(a), Some(b)) = (items.next(), items.next()) {
+                fields.extend(bytes(a).zip(bytes(b)));
+            }
+            fields
+        }
+        _ => Vec::new(),
+    }
+}
+
+fn list(value: Value) -> Vec<Value> {
+    match value {
+        Value::Array(items) => items,
+        _ => Vec::new(),
+    }
+}
+
+/// A whole number, however the server writes it.
+pub(crate) fn number(value: &Value) -> Option<u64> {
+    match value {
+        Value::Int(number) => u64::try_from(*number).ok(),
+        // Scores are microseconds, far below where doubles skip any.
+        Value::Double(number) => (*number >= 0.0).then_some(*number as u64),
+        Value::BulkString(bytes) => {
+            let text = std::str::from_utf8(bytes).ok()?;
+            text.parse().ok().or_else(|| text.parse::<f64>().ok().map(|number| number as u64))
+        }
+        _ => None,
+    }
+}
+
+/// The score in the answer to `ZRANGE … WITHSCORES`: pairs, or a flat list.
+fn highest(value: &Value) -> Option<u64> {
+    match value {
+        Value::Array(items) => match items.last()? {
+            Value::Array(pair) => number(pair.last()?),
+            score => number(score),
+        },
+        _ => None,
+    }
+}

@@ -1,0 +1,100 @@
+//! The shared tier as the rest of the core sees it; without the feature
+//! `redis` there is none, and all this vanishes.
+
+#[cfg(feature = "redis")]
+pub(crate) use crate::redis::{HeldLock, Leased, Tier};
+
+#[cfg(not(feature = "redis"))]
+pub(crate) use none::{HeldLock, Leased, Tier};
+
+#[cfg(not(feature = "redis"))]
+mod none {
+    use std::time::Duration;
+
+    use crate::error::Error;
+    use crate::fragment::Fragment;
+    use crate::invalidate::Event;
+    use crate::key::FragmentKey;
+    use crate::observe::Outcome;
+    use crate::prefix::Prefix;
+    use crate::store::{Dropped, Scope, Stamp};
+    use crate::sync::Arc;
+
+    /// A tier that cannot be.
+    pub(crate) enum Tier {}
+
+    /// A lock that nobody holds.
+    pub(crate) enum HeldLock {}
+
+    pub(crate) struct Leased {
+        pub(crate) stamps: Vec<Arc<Stamp>>,
+        pub(crate) is_taken: bool,
+        pub(crate) lock: Option<HeldLock>,
+    }
+
+    impl Tier {
+        pub(crate) fn time(&self) -> u64 {
+            match *self {}
+        }
+
+        pub(crate) fn is_strict(&self) -> bool {
+            match *self {}
+        }
+
+        pub(crate) fn is_trusted(&self) -> bool {
+            match *self {}
+        }
+
+        pub(crate) fn is_informed(&self) -> bool {
+            match *self {}
+        }
+
+        pub(crate) async fn reassure(&self) {
+            match *self {}
+        }
+
+        pub(crate) async fn find(
+            &self,
+            _: &str,
+            _: FragmentKey,
+            _: Option<Arc<Fragment>>,
+        ) -> Result<Arc<Fragment>, Outcome> {
+            match *self {}
+        }
+
+        pub(crate) async fn lease(
+            &self,
+            _: &Scope<'_>,
+            _: Option<(&str, FragmentKey)>,
+            _: &Prefix,
+        ) -> Option<Leased> {
+            match *self {}
+        }
+
+        pub(crate) async fn wait_for_holder(&self, _: &str, _: FragmentKey, _: Duration) {
+            match *self {}
+        }
+
+        pub(crate) async fn put(
+            &self,
+            _: &str,
+            _: FragmentKey,
+            _: &Fragment,
+            _: Option<HeldLock>,
+        ) {
+            match *self {}
+        }
+
+        pub(crate) async fn invalidate(
+            &self,
+            _: &Prefix,
+            _: &Event<'_>,
+        ) -> Result<Dropped, Error> {
+            match *self {}
+        }
+
+        pub(crate) async fn last_invalidation(&self, _: &Prefix, _: &[String]) -> Option<u64> {
+            match *self {}
+        }
+    }
+}

@@ -1,0 +1,60 @@
+//! What a stamp is in a shared store.
+
+use std::sync::OnceLock;
+
+use crate::protocol::Token;
+
+/// Where a stamp lies in the shared store, and the token that was found there.
+///
+/// The object is put in its place before the token is asked for, and whoever
+/// learns that the key has changed drops the object. So a reply that is read
+/// after such news fills in an object that is dropped already.
+#[derive(Debug)]
+pub(crate) struct SharedStamp {
+    key: Box<[u8]>,
+    place: Place,
+    /// The session in which it was made, for the stamp of everything: tokens
+    /// read in another say nothing of it.
+    session: u64,
+    token: OnceLock<Token>,
+}
+
+/// How a stamp is kept in the shared store.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Place {
+    /// The key that everything depends on.
+    Everything,
+    /// The epoch of the registry under the key.
+    Epoch,
+    /// A key of its own.
+    Plain,
+}
+
+impl SharedStamp {
+    pub(crate) fn new(key: &[u8], place: Place, session: u64) -> Self {
+        SharedStamp { key: key.into(), place, session, token: OnceLock::new() }
+    }
+
+    pub(crate) fn session(&self) -> u64 {
+        self.session
+    }
+
+    pub(crate) fn key(&self) -> &[u8] {
+        &self.key
+    }
+
+    pub(crate) fn place(&self) -> Place {
+        self.place
+    }
+
+    /// The token, if it has been read.
+    pub(crate) fn token(&self) -> Option<Token> {
+        self.token.get().copied()
+    }
+
+    /// Takes the token that was read. False when another was read before, or
+    /// none was there: the object no longer stands for what is there.
+    pub(crate) fn settle(&self, found: Option<Token>) -> bool {
+        found.is_some_and(|found| *self.token.get_or_init(|| found) == found)
+    }
+}

@@ -1,0 +1,95 @@
+//! One direction of a connection through a proxy: what has come, when, and
+//! whether it may leave.
+
+use std::collections::VecDeque;
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+/// What a lane does with what has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Gate {
+    /// It leaves so long after it came.
+    After(Duration),
+    /// It stays.
+    Closed,
+}
+
+/// A queue with a gate at its end.
+#[derive(Debug)]
+pub struct Lane {
+    state: Mutex<State>,
+    changed: Condvar,
+}
+
+#[derive(Debug)]
+struct State {
+    gate: Gate,
+    /// Bytes with their times; none at the end of the stream.
+    queue: VecDeque<(Instant, Vec<u8>)>,
+    cut: bool,
+}
+
+impl Lane {
+    /// An empty one.
+    pub fn new(gate: Gate) -> Lane {
+        let state = State { gate, queue: VecDeque::new(), cut: false };
+        Lane { state: Mutex::new(state), changed: Condvar::new() }
+    }
+
+    /// Takes what has come, without bytes for the end of the stream.
+    pub fn put(&self, bytes: &[u8]) {
+        let mut state = self.lock();
+        if state.cut {
+            return;
+        }
+        state.queue.push_back((Instant::now(), bytes.to_vec()));
+        drop(state);
+        self.changed.notify_all();
+    }
+
+    /// Changes what happens from now on, to what is held too.
+    pub fn set(&self, gate: Gate) {
+        self.lock().gate = gate;
+        self.changed.notify_all();
+    }
+
+    /// Forgets what it holds, for good.
+    pub fn cut(&self) {
+        let mut state = self.lock();
+        state.cut = true;
+        state.queue.clear();
+        drop(state);
+        self.changed.notify_all();
+    }
+
+    /// Waits for what may leave next; nothing when it was cut.
+    pub fn take(&self) -> Option<Vec<u8>> {
+        let mut state = self.lock();
+        while !state.cut {
+            state = match state.wait() {
+                Some(Duration::ZERO) => return state.queue.pop_front().map(|(_, bytes)| bytes),
+                Some(time) => {
+                    let woken = self.changed.wait_timeout(state, time);
+                    woken.unwrap_or_else(PoisonError::into_inner).0
+                }
+                None => self.changed.wait(state).unwrap_or_else(PoisonError::into_inner),
+            };
+        }
+        None
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    /// How long until the first may leave; nothing until something changes.
+    fn wait(&self) -> Option<Duration> {
+        let (came, _) = self.queue.front()?;
+        match self.gate {
+            Gate::After(delay) => Some(delay.saturating_sub(came.elapsed())),
+            Gate::Closed => None,
+        }
+    }
+}

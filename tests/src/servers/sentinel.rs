@@ -1,0 +1,136 @@
+//! A master and a replica under three sentinels.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use super::{Options, PATIENCE, Server, wait_at_most};
+
+const NAME: &str = "cacheops";
+
+/// A master, its replica, and three sentinels that replace the master within
+/// seconds when it is gone for 500 ms.
+#[derive(Debug)]
+pub struct Sentinel {
+    servers: [Server; 2],
+    sentinels: Vec<Server>,
+    /// Which of the servers is the master, as far as was waited for.
+    master: AtomicUsize,
+}
+
+impl Sentinel {
+    /// All of it, with Redis; returns when a failover would succeed.
+    ///
+    /// # Panics
+    ///
+    /// If it does not come to that.
+    pub fn start() -> Sentinel {
+        Sentinel::start_with(|options| options)
+    }
+
+    /// As [`Sentinel::start`]; `setup` has the last word on the settings of
+    /// the master and the replica, but for TLS and passwords.
+    ///
+    /// # Panics
+    ///
+    /// If it does not come to that.
+    pub fn start_with(setup: impl Fn(Options) -> Options) -> Sentinel {
+        let master = setup(Server::options()).start();
+        let replica = setup(Server::options().replica_of(&master)).start();
+        replica.wait_in_sync(&master);
+        let sentinels = (0..3).map(|_| sentinel(&master)).collect();
+        let all = Sentinel { servers: [master, replica], sentinels, master: AtomicUsize::new(0) };
+        all.wait_until("know each other", || all.sentinels.iter().all(knows_all));
+        all
+    }
+
+    /// The name of the master that clients ask for.
+    pub fn master_name(&self) -> &str {
+        NAME
+    }
+
+    /// Where clients find the sentinels.
+    pub fn sentinel_urls(&self) -> Vec<String> {
+        self.sentinels.iter().map(Server::url).collect()
+    }
+
+    /// The sentinels, to command, kill or stop.
+    pub fn sentinels(&self) -> &[Server] {
+        &self.sentinels
+    }
+
+    /// The master: the first one, or the one that was waited for last.
+    pub fn master(&self) -> &Server {
+        &self.servers[self.master.load(Ordering::Acquire)]
+    }
+
+    /// The other server.
+    pub fn replica(&self) -> &Server {
+        &self.servers[1 - self.master.load(Ordering::Acquire)]
+    }
+
+    /// Kills the master.
+    pub fn kill_master(&self) {
+        self.master().kill();
+    }
+
+    /// Waits until all sentinels that run name the other server and it is a
+    /// master; it is the new master from then on. What was the master is
+    /// [`Sentinel::replica`], and becomes one when it is back.
+    ///
+    /// # Panics
+    ///
+    /// If that does not happen within [`PATIENCE`].
+    pub fn wait_for_failover(&self) -> &Server {
+        let next = self.replica();
+        self.wait_until("replace the master", || {
+            let mut going = self.sentinels.iter().filter(|sentinel| sentinel.is_going());
+            going.all(|sentinel| names(sentinel, next.port()))
+                && next.info_if_any("role").as_deref() == Some("master")
+        });
+        self.master.fetch_xor(1, Ordering::AcqRel);
+        next
+    }
+
+    fn wait_until(&self, what: &str, ready: impl FnMut() -> bool) {
+        let logs = || self.sentinels.iter().map(Server::log).collect::<Vec<_>>().join("\n\n");
+        assert!(wait_at_most(PATIENCE, ready), "the sentinels do not {what}:\n{}", logs());
+    }
+}
+
+fn sentinel(master: &Server) -> Server {
+    let settings = [
+        format!("sentinel monitor {NAME} 127.0.0.1 {} 2", master.port()),
+        format!("sentinel down-after-milliseconds {NAME} 500"),
+        format!("sentinel failover-timeout {NAME} 2000"),
+    ];
+    let options = Server::options().program(master.options_used().program);
+    let sentinel = options.sentinel(&settings).start();
+    // They look around often; a busy machine does not make them pause. Not
+    // PING-PERIOD: five of it is how old what they know of a replica may be.
+    let often = "INFO-PERIOD 100 PUBLISH-PERIOD 100 ASK-PERIOD 100";
+    let calm = "TILT-TRIGGER 30000 TILT-PERIOD 100";
+    let words = ["SENTINEL DEBUG", often, calm].join(" ");
+    let command: Vec<&str> = words.split(' ').collect();
+    sentinel.command(&command).expect("the sentinel takes its periods");
+    sentinel
+}
+
+/// Whether it knows the other sentinels and a replica that could follow.
+fn knows_all(sentinel: &Server) -> bool {
+    let master = sentinel.command(&["SENTINEL", "MASTER", NAME]).unwrap_or_default();
+    let replicas = sentinel.command(&["SENTINEL", "REPLICAS", NAME]).unwrap_or_default();
+    pair(&master, "flags") == Some("master")
+        && pair(&master, "num-other-sentinels") == Some("2")
+        && pair(&replicas, "flags") == Some("slave")
+        && pair(&replicas, "master-link-status") == Some("ok")
+}
+
+/// Whether it names the server on this port.
+fn names(sentinel: &Server, port: u16) -> bool {
+    let address = sentinel.command(&["SENTINEL", "GET-MASTER-ADDR-BY-NAME", NAME]);
+    address.is_ok_and(|address| address == format!("127.0.0.1\n{port}"))
+}
+
+/// The line behind the one of a name.
+fn pair<'a>(lines: &'a str, name: &str) -> Option<&'a str> {
+    lines.lines().skip_while(|line| *line != name).nth(1)
+}
