@@ -604,7 +604,12 @@ impl Fill {
                 let fragment = Fragment::new(body, dependencies, now, self.label.as_deref());
                 self.put(&inner, Arc::new(fragment)).await
             }
-            _ => false,
+            _ => {
+                if let Some(shared) = &inner.settings.shared {
+                    shared.release(self.lock.take()).await;
+                }
+                false
+            }
         };
         inner.counters.filled(stored);
         self.lead = None;

@@ -85,6 +85,10 @@ mod none {
             match *self {}
         }
 
+        pub(crate) async fn release(&self, _: Option<HeldLock>) {
+            match *self {}
+        }
+
         pub(crate) async fn invalidate(
             &self,
             _: &Prefix,

@@ -18,6 +18,9 @@ use servers::{Cluster, Server};
 
 /// A store to run the suite on.
 pub trait Backend {
+    /// How many times fewer fills a test is to make than in memory.
+    const SLOWNESS: u64 = 1;
+
     /// A cache of its own on this store.
     fn cache(settings: Builder) -> Cacheops;
 }
@@ -45,6 +48,8 @@ pub struct Strict;
 pub struct OverCluster;
 
 impl Backend for OverRedis {
+    const SLOWNESS: u64 = 8;
+
     fn cache(settings: Builder) -> Cacheops {
         let redis = Redis::url(shared_server().url());
         build(settings, redis)
@@ -52,6 +57,8 @@ impl Backend for OverRedis {
 }
 
 impl Backend for Strict {
+    const SLOWNESS: u64 = 8;
+
     fn cache(settings: Builder) -> Cacheops {
         let redis = Redis::url(shared_server().url());
         build(settings, redis.consistency(Consistency::Strict))
@@ -59,6 +66,8 @@ impl Backend for Strict {
 }
 
 impl Backend for OverCluster {
+    const SLOWNESS: u64 = 8;
+
     fn cache(settings: Builder) -> Cacheops {
         static CLUSTER: OnceLock<Cluster> = OnceLock::new();
         let cluster = CLUSTER.get_or_init(|| Cluster::start(3));

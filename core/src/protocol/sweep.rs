@@ -58,6 +58,8 @@ pub(crate) struct SweepTarget<'a> {
 pub(crate) struct Sweep {
     known: Registry,
     keys: Vec<Vec<u8>>,
+    /// Whether the registry has been read since the change.
+    has_looked: bool,
     passes: usize,
     /// Passes in a row after which no other scheme turned up.
     stable: usize,
@@ -97,6 +99,7 @@ impl Sweep {
         Sweep {
             known,
             keys: Vec::new(),
+            has_looked: false,
             passes: 0,
             stable: 0,
             steps: 0,
@@ -121,8 +124,13 @@ impl Sweep {
             return self.drop_table(target);
         };
         let found = Registry::read(fields);
-        self.stable = if self.known.covers(&found) { self.stable + 1 } else { 0 };
+        let covered = self.known.covers(&found);
         self.known = found;
+        self.has_looked = true;
+        if self.passes == 0 {
+            return self.pass(target);
+        }
+        self.stable = if covered { self.stable + 1 } else { 0 };
         let enough = if self.steps <= usize::from(target.atomic) { 1 } else { 2 };
         if self.stable >= enough {
             self.done()
@@ -135,10 +143,13 @@ impl Sweep {
 
     /// Drops all that the rows spell under the known schemes.
     fn pass(&mut self, target: &SweepTarget<'_>) -> Next {
-        self.passes += 1;
-        let Some(keys) = spell_all(target, &self.known.schemes) else {
-            return self.drop_table(target);
+        let keys = match spell_all(target, &self.known.schemes) {
+            Some(keys) => keys,
+            None if self.has_looked => return self.drop_table(target),
+            // The scheme that needs more than the rows have may be gone.
+            None => return Next::Send(vec![Command::HGetAll(target.registry.to_vec())]),
         };
+        self.passes += 1;
         let mut commands: Vec<Command> =
             keys.chunks(target.at_once.max(1)).map(|keys| Command::Unlink(keys.to_vec())).collect();
         self.steps = if target.atomic { commands.len() } else { keys.len() };
@@ -150,6 +161,7 @@ impl Sweep {
     /// Drops the registry, and with it whatever was made from the table.
     fn drop_table(&mut self, target: &SweepTarget<'_>) -> Next {
         self.whole = true;
+        self.known = Registry::default();
         Next::Send(vec![Command::Unlink(vec![target.registry.to_vec()])])
     }
 

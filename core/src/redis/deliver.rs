@@ -34,6 +34,9 @@ pub(crate) async fn deliver(
     };
     let replies = send(keeper, link, vec![Command::Unlink(vec![key.clone()])], prefix, table).await?;
     keeper.near.key_changed(&key);
+    if let Event::Table(_) = event {
+        keeper.registries.forget(&key);
+    }
     Ok(Dropped {
         schemes: 0,
         stamps: replies.iter().map(Reply::count).sum::<u64>() as usize,
@@ -196,6 +199,12 @@ pub(crate) struct Registries(std::sync::Mutex<std::collections::HashMap<String, 
 impl Registries {
     fn get(&self, key: &str) -> Registry {
         crate::sync::lock(&self.0).get(key).cloned().unwrap_or_default()
+    }
+
+    fn forget(&self, key: &[u8]) {
+        if let Ok(key) = std::str::from_utf8(key) {
+            crate::sync::lock(&self.0).remove(key);
+        }
     }
 
     fn set(&self, key: String, registry: Registry) {

@@ -252,6 +252,11 @@ impl Keeper {
     fn hear_of(&self, key: &Value) {
         let Value::BulkString(key) = key else { return self.near.all_changed() };
         self.near.key_changed(key);
+        self.wake(key);
+    }
+
+    /// Wakes those who wait for a key to change.
+    pub(crate) fn wake(&self, key: &[u8]) {
         if let Some(waiter) = lock(&self.waiters).get(key) {
             waiter.notify_waiters();
         }

@@ -318,10 +318,22 @@ impl Tier {
         if let Some(bytes) = encode(fragment, options.compress_above) {
             commands.push(Command::Set(fragment_key(prefix, key), bytes, Some(limit)));
         }
+        self.send_off(commands, lock).await;
+    }
+
+    /// Gives the lock of a fill back that has come to nothing.
+    pub(crate) async fn release(&self, lock: Option<HeldLock>) {
+        self.send_off(Vec::new(), lock).await;
+    }
+
+    async fn send_off(&self, mut commands: Vec<Command>, lock: Option<HeldLock>) {
+        let key = lock.as_ref().map(|lock| lock.key.clone());
         commands.extend(lock.and_then(HeldLock::release));
         if let Some(link) = self.keeper.link_now() {
             let _ = self.run(&link, &commands).await;
         }
+        // The server does not tell a process what it does itself.
+        key.iter().for_each(|key| self.keeper.wake(key));
     }
 
     /// Drops what an event meets, in the shared store and in memory.
@@ -402,9 +414,11 @@ impl Drop for HeldLock {
     fn drop(&mut self) {
         let Some(command) = self.take_command() else { return };
         let Some(link) = self.keeper.link_now() else { return };
+        let (keeper, key) = (self.keeper.clone(), std::mem::take(&mut self.key));
         self.runtime.spawn(async move {
             // If it fails, the lock runs out by itself.
             let _ = link.run(&[command]).await;
+            keeper.wake(&key);
         });
     }
 }

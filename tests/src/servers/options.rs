@@ -14,7 +14,7 @@ pub struct Options {
     pub(super) unix_socket: bool,
     pub(super) tls: bool,
     pub(super) sentinel: bool,
-    persistent: bool,
+    pub(super) persistent: bool,
     /// Lines of the file of settings.
     lines: Vec<String>,
     /// Arguments of the command.
@@ -62,8 +62,8 @@ impl Options {
         self
     }
 
-    /// Keeps data over a restart: what it has answered, it has written. By
-    /// default a server begins empty.
+    /// Keeps data over a restart: what it has answered, it has written to the
+    /// disk. By default a server begins empty.
     pub fn persistent(mut self) -> Options {
         self.persistent = true;
         self

@@ -1,6 +1,7 @@
 //! What a server takes of the machine: a directory and a port.
 
 use std::collections::hash_map::RandomState;
+use std::env;
 use std::fs;
 use std::hash::{BuildHasher, Hasher};
 use std::net::TcpListener;
@@ -51,10 +52,15 @@ impl Port {
 pub struct Dir(PathBuf);
 
 impl Dir {
-    /// An empty one, with a short path: that of a socket has at most 107 bytes.
-    pub fn new() -> Dir {
+    /// An empty one on the disk, or where `/dev/shm` is there in memory: what
+    /// waits for a busy disk answers late, and is taken for dead.
+    ///
+    /// Its path is short: that of a socket has at most 107 bytes.
+    pub fn new(on_disk: bool) -> Dir {
         static NEXT: AtomicU64 = AtomicU64::new(0);
-        let base = std::env::temp_dir();
+        let memory = Path::new("/dev/shm");
+        let in_memory = !on_disk && memory.is_dir();
+        let base = if in_memory { memory.to_owned() } else { env::temp_dir() };
         loop {
             let name =
                 format!("cacheops-{}-{}", process::id(), NEXT.fetch_add(1, Ordering::Relaxed));

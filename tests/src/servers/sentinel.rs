@@ -7,7 +7,7 @@ use super::{Options, PATIENCE, Server, wait_at_most};
 const NAME: &str = "cacheops";
 
 /// A master, its replica, and three sentinels that replace the master within
-/// seconds when it is gone for 500 ms.
+/// seconds when it is gone for one.
 #[derive(Debug)]
 pub struct Sentinel {
     servers: [Server; 2],
@@ -99,14 +99,15 @@ impl Sentinel {
 fn sentinel(master: &Server) -> Server {
     let settings = [
         format!("sentinel monitor {NAME} 127.0.0.1 {} 2", master.port()),
-        format!("sentinel down-after-milliseconds {NAME} 500"),
+        format!("sentinel down-after-milliseconds {NAME} 1000"),
         format!("sentinel failover-timeout {NAME} 2000"),
     ];
     let options = Server::options().program(master.options_used().program);
     let sentinel = options.sentinel(&settings).start();
-    // They look around often; a busy machine does not make them pause. Not
-    // PING-PERIOD: five of it is how old what they know of a replica may be.
-    let often = "INFO-PERIOD 100 PUBLISH-PERIOD 100 ASK-PERIOD 100";
+    // They look around often; a busy machine does not make them pause. A ping
+    // is answered well before its server is taken for dead, and five periods
+    // are more than the second between two looks at a replica in a failover.
+    let often = "INFO-PERIOD 100 PUBLISH-PERIOD 100 ASK-PERIOD 100 PING-PERIOD 400";
     let calm = "TILT-TRIGGER 30000 TILT-PERIOD 100";
     let words = ["SENTINEL DEBUG", often, calm].join(" ");
     let command: Vec<&str> = words.split(' ').collect();

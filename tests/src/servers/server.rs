@@ -51,7 +51,7 @@ impl Server {
     }
 
     pub(super) fn start_with(options: Options) -> Server {
-        let dir = Dir::new();
+        let dir = Dir::new(options.persistent);
         if options.tls {
             tls::make_certificates(&dir);
         }
