@@ -12,6 +12,7 @@ use crate::error::Error;
 use crate::fill::{Found, Hit, Request, any_template, zero_timeout};
 use crate::handle::Cacheops;
 use crate::key::{FragmentKey, KeyWriter};
+use crate::page::Page;
 use crate::queryset::QuerySet;
 use crate::record::Scoped;
 use crate::sync::block_on;
@@ -63,6 +64,7 @@ pub struct Cached<'a> {
     has_extra: bool,
     timeout: Option<Duration>,
     lock: bool,
+    page: Option<Page>,
     mistake: Option<Error>,
 }
 
@@ -78,6 +80,7 @@ impl<'a> Cached<'a> {
             has_extra: false,
             timeout: None,
             lock: true,
+            page: None,
             mistake: None,
         }
     }
@@ -117,6 +120,13 @@ impl<'a> Cached<'a> {
     /// Whether callers that miss together share one fill; true by default.
     pub fn lock(mut self, lock: bool) -> Self {
         self.lock = lock;
+        self
+    }
+
+    /// The page that asks: over a shared tier, what a page asks for together
+    /// is fetched together.
+    pub fn page(mut self, page: &Page) -> Self {
+        self.page = Some(page.clone());
         self
     }
 
@@ -212,6 +222,7 @@ impl<'a> Cached<'a> {
             place: self.place.file(),
             timeout: self.timeout,
             lock: self.lock,
+            page: self.page.as_ref(),
             ..Request::new(key)
         }
     }

@@ -10,6 +10,7 @@ use crate::fragment::{Body, Dependencies, Fragment, TemplateUse};
 use crate::handle::{Cacheops, Inner};
 use crate::key::{FragmentKey, KeyWriter};
 use crate::observe::{CacheRead, Outcome};
+use crate::page::Page;
 use crate::queryset::{QuerySet, TableDnf, to_dnf};
 use crate::record::{self, Recorder};
 use crate::shared::{HeldLock, Leased};
@@ -37,6 +38,8 @@ pub struct Request<'a> {
     pub lock: bool,
     /// Told not to cache this, nor what is around it.
     pub skip: bool,
+    /// The page that asks.
+    pub page: Option<&'a Page>,
 }
 
 /// Says whether a template that a body was found to use is still the same.
@@ -56,6 +59,7 @@ impl<'a> Request<'a> {
             timeout: None,
             lock: true,
             skip: false,
+            page: None,
         }
     }
 
@@ -183,8 +187,10 @@ impl Cacheops {
             return Ok(Attempt::Done(inner.bypass(request, Outcome::Bypassed, watch)));
         }
         let address = inner.address(request);
-        let hit = |(fragment, outcome)| Ok(Attempt::Done(inner.hit(request, fragment, outcome, watch)));
-        let why = match inner.lookup(&address, is_same).await {
+        let hit =
+            |(fragment, outcome)| Ok(Attempt::Done(inner.hit(request, fragment, outcome, watch)));
+        request.page.into_iter().for_each(|page| page.note(address.key, &address.prefix));
+        let why = match inner.lookup(&address, request.page, is_same).await {
             Ok(found) => return hit(found),
             Err(why) if why.is_outage() => {
                 return Ok(Attempt::Done(inner.bypass(request, why, watch)));
@@ -202,7 +208,7 @@ impl Cacheops {
         // The one that led before may just have stored it.
         if lead.is_some()
             && inner.settings.store.get(&address.key).is_some()
-            && let Ok(found) = inner.lookup(&address, is_same).await
+            && let Ok(found) = inner.lookup(&address, None, is_same).await
         {
             drop(lead);
             return hit(found);
@@ -215,7 +221,7 @@ impl Cacheops {
         {
             // Another process fills it.
             shared.wait_for_holder(&address.prefix, address.key, inner.settings.wait_limit).await;
-            if let Ok(found) = inner.lookup(&address, is_same).await {
+            if let Ok(found) = inner.lookup(&address, None, is_same).await {
                 return hit(found);
             }
             leased = inner.lease(&plan, request, Some(&address)).await;
@@ -416,12 +422,20 @@ impl Inner {
     async fn lookup(
         &self,
         address: &Address<'_>,
+        page: Option<&Page>,
         is_same: &(impl IsSame + ?Sized),
     ) -> Result<(Arc<Fragment>, Outcome), Outcome> {
         let near = self.settings.store.get(&address.key);
         let Some(shared) = &self.settings.shared else {
             return self.lookup_here(address, near, is_same);
         };
+        match page.and_then(|page| page.take(&address.key)) {
+            Some(Ok(fragment)) if self.check(&fragment, is_same).is_ok() => {
+                return Ok((fragment, Outcome::SharedHit));
+            }
+            Some(Err(why)) => return Err(why),
+            _ => {}
+        }
         if near.is_some() && !shared.is_strict() && !shared.is_trusted() {
             shared.reassure().await;
         }
@@ -436,7 +450,8 @@ impl Inner {
         }
         // What is out for other reasons than a stamp is so wherever it lies.
         let of_use = matches!(here, Ok(()) | Err(Outcome::StampChanged));
-        let asked = shared.find(&address.prefix, address.key, near.clone().filter(|_| of_use));
+        let usable = near.clone().filter(|_| of_use);
+        let asked = shared.find(&address.prefix, address.key, usable, page);
         let found = match asked.await {
             Ok(fragment) => self.check(&fragment, is_same).map(|()| fragment),
             Err(Outcome::NoValue) => Err(here.err().unwrap_or(Outcome::NoValue)),
@@ -555,7 +570,11 @@ impl Fill {
         Fill {
             cache: cache.clone(),
             key: address.key,
-            prefix: if settings.shared.is_some() { (*address.prefix).into() } else { Box::default() },
+            prefix: if settings.shared.is_some() {
+                (*address.prefix).into()
+            } else {
+                Box::default()
+            },
             lock: leased.lock,
             recorder: Recorder::new(Dependencies {
                 stamps: leased.stamps,

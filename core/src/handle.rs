@@ -17,8 +17,8 @@ use crate::observe::{CacheInvalidated, Counters, FragmentInfo, Stats, Target};
 use crate::queryset::canonical;
 use crate::record::{Quiet, QuietScope, Scoped, is_quiet};
 use crate::store::Usage;
-use crate::sync::{Arc, block_on};
 use crate::sync::atomic::{AtomicBool, Ordering};
+use crate::sync::{Arc, block_on};
 use crate::value::Row;
 
 /// A cache of fragments; the handle is cheap to clone and can be used from

@@ -55,6 +55,7 @@ mod handle;
 mod invalidate;
 mod key;
 mod observe;
+mod page;
 mod prefix;
 mod profile;
 #[cfg(feature = "redis")]
@@ -79,6 +80,7 @@ pub use fragment::TemplateUse;
 pub use handle::Cacheops;
 pub use key::{FragmentKey, KeyWriter};
 pub use observe::{CacheInvalidated, CacheRead, FragmentInfo, Outcome, Stats, Target};
+pub use page::Page;
 pub use prefix::PrefixQuery;
 pub use profile::Profile;
 pub use queryset::{

@@ -16,6 +16,7 @@ mod none {
     use crate::invalidate::Event;
     use crate::key::FragmentKey;
     use crate::observe::Outcome;
+    use crate::page::{Page, Spot};
     use crate::prefix::Prefix;
     use crate::store::{Dropped, Scope, Stamp};
     use crate::sync::Arc;
@@ -53,11 +54,16 @@ mod none {
             match *self {}
         }
 
+        pub(crate) fn remember_followers(&self, _: FragmentKey, _: Vec<Spot>) {
+            match *self {}
+        }
+
         pub(crate) async fn find(
             &self,
             _: &str,
             _: FragmentKey,
             _: Option<Arc<Fragment>>,
+            _: Option<&Page>,
         ) -> Result<Arc<Fragment>, Outcome> {
             match *self {}
         }
@@ -75,13 +81,7 @@ mod none {
             match *self {}
         }
 
-        pub(crate) async fn put(
-            &self,
-            _: &str,
-            _: FragmentKey,
-            _: &Fragment,
-            _: Option<HeldLock>,
-        ) {
+        pub(crate) async fn put(&self, _: &str, _: FragmentKey, _: &Fragment, _: Option<HeldLock>) {
             match *self {}
         }
 
@@ -89,11 +89,7 @@ mod none {
             match *self {}
         }
 
-        pub(crate) async fn invalidate(
-            &self,
-            _: &Prefix,
-            _: &Event<'_>,
-        ) -> Result<Dropped, Error> {
+        pub(crate) async fn invalidate(&self, _: &Prefix, _: &Event<'_>) -> Result<Dropped, Error> {
             match *self {}
         }
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use cacheops::{Found, FragmentKey, KeyWriter, QuerySet, Request};
+use cacheops::{Found, FragmentKey, KeyWriter, Page, QuerySet, Request};
 use minijinja::value::{Kwargs, ValueKind, ValueOrKwargs};
 use minijinja::{Error, State, Value};
 
@@ -239,6 +239,7 @@ pub(crate) fn look_up(
         timeout: asked.options.timeout,
         lock: asked.options.lock,
         skip: asked.options.skip || (tag.has_blocks && is_inheritance_unclear(state)),
+        page: Some(&page_of(shared, state)),
         ..Request::new(key)
     };
     let found = shared.cache.find(&request, &|used| shared.is_same(state, used));
@@ -252,6 +253,12 @@ pub(crate) fn look_up(
         }
         Found::Bypass => Ok(Fragment::missing(None, None)),
     }
+}
+
+/// The page that is being rendered.
+pub(crate) fn page_of(shared: &Shared, state: &mut State<'_, '_>) -> Page {
+    struct Rendering(Page);
+    state.get_or_insert_extension_with(|| Rendering(shared.cache.page())).0.clone()
 }
 
 /// Whether more than one inheritance is or was under way in this rendering, or

@@ -7,7 +7,7 @@ use cacheops::{Cacheops, Found, KeyWriter, Request};
 use minijinja::value::Kwargs;
 use minijinja::{AutoEscape, Error, ErrorKind, State, Value};
 
-use crate::begin::Options;
+use crate::begin::{Options, page_of};
 use crate::errors::in_rendering;
 use crate::keys;
 use crate::querysets::Given;
@@ -44,6 +44,7 @@ pub(crate) fn call(
         Options::read(timeout.as_ref(), name.as_ref(), lock.as_ref(), extra.as_slice(), &mut key)
             .map_err(fail)?;
     let place = state.name().to_owned();
+    let page = page_of(shared, state);
     let found = given.with(|querysets| {
         let request = Request {
             querysets,
@@ -53,6 +54,7 @@ pub(crate) fn call(
             timeout: options.timeout,
             lock: options.lock,
             skip: options.skip,
+            page: Some(&page),
             ..Request::new(key.finish())
         };
         shared.cache.find(&request, &|used| shared.is_same(state, used))

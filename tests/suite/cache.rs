@@ -8,7 +8,6 @@ use cacheops::{
 use cacheops_tests::{Backend, cache_on_clock};
 use serde_json::json;
 
-
 /// Counts fills: a value is made anew when its number changes.
 struct Fragment<'a> {
     cache: &'a Cacheops,

@@ -42,5 +42,6 @@ mod fixtures;
 mod limits;
 mod loading;
 mod reading;
+mod redis;
 mod servers;
 mod values;

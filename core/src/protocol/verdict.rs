@@ -15,9 +15,7 @@ pub(crate) enum Verdict {
 
 /// Compares each stamp that a fragment was made under with the one that is
 /// there now. A missing one never equals anything, not even a missing one.
-pub(crate) fn verdict(
-    stamps: impl IntoIterator<Item = (Option<Token>, Option<Token>)>,
-) -> Verdict {
+pub(crate) fn verdict(stamps: impl IntoIterator<Item = (Option<Token>, Option<Token>)>) -> Verdict {
     let mut verdict = Verdict::Holds;
     for (made_under, current) in stamps {
         match (made_under, current) {

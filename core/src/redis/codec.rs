@@ -57,7 +57,8 @@ pub(crate) struct Lineage {
 
 impl Lineage {
     pub(crate) fn of(stamps: &[Arc<Stamp>]) -> Self {
-        let mut line = Lineage { stamps: Vec::with_capacity(stamps.len() + 2), places: HashMap::new() };
+        let mut line =
+            Lineage { stamps: Vec::with_capacity(stamps.len() + 2), places: HashMap::new() };
         stamps.iter().for_each(|stamp| line.add(stamp));
         line
     }

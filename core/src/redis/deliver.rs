@@ -21,7 +21,9 @@ pub(crate) async fn deliver(
     event: &Event<'_>,
 ) -> Result<Dropped, Why> {
     let key = match *event {
-        Event::Rows { table, rows } => return deliver_rows(keeper, link, prefix, table, rows).await,
+        Event::Rows { table, rows } => {
+            return deliver_rows(keeper, link, prefix, table, rows).await;
+        }
         Event::Table(table) => registry_key(prefix, table).into_bytes(),
         Event::Name(name) => name_key(prefix, name),
         Event::Variant(name, variant) => variant_key(prefix, name, variant),
@@ -32,7 +34,8 @@ pub(crate) async fn deliver(
         Event::Everything => Some(EVERYTHING),
         _ => None,
     };
-    let replies = send(keeper, link, vec![Command::Unlink(vec![key.clone()])], prefix, table).await?;
+    let replies =
+        send(keeper, link, vec![Command::Unlink(vec![key.clone()])], prefix, table).await?;
     keeper.near.key_changed(&key);
     if let Event::Table(_) = event {
         keeper.registries.forget(&key);

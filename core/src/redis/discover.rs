@@ -103,8 +103,7 @@ impl Discovery {
                 door.host()
             )));
         }
-        let server =
-            Server { host: host.to_owned(), port, connection, run_id: identity.run_id };
+        let server = Server { host: host.to_owned(), port, connection, run_id: identity.run_id };
         Ok((server, identity.is_causal))
     }
 

@@ -11,11 +11,11 @@ use redis::{PushInfo, PushKind, Value};
 use tokio::runtime::Handle;
 use tokio::sync::Notify;
 
+use super::deliver::{Registries, Times, deliver};
 use super::discover::{Discovery, identity_of};
 use super::link::Link;
 use super::options::Redis;
 use super::pending::{Kept, Pending};
-use super::deliver::{Registries, Times, deliver};
 use super::{Unfit, Why};
 use crate::clock::{Clock, micros};
 use crate::invalidate::everything_key;
@@ -343,11 +343,7 @@ impl Keeper {
 
     /// Connects, sees whether the store is the one that it was, delivers what
     /// is waiting, and opens the line for all.
-    async fn set_up(
-        &self,
-        discovery: &Discovery,
-        memory: &mut Memory,
-    ) -> Result<Arc<Link>, Unfit> {
+    async fn set_up(&self, discovery: &Discovery, memory: &mut Memory) -> Result<Arc<Link>, Unfit> {
         memory.session += 1;
         let link = {
             let linking = std::pin::pin!(discovery.link(memory.session));
@@ -418,8 +414,8 @@ impl Keeper {
 
     /// Asks after the servers until the line is lost.
     async fn watch(&self, discovery: &Discovery, link: &Arc<Link>) {
-        let interval = (self.options.bound() / 3)
-            .clamp(Duration::from_millis(1), Duration::from_secs(1));
+        let interval =
+            (self.options.bound() / 3).clamp(Duration::from_millis(1), Duration::from_secs(1));
         let mut looked = Instant::now();
         loop {
             self.pause(interval).await;

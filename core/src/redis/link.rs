@@ -148,7 +148,9 @@ impl Link {
             };
             let of = |node: &Server| node.port == port && (host.is_empty() || node.host == host);
             let Some(node) = self.nodes.iter().position(of) else {
-                return Err(Why::new(format!("the cluster has a server that is not known yet: {host}:{port}")));
+                return Err(Why::new(format!(
+                    "the cluster has a server that is not known yet: {host}:{port}"
+                )));
             };
             let mut pipeline = Pipeline::new();
             if moved {

@@ -126,7 +126,9 @@ impl Door {
         let login = matches!(error.kind(), redis::ErrorKind::AuthenticationFailed)
             || matches!(error.code(), Some("NOAUTH" | "WRONGPASS" | "NOPERM"));
         if login {
-            return Unfit::config(format!("{text}: check user and password in the URL, as `redis://user:password@…`"));
+            return Unfit::config(format!(
+                "{text}: check user and password in the URL, as `redis://user:password@…`"
+            ));
         }
         if error.kind() == redis::ErrorKind::InvalidClientConfig {
             return Unfit::config(text);
@@ -168,7 +170,11 @@ pub(crate) struct Identity {
 
 impl Connection {
     /// Sends a pipeline; the answers, errors of the server among them.
-    pub(crate) async fn send(&self, pipeline: &Pipeline, answers: usize) -> Result<Vec<Value>, Why> {
+    pub(crate) async fn send(
+        &self,
+        pipeline: &Pipeline,
+        answers: usize,
+    ) -> Result<Vec<Value>, Why> {
         let mut connection = self.0.clone();
         connection
             .send_packed_commands(pipeline, 0, answers)
@@ -248,10 +254,13 @@ impl Connection {
             return Err(Why::new("the server is no master any more"));
         }
         let time = match values.first() {
-            Some(Value::Array(parts)) => parts.first().and_then(number).zip(parts.get(1).and_then(number)),
+            Some(Value::Array(parts)) => {
+                parts.first().and_then(number).zip(parts.get(1).and_then(number))
+            }
             _ => None,
         };
-        let (seconds, micros) = time.ok_or_else(|| Why::new("the server does not tell the time"))?;
+        let (seconds, micros) =
+            time.ok_or_else(|| Why::new("the server does not tell the time"))?;
         Ok((sent, seconds * 1_000_000 + micros))
     }
 }

@@ -3,7 +3,7 @@
 //! What is in memory of the fragment needs only its stamps compared; else the
 //! fragment itself is read, and then those of its stamps that are not known.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use super::Why;
@@ -17,16 +17,30 @@ use crate::observe::Outcome;
 use crate::protocol::{Command, Reply, Token, Verdict, verdict};
 use crate::store::{MemoryStore, Place, Stamp};
 
-/// A lookup under way.
+/// A lookup under way, of one fragment or of several at once.
 pub(crate) struct Search<'a> {
     tier: &'a Tier,
     link: &'a Arc<Link>,
-    fragment: Vec<u8>,
-    key: FragmentKey,
     /// Whether only what is read from now on counts.
     afresh: bool,
     /// What has been read.
     read: HashMap<usize, Option<Token>>,
+}
+
+/// A fragment that is looked for.
+pub(crate) struct Wanted {
+    pub(crate) key: FragmentKey,
+    name: Vec<u8>,
+    near: Option<Arc<Fragment>>,
+    held: Vec<Held>,
+    /// What is known of it so far.
+    answer: Answer,
+}
+
+enum Answer {
+    /// It has to be read, for want of what is said.
+    Open(Outcome),
+    Is(Result<Arc<Fragment>, Outcome>),
 }
 
 /// A stamp that a fragment was made under, and the one in its place.
@@ -37,70 +51,123 @@ struct Held {
     named: bool,
 }
 
-impl<'a> Search<'a> {
-    pub(crate) fn new(
-        tier: &'a Tier,
-        link: &'a Arc<Link>,
-        prefix: &str,
-        key: FragmentKey,
-    ) -> Self {
-        Search {
-            tier,
-            link,
-            fragment: fragment_key(prefix, key),
-            key,
-            afresh: !tier.is_trusted(),
-            read: HashMap::new(),
+impl Wanted {
+    /// A fragment, and what is in memory of it.
+    pub(crate) fn new(prefix: &str, key: FragmentKey, near: Option<Arc<Fragment>>) -> Self {
+        let answer = Answer::Open(Outcome::NoValue);
+        Wanted { key, name: fragment_key(prefix, key), near, held: Vec::new(), answer }
+    }
+
+    pub(crate) fn answer(self) -> Result<Arc<Fragment>, Outcome> {
+        match self.answer {
+            Answer::Is(answer) => answer,
+            Answer::Open(why) => Err(why),
         }
+    }
+
+    fn is_open(&self) -> bool {
+        matches!(self.answer, Answer::Open(_))
+    }
+}
+
+impl<'a> Search<'a> {
+    pub(crate) fn new(tier: &'a Tier, link: &'a Arc<Link>) -> Self {
+        Search { tier, link, afresh: !tier.is_trusted(), read: HashMap::new() }
     }
 
     fn near(&self) -> &MemoryStore {
         &self.tier.keeper.near
     }
 
-    /// The fragment, or why it is a miss; an error if the line failed.
-    pub(crate) async fn find(
-        &mut self,
-        near: Option<Arc<Fragment>>,
-    ) -> Result<Result<Arc<Fragment>, Outcome>, Why> {
-        let mut why = Outcome::NoValue;
-        let mut ask = vec![Command::Get(self.fragment.clone())];
-        let mut held = Vec::new();
-        if let Some(near) = &near {
-            held = renew(self.near(), near.stamps());
-            if !self.was_invalidated(near) {
-                self.read_stamps(Vec::new(), &held).await?;
-                match self.verdict(&held) {
-                    Verdict::Holds => return Ok(Ok(self.keep_near(near, held))),
-                    Verdict::StampLost => why = Outcome::StampLost,
-                    Verdict::StampChanged => why = Outcome::StampChanged,
-                }
-                held.clear();
-            } else {
-                why = Outcome::StampChanged;
-            }
+    /// Answers for all that is wanted; an error if the line failed.
+    pub(crate) async fn find(&mut self, wanted: &mut [Wanted]) -> Result<(), Why> {
+        for one in wanted.iter_mut() {
+            self.hold_near(one);
         }
-        // What it was made from the last time is likely what it is made from.
-        let replies = self.read_stamps(std::mem::take(&mut ask), &held).await?;
-        let value = replies.first().and_then(Reply::value);
-        let Some(value) = value else { return Ok(Err(why)) };
-        let Some(written) = self.decode(value) else { return Ok(Err(Outcome::NoValue)) };
-        let held = place(self.near(), &written);
-        self.read_stamps(Vec::new(), &held).await?;
-        Ok(match self.verdict(&held) {
-            Verdict::Holds => Ok(self.keep_written(written, held)),
-            Verdict::StampLost => Err(Outcome::StampLost),
-            Verdict::StampChanged => Err(Outcome::StampChanged),
-        })
+        let values = self.read_values(wanted, |one| one.near.is_none()).await?;
+        for one in wanted.iter_mut() {
+            self.judge_near(one);
+        }
+        self.judge_values(wanted, values).await?;
+        // What was in memory and does not hold may have been made anew.
+        let values = self.read_values(wanted, |one| one.near.is_some() && one.is_open()).await?;
+        self.judge_values(wanted, values).await
+    }
+
+    /// Puts the stamps in their places that a fragment in memory was made
+    /// under. One that is known not to hold is of use for them only: what it
+    /// was made from the last time is likely what it is made from.
+    fn hold_near(&self, one: &mut Wanted) {
+        let Some(near) = &one.near else { return };
+        one.held = renew(self.near(), near.stamps());
+        if self.was_invalidated(near) {
+            one.near = None;
+            one.answer = Answer::Open(Outcome::StampChanged);
+        }
+    }
+
+    fn judge_near(&self, one: &mut Wanted) {
+        let Some(near) = &one.near else { return };
+        let held = std::mem::take(&mut one.held);
+        one.answer = match self.verdict(&held) {
+            Verdict::Holds => Answer::Is(Ok(self.keep_near(one.key, near, held))),
+            Verdict::StampLost => Answer::Open(Outcome::StampLost),
+            Verdict::StampChanged => Answer::Open(Outcome::StampChanged),
+        };
+    }
+
+    /// Reads the values of those that are asked for, and the stamps that are
+    /// held; the values, and whose they are.
+    async fn read_values(
+        &mut self,
+        wanted: &[Wanted],
+        is_asked: impl Fn(&Wanted) -> bool,
+    ) -> Result<Vec<(usize, Option<Vec<u8>>)>, Why> {
+        let asked: Vec<usize> = (0..wanted.len()).filter(|n| is_asked(&wanted[*n])).collect();
+        let reads = asked.iter().map(|n| Command::Get(wanted[*n].name.clone())).collect();
+        let held = wanted.iter().flat_map(|one| &one.held);
+        let replies = self.read_stamps(reads, held).await?;
+        Ok(asked.into_iter().zip(replies.into_iter().map(Reply::into_value)).collect())
+    }
+
+    /// Judges what was read by its stamps, after reading those.
+    async fn judge_values(
+        &mut self,
+        wanted: &mut [Wanted],
+        values: Vec<(usize, Option<Vec<u8>>)>,
+    ) -> Result<(), Why> {
+        let mut written = Vec::with_capacity(values.len());
+        for (n, value) in values {
+            let Some(value) = value.as_deref().and_then(|value| self.decode(value)) else {
+                let Answer::Open(why) = wanted[n].answer else { continue };
+                wanted[n].answer = Answer::Is(Err(why));
+                continue;
+            };
+            let held = place(self.near(), &value);
+            written.push((n, value, held));
+        }
+        let held = written.iter().flat_map(|(_, _, held)| held);
+        self.read_stamps(Vec::new(), held).await?;
+        for (n, value, held) in written {
+            wanted[n].answer = Answer::Is(match self.verdict(&held) {
+                Verdict::Holds => Ok(self.keep_written(wanted[n].key, value, held)),
+                Verdict::StampLost => Err(Outcome::StampLost),
+                Verdict::StampChanged => Err(Outcome::StampChanged),
+            });
+        }
+        Ok(())
     }
 
     /// What lies in the store, its length there, and whether it holds.
-    pub(crate) async fn peek(&mut self) -> Result<Option<(Arc<Fragment>, usize, bool)>, Why> {
-        let replies = self.link.run(&[Command::Get(self.fragment.clone())]).await?;
+    pub(crate) async fn peek(
+        &mut self,
+        wanted: Wanted,
+    ) -> Result<Option<(Arc<Fragment>, usize, bool)>, Why> {
+        let replies = self.link.run(&[Command::Get(wanted.name)]).await?;
         let Some(value) = replies.first().and_then(Reply::value) else { return Ok(None) };
         let Some(written) = self.decode(value) else { return Ok(None) };
         let held = place(self.near(), &written);
-        self.read_stamps(Vec::new(), &held).await?;
+        self.read_stamps(Vec::new(), held.iter()).await?;
         let holds = self.verdict(&held) == Verdict::Holds;
         let stamps = held.into_iter().filter(|held| held.named).map(|held| held.stamp);
         let fragment = restored(written, stamps.collect());
@@ -113,9 +180,10 @@ impl<'a> Search<'a> {
 
     /// Whether news have come that the fragment does not hold any more.
     fn was_invalidated(&self, fragment: &Fragment) -> bool {
-        fragment.stamps().iter().any(|stamp| {
-            session_of(stamp) == self.link.session && !stamp.is_current()
-        })
+        fragment
+            .stamps()
+            .iter()
+            .any(|stamp| session_of(stamp) == self.link.session && !stamp.is_current())
     }
 
     /// Sends `commands`, and with them reads of the stamps that have to be
@@ -123,14 +191,17 @@ impl<'a> Search<'a> {
     async fn read_stamps(
         &mut self,
         mut commands: Vec<Command>,
-        held: &[Held],
+        held: impl Iterator<Item = &Held>,
     ) -> Result<Vec<Reply>, Why> {
+        let mut seen = HashSet::new();
         let has_to_be_read = |held: &&Held| {
             let known = held.stamp.shared().is_some_and(|shared| shared.token().is_some());
-            !self.read.contains_key(&address(&held.stamp)) && (self.afresh || !known)
+            !self.read.contains_key(&address(&held.stamp))
+                && (self.afresh || !known)
+                && seen.insert(address(&held.stamp))
         };
         let stamps: Vec<Arc<Stamp>> =
-            held.iter().filter(has_to_be_read).map(|held| held.stamp.clone()).collect();
+            held.filter(has_to_be_read).map(|held| held.stamp.clone()).collect();
         let first = commands.len();
         commands.extend(stamps.iter().filter_map(read_command));
         let mut replies = self.link.run(&commands).await?;
@@ -159,20 +230,20 @@ impl<'a> Search<'a> {
     }
 
     /// Keeps what was in memory under the stamps that it was found to hold by.
-    fn keep_near(&self, near: &Arc<Fragment>, held: Vec<Held>) -> Arc<Fragment> {
+    fn keep_near(&self, key: FragmentKey, near: &Arc<Fragment>, held: Vec<Held>) -> Arc<Fragment> {
         if near.has_current_stamps() {
             return near.clone();
         }
         let stamps = held.into_iter().filter(|held| held.named).map(|held| held.stamp);
         let fragment = Arc::new(near.restamped(stamps.collect()));
-        self.near().put(self.key, fragment.clone());
+        self.near().put(key, fragment.clone());
         fragment
     }
 
-    fn keep_written(&self, written: Written, held: Vec<Held>) -> Arc<Fragment> {
+    fn keep_written(&self, key: FragmentKey, written: Written, held: Vec<Held>) -> Arc<Fragment> {
         let stamps = held.into_iter().filter(|held| held.named).map(|held| held.stamp);
         let fragment = Arc::new(restored(written, stamps.collect()));
-        self.near().put(self.key, fragment.clone());
+        self.near().put(key, fragment.clone());
         fragment
     }
 }

@@ -12,7 +12,7 @@ use super::keeper::{Keeper, SharedStatus, read_everything, write_everything};
 use super::link::Link;
 use super::options::{Consistency, Redis};
 use super::pending::Kept;
-use super::search::Search;
+use super::search::{Search, Wanted};
 use super::{Unfit, Why};
 use crate::clock::Clock;
 use crate::error::{Error, ErrorKind};
@@ -20,9 +20,10 @@ use crate::fragment::Fragment;
 use crate::invalidate::{Event, Scheme, registry_key};
 use crate::key::FragmentKey;
 use crate::observe::Outcome;
+use crate::page::{Page, Spot};
 use crate::prefix::Prefix;
-use crate::record;
 use crate::protocol::{Command, EPOCH, LeasePlan, Reply, TablePlan, Token};
+use crate::record;
 use crate::store::{Dropped, MemoryStore, Place, Scope, Stamp};
 
 /// The shared tier: Redis, and the thread that keeps the line to it.
@@ -30,7 +31,12 @@ pub(crate) struct Tier {
     pub(super) keeper: Arc<Keeper>,
     thread: Option<JoinHandle<()>>,
     runtime: tokio::runtime::Handle,
+    /// What followed what on the pages that were rendered.
+    followers: quick_cache::sync::Cache<FragmentKey, Arc<[Spot]>>,
 }
+
+/// Pages whose followers are remembered, by their fragments that led trips.
+const MOST_LEADERS: usize = 4_096;
 
 /// The stamps of a fill, and the lock that it holds.
 pub(crate) struct Leased {
@@ -59,10 +65,8 @@ impl Tier {
     ) -> Result<Self, Error> {
         options.check()?;
         let failed = |error: std::io::Error| Unfit::away(format!("no thread for it: {error}"));
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()
-            .map_err(failed)?;
+        let runtime =
+            tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(failed)?;
         let handle = runtime.handle().clone();
         let fixed = prefix.fixed().to_owned();
         let keeper = Arc::new(Keeper::new(near, options, fixed, handle.clone(), clock));
@@ -77,7 +81,8 @@ impl Tier {
         };
         let thread = std::thread::Builder::new().name("cacheops-redis".into()).spawn(life);
         let thread = thread.map_err(failed)?;
-        let tier = Tier { keeper, thread: Some(thread), runtime: handle };
+        let followers = quick_cache::sync::Cache::new(MOST_LEADERS);
+        let tier = Tier { keeper, thread: Some(thread), runtime: handle, followers };
         match told.recv() {
             Ok(Ok(())) => Ok(tier),
             Ok(Err(unfit)) => Err(unfit.into()),
@@ -122,19 +127,39 @@ impl Tier {
         prefix: &str,
         key: FragmentKey,
         near: Option<Arc<Fragment>>,
+        page: Option<&Page>,
     ) -> Result<Arc<Fragment>, Outcome> {
         let link = match self.keeper.link().await {
             Ok(link) => link,
             Err(_) if near.is_some() => return Err(Outcome::Distrusted),
             Err(_) => return Err(Outcome::BreakerOpen),
         };
-        let mut search = Search::new(self, &link, prefix, key);
-        match search.find(near).await {
-            Ok(found) => found,
-            Err(why) => {
-                self.keeper.lost(link.session, &why);
-                Err(Outcome::Distrusted)
-            }
+        let mut wanted = vec![Wanted::new(prefix, key, near)];
+        for spot in page.map(Page::begin_trip).unwrap_or_default() {
+            // What is out for other reasons is seen when it is asked for.
+            let near = self.keeper.near.get(&spot.key);
+            wanted.push(Wanted::new(spot.prefix.as_deref().unwrap_or(prefix), spot.key, near));
+        }
+        if let Err(why) = Search::new(self, &link).find(&mut wanted).await {
+            self.keeper.lost(link.session, &why);
+            return Err(Outcome::Distrusted);
+        }
+        let mut found = wanted.into_iter().map(|wanted| (wanted.key, wanted.answer()));
+        let first = found.next().map_or(Err(Outcome::NoValue), |(_, answer)| answer);
+        if let Some(page) = page {
+            found.for_each(|(key, answer)| page.bring(key, answer));
+        }
+        first
+    }
+
+    /// What followed a fragment on the last page that asked for it.
+    pub(crate) fn followers(&self, key: &FragmentKey) -> Arc<[Spot]> {
+        self.followers.get(key).unwrap_or_default()
+    }
+
+    pub(crate) fn remember_followers(&self, key: FragmentKey, followers: Vec<Spot>) {
+        if self.followers.get(&key).is_none_or(|known| *known != *followers) {
+            self.followers.insert(key, followers.into());
         }
     }
 
@@ -145,8 +170,8 @@ impl Tier {
         key: FragmentKey,
     ) -> Result<Option<(Arc<Fragment>, usize, bool)>, Error> {
         let link = self.keeper.link().await.map_err(unavailable)?;
-        let mut search = Search::new(self, &link, prefix, key);
-        search.peek().await.map_err(unavailable)
+        let wanted = Wanted::new(prefix, key, None);
+        Search::new(self, &link).peek(wanted).await.map_err(unavailable)
     }
 
     /// Takes the stamps of a fill, and its lock if `lock` names one.

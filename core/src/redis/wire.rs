@@ -49,7 +49,9 @@ pub(crate) fn write(command: &Command) -> Cmd {
         Command::HGet(key, field) => out.arg("HGET").arg(key).arg(*field),
         Command::HGetAll(key) => out.arg("HGETALL").arg(key),
         Command::HSetNx(key, field, value) => out.arg("HSETNX").arg(key).arg(field).arg(value),
-        Command::SetNx(key, value, limit) => limited(out.arg("SET").arg(key).arg(value), *limit).arg("NX"),
+        Command::SetNx(key, value, limit) => {
+            limited(out.arg("SET").arg(key).arg(value), *limit).arg("NX")
+        }
         Command::Set(key, value, limit) => limited(out.arg("SET").arg(key).arg(value), *limit),
         Command::Unlink(keys) => out.arg("UNLINK").arg(keys),
         Command::Raise { key, member, to } => {

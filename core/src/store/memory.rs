@@ -5,20 +5,20 @@ use std::collections::HashMap;
 use super::container::Container;
 use super::stamp::{About, Stamp, Stamps, count_invalidation};
 use super::{Dropped, Scope, Usage};
+#[cfg(feature = "redis")]
+use super::{Place, SharedStamp};
 use crate::fragment::Fragment;
 use crate::invalidate::{
     Event, Scheme, conjunction_key, everything_key, name_key, registry_key, row_key, variant_key,
 };
 use crate::key::FragmentKey;
 use crate::prefix::Prefix;
+#[cfg(feature = "redis")]
+use crate::protocol::Token;
 use crate::queryset::TableDnf;
 use crate::sync::atomic::{AtomicU64, Ordering};
 use crate::sync::{Arc, RwLock, read, write};
 use crate::value::Row;
-#[cfg(feature = "redis")]
-use super::{Place, SharedStamp};
-#[cfg(feature = "redis")]
-use crate::protocol::Token;
 
 /// Fragments and stamps in the memory of one process: all there is, or the
 /// near tier of a shared store, which then says which stamps are gone.
@@ -378,9 +378,7 @@ impl MemoryStore {
         let name = || String::from_utf8_lossy(key).into_owned();
         match place {
             Place::Everything => read(&self.everything).clone(),
-            Place::Plain => {
-                self.stamps.get(key, parent, || self.knows.about(At::Plain(key), name))
-            }
+            Place::Plain => self.stamps.get(key, parent, || self.knows.about(At::Plain(key), name)),
             Place::Epoch => {
                 let registry = name();
                 let current = |table: &&Table| table.epoch.is_current();

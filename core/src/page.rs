@@ -1,0 +1,129 @@
+//! Pages: what is asked for together, and so can be fetched together.
+
+use std::collections::HashMap;
+
+use crate::fragment::Fragment;
+use crate::handle::Cacheops;
+use crate::key::FragmentKey;
+use crate::observe::Outcome;
+use crate::sync::{Arc, Mutex, lock};
+
+/// The rendering of one page: the fragments that it asks for.
+///
+/// Over a shared tier, the first fragment that has to be asked for there brings
+/// along those that followed it the last time, in the same trip. What was
+/// brought along counts for this page only, and as of the page's first
+/// question. Without a shared tier a page does nothing.
+///
+/// Plugins of engines begin one a rendering.
+#[derive(Clone, Default)]
+pub struct Page(Option<Arc<State>>);
+
+struct State {
+    cache: Cacheops,
+    asked: Mutex<Asked>,
+}
+
+#[derive(Default)]
+struct Asked {
+    /// All that was asked for, in its order.
+    spots: Vec<Spot>,
+    /// Where in it a trip began.
+    trips: Vec<usize>,
+    /// What was brought along, found or not.
+    ahead: HashMap<FragmentKey, Result<Arc<Fragment>, Outcome>>,
+}
+
+/// Where a fragment lies.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Spot {
+    pub(crate) key: FragmentKey,
+    /// Only where it is computed; else it is the same for all.
+    pub(crate) prefix: Option<Arc<str>>,
+}
+
+/// The most fragments that are brought along.
+const MOST: usize = 64;
+
+impl Cacheops {
+    /// Begins a page.
+    #[must_use]
+    pub fn page(&self) -> Page {
+        let shared = self.inner.settings.shared.is_some();
+        Page(
+            shared.then(|| {
+                Arc::new(State { cache: self.clone(), asked: Mutex::new(Asked::default()) })
+            }),
+        )
+    }
+}
+
+impl Page {
+    /// Notes that a fragment was asked for.
+    pub(crate) fn note(&self, key: FragmentKey, prefix: &str) {
+        let Some(page) = &self.0 else { return };
+        let is_computed = page.cache.inner.settings.prefix.is_computed();
+        let mut asked = lock(&page.asked);
+        if asked.spots.len() < MOST * MOST {
+            asked.spots.push(Spot { key, prefix: is_computed.then(|| prefix.into()) });
+        }
+    }
+
+    /// What was brought along of a fragment. What was not found there is made
+    /// now, and so no longer counts.
+    pub(crate) fn take(&self, key: &FragmentKey) -> Option<Result<Arc<Fragment>, Outcome>> {
+        let mut asked = lock(&self.0.as_ref()?.asked);
+        match asked.ahead.get(key)? {
+            Ok(fragment) => Some(Ok(fragment.clone())),
+            Err(_) => asked.ahead.remove(key),
+        }
+    }
+
+    #[cfg(feature = "redis")]
+    /// What the trip for the fragment asked for last is to bring along.
+    pub(crate) fn begin_trip(&self) -> Vec<Spot> {
+        let Some(page) = &self.0 else { return Vec::new() };
+        let mut asked = lock(&page.asked);
+        let place = asked.spots.len().saturating_sub(1);
+        asked.trips.push(place);
+        let Some(leader) = asked.spots.get(place) else { return Vec::new() };
+        let Some(shared) = &page.cache.inner.settings.shared else { return Vec::new() };
+        let followers = shared.followers(&leader.key);
+        followers.iter().filter(|spot| !asked.ahead.contains_key(&spot.key)).cloned().collect()
+    }
+
+    #[cfg(feature = "redis")]
+    pub(crate) fn bring(&self, key: FragmentKey, found: Result<Arc<Fragment>, Outcome>) {
+        if let Some(page) = &self.0 {
+            lock(&page.asked).ahead.insert(key, found);
+        }
+    }
+}
+
+impl Drop for State {
+    /// Remembers what followed what: the page's first fragment, and each that
+    /// a trip was made for.
+    fn drop(&mut self) {
+        let asked = std::mem::take(&mut *lock(&self.asked));
+        let Some(shared) = &self.cache.inner.settings.shared else { return };
+        let first = (!asked.spots.is_empty() && asked.trips.first() != Some(&0)).then_some(0);
+        for place in first.into_iter().chain(asked.trips) {
+            let Some((leader, rest)) = asked.spots.get(place..).and_then(<[_]>::split_first) else {
+                continue;
+            };
+            let mut followers: Vec<Spot> = Vec::with_capacity(rest.len().min(MOST));
+            for spot in rest {
+                if followers.len() < MOST && spot != leader && !followers.contains(spot) {
+                    followers.push(spot.clone());
+                }
+            }
+            shared.remember_followers(leader.key, followers);
+        }
+    }
+}
+
+impl std::fmt::Debug for Page {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Page").field("shared", &self.0.is_some()).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,305 @@
+//! The line: news by push, what counts while they may be missing, and runtimes
+//! around it.
+
+use std::cell::Cell;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use cacheops::{Cacheops, Consistency, Error, Outcome, Redis};
+use cacheops_tests::servers::{Mode, Proxy, Server};
+
+use super::{LONG, changed, is_live, patient, process, read, row, strict, until};
+
+/// A process behind a proxy.
+fn behind(server: &Server, proxy: &Proxy, redis: impl FnOnce(Redis) -> Redis) -> Cacheops {
+    process(redis(Redis::url(server.url_at(proxy.port())).operation_timeout(LONG)))
+}
+
+#[test]
+fn hits_come_from_memory_and_news_by_push() {
+    let server = Server::start();
+    let (one, two) = (process(patient(&server)), process(patient(&server)));
+    let database = Cell::new(1);
+    read(&one, 1, &database);
+    assert_eq!(read(&two, 1, &database), (1, false));
+    assert_eq!(two.stats().shared_hits, 1);
+    let before: u64 = server.info("cmdstat_get").len() as u64;
+    for _ in 0..100 {
+        assert_eq!(read(&two, 1, &database), (1, false));
+    }
+    assert_eq!(server.info("cmdstat_get").len() as u64, before);
+    assert_eq!((two.stats().hits, two.stats().shared_hits), (101, 1));
+    // Other rows do not matter.
+    database.set(2);
+    one.invalidate_obj("rows", &changed(2)).unwrap();
+    assert_eq!(read(&two, 1, &database), (1, false));
+    one.invalidate_obj("rows", &changed(1)).unwrap();
+    assert_eq!(read(&one, 1, &database), (2, true), "one's own is seen at once");
+    until("the push", || read(&two, 1, &database) == (2, false));
+    assert!(two.stats().stamp_changed > 0);
+}
+
+/// Strictly, nothing that was invalidated anywhere is found.
+#[test]
+fn strict_lookups_see_all() {
+    let server = Server::start();
+    let (one, two) = (process(strict(&server)), process(patient(&server)));
+    let database = Cell::new(0);
+    for n in 1..300 {
+        database.set(n);
+        match n % 4 {
+            0 => two.invalidate_model("rows").unwrap(),
+            1 => two.invalidate_all().unwrap(),
+            2 => two.invalidate_obj("rows", &serde_json::json!({"other": 1})).unwrap(),
+            _ => two.invalidate_obj("rows", &changed(1)).unwrap(),
+        }
+        assert_eq!(read(&one, 1, &database), (n, true));
+        assert_eq!(read(&one, 1, &database), (n, false));
+        assert_eq!(read(&two, 1, &database).0, n);
+    }
+}
+
+/// What another process may serve when the line is silent, and how long.
+fn partition(mode: Mode) {
+    let server = Server::start();
+    let proxy = Proxy::start(server.port());
+    let bound = Duration::from_millis(300);
+    let limit = Duration::from_millis(100);
+    let redis =
+        |redis: Redis| redis.consistency(Consistency::Bounded(bound)).operation_timeout(limit);
+    let (one, two) = (process(patient(&server)), behind(&server, &proxy, redis));
+    let database = Cell::new(1);
+    read(&one, 1, &database);
+    read(&two, 1, &database);
+    proxy.set(mode);
+    database.set(2);
+    one.invalidate_obj("rows", &changed(1)).unwrap();
+    let invalidated = Instant::now();
+    let mut stale = 0;
+    until("the bound", || {
+        let began = Instant::now();
+        let (value, _) = read(&two, 1, &database);
+        let old = value == 1;
+        stale += u32::from(old);
+        assert!(!old || began <= invalidated + bound, "served {:?} later", began - invalidated);
+        began > invalidated + 2 * bound
+    });
+    assert!(stale > 0, "within the bound it was served from memory");
+    assert_eq!(read(&two, 1, &database).0, 2);
+    proxy.set(Mode::Pass);
+    until("the line", || read(&two, 1, &database) == (2, false));
+}
+
+#[test]
+fn a_black_hole() {
+    partition(Mode::Silent);
+}
+
+#[test]
+fn a_black_hole_for_replies() {
+    partition(Mode::SilentReplies);
+}
+
+#[test]
+fn a_stopped_server() {
+    let server = Server::start();
+    let bound = Duration::from_millis(200);
+    let redis = patient(&server).operation_timeout(Duration::from_millis(100));
+    let cache = process(redis.consistency(Consistency::Bounded(bound)));
+    let database = Cell::new(1);
+    read(&cache, 1, &database);
+    server.stop();
+    let stopped = Instant::now();
+    database.set(2);
+    until("the bound", || {
+        let began = Instant::now();
+        let (value, _) = read(&cache, 1, &database);
+        assert!(value == 2 || began <= stopped + bound);
+        value == 2
+    });
+    server.cont();
+    until("the line", || !read(&cache, 1, &database).1);
+    // Nobody has invalidated anything: the fragment was found again.
+    assert_eq!(read(&cache, 1, &database), (1, false));
+}
+
+/// After a cut, fragments are asked about and not rendered again, and what
+/// changed meanwhile is noticed.
+#[test]
+fn cut_lines_cost_no_renderings() {
+    let server = Server::start();
+    let proxy = Proxy::start(server.port());
+    let (one, two) = (process(patient(&server)), behind(&server, &proxy, |redis| redis));
+    let database = Cell::new(1);
+    for id in 0..20 {
+        read(&two, id, &database);
+    }
+    for round in 0..5 {
+        database.set(2 + round);
+        if round % 2 == 0 {
+            proxy.cut();
+        } else {
+            server.command(&["CLIENT", "KILL", "TYPE", "normal"]).unwrap();
+        }
+        until("the line of one", || one.invalidate_obj("rows", &changed(7)).is_ok());
+        until("the line", || !read(&two, 0, &database).1);
+        for id in 0..20 {
+            let expected = if id == 7 { 2 + round } else { 1 };
+            assert_eq!(read(&two, id, &database), (expected, id == 7), "row {id}, round {round}");
+        }
+    }
+    assert!(two.stats().shared_hits >= 95);
+}
+
+/// Pushes that come late: a slow line is within the bound like any other.
+#[test]
+fn a_slow_line() {
+    let server = Server::start();
+    let proxy = Proxy::start(server.port());
+    proxy.set(Mode::Delay(Duration::from_millis(20)));
+    let bound = Duration::from_millis(400);
+    let (one, two) = (
+        process(patient(&server)),
+        behind(&server, &proxy, |redis| redis.consistency(Consistency::Bounded(bound))),
+    );
+    let database = Cell::new(0);
+    for n in 1..20 {
+        database.set(n);
+        one.invalidate_obj("rows", &changed(1)).unwrap();
+        let invalidated = Instant::now();
+        until("the news", || {
+            let began = Instant::now();
+            let (value, _) = read(&two, 1, &database);
+            assert!(value == n || began <= invalidated + bound);
+            value == n
+        });
+        // Its own it sees at once.
+        database.set(100 + n);
+        two.invalidate_obj("rows", &changed(1)).unwrap();
+        assert_eq!(read(&two, 1, &database).0, 100 + n);
+    }
+}
+
+/// A process that was held up itself asks before it serves.
+#[test]
+fn an_idle_line_is_asked_first() {
+    let server = Server::start();
+    let bound = Duration::from_millis(1);
+    let (one, two) = (
+        process(patient(&server)),
+        process(patient(&server).consistency(Consistency::Bounded(bound))),
+    );
+    let database = Cell::new(1);
+    for n in 2..100 {
+        read(&two, 1, &database);
+        database.set(n);
+        one.invalidate_obj("rows", &changed(1)).unwrap();
+        thread::sleep(bound);
+        assert_eq!(read(&two, 1, &database).0, n);
+    }
+}
+
+#[test]
+fn lines_end_with_the_last_handle() {
+    let server = Server::start();
+    let clients = || {
+        let list = server.command(&["CLIENT", "LIST"]).unwrap();
+        list.lines()
+            .filter(|line| line.contains("lib-name=redis-rs") || line.contains("resp=3"))
+            .count()
+    };
+    let cache = process(patient(&server));
+    let other = cache.clone();
+    assert_eq!(clients(), 1);
+    drop(cache);
+    read(&other, 1, &Cell::new(1));
+    assert_eq!(clients(), 1);
+    drop(other);
+    until("the end", || clients() == 0);
+    let ours = || {
+        let tasks = std::fs::read_dir("/proc/self/task").unwrap();
+        let named = |task: &std::fs::DirEntry| std::fs::read_to_string(task.path().join("comm"));
+        tasks
+            .filter_map(Result::ok)
+            .filter_map(|task| named(&task).ok())
+            .filter(|name| name.starts_with("cacheops-redis"))
+            .count()
+    };
+    let before = ours();
+    let many: Vec<Cacheops> = (0..5).map(|_| process(patient(&server))).collect();
+    assert!(ours() >= before.min(1));
+    drop(many);
+    // Dropping also waits for a line that is being set up in vain.
+    let lost = process(patient(&server).connect_timeout(LONG));
+    server.stop();
+    server.kill();
+    drop(lost);
+}
+
+/// Synchronous calls in an asynchronous handler, on one thread, and handles
+/// that end there.
+#[test]
+fn within_a_runtime_of_one_thread() {
+    let server = Server::start();
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    runtime.block_on(async {
+        let cache = process(strict(&server));
+        let database = Cell::new(1);
+        assert_eq!(read(&cache, 1, &database), (1, true));
+        assert_eq!(read(&cache, 1, &database), (1, false));
+        let get = |value: u64| {
+            row(&cache, 2).get_or_fill_async(move || async move { Ok::<_, Error>(value) })
+        };
+        assert_eq!(get(5).await.unwrap(), 5);
+        assert_eq!(get(6).await.unwrap(), 5);
+        // A synchronous one inside of an asynchronous one.
+        let nested = row(&cache, 3)
+            .get_or_fill_async(|| async { Ok::<_, Error>(read(&cache, 4, &database).0) });
+        assert_eq!(nested.await.unwrap(), 1);
+        let events = [cacheops::WriteEvent::table("rows")];
+        cache.invalidate_batch_async(events).await.unwrap();
+        assert_eq!(get(7).await.unwrap(), 7);
+        assert!(cache.get_last_invalidation(["rows"]).is_some());
+    });
+    // And with no runtime at all.
+    let cache = process(patient(&server));
+    let get = row(&cache, 9).get_or_fill_async(|| async { Ok::<_, Error>(1) });
+    assert_eq!(futures_executor::block_on(get).unwrap(), 1);
+}
+
+#[test]
+fn observers_tell_where_from() {
+    use std::sync::{Arc, Mutex};
+    let server = Server::start();
+    let outcomes: Arc<Mutex<Vec<Outcome>>> = Arc::default();
+    let noted = outcomes.clone();
+    let redis = patient(&server).operation_timeout(Duration::from_millis(200));
+    let watched = Cacheops::builder()
+        .redis(redis.consistency(Consistency::Bounded(Duration::from_secs(60))))
+        .on_cache_read(move |read| noted.lock().unwrap().push(read.outcome))
+        .build()
+        .unwrap();
+    let other = process(patient(&server));
+    let database = Cell::new(1);
+    let get = || {
+        read(&watched, 1, &database);
+        outcomes.lock().unwrap().pop().unwrap()
+    };
+    read(&other, 1, &database);
+    assert_eq!(get(), Outcome::SharedHit);
+    assert_eq!(get(), Outcome::Hit);
+    other.invalidate_obj("rows", &changed(1)).unwrap();
+    until("the push", || get() == Outcome::StampChanged);
+    assert_eq!(get(), Outcome::Hit);
+    server.command(&["DEL", "conj:rows:id=1"]).unwrap();
+    server.command(&["DEL", "all"]).unwrap();
+    until("the push", || get() != Outcome::Hit);
+    assert_eq!(get(), Outcome::Hit);
+    server.kill();
+    until("the end of the line", || !is_live(&watched));
+    until("the breaker", || matches!(get(), Outcome::Distrusted));
+    read(&watched, 2, &database);
+    assert_eq!(outcomes.lock().unwrap().pop(), Some(Outcome::BreakerOpen));
+    let stats = watched.stats();
+    assert!(stats.distrusted > 0 && stats.breaker_open > 0 && stats.shared_hits > 0);
+}

@@ -1,0 +1,108 @@
+//! One process fills, the others wait.
+
+use std::cell::Cell;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use cacheops::{Cacheops, Error};
+use cacheops_tests::servers::Server;
+
+use super::{LONG, changed, patient, process, read, row};
+
+#[test]
+fn processes_share_a_fill() {
+    let server = Server::start();
+    let caches: Vec<Cacheops> =
+        (0..4).map(|_| process(patient(&server).lock_limit(LONG))).collect();
+    let fills = AtomicU64::new(0);
+    let (filling, begun) = mpsc::channel();
+    let (go_on, wait) = mpsc::channel::<()>();
+    let wait = std::sync::Mutex::new(wait);
+    let get = |cache: &Cacheops| {
+        let value = row(cache, 1).get_or_fill(|| {
+            fills.fetch_add(1, Ordering::SeqCst);
+            filling.send(()).unwrap();
+            wait.lock().unwrap().recv().unwrap();
+            Ok::<_, Error>(7)
+        });
+        value.unwrap()
+    };
+    thread::scope(|scope| {
+        let first = scope.spawn(|| get(&caches[0]));
+        begun.recv().unwrap();
+        let others: Vec<_> = caches[1..].iter().map(|cache| scope.spawn(|| get(cache))).collect();
+        // They ask for the lock before they wait.
+        let asked = || server.info("cmdstat_set").contains("calls");
+        assert!(asked());
+        go_on.send(()).unwrap();
+        assert_eq!(first.join().unwrap(), 7);
+        assert!(others.into_iter().all(|other| other.join().unwrap() == 7));
+    });
+    assert_eq!(fills.load(Ordering::SeqCst), 1);
+}
+
+/// A holder that has died delays nobody beyond the limit.
+#[test]
+fn a_dead_holder() {
+    let server = Server::start();
+    let limit = Duration::from_millis(300);
+    let dead = process(patient(&server).lock_limit(limit));
+    let (filling, begun) = mpsc::channel();
+    thread::scope(|scope| {
+        let (end, ended) = mpsc::channel::<()>();
+        let dead = &dead;
+        scope.spawn(move || {
+            row(dead, 1).get_or_fill(|| {
+                filling.send(()).unwrap();
+                let _ = ended.recv();
+                Ok::<_, Error>(1)
+            })
+        });
+        begun.recv().unwrap();
+        let cache = process(patient(&server).lock_limit(limit));
+        let began = Instant::now();
+        assert_eq!(read(&cache, 1, &Cell::new(2)), (2, true));
+        assert!(began.elapsed() < LONG / 2, "waited {:?}", began.elapsed());
+        drop(end);
+    });
+}
+
+/// A fill that fails, panics or is overtaken gives its lock back.
+#[test]
+fn locks_of_fills_that_come_to_nothing() {
+    let server = Server::start();
+    let (one, two) =
+        (process(patient(&server).lock_limit(LONG)), process(patient(&server).lock_limit(LONG)));
+    let began = Instant::now();
+    let failed: Result<u64, Error> =
+        row(&one, 1).get_or_fill(|| Err(Cacheops::builder().memory_limit(0).build().unwrap_err()));
+    assert!(failed.is_err());
+    assert_eq!(read(&two, 1, &Cell::new(2)), (2, true));
+    let panicked = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+        row(&one, 2).get_or_fill(|| -> Result<u64, Error> { panic!("a body panics") })
+    }));
+    assert!(panicked.is_err());
+    assert_eq!(read(&two, 2, &Cell::new(2)), (2, true));
+    let overtaken = row(&one, 3).get_or_fill(|| {
+        one.invalidate_obj("rows", &changed(3))?;
+        Ok::<_, Error>(1)
+    });
+    assert_eq!(overtaken.unwrap(), 1);
+    assert_eq!(read(&two, 3, &Cell::new(2)), (2, true));
+    assert!(began.elapsed() < LONG, "somebody waited");
+}
+
+#[test]
+fn fills_without_a_lock_do_not_wait() {
+    let server = Server::start();
+    let (one, two) = (process(patient(&server)), process(patient(&server).lock_limit(LONG)));
+    let value = row(&one, 1).lock(false).get_or_fill(|| {
+        let began = Instant::now();
+        assert_eq!(read(&two, 1, &Cell::new(2)), (2, true));
+        assert!(began.elapsed() < LONG);
+        Ok::<_, Error>(1)
+    });
+    assert_eq!(value.unwrap(), 1);
+}

@@ -1,0 +1,207 @@
+//! Keys that get lost, servers that run full, and servers that go back in
+//! time.
+
+use std::cell::Cell;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::thread;
+use std::time::Duration;
+
+use cacheops::{Cacheops, Error};
+use cacheops_tests::servers::{Sentinel, Server};
+
+use super::{changed, patient, process, read, row, strict, until};
+
+/// Whatever single key is lost, what depends on it is a miss, and what comes
+/// then is right.
+#[test]
+fn any_key_may_be_lost() {
+    let server = Server::start();
+    let keys = ["all", "schemes:rows", "conj:rows:id=1", "frag:*", "last", "lock:*", "*"];
+    for redis in [patient, strict] {
+        for lost in keys {
+            let (one, two) = (process(redis(&server)), process(redis(&server)));
+            let database = Cell::new(1);
+            read(&one, 1, &database);
+            read(&two, 1, &database);
+            for key in server.command(&["KEYS", lost]).unwrap().lines() {
+                server.command(&["DEL", key]).unwrap();
+            }
+            // A change right after the loss, which may have taken the scheme
+            // along that it would be found by.
+            database.set(2);
+            one.invalidate_obj("rows", &changed(1)).unwrap();
+            assert_eq!(read(&one, 1, &database).0, 2, "{lost}");
+            until("the news", || read(&two, 1, &database).0 == 2);
+            server.command(&["FLUSHALL"]).unwrap();
+        }
+    }
+}
+
+#[test]
+fn flushes() {
+    let server = Server::start();
+    let cache = process(patient(&server));
+    let database = Cell::new(1);
+    for command in ["FLUSHALL", "FLUSHDB"] {
+        for n in 1..50 {
+            read(&cache, 1, &database);
+            server.command(&[command]).unwrap();
+            database.set(n);
+            cache.invalidate_obj("rows", &changed(1)).unwrap();
+            assert_eq!(read(&cache, 1, &database).0, n);
+        }
+    }
+}
+
+/// Readers and writers over a server that evicts all the time, or has no room
+/// left; what was announced is never served older.
+fn under_pressure(policy: &str) {
+    const ROWS: usize = 40;
+    let server =
+        Server::options().arg("--maxmemory", "3mb").arg("--maxmemory-policy", policy).start();
+    let caches = [process(strict(&server)), process(patient(&server))];
+    let versions: Vec<AtomicU64> = (0..ROWS).map(|_| AtomicU64::new(1)).collect();
+    let floors: Vec<AtomicU64> = (0..ROWS).map(|_| AtomicU64::new(0)).collect();
+    let written = AtomicUsize::new(0);
+    let text = "x".repeat(20_000);
+    thread::scope(|scope| {
+        for writer in 0..2 {
+            let cache = &caches[writer];
+            let (versions, floors, written) = (&versions, &floors, &written);
+            scope.spawn(move || {
+                for n in 0..150 {
+                    let id = (n * 7 + writer * 3) % ROWS;
+                    let next = versions[id].fetch_add(1, Ordering::SeqCst) + 1;
+                    cache.invalidate_obj("rows", &changed(id as u64)).unwrap();
+                    floors[id].fetch_max(next, Ordering::SeqCst);
+                }
+                written.fetch_add(1, Ordering::SeqCst);
+            });
+        }
+        let (cache, versions, floors, written, text) =
+            (&caches[0], &versions, &floors, &written, &text);
+        scope.spawn(move || {
+            let mut n = 0;
+            while written.load(Ordering::SeqCst) < 2 {
+                n += 1;
+                let id = n % ROWS;
+                let least = floors[id].load(Ordering::SeqCst);
+                let place = row(cache, id as u64).extra(&(n / ROWS % 10));
+                let (value, _) = place
+                    .get_or_fill(|| {
+                        Ok::<_, Error>((versions[id].load(Ordering::SeqCst), text.clone()))
+                    })
+                    .unwrap();
+                assert!(value >= least, "{policy}: served {value}, and {least} was announced");
+            }
+        });
+    });
+    // Every invalidation had come through, full as the server may be.
+    assert!(caches[0].stats().invalidations >= 150);
+}
+
+#[test]
+fn every_policy_of_eviction() {
+    for policy in [
+        "noeviction",
+        "allkeys-lru",
+        "allkeys-lfu",
+        "allkeys-random",
+        "volatile-lru",
+        "volatile-lfu",
+        "volatile-random",
+        "volatile-ttl",
+    ] {
+        under_pressure(policy);
+    }
+}
+
+/// At the limit nothing can be written, and everything still be invalidated.
+#[test]
+fn a_full_server() {
+    let server = Server::start();
+    let (cache, other) = (process(patient(&server)), process(strict(&server)));
+    let database = Cell::new(1);
+    read(&cache, 1, &database);
+    read(&other, 1, &database);
+    let noted = cache.get_last_invalidation(["rows"]);
+    server.command(&["CONFIG", "SET", "maxmemory", "1"]).unwrap();
+    database.set(2);
+    cache.invalidate_obj("rows", &changed(1)).unwrap();
+    assert_eq!(read(&cache, 1, &database), (2, true));
+    assert_eq!(read(&other, 1, &database), (2, true));
+    assert_eq!(read(&cache, 1, &database), (2, true), "nothing can be kept");
+    assert!(cache.get_last_invalidation(["rows"]) > noted);
+    cache.invalidate_model("rows").unwrap();
+    cache.invalidate_all().unwrap();
+    server.command(&["CONFIG", "SET", "maxmemory", "0"]).unwrap();
+    assert_eq!(read(&cache, 1, &database), (2, true));
+    assert_eq!(read(&cache, 1, &database), (2, false));
+}
+
+/// A server that comes back with an old dump.
+#[test]
+fn an_old_dump() {
+    let server = Server::options().persistent().start();
+    server.command(&["CONFIG", "SET", "appendonly", "no"]).unwrap();
+    let cache = process(patient(&server));
+    let database = Cell::new(1);
+    read(&cache, 1, &database);
+    server.command(&["SAVE"]).unwrap();
+    database.set(2);
+    cache.invalidate_obj("rows", &changed(1)).unwrap();
+    server.kill();
+    server.restart();
+    let fresh = process(patient(&server));
+    assert_eq!(read(&fresh, 1, &database), (2, true), "the dump holds the old one");
+    until("the line", || read(&cache, 1, &database).0 == 2);
+    assert_eq!(read(&process(strict(&server)), 1, &database).0, 2);
+}
+
+/// A replica that is promoted behind its master.
+#[test]
+fn a_lagging_replica() {
+    let master = Server::start();
+    let replica = Server::options().replica_of(&master).start();
+    let cache = process(strict(&master));
+    let database = Cell::new(1);
+    read(&cache, 1, &database);
+    replica.wait_in_sync(&master);
+    replica.stop();
+    database.set(2);
+    cache.invalidate_obj("rows", &changed(1)).unwrap();
+    master.kill();
+    replica.cont();
+    replica.promote();
+    assert_eq!(read(&process(strict(&replica)), 1, &database), (2, true));
+}
+
+/// The same under the eyes of processes that follow the sentinels.
+#[test]
+fn a_failover_to_a_lagging_replica() {
+    let sentinel = Sentinel::start();
+    let redis = || {
+        cacheops::Redis::sentinel(sentinel.master_name(), sentinel.sentinel_urls())
+            .operation_timeout(Duration::from_millis(500))
+    };
+    let caches: [Cacheops; 2] =
+        [process(redis()), process(redis().consistency(cacheops::Consistency::Strict))];
+    let database = Cell::new(1);
+    caches.iter().for_each(|cache| {
+        read(cache, 1, &database);
+    });
+    sentinel.replica().wait_in_sync(sentinel.master());
+    sentinel.replica().stop();
+    database.set(2);
+    until("delivery", || caches[0].invalidate_obj("rows", &changed(1)).is_ok());
+    sentinel.kill_master();
+    sentinel.replica().cont();
+    sentinel.wait_for_failover();
+    for cache in &caches {
+        for _ in 0..50 {
+            assert_eq!(read(cache, 1, &database).0, 2);
+        }
+        until("the line", || !read(cache, 1, &database).1);
+        assert_eq!(read(cache, 1, &database).0, 2);
+    }
+}

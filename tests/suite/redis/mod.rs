@@ -1,0 +1,75 @@
+//! What only a shared tier has: other processes, a line that can be cut, and
+//! servers that can die. Each handle stands for a process: handles share
+//! nothing but the server.
+
+mod kinds;
+mod lines;
+mod locks;
+mod losses;
+mod outages;
+mod pages;
+mod values;
+
+use std::cell::Cell;
+use std::time::{Duration, Instant};
+
+use cacheops::{Cacheops, Consistency, Error, QuerySet, Redis, eq};
+use cacheops_tests::servers::Server;
+
+/// As long as anything here may take on a busy machine.
+const LONG: Duration = Duration::from_secs(30);
+
+/// A process that uses a server.
+fn process(redis: Redis) -> Cacheops {
+    try_process(redis).unwrap()
+}
+
+fn try_process(redis: Redis) -> Result<Cacheops, Error> {
+    Cacheops::builder().redis(redis.connect_timeout(LONG)).build()
+}
+
+/// Settings in which nothing is given up for being slow.
+fn patient(server: &Server) -> Redis {
+    Redis::url(server.url()).operation_timeout(LONG)
+}
+
+fn strict(server: &Server) -> Redis {
+    patient(server).consistency(Consistency::Strict)
+}
+
+/// Reads the fragment of a row; says what it holds, and whether it was filled.
+fn read(cache: &Cacheops, id: u64, database: &Cell<u64>) -> (u64, bool) {
+    let filled = Cell::new(false);
+    let value = row(cache, id).get_or_fill(|| {
+        filled.set(true);
+        Ok::<_, Error>(database.get())
+    });
+    (value.unwrap(), filled.get())
+}
+
+/// One place in the source for all processes.
+fn row(cache: &Cacheops, id: u64) -> cacheops::Cached<'_> {
+    cache.cached_as(rows(id))
+}
+
+fn rows(id: u64) -> QuerySet {
+    QuerySet::table("rows").filter(eq("id", id))
+}
+
+fn changed(id: u64) -> serde_json::Value {
+    serde_json::json!({ "id": id })
+}
+
+/// Waits until something holds.
+fn until(what: &str, mut holds: impl FnMut() -> bool) {
+    let deadline = Instant::now() + LONG;
+    while !holds() {
+        assert!(Instant::now() < deadline, "{what} did not come");
+        std::thread::sleep(Duration::from_millis(1));
+    }
+}
+
+/// Whether the line of a cache is live.
+fn is_live(cache: &Cacheops) -> bool {
+    cache.shared_status().is_some_and(|status| status.state == cacheops::LinkState::Live)
+}

@@ -1,0 +1,201 @@
+//! A server that is dead, silent or away.
+
+use std::cell::Cell;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use cacheops::{Cacheops, Error, ErrorKind, LinkState, Redis, WriteEvent};
+use cacheops_tests::servers::{Mode, Proxy, Server};
+
+use super::{LONG, changed, is_live, patient, process, read, row, strict, until};
+
+const LIMIT: Duration = Duration::from_millis(400);
+
+/// Renders a page of twenty fragments.
+fn page(cache: &Cacheops, database: &Cell<u64>) -> Vec<u64> {
+    (0..20).map(|id| read(cache, id, database).0).collect()
+}
+
+/// A page costs one operation's limit at most, the next ones nothing.
+fn page_over(redis: Redis, kill: impl FnOnce()) {
+    let cache = process(redis.operation_timeout(LIMIT));
+    let database = Cell::new(1);
+    page(&cache, &database);
+    kill();
+    database.set(2);
+    let began = Instant::now();
+    page(&cache, &database);
+    let first = began.elapsed();
+    // One limit, and what a busy machine adds: far from twenty.
+    assert!(first < 3 * LIMIT, "the first page took {first:?}");
+    until("the breaker", || !is_live(&cache));
+    let before = cache.stats();
+    let began = Instant::now();
+    assert_eq!(page(&cache, &database), [2; 20]);
+    assert!(began.elapsed() < LIMIT, "the second page took {:?}", began.elapsed());
+    assert_eq!(cache.stats().stored, before.stored, "nothing is kept meanwhile");
+}
+
+#[test]
+fn a_page_over_a_silent_server() {
+    let server = Server::start();
+    page_over(strict(&server), || server.stop());
+    server.cont();
+    page_over(patient(&server), || server.stop());
+    server.cont();
+}
+
+#[test]
+fn a_page_over_a_dead_server() {
+    let server = Server::start();
+    page_over(strict(&server), || server.kill());
+    server.restart();
+    page_over(patient(&server), || server.kill());
+}
+
+#[test]
+fn a_page_over_a_black_hole() {
+    let server = Server::start();
+    let proxy = Proxy::start(server.port());
+    let redis = Redis::url(server.url_at(proxy.port())).consistency(cacheops::Consistency::Strict);
+    page_over(redis, || proxy.set(Mode::Silent));
+}
+
+#[test]
+fn an_invalidation_that_does_not_arrive_is_an_error() {
+    let server = Server::start();
+    let cache = process(patient(&server).operation_timeout(LIMIT));
+    let database = Cell::new(1);
+    read(&cache, 1, &database);
+    server.kill();
+    database.set(2);
+    for event in 0..4 {
+        let error = match event {
+            0 => cache.invalidate_obj("rows", &changed(1)),
+            1 => cache.invalidate_model("rows"),
+            2 => cache.invalidate_fragment("name"),
+            _ => cache.invalidate_batch([WriteEvent::everything()]),
+        };
+        let error = error.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Unavailable);
+        assert!(error.is_transient());
+        let text = error.to_string();
+        assert!(
+            text.starts_with("shared tier unavailable: the invalidation did not reach Redis ("),
+            "{text}"
+        );
+        assert!(text.contains("try again, or undo the change"), "{text}");
+        // Here nothing old is served in any case.
+        assert_eq!(read(&cache, 1, &database), (2, true));
+    }
+    // A row that is none is invalidated as a table, which fails first.
+    assert_eq!(cache.invalidate_obj("rows", &3).unwrap_err().kind(), ErrorKind::Unavailable);
+    server.restart();
+    until("the line", || cache.invalidate_obj("rows", &changed(1)).is_ok());
+}
+
+/// In degraded mode invalidations are kept, and delivered before anything
+/// else.
+#[test]
+fn kept_invalidations_are_delivered_first() {
+    let server = Server::start();
+    let proxy = Proxy::start(server.port());
+    let other = process(strict(&server));
+    let redis = Redis::url(server.url_at(proxy.port())).operation_timeout(LIMIT).degraded(50);
+    let cache = process(redis);
+    let database = Cell::new(1);
+    for id in 0..10 {
+        read(&cache, id, &database);
+        read(&other, id, &database);
+    }
+    proxy.set(Mode::Refuse);
+    proxy.cut();
+    database.set(2);
+    for id in 0..5 {
+        cache.invalidate_obj("rows", &changed(id)).unwrap();
+    }
+    assert_eq!(cache.shared_status().unwrap().pending, 5);
+    assert_eq!(read(&cache, 1, &database), (2, true), "nothing old is served here");
+    assert_eq!(read(&other, 1, &database).0, 1, "the other process cannot know");
+    proxy.set(Mode::Pass);
+    until("the line", || is_live(&cache));
+    assert_eq!(cache.shared_status().unwrap().pending, 0);
+    for id in 0..10 {
+        assert_eq!(read(&other, id, &database), if id < 5 { (2, true) } else { (1, false) });
+    }
+    // More than are kept become whole tables.
+    proxy.set(Mode::Silent);
+    database.set(3);
+    for id in 0..60 {
+        cache.invalidate_obj("rows", &changed(100 + id)).unwrap();
+    }
+    let status = cache.shared_status().unwrap();
+    assert!(status.pending <= 50 && status.state != LinkState::Live, "{status:?}");
+    proxy.set(Mode::Pass);
+    until("the line", || is_live(&cache));
+    assert_eq!(read(&other, 7, &database), (3, true));
+}
+
+#[test]
+fn a_degraded_process_starts_without_a_server() {
+    let server = Server::start();
+    server.kill();
+    let error = super::try_process(patient(&server)).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unavailable, "{error}");
+    let cache = process(patient(&server).degraded(10));
+    let database = Cell::new(1);
+    assert_eq!(read(&cache, 1, &database), (1, true));
+    cache.invalidate_model("rows").unwrap();
+    server.restart();
+    until("the line", || is_live(&cache));
+    assert_eq!(read(&cache, 1, &database), (1, true));
+    assert_eq!(read(&cache, 1, &database), (1, false));
+}
+
+/// Servers killed and restarted under readers and a writer: what was announced
+/// is never served older.
+#[test]
+fn killed_during_renders_and_invalidations() {
+    let server = Server::options().persistent().start();
+    let redis = || strict(&server).operation_timeout(LIMIT);
+    let caches = [process(redis()), process(redis())];
+    let (version, floor, done) = (AtomicU64::new(1), AtomicU64::new(0), AtomicU64::new(0));
+    let reads = AtomicU64::new(0);
+    thread::scope(|scope| {
+        for cache in &caches {
+            scope.spawn(|| {
+                while done.load(Ordering::SeqCst) == 0 {
+                    let least = floor.load(Ordering::SeqCst);
+                    let value = row(cache, 1)
+                        .get_or_fill(|| Ok::<_, Error>(version.load(Ordering::SeqCst)))
+                        .unwrap();
+                    assert!(value >= least, "served {value}, and {least} was announced");
+                    reads.fetch_add(1, Ordering::SeqCst);
+                }
+            });
+        }
+        scope.spawn(|| {
+            while done.load(Ordering::SeqCst) == 0 {
+                let next = version.fetch_add(1, Ordering::SeqCst) + 1;
+                if caches[0].invalidate_obj("rows", &changed(1)).is_ok() {
+                    floor.fetch_max(next, Ordering::SeqCst);
+                }
+            }
+        });
+        for round in 0..6 {
+            let before = floor.load(Ordering::SeqCst);
+            until("progress", || floor.load(Ordering::SeqCst) > before + 20);
+            if round == 2 {
+                server.command(&["BGREWRITEAOF"]).unwrap();
+            }
+            server.kill();
+            server.restart();
+        }
+        let before = floor.load(Ordering::SeqCst);
+        until("progress", || floor.load(Ordering::SeqCst) > before);
+        done.store(1, Ordering::SeqCst);
+    });
+    assert!(reads.load(Ordering::SeqCst) > 100);
+    let _ = LONG;
+}

@@ -1,0 +1,145 @@
+//! How many trips things take, as the server counts them.
+
+use std::cell::Cell;
+use std::time::Duration;
+
+use cacheops::{Cacheops, Consistency, Error, QuerySet, eq};
+use cacheops_tests::engines::MiniJinja;
+use cacheops_tests::servers::Server;
+use cacheops_tests::{Context, Delimiters, Engine, Layout};
+
+use super::{LONG, changed, patient, process, read, strict, until};
+
+/// How often the server was spoken to, but for heartbeats.
+struct Trips<'a> {
+    server: &'a Server,
+    reads: u64,
+    beats: u64,
+}
+
+impl<'a> Trips<'a> {
+    fn since_now(server: &'a Server) -> Self {
+        let mut trips = Trips { server, reads: 0, beats: 0 };
+        (trips.reads, trips.beats) = trips.counts();
+        trips
+    }
+
+    fn counts(&self) -> (u64, u64) {
+        let info = self.server.command(&["INFO", "everything"]).unwrap();
+        let field = |name: &str| {
+            let line = info.lines().find_map(|line| line.strip_prefix(name)).unwrap_or("0");
+            let digits: String = line.chars().take_while(char::is_ascii_digit).collect();
+            digits.parse::<u64>().unwrap()
+        };
+        (field("total_reads_processed:"), field("cmdstat_time:calls="))
+    }
+
+    /// The trips since, without those of this question.
+    fn count(&mut self) -> u64 {
+        let (reads, beats) = self.counts();
+        let own = 1;
+        let trips = (reads - self.reads).saturating_sub(beats - self.beats + own);
+        (self.reads, self.beats) = (reads, beats);
+        trips
+    }
+}
+
+#[test]
+fn trips() {
+    let server = Server::start();
+    let bounded = patient(&server).consistency(Consistency::Bounded(LONG));
+    let (cache, asking) = (process(bounded), process(strict(&server)));
+    let database = Cell::new(1);
+    let mut trips = Trips::since_now(&server);
+    read(&cache, 1, &database);
+    assert!(trips.count() <= 3, "a fill: two trips, after one that found nothing");
+    read(&cache, 1, &database);
+    assert_eq!(trips.count(), 0, "a hit from memory");
+    read(&asking, 1, &database);
+    trips.count();
+    read(&asking, 1, &database);
+    assert_eq!(trips.count(), 1, "a strict hit");
+    cache.invalidate_obj("rows", &changed(1)).unwrap();
+    assert!(trips.count() <= 2, "an invalidation");
+    cache.invalidate_obj("rows", &changed(2)).unwrap();
+    assert_eq!(trips.count(), 1, "one whose schemes are known");
+    cache.invalidate_model("rows").unwrap();
+    assert_eq!(trips.count(), 1, "one of a table");
+}
+
+#[test]
+fn a_strict_page_of_twenty() {
+    let server = Server::start();
+    let (cache, other) = (process(strict(&server)), process(strict(&server)));
+    let mut engine = MiniJinja::new(&cache, Delimiters::Default, Layout::default());
+    let tag = |n: u32| format!("{{% cached_as sets[{n}] %}}{{{{ n }}}} {{% endcached_as %}}");
+    engine.add("page", &(0..20).map(tag).collect::<String>()).unwrap();
+    let set = |id: u32| serde_json::to_value(QuerySet::table("rows").filter(eq("id", id))).unwrap();
+    let render = |n: u32| {
+        let mut context = Context::default();
+        context.values.insert("n".to_owned(), n.into());
+        context.values.insert("sets".to_owned(), (0..20).map(set).collect());
+        engine.render("page", &context).unwrap()
+    };
+    let mut trips = Trips::since_now(&server);
+    assert_eq!(render(1), "1 ".repeat(20));
+    assert!(trips.count() <= 60);
+    assert_eq!(render(2), "1 ".repeat(20));
+    assert!(trips.count() <= 3, "twenty hits");
+    assert_eq!(render(3), "1 ".repeat(20));
+    assert_eq!(trips.count(), 1, "twenty hits");
+    // What another process changes is seen by the next page.
+    for n in 4..30 {
+        other.invalidate_obj("rows", &changed(u64::from(n % 20))).unwrap();
+        let page = render(n);
+        let words: Vec<&str> = page.split_whitespace().collect();
+        assert_eq!(words[n as usize % 20], n.to_string(), "{page}");
+        assert_eq!(words.iter().filter(|word| **word == n.to_string()).count(), 1, "{page}");
+    }
+}
+
+/// What was fetched ahead does not outlive an invalidation of one's own.
+#[test]
+fn a_page_that_changes_something_itself() {
+    let server = Server::start();
+    let cache = process(strict(&server));
+    let database = Cell::new(1);
+    let get = |page: &cacheops::Page, id: u64| {
+        let set = QuerySet::table("rows").filter(eq("id", id));
+        cache.cached_as(set).page(page).get_or_fill(|| Ok::<_, Error>(database.get())).unwrap()
+    };
+    for n in 1..10 {
+        let page = cache.page();
+        assert_eq!(get(&page, 1), 1);
+        assert_eq!(get(&page, 2), n);
+        database.set(n + 1);
+        cache.invalidate_obj("rows", &changed(2)).unwrap();
+        assert_eq!(get(&page, 2), n + 1);
+        database.set(n + 1);
+    }
+}
+
+/// After a cut, a page is asked about in one trip.
+#[test]
+fn a_page_after_a_cut() {
+    let server = Server::start();
+    let redis = patient(&server).consistency(Consistency::Bounded(Duration::from_secs(20)));
+    let cache = process(redis);
+    let render = |cache: &Cacheops| {
+        let page = cache.page();
+        for id in 0..20u64 {
+            let set = QuerySet::table("rows").filter(eq("id", id));
+            let value = cache.cached_as(set).page(&page).get_or_fill(|| Ok::<_, Error>(1));
+            assert_eq!(value.unwrap(), 1);
+        }
+    };
+    render(&cache);
+    render(&cache);
+    server.command(&["CLIENT", "KILL", "TYPE", "normal"]).unwrap();
+    until("the line", || cache.shared_status().unwrap().sessions > 1 && super::is_live(&cache));
+    let mut trips = Trips::since_now(&server);
+    let misses = cache.stats().misses;
+    render(&cache);
+    assert_eq!(trips.count(), 1);
+    assert_eq!(cache.stats().misses, misses);
+}

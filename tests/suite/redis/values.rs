@@ -1,0 +1,239 @@
+//! What lies in the server.
+
+use std::cell::Cell;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use cacheops::{Cacheops, Error, QuerySet, eq};
+use cacheops_tests::servers::Server;
+use serde_json::json;
+
+use super::{changed, patient, process, read, until};
+
+fn keys(server: &Server, pattern: &str) -> Vec<String> {
+    let keys = server.command(&["KEYS", pattern]).unwrap();
+    keys.lines().filter(|key| !key.starts_with("(empty")).map(str::to_owned).collect()
+}
+
+#[test]
+fn keys_are_spelled_as_documented() {
+    let server = Server::start();
+    let redis = patient(&server);
+    let cache = Cacheops::builder().prefix("app:").redis(redis).build().unwrap();
+    let set =
+        QuerySet::table("blog.articles").filter(eq("status", "a&b")).filter(eq("category", 3));
+    cache.cached_as(set).name("list").extra(&7).get_or_fill(|| Ok::<_, Error>(1)).unwrap();
+    cache.invalidate_model("tags").unwrap();
+    let mut all = keys(&server, "*");
+    all.sort();
+    let fragment = cache.fragments()[0].key.to_string();
+    assert_eq!(all.len(), 7, "{all:?}");
+    let expected = [
+        "app:all".to_owned(),
+        "app:conj:blog.articles:category=3&status=a%26b".to_owned(),
+        format!("app:frag:{fragment}"),
+        "app:last".to_owned(),
+        "app:name:list".to_owned(),
+        "app:schemes:blog.articles".to_owned(),
+    ];
+    assert!(expected.iter().all(|key| all.contains(key)), "{all:?}");
+    let fields = server.command(&["HKEYS", "app:schemes:blog.articles"]).unwrap();
+    assert!(fields.contains("_e") && fields.contains("category,status"), "{fields}");
+    // Everything but the little that there is one of has an end.
+    let lasting = ["app:all", "app:last", "app:schemes:blog.articles"];
+    for key in &all {
+        let left: i64 = server.command(&["TTL", key]).unwrap().parse().unwrap();
+        assert_eq!(left == -1, lasting.contains(&key.as_str()), "{key}: {left}");
+    }
+}
+
+/// A value of another version or a damaged one is made anew.
+#[test]
+fn damaged_values_are_misses() {
+    let server = Server::start();
+    let writer = process(patient(&server));
+    let database = Cell::new(1);
+    read(&writer, 1, &database);
+    let key = keys(&server, "frag:*").remove(0);
+    let len: usize = server.command(&["STRLEN", &key]).unwrap().parse().unwrap();
+    for at in 0..len {
+        let byte = server.command(&["GETRANGE", &key, &at.to_string(), &at.to_string()]).unwrap();
+        let other = if byte == "x" { "y" } else { "x" };
+        server.command(&["SETRANGE", &key, &at.to_string(), other]).unwrap();
+        let reader = process(patient(&server));
+        assert_eq!(read(&reader, 1, &database), (1, true), "byte {at} of {len}");
+    }
+    for junk in ["", "x", &"x".repeat(100)] {
+        server.command(&["SET", &key, junk]).unwrap();
+        assert_eq!(read(&process(patient(&server)), 1, &database), (1, true));
+    }
+    server.command(&["DEL", &key]).unwrap();
+    server.command(&["LPUSH", &key, "a list"]).unwrap();
+    assert_eq!(read(&process(patient(&server)), 1, &database), (1, true));
+}
+
+/// Keys of another kind where ours should be: nothing is cached, all is right.
+#[test]
+fn foreign_keys_in_the_way() {
+    let server = Server::start();
+    for (key, command) in [("schemes:rows", "SET"), ("conj:rows:id=1", "LPUSH"), ("all", "LPUSH")] {
+        let cache = process(patient(&server));
+        server.command(&[command, key, "x"]).unwrap();
+        let database = Cell::new(1);
+        assert_eq!(read(&cache, 1, &database), (1, true), "{key}");
+        assert_eq!(read(&cache, 1, &database), (1, true), "{key}");
+        cache.invalidate_obj("rows", &changed(1)).unwrap();
+        server.command(&["FLUSHALL"]).unwrap();
+    }
+}
+
+#[test]
+fn large_values_are_compressed_when_it_pays() {
+    let server = Server::start();
+    let cache = process(patient(&server).compress_above(1000));
+    let other = process(patient(&server));
+    let shrinks = "<li class=\"item\">text</li>\n".repeat(400);
+    let mut seed = 1u64;
+    let random = |_| {
+        seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+        char::from(b' ' + (seed >> 33) as u8 % 94)
+    };
+    let stays: String = (0..10_000).map(random).collect();
+    for (text, small) in [(shrinks, true), (stays, false)] {
+        let get = |cache: &Cacheops| {
+            let fill = || Ok::<_, Error>(text.clone());
+            let place = cache.cached().name("text").extra(&small);
+            get_text(place, fill)
+        };
+        assert_eq!(get(&cache), (text.clone(), true));
+        assert_eq!(get(&other), (text.clone(), false), "the other process reads it");
+        let key = cache.fragments().into_iter().max_by_key(|info| info.len).unwrap().key;
+        let (info, bytes) = other.shared_fragment(&key).unwrap().unwrap();
+        assert!(info.is_current);
+        assert_eq!(bytes < text.len() / 4, small, "{bytes} of {}", text.len());
+        cache.invalidate_all().unwrap();
+    }
+}
+
+fn get_text(
+    place: cacheops::Cached<'_>,
+    fill: impl Fn() -> Result<String, Error>,
+) -> (String, bool) {
+    let filled = Cell::new(false);
+    let text = place.get_or_fill(|| {
+        filled.set(true);
+        fill()
+    });
+    (text.unwrap(), filled.get())
+}
+
+#[test]
+fn time_limits_end_in_the_server_too() {
+    let server = Server::start();
+    let cache = process(patient(&server));
+    let place = |cache: &Cacheops| {
+        let value = cache.cached().name("short").timeout(Duration::from_millis(50));
+        value.get_or_fill(|| Ok::<_, Error>(1)).unwrap();
+    };
+    place(&cache);
+    let left: i64 =
+        server.command(&["PTTL", &keys(&server, "frag:*")[0]]).unwrap().parse().unwrap();
+    assert!((1..=50).contains(&left), "{left}");
+    until("the end", || keys(&server, "frag:*").is_empty());
+    let misses = cache.stats().misses;
+    place(&cache);
+    assert_eq!((cache.stats().misses, cache.stats().expired), (misses + 1, 1));
+}
+
+#[test]
+fn the_time_of_the_last_invalidation_is_the_servers() {
+    let server = Server::start();
+    let (one, two) = (process(patient(&server)), process(patient(&server)));
+    assert_eq!(one.get_last_invalidation(["rows"]), None);
+    let time = || {
+        let text = server.command(&["TIME"]).unwrap();
+        let (seconds, micros) = text.split_once('\n').unwrap();
+        Duration::new(seconds.parse().unwrap(), micros.parse::<u32>().unwrap() * 1000)
+    };
+    let since = |time: Option<SystemTime>| time.unwrap().duration_since(UNIX_EPOCH).unwrap();
+    // The two clocks are read one after the other.
+    let slack = Duration::from_secs(1);
+    let before = time();
+    one.invalidate_obj("rows", &changed(1)).unwrap();
+    let noted = since(two.get_last_invalidation(["rows"]));
+    assert!(noted + slack >= before && noted <= time() + slack, "{noted:?} {before:?}");
+    // Every invalidation moves it on, whichever process it comes from.
+    let mut last = noted;
+    for n in 0..200 {
+        let cache = if n % 2 == 0 { &one } else { &two };
+        cache.invalidate_model("rows").unwrap();
+        let now = since(one.get_last_invalidation(["rows", "others"]));
+        assert!(now > last, "{n}: {now:?} after {last:?}");
+        last = now;
+    }
+    assert_eq!(two.get_last_invalidation(["others"]), None);
+    // What the server has lost counts as now.
+    server.command(&["DEL", "last"]).unwrap();
+    assert!(since(one.get_last_invalidation(["others"])) + slack >= last);
+}
+
+/// Thousands of rows go in a few trips.
+#[test]
+fn batches_take_few_trips() {
+    let server = Server::start();
+    let cache = process(patient(&server));
+    let database = Cell::new(1);
+    for id in 0..100 {
+        read(&cache, id, &database);
+    }
+    let reads = || -> u64 { server.info("total_reads_processed").parse().unwrap() };
+    let before = reads();
+    let rows = (0..10_000).map(|id| json!({"id": id}));
+    cache.invalidate_objs("rows", rows).unwrap();
+    // The server reads 16 KiB at a time: these are 300 KB of keys, twice.
+    let trips = reads() - before;
+    assert!(trips < 100, "{trips} reads for 10,000 rows");
+    assert!((0..100).all(|id| read(&cache, id, &database).1));
+}
+
+#[test]
+fn tenants_by_computed_prefixes() {
+    use std::cell::RefCell;
+    thread_local!(static TENANT: RefCell<String> = const { RefCell::new(String::new()) });
+    let be = |name: &str| TENANT.with(|tenant| *tenant.borrow_mut() = name.to_owned());
+    let server = Server::start();
+    let open = || {
+        let compute = |query: &cacheops::PrefixQuery<'_>| {
+            let databases: Vec<&str> = query.databases().collect();
+            TENANT.with(|tenant| format!("{}/{}:", tenant.borrow(), databases.join("+")))
+        };
+        let redis = patient(&server);
+        Cacheops::builder().prefix("x:").prefix_by(compute).redis(redis).build().unwrap()
+    };
+    let (one, two) = (open(), open());
+    let get = |cache: &Cacheops, value: u64| {
+        let filled = Cell::new(false);
+        let fill = || {
+            filled.set(true);
+            Ok::<_, Error>(value)
+        };
+        let set = QuerySet::table("shop.rows").filter(eq("id", 1));
+        let value = get_number(cache.cached_as(set), fill);
+        (value, filled.get())
+    };
+    be("a");
+    assert_eq!(get(&one, 1), (1, true));
+    be("b");
+    assert_eq!(get(&one, 2), (2, true), "tenants do not share");
+    assert_eq!(get(&two, 3), (2, false), "processes do");
+    one.invalidate_obj("shop.rows", &changed(1)).unwrap();
+    assert_eq!(get(&one, 4), (4, true));
+    be("a");
+    assert_eq!(get(&one, 5), (1, false), "the other tenant's row has not changed");
+    assert!(keys(&server, "x:a/shop:conj:shop.rows:*").len() == 1, "{:?}", keys(&server, "*"));
+    one.invalidate_all().unwrap();
+    assert_eq!(get(&one, 6), (6, true));
+}
+
+fn get_number(place: cacheops::Cached<'_>, fill: impl FnOnce() -> Result<u64, Error>) -> u64 {
+    place.get_or_fill(fill).unwrap()
+}
