@@ -18,8 +18,8 @@ pub enum Outcome {
     NoValue,
     /// Something it depends on was invalidated.
     StampChanged,
-    /// A stamp is not there any more: invalidated and not made anew, expired,
-    /// or evicted from the shared tier.
+    /// A stamp is not in the shared tier any more, and nobody had said so:
+    /// invalidated while this process did not listen, expired, or evicted.
     StampLost,
     /// Its time limit, or that of something inside it, has passed.
     Expired,

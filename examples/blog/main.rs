@@ -10,13 +10,17 @@ use cacheops_examples::blog::{Options, serve};
 const HELP: &str = "\
 A blog whose pages are made of cached fragments.
 
-Usage: blog [--db FILE] [--port N]
+Usage: blog [--db FILE] [--port N] [--redis URL [--strict]]
 
-  --db FILE   where the rows are kept; made and filled if it is not there
-              (default: blog.db)
-  --port N    where to listen on 127.0.0.1; 0 lets the system choose
-              (default: 8000)
-  --help      this text
+  --db FILE    where the rows are kept; made and filled if it is not there
+               (default: blog.db)
+  --port N     where to listen on 127.0.0.1; 0 lets the system choose
+               (default: 8000)
+  --redis URL  the Redis by which several instances with the same --db share
+               what they keep, as in redis://127.0.0.1:6379/0
+               (default: none, the cache is this process's own)
+  --strict     asks Redis on every hit, instead of being told of changes
+  --help       this text
 ";
 
 #[tokio::main]
@@ -52,7 +56,7 @@ async fn run(options: Options) -> Result<(), Box<dyn std::error::Error>> {
 
 /// Reads the arguments; nothing when they ask for help.
 fn parse(mut arguments: impl Iterator<Item = String>) -> Result<Option<Options>, String> {
-    let mut options = Options { db: PathBuf::from("blog.db"), port: 8000 };
+    let mut options = Options { port: 8000, ..Options::new(PathBuf::from("blog.db")) };
     while let Some(argument) = arguments.next() {
         let (name, inline) = match argument.split_once('=') {
             Some((name, value)) => (name, Some(value.to_owned())),
@@ -67,8 +71,13 @@ fn parse(mut arguments: impl Iterator<Item = String>) -> Result<Option<Options>,
                 let port = value()?;
                 options.port = port.parse().map_err(|_| format!("{port:?} is no port"))?;
             }
+            "--redis" => options.redis = Some(value()?),
+            "--strict" if inline.is_none() => options.strict = true,
             _ => return Err(format!("unknown argument: {argument}")),
         }
+    }
+    if options.strict && options.redis.is_none() {
+        return Err("--strict is about Redis: give --redis URL too".to_owned());
     }
     Ok(Some(options))
 }

@@ -1,6 +1,10 @@
 -- The tables of the blog. An existing database keeps what it has.
 PRAGMA foreign_keys = ON;
 
+-- One row: what tells this database from others that use the same Redis.
+CREATE TABLE IF NOT EXISTS site (id TEXT NOT NULL);
+INSERT INTO site SELECT lower(hex(randomblob(8))) WHERE NOT EXISTS (SELECT 1 FROM site);
+
 CREATE TABLE IF NOT EXISTS authors (
     id   INTEGER PRIMARY KEY,
     name TEXT NOT NULL,

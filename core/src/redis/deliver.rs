@@ -107,10 +107,10 @@ async fn send(
     commands.extend(note.clone());
     let mut replies = link.run(&commands).await?;
     let noted = note.and_then(|note| Some((note, replies.pop()?)));
-    if let Some(Reply::Refused(why)) =
-        replies.iter().find(|reply| matches!(reply, Reply::Refused(_)))
-    {
-        return Err(Why::new(format!("the server refuses: {why}")));
+    for (command, reply) in commands.iter().zip(&replies) {
+        if let (Command::Unlink(_), Reply::Refused(why)) = (command, reply) {
+            return Err(Why::new(format!("the server refuses UNLINK: {why}")));
+        }
     }
     if let Some((Command::Raise { key, member, .. }, reply)) = noted {
         let mend = match reply {

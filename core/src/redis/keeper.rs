@@ -182,11 +182,13 @@ impl Keeper {
         }
         let until = self.nanos(sent + self.options.bound());
         self.trusted_until.fetch_max(until, Ordering::AcqRel);
-        self.set_clock(time);
+        self.set_clock(sent, time);
     }
 
-    fn set_clock(&self, server: u64) {
-        let here = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_micros();
+    /// Compares the clocks: the server was asked somewhere between then and now.
+    fn set_clock(&self, sent: Instant, server: u64) {
+        let asked = SystemTime::now() - sent.elapsed() / 2;
+        let here = asked.duration_since(UNIX_EPOCH).unwrap_or_default().as_micros();
         let offset = i64::try_from(server).unwrap_or(0) - i64::try_from(here).unwrap_or(0);
         self.offset.store(offset, Ordering::Relaxed);
     }
@@ -354,7 +356,7 @@ impl Keeper {
         };
         self.check_identity(&link, memory).await?;
         let (sent, time) = link.beat().await?;
-        self.set_clock(time);
+        self.set_clock(sent, time);
         loop {
             self.deliver_pending(&link).await?;
             let mut state = write(&self.state);

@@ -149,10 +149,11 @@ impl<'a> Search<'a> {
         let held = written.iter().flat_map(|(_, _, held)| held);
         self.read_stamps(Vec::new(), held).await?;
         for (n, value, held) in written {
+            let knew = matches!(wanted[n].answer, Answer::Open(Outcome::StampChanged));
             wanted[n].answer = Answer::Is(match self.verdict(&held) {
                 Verdict::Holds => Ok(self.keep_written(wanted[n].key, value, held)),
-                Verdict::StampLost => Err(Outcome::StampLost),
-                Verdict::StampChanged => Err(Outcome::StampChanged),
+                Verdict::StampLost if !knew => Err(Outcome::StampLost),
+                Verdict::StampLost | Verdict::StampChanged => Err(Outcome::StampChanged),
             });
         }
         Ok(())

@@ -14,6 +14,10 @@
     return td;
   };
   const code = (text) => Object.assign(document.createElement("code"), { textContent: text });
+  // What Redis holds of a fragment, in its cell; no cell without Redis.
+  const held = (shared) => shared ? [cell({
+    current: String(shared.bytes), invalidated: `${shared.bytes}, old`, missing: "–", unknown: "?",
+  }[shared.state], "n")] : [];
   const seconds = (count) => count === null ? "–" : `${count} s`;
 
   // Whether a row says something else than before, or did until just now.
@@ -37,7 +41,7 @@
     if (!made.length) {
       const tr = document.createElement("tr");
       const td = cell(empty, "none");
-      td.colSpan = 5;
+      td.colSpan = 6;
       tr.append(td);
       made.push(tr);
     }
@@ -49,22 +53,24 @@
     const before = known.get(`fragments ${key}`)?.made;
     // When it was made is known to a few milliseconds.
     const since = Math.abs(made - before) < 100 ? before : made;
-    const says = `${since} ${current}`;
+    const says = `${since} ${current} ${fragment.shared?.state}`;
     const row = {
       id: key, says, stale: !current,
       cells: [
         cell(current ? name : [name, " ", Object.assign(document.createElement("i"), { textContent: "(invalidated)" })]),
-        cell(String(bytes), "n"), cell(seconds(fragment.age), "n"), cell(seconds(left), "n"),
+        cell(String(bytes), "n"), ...held(fragment.shared), cell(seconds(fragment.age), "n"), cell(seconds(left), "n"),
         cell(groups.flatMap(({ of, what }) => [code(`${of}: ${what.join(", ")}`), " "])),
       ],
     };
     return { row, remember: () => { known.get(`fragments ${key}`).made = since; } };
   }
 
-  const showRequest = (request) => ({
+  const showRequest = (request, hasRedis) => ({
     id: request.number, says: "",
     cells: [
-      cell(request.path, "path"), cell(String(request.queries), "n"), cell(String(request.hits.length), "n"),
+      cell(request.path, "path"), cell(String(request.queries), "n"),
+      cell(String(request.hits.length - request.shared), "n"),
+      ...(hasRedis ? [cell(String(request.shared), "n")] : []),
       cell(request.missed.length ? `${request.missed.length}: ${tally(request.missed)}` : "0", "missed"),
       cell(seconds(request.ago), "n"),
     ],
@@ -86,12 +92,17 @@
   }
 
   function show(now) {
+    if (now.line) {
+      const line = document.getElementById("line");
+      line.textContent = now.line.text;
+      line.classList.toggle("away", !now.line.is_live);
+    }
     const values = document.querySelectorAll("#counters dd");
     now.counters.forEach((counter, at) => { values[at].textContent = counter.value.toLocaleString("en"); });
     const fragments = now.fragments.map(showFragment);
     fill("fragments", fragments.map(({ row }) => row), "None yet: open a page.");
     fragments.forEach(({ remember }) => remember());
-    fill("requests", now.requests.map(showRequest), "None yet.");
+    fill("requests", now.requests.map((request) => showRequest(request, now.line)), "None yet.");
     fill("invalidations", now.invalidations.map(showInvalidation), "None yet.");
     isFirst = false;
   }

@@ -100,6 +100,12 @@
   };
   const age = (seconds) => seconds < 1 ? "just now" : `${Math.round(seconds)} s ago`;
 
+  // What Redis holds of a fragment.
+  const held = (shared) => shared ? `; in Redis: ${{
+    current: `${shared.bytes} bytes`, invalidated: `${shared.bytes} bytes, invalidated`,
+    missing: "nothing", unknown: "not known",
+  }[shared.state]}` : "";
+
   const layer = document.body.appendChild(element("div", "marks"));
   const panel = element("div", "mark-panel");
   panel.id = "mark-panel";
@@ -135,7 +141,7 @@
     // The names by which fragments are reached come last, and are left out.
     const rows = fact.depends_on.filter((on) => /^\S+: /.test(on)).sort();
     list.append(...rows.map((on) => Object.assign(document.createElement("li"), { textContent: on })));
-    panel.replaceChildren(title, ` – ${fact.outcome}, made ${age(fact.age)}`, list);
+    panel.replaceChildren(title, ` – ${fact.outcome}, made ${age(fact.age)}${held(fact.shared)}`, list);
     panel.hidden = false;
     fragment.mark.classList.add("lit");
     const at = fragment.label.getBoundingClientRect();

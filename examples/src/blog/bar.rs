@@ -8,8 +8,10 @@ use std::cell::RefCell;
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
-use minijinja_cacheops::cacheops::{CacheRead, Cacheops, FragmentInfo, FragmentKey};
+use minijinja_cacheops::cacheops::{CacheRead, Cacheops, FragmentInfo, FragmentKey, Outcome};
 use serde::Serialize;
+
+use super::shared::{Asker, Held};
 
 thread_local! {
     static RECORD: RefCell<Option<Record>> = const { RefCell::new(None) };
@@ -28,8 +30,7 @@ pub(crate) struct Record {
 struct Read {
     key: String,
     name: String,
-    outcome: String,
-    is_hit: bool,
+    outcome: Outcome,
     age: Option<Duration>,
 }
 
@@ -42,6 +43,8 @@ pub(crate) struct Summary {
     pub(crate) queries: u32,
     /// Fragments that were found; what is inside them is not asked for.
     pub(crate) hits: Vec<String>,
+    /// Of these, how many were found by asking Redis.
+    pub(crate) shared: usize,
     /// Fragments that had to be made.
     pub(crate) missed: Vec<String>,
     /// How long the page took, in milliseconds.
@@ -74,8 +77,7 @@ pub(crate) fn note_read(read: &CacheRead<'_>) {
         record.reads.push(Read {
             key: read.key.to_string(),
             name: read.name.to_owned(),
-            outcome: read.outcome.to_string(),
-            is_hit: read.outcome.is_hit(),
+            outcome: read.outcome,
             age: read.age,
         });
     });
@@ -85,13 +87,14 @@ impl Record {
     /// What it comes to.
     pub(crate) fn summary(&self, path: &str) -> Summary {
         let names = |is_hit: bool| {
-            let reads = self.reads.iter().filter(|read| read.is_hit == is_hit);
+            let reads = self.reads.iter().filter(|read| read.outcome.is_hit() == is_hit);
             reads.map(|read| read.name.clone()).collect()
         };
         Summary {
             path: path.to_owned(),
             queries: self.queries,
             hits: names(true),
+            shared: self.reads.iter().filter(|read| read.outcome == Outcome::SharedHit).count(),
             missed: names(false),
             milliseconds: self.began.elapsed().as_secs_f64() * 1000.0,
         }
@@ -103,8 +106,10 @@ impl Record {
         let read: HashMap<&str, &Read> =
             self.reads.iter().map(|read| (read.key.as_str(), read)).collect();
         let kept = |key: &str| cache.fragment(&FragmentKey::from_hex(key)?);
+        let mut asker = Asker::new(cache);
+        let mut held = |key: &str| Some(asker.as_mut()?.ask(&FragmentKey::from_hex(key)?));
         let outlines: HashMap<&str, Outline> = marked_keys(html)
-            .map(|key| (key, Outline::new(read.get(key).copied(), kept(key).as_ref())))
+            .map(|key| (key, Outline::new(read.get(key).copied(), kept(key).as_ref(), held(key))))
             .collect();
         script_json(&outlines)
     }
@@ -119,23 +124,26 @@ struct Outline {
     /// In seconds.
     age: f64,
     depends_on: Vec<String>,
+    /// What Redis holds of it, where there is one.
+    shared: Option<Held>,
 }
 
 impl Outline {
     /// A fragment that was not asked for came as a part of one that was found.
-    fn new(read: Option<&Read>, kept: Option<&FragmentInfo>) -> Self {
+    fn new(read: Option<&Read>, kept: Option<&FragmentInfo>, shared: Option<Held>) -> Self {
         let name = read.map(|read| &read.name).or(kept.map(|info| &info.name));
         let age = read.and_then(|read| read.age).or(kept.map(|info| info.age));
         Outline {
             name: name.cloned().unwrap_or_default(),
-            hit: read.is_none_or(|read| read.is_hit),
+            hit: read.is_none_or(|read| read.outcome.is_hit()),
             outcome: match read {
-                Some(read) if read.is_hit => "hit".to_owned(),
+                Some(read) if read.outcome.is_hit() => read.outcome.to_string(),
                 Some(read) => format!("miss: {}", read.outcome),
                 None => "hit, inside another".to_owned(),
             },
             age: age.unwrap_or_default().as_secs_f64(),
             depends_on: kept.map(|info| info.depends_on.clone()).unwrap_or_default(),
+            shared,
         }
     }
 }

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use rusqlite::{Connection, Params, Row, Transaction};
+use rusqlite::{Connection, Params, Row, Transaction, TransactionBehavior};
 use serde::{Deserialize, Serialize};
 
 use super::bar;
@@ -24,6 +24,11 @@ impl Db {
         let connection = Connection::open(path)?;
         connection.execute_batch(SCHEMA)?;
         Ok(Db(Arc::new(Mutex::new(connection))))
+    }
+
+    /// What tells this database from others.
+    pub(crate) fn id(&self) -> rusqlite::Result<String> {
+        self.lock().query_row("SELECT id FROM site", [], |row| row.get(0))
     }
 
     fn lock(&self) -> MutexGuard<'_, Connection> {
@@ -59,7 +64,9 @@ impl Db {
         work: impl FnOnce(&Transaction<'_>) -> rusqlite::Result<R>,
     ) -> rusqlite::Result<R> {
         let mut connection = self.lock();
-        let transaction = connection.transaction()?;
+        // Another process may write too: it waits from the beginning, so that
+        // what `work` reads is what it changes.
+        let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
         let result = work(&transaction)?;
         transaction.commit()?;
         Ok(result)

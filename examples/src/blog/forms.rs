@@ -21,7 +21,7 @@ use super::error::Error;
 use super::pages::{Page, Reply, Table, reply};
 use super::templates::thousands;
 use super::visit::Visit;
-use super::writes::ArticleChange;
+use super::writes::{ArticleChange, Changes};
 
 /// Mistakes by the names of their fields.
 type Errors = BTreeMap<&'static str, String>;
@@ -209,10 +209,10 @@ pub(crate) async fn save_article(
         let choices = app.choices()?;
         match form.check(&choices) {
             Err(errors) => Ok(article_page(&slug, &form, &choices, errors)),
-            Ok(change) if app.update_article(place.id, &change)? => {
-                Ok(Reply::Redirect(format!("/article/{slug}")))
-            }
-            Ok(_) => not_found(),
+            Ok(change) => match app.update_article(place.id, &change)? {
+                Some(changes) => app.saved(changes, &slug, ""),
+                None => not_found(),
+            },
         }
     })
     .await
@@ -233,8 +233,8 @@ pub(crate) async fn add_comment(
         };
         match form.check() {
             Ok((name, body)) => {
-                let id = app.add_comment(place.id, &name, &body)?;
-                Ok(Reply::Redirect(format!("/article/{slug}#comment-{id}")))
+                let (id, changes) = app.add_comment(place.id, &name, &body)?;
+                app.saved(changes, &slug, &format!("#comment-{id}"))
             }
             Err(errors) => {
                 let context = context!(id => place.id, slug, fields => Serde(form), errors);
@@ -274,10 +274,10 @@ pub(crate) async fn save_comment(
         };
         match form.check() {
             Err(errors) => Ok(comment_page(comment.id, &slug, &form, errors)),
-            Ok((name, body)) if app.update_comment(comment.id, &name, &body)? => {
-                Ok(Reply::Redirect(format!("/article/{slug}#comment-{}", comment.id)))
-            }
-            Ok(_) => not_found(),
+            Ok((name, body)) => match app.update_comment(comment.id, &name, &body)? {
+                Some(changes) => app.saved(changes, &slug, &format!("#comment-{}", comment.id)),
+                None => not_found(),
+            },
         }
     })
     .await
@@ -289,13 +289,50 @@ pub(crate) async fn delete_comment(
     visit: Visit,
     Path(id): Path<String>,
 ) -> Response {
-    reply(app, visit, move |app| match app.comment(number(&id))? {
-        Some((comment, slug)) if app.delete_comment(comment.id)? => {
-            Ok(Reply::Redirect(format!("/article/{slug}#comments")))
+    reply(app, visit, move |app| {
+        let Some((comment, slug)) = app.comment(number(&id))? else { return not_found() };
+        match app.delete_comment(comment.id)? {
+            Some(changes) => app.saved(changes, &slug, "#comments"),
+            None => not_found(),
         }
-        _ => not_found(),
     })
     .await
+}
+
+/// Announces changes that could not be announced when they were saved.
+pub(crate) async fn announce_again(
+    State(app): State<Arc<App>>,
+    visit: Visit,
+    Path(slug): Path<String>,
+) -> Response {
+    reply(app, visit, move |app| {
+        if app.place(Table::Articles, &slug)?.is_none() {
+            return not_found();
+        }
+        Ok(match app.announce_all()? {
+            true => Reply::Redirect(format!("/article/{slug}")),
+            false => unannounced(StatusCode::SERVICE_UNAVAILABLE, &slug, ""),
+        })
+    })
+    .await
+}
+
+impl App {
+    /// Announces a change of an article or its comments, and leads to where it
+    /// is seen; else says who may not see it.
+    fn saved(&self, changes: Changes, slug: &str, anchor: &str) -> Result<Reply, Error> {
+        Ok(match self.announce(changes)? {
+            true => Reply::Redirect(format!("/article/{slug}{anchor}")),
+            false => unannounced(StatusCode::ACCEPTED, slug, anchor),
+        })
+    }
+}
+
+/// The page after a change that is saved and not announced.
+fn unannounced(status: StatusCode, slug: &str, anchor: &str) -> Reply {
+    let context = context!(slug, anchor);
+    let page = Page::new("unannounced.html", "Saved, but not announced", context);
+    Reply::Page(Page { status, ..page })
 }
 
 /// An id from an address; 0, which no row has, for what is none.

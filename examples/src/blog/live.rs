@@ -8,6 +8,7 @@ use minijinja_cacheops::cacheops::{CacheInvalidated, Cacheops, FragmentInfo, Sca
 use serde::Serialize;
 
 use super::bar::Summary;
+use super::shared::{Asker, Held, Line};
 
 /// How many invalidations are remembered.
 const INVALIDATIONS: usize = 50;
@@ -103,6 +104,8 @@ fn push<T>(numbered: &mut u64, to: &mut VecDeque<Entry<T>>, what: T, limit: usiz
 /// Everything that the page shows.
 #[derive(Debug, Serialize)]
 pub(crate) struct Snapshot {
+    /// The line to Redis, where there is one.
+    line: Option<Line>,
     counters: Vec<Counter>,
     fragments: Vec<FragmentRow>,
     /// How many fragments there are beyond those listed.
@@ -130,6 +133,8 @@ struct FragmentRow {
     /// In seconds, if it has a time limit.
     left: Option<u64>,
     current: bool,
+    /// What Redis holds of it, where there is one.
+    shared: Option<Held>,
     /// Just as the cache names them.
     depends_on: Vec<String>,
     /// The same by table, for reading.
@@ -153,20 +158,26 @@ struct Row<T> {
 }
 
 impl Snapshot {
-    /// How things stand.
+    /// How things stand. With Redis it takes a trip for each fragment.
     pub(crate) fn take(cache: &Cacheops, log: &Log) -> Self {
-        let entries = log.lock();
+        let began = log.lock().began;
+        let mut asker = Asker::new(cache);
         let all = cache.fragments();
         let unlisted = all.len().saturating_sub(FRAGMENTS);
         let mut fragments: Vec<FragmentRow> = all
             .into_iter()
             .take(FRAGMENTS)
-            .map(|info| FragmentRow::new(info, entries.began))
+            .map(|info| {
+                let held = asker.as_mut().map(|asker| asker.ask(&info.key));
+                FragmentRow::new(info, held, began)
+            })
             .collect();
         fragments.sort_by(|a, b| {
             (&a.name, &a.depends_on, &a.key).cmp(&(&b.name, &b.depends_on, &b.key))
         });
+        let entries = log.lock();
         Snapshot {
+            line: Line::of(cache),
             counters: counters(cache),
             fragments,
             unlisted,
@@ -179,20 +190,26 @@ impl Snapshot {
 fn counters(cache: &Cacheops) -> Vec<Counter> {
     let (stats, usage) = (cache.stats(), cache.usage());
     let counter = |name, value| Counter { name, value };
-    vec![
+    let mut counters = vec![
         counter("Hits", stats.hits),
         counter("Misses", stats.misses),
-        counter("Missed: invalidated", stats.stamp_changed),
+        counter("Missed: invalidated", stats.stamp_changed + stats.stamp_lost),
         counter("Missed: expired", stats.expired),
         counter("Invalidations", stats.invalidations),
         counter("Fragments kept", usage.fragments as u64),
         counter("Bytes kept", usage.bytes),
         counter("Stamps", usage.stamps as u64),
-    ]
+    ];
+    if cache.shared_status().is_some() {
+        counters.insert(1, counter("Of these in Redis", stats.shared_hits));
+        let away = stats.distrusted + stats.breaker_open;
+        counters.insert(5, counter("Missed: Redis away", away));
+    }
+    counters
 }
 
 impl FragmentRow {
-    fn new(info: FragmentInfo, began: Instant) -> Self {
+    fn new(info: FragmentInfo, shared: Option<Held>, began: Instant) -> Self {
         let made = began.elapsed().saturating_sub(info.age);
         let mut depends_on = info.depends_on;
         depends_on.sort();
@@ -204,6 +221,7 @@ impl FragmentRow {
             made: u64::try_from(made.as_millis()).unwrap_or(u64::MAX),
             left: info.expires_in.map(|left| left.as_secs()),
             current: info.is_current,
+            shared,
             groups: grouped(&depends_on),
             depends_on,
         }

@@ -4,7 +4,8 @@
 //! - `templates` sets the environment up; the templates themselves are in
 //!   `examples/blog/templates`.
 //! - `writes` changes the database, and announces what changed.
-//! - `bar` and `live` show what the cache does meanwhile.
+//! - `bar` and `live` show what the cache does meanwhile, `shared` what Redis
+//!   holds, where there is one.
 
 mod bar;
 mod db;
@@ -16,6 +17,7 @@ mod markdown;
 mod pages;
 mod queries;
 mod seed;
+mod shared;
 mod templates;
 mod visit;
 mod writes;
@@ -33,7 +35,7 @@ use axum::middleware::from_fn;
 use axum::routing::{get, post};
 use minijinja::Environment;
 use minijinja_cacheops::Tags;
-use minijinja_cacheops::cacheops::Cacheops;
+use minijinja_cacheops::cacheops::{Cacheops, Consistency, Redis};
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
@@ -49,13 +51,27 @@ const LARGEST_FORM: usize = 512 << 10;
 /// How long the end waits for connections.
 const PATIENCE: Duration = Duration::from_secs(2);
 
-/// Where the site keeps its rows, and where it listens.
+/// Where the site keeps its rows, where it listens, and with whom it shares
+/// what it keeps.
 #[derive(Clone, Debug)]
 pub struct Options {
     /// The file of the database; it is made, and filled, if there is none.
     pub db: PathBuf,
     /// The port on this machine; 0 lets the system choose.
     pub port: u16,
+    /// The URL of the Redis that instances of the site share; without one, the
+    /// cache is that of this process alone.
+    pub redis: Option<String>,
+    /// Whether Redis is asked on every hit.
+    pub strict: bool,
+}
+
+impl Options {
+    /// A site of its own, on a port that the system chooses.
+    #[must_use]
+    pub fn new(db: PathBuf) -> Self {
+        Options { db, port: 0, redis: None, strict: false }
+    }
 }
 
 /// A site that is being served. It ends when this is dropped, or by
@@ -98,12 +114,15 @@ impl Server {
 ///
 /// # Errors
 ///
-/// A database that cannot be opened, or a port that is taken.
+/// A database that cannot be opened, a port that is taken, or a Redis that
+/// cannot be reached or used.
 pub async fn serve(options: Options) -> Result<Server, Error> {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, options.port)).await;
     let listener = listener.map_err(Error::Listen)?;
     let address = listener.local_addr().map_err(Error::Listen)?;
-    let app = App::open(&options)?;
+    // It waits for the disk and for Redis.
+    let app = tokio::task::spawn_blocking(move || App::open(&options)).await;
+    let app = app.map_err(|_| Error::Interrupted)??;
     let (stop, stopped) = oneshot::channel();
     let task = tokio::spawn(run(listener, router(app), stopped));
     Ok(Server { address, stop, task })
@@ -134,15 +153,26 @@ impl App {
         let db = Db::open(&options.db)?;
         seed::fill_if_empty(&db)?;
         let log = Log::default();
-        let noted = log.clone();
-        let cache = Cacheops::builder()
-            .inspect(true)
-            .on_cache_read(bar::note_read)
-            .on_cache_invalidated(move |event| noted.note_invalidation(event))
-            .build()?;
+        let cache = open_cache(options, &db, &log)?;
         let (env, tags) = templates::environment(&cache, &db)?;
         Ok(Arc::new(App { db, cache, env, tags, log }))
     }
+}
+
+fn open_cache(options: &Options, db: &Db, log: &Log) -> Result<Cacheops, Error> {
+    let noted = log.clone();
+    let mut cache = Cacheops::builder()
+        .inspect(true)
+        .on_cache_read(bar::note_read)
+        .on_cache_invalidated(move |event| noted.note_invalidation(event));
+    if let Some(url) = &options.redis {
+        let consistency = if options.strict { Consistency::Strict } else { Consistency::default() };
+        // Sites of other databases have other pages.
+        cache = cache
+            .prefix(format!("blog:{}:", db.id()?))
+            .redis(Redis::url(url).consistency(consistency));
+    }
+    Ok(cache.build()?)
 }
 
 fn router(app: Arc<App>) -> Router {
@@ -151,6 +181,7 @@ fn router(app: Arc<App>) -> Router {
         .route("/article/{slug}", get(pages::article))
         .route("/article/{slug}/edit", get(forms::edit_article).post(forms::save_article))
         .route("/article/{slug}/comments", get(pages::comments).post(forms::add_comment))
+        .route("/article/{slug}/announce", post(forms::announce_again))
         .route("/comment/{id}/edit", get(forms::edit_comment).post(forms::save_comment))
         .route("/comment/{id}/delete", post(forms::delete_comment))
         .route("/category/{slug}", get(pages::category))

@@ -19,6 +19,7 @@ use super::db::Place;
 use super::error::Error;
 use super::listing::{Listing, PER_PAGE, Selection};
 use super::live::Snapshot;
+use super::shared::Line;
 use super::visit::Visit;
 use super::{App, bar, templates};
 
@@ -111,6 +112,7 @@ impl App {
         let switch = visit.with(if visit.outline { "outline=0" } else { "outline=1" });
         let context = context!(
             bar => Serde(&summary),
+            line => Line::of(&self.cache).map(Serde),
             outline => visit.outline,
             outlines => outlines.map(Value::from_safe_string),
             switch,
@@ -335,7 +337,11 @@ pub(crate) async fn live(State(app): State<Arc<App>>, visit: Visit) -> Response 
 
 /// What the live page asks for every second.
 pub(crate) async fn live_json(State(app): State<Arc<App>>) -> Response {
-    ([(CACHE_CONTROL, "no-store")], Json(Snapshot::take(&app.cache, &app.log))).into_response()
+    let work = tokio::task::spawn_blocking(move || Snapshot::take(&app.cache, &app.log));
+    match work.await {
+        Ok(now) => ([(CACHE_CONTROL, "no-store")], Json(now)).into_response(),
+        Err(_) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
+    }
 }
 
 /// A file that pages refer to.

@@ -126,15 +126,15 @@ struct File<'t> {
 
 /// Fills a database that has no articles, and leaves any other alone.
 pub(crate) fn fill_if_empty(db: &Db) -> Result<(), Error> {
-    if db.row::<i64>("SELECT count(*) FROM articles", [])?.is_some_and(|count| count > 0) {
-        return Ok(());
-    }
     let files = ARTICLES.iter().map(|(slug, text)| match read(text) {
         Some(file) => Ok((*slug, file)),
         None => Err(Error::Seed(format!("{slug} has no proper front matter"))),
     });
     let files: Vec<(&str, File<'_>)> = files.collect::<Result<_, Error>>()?;
     db.write(|tx| {
+        if tx.query_row("SELECT EXISTS (SELECT 1 FROM articles)", [], |row| row.get(0))? {
+            return Ok(());
+        }
         files.iter().try_for_each(|(slug, file)| insert_article(tx, slug, file))?;
         COMMENTS.iter().try_for_each(|comment| insert_comment(tx, comment))
     })?;

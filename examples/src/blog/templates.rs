@@ -17,7 +17,7 @@ macro_rules! templates {
     };
 }
 
-const TEMPLATES: [(&str, &str); 18] = templates![
+const TEMPLATES: [(&str, &str); 19] = templates![
     "base.html",
     "fields.html",
     "listing.html",
@@ -34,6 +34,7 @@ const TEMPLATES: [(&str, &str); 18] = templates![
     "article_form.html",
     "comment_form.html",
     "message.html",
+    "unannounced.html",
     "live.html",
     "bar.html",
 ];

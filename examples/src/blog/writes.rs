@@ -1,5 +1,8 @@
 //! Changes of the database, each announced to the cache after its commit:
 //! just the rows that changed, an updated one as it was and as it is.
+//!
+//! What changes the database answers with what is to be announced, and nothing
+//! where there is no row of the id.
 
 use std::collections::HashSet;
 
@@ -12,6 +15,12 @@ use super::error::Error;
 
 /// The time of a change, in UTC.
 const NOW: &str = "strftime('%Y-%m-%d %H:%M:%S', 'now')";
+
+/// The tables that forms change.
+const CHANGING: [&str; 4] = ["articles", "article_tags", "comments", "tags"];
+
+/// What has been committed, for the cache.
+pub(crate) type Changes = Vec<WriteEvent>;
 
 /// What an editor can change of an article.
 #[derive(Debug)]
@@ -26,9 +35,13 @@ pub(crate) struct ArticleChange {
 }
 
 impl App {
-    /// Changes an article and its tags. False when there is none of the id.
-    pub(crate) fn update_article(&self, id: i64, change: &ArticleChange) -> Result<bool, Error> {
-        let events = self.db.write(|tx| {
+    /// Changes an article and its tags.
+    pub(crate) fn update_article(
+        &self,
+        id: i64,
+        change: &ArticleChange,
+    ) -> Result<Option<Changes>, Error> {
+        let changes = self.db.write(|tx| {
             let Some(old) = one::<Article>(tx, "SELECT * FROM articles WHERE id = ?1", [id])?
             else {
                 return Ok(None);
@@ -40,11 +53,16 @@ impl App {
             }
             Ok(Some(events))
         })?;
-        self.announce(events)
+        Ok(changes)
     }
 
-    /// Adds a comment, and answers its id.
-    pub(crate) fn add_comment(&self, article: i64, name: &str, body: &str) -> Result<i64, Error> {
+    /// Adds a comment, and answers its id too.
+    pub(crate) fn add_comment(
+        &self,
+        article: i64,
+        name: &str,
+        body: &str,
+    ) -> Result<(i64, Changes), Error> {
         let sql = format!(
             "INSERT INTO comments (article_id, name, body, created_at) \
              VALUES (?1, ?2, ?3, {NOW}) RETURNING *"
@@ -52,14 +70,18 @@ impl App {
         let new = self
             .db
             .write(|tx| tx.query_row(&sql, params![article, name, body], Comment::from_row))?;
-        self.announce(Some(vec![WriteEvent::insert("comments", &new)]))?;
-        Ok(new.id)
+        Ok((new.id, vec![WriteEvent::insert("comments", &new)]))
     }
 
-    /// Changes a comment. False when there is none of the id.
-    pub(crate) fn update_comment(&self, id: i64, name: &str, body: &str) -> Result<bool, Error> {
+    /// Changes a comment.
+    pub(crate) fn update_comment(
+        &self,
+        id: i64,
+        name: &str,
+        body: &str,
+    ) -> Result<Option<Changes>, Error> {
         const SQL: &str = "UPDATE comments SET name = ?2, body = ?3 WHERE id = ?1 RETURNING *";
-        let events = self.db.write(|tx| {
+        let changes = self.db.write(|tx| {
             let Some(old) = one::<Comment>(tx, "SELECT * FROM comments WHERE id = ?1", [id])?
             else {
                 return Ok(None);
@@ -70,22 +92,35 @@ impl App {
             let new = tx.query_row(SQL, params![id, name, body], Comment::from_row)?;
             Ok(Some(vec![WriteEvent::update("comments", &old, &new)]))
         })?;
-        self.announce(events)
+        Ok(changes)
     }
 
-    /// Deletes a comment. False when there is none of the id.
-    pub(crate) fn delete_comment(&self, id: i64) -> Result<bool, Error> {
+    /// Deletes a comment.
+    pub(crate) fn delete_comment(&self, id: i64) -> Result<Option<Changes>, Error> {
         const SQL: &str = "DELETE FROM comments WHERE id = ?1 RETURNING *";
         let old = self.db.write(|tx| one::<Comment>(tx, SQL, [id]))?;
-        self.announce(old.map(|old| vec![WriteEvent::delete("comments", &old)]))
+        Ok(old.map(|old| vec![WriteEvent::delete("comments", &old)]))
     }
 
-    /// Tells the cache what has been committed; whether there was anything to
-    /// change.
-    fn announce(&self, events: Option<Vec<WriteEvent>>) -> Result<bool, Error> {
-        let found = events.is_some();
-        self.cache.invalidate_batch(events.unwrap_or_default())?;
-        Ok(found)
+    /// Tells the cache what has been committed. False if it did not get
+    /// through to the other instances of the site: they, and this one as soon
+    /// as Redis is back, may go on showing what was before.
+    #[expect(clippy::print_stderr, reason = "the example's operator sits at the terminal")]
+    pub(crate) fn announce(&self, changes: Changes) -> Result<bool, Error> {
+        match self.cache.invalidate_batch(changes) {
+            Ok(()) => Ok(true),
+            Err(error) if error.is_transient() => {
+                eprintln!("{error}");
+                Ok(false)
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Announces all that forms can change, whatever could not be announced
+    /// before.
+    pub(crate) fn announce_all(&self) -> Result<bool, Error> {
+        self.announce(CHANGING.map(WriteEvent::table).into())
     }
 }
 

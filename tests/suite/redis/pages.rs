@@ -37,7 +37,8 @@ impl<'a> Trips<'a> {
     /// The trips since, without those of this question.
     fn count(&mut self) -> u64 {
         let (reads, beats) = self.counts();
-        let own = 1;
+        // The question itself, and the end of the connection of the last one.
+        let own = 2;
         let trips = (reads - self.reads).saturating_sub(beats - self.beats + own);
         (self.reads, self.beats) = (reads, beats);
         trips

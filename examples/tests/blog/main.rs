@@ -1,199 +1,15 @@
 //! Drives the blog over HTTP, as a browser would.
 #![allow(clippy::unwrap_used, reason = "a test fails by it")]
 
-use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpStream};
-use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+mod instances;
+mod site;
 
-use cacheops_examples::blog::{Options, Server, serve};
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use cacheops_examples::blog::{Options, serve};
 use serde_json::Value;
-use tokio::runtime::Runtime;
 
-/// A site of its own, with a database of its own.
-struct Site {
-    runtime: Runtime,
-    server: Option<Server>,
-    folder: PathBuf,
-}
-
-/// An answer.
-struct Answer {
-    status: u16,
-    head: String,
-    body: String,
-}
-
-impl Site {
-    fn start() -> Site {
-        static NUMBER: AtomicU32 = AtomicU32::new(0);
-        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
-        let folder =
-            std::env::temp_dir().join(format!("cacheops-blog-{}-{number}", std::process::id()));
-        std::fs::create_dir_all(&folder).unwrap();
-        let runtime = Runtime::new().unwrap();
-        let options = Options { db: folder.join("blog.db"), port: 0 };
-        let server = runtime.block_on(serve(options)).unwrap();
-        Site { runtime, server: Some(server), folder }
-    }
-
-    fn restart(&mut self) {
-        self.runtime.block_on(self.server.take().unwrap().shutdown()).unwrap();
-        let options = Options { db: self.folder.join("blog.db"), port: 0 };
-        self.server = Some(self.runtime.block_on(serve(options)).unwrap());
-    }
-
-    fn address(&self) -> SocketAddr {
-        self.server.as_ref().unwrap().address()
-    }
-
-    fn send(&self, request: &str) -> Answer {
-        let mut stream = TcpStream::connect(self.address()).unwrap();
-        stream.write_all(request.as_bytes()).unwrap();
-        let mut bytes = Vec::new();
-        // A form that is refused unread may be cut off: what was said counts.
-        let _ = stream.read_to_end(&mut bytes);
-        let text = String::from_utf8(bytes).unwrap();
-        let (head, body) = text.split_once("\r\n\r\n").unwrap();
-        let status = head.split(' ').nth(1).unwrap().parse().unwrap();
-        Answer { status, head: head.to_owned(), body: body.to_owned() }
-    }
-
-    fn get_as(&self, path: &str, cookie: &str) -> Answer {
-        self.send(&format!(
-            "GET {path} HTTP/1.1\r\nHost: blog\r\nConnection: close\r\nCookie: {cookie}\r\n\r\n"
-        ))
-    }
-
-    fn get(&self, path: &str) -> Answer {
-        self.get_as(path, "")
-    }
-
-    /// The text of a page that must be there.
-    fn page(&self, path: &str) -> String {
-        let answer = self.get(path);
-        assert_eq!(answer.status, 200, "{path}");
-        answer.body
-    }
-
-    fn post(&self, path: &str, fields: &[(&str, &str)]) -> Answer {
-        let pairs: Vec<String> =
-            fields.iter().map(|(name, value)| format!("{name}={}", encode(value))).collect();
-        let body = pairs.join("&");
-        self.send(&format!(
-            "POST {path} HTTP/1.1\r\nHost: blog\r\nConnection: close\r\nContent-Type: \
-             application/x-www-form-urlencoded\r\nContent-Length: {}\r\n\r\n{body}",
-            body.len()
-        ))
-    }
-
-    fn live(&self) -> Value {
-        serde_json::from_str(&self.get("/cache.json").body).unwrap()
-    }
-
-    /// What the live page says of the last page that was asked for.
-    fn last(&self) -> Value {
-        self.live()["requests"][0].clone()
-    }
-
-    /// Asks for a page, and tells which fragments were missed, by name, and
-    /// how many times.
-    fn missed(&self, path: &str) -> Vec<String> {
-        self.page(path);
-        let last = self.last();
-        assert_eq!(last["path"], path);
-        names(&last["missed"])
-    }
-}
-
-impl Drop for Site {
-    fn drop(&mut self) {
-        if let Some(server) = self.server.take() {
-            let _ = self.runtime.block_on(server.shutdown());
-        }
-        let _ = std::fs::remove_dir_all(&self.folder);
-    }
-}
-
-fn names(list: &Value) -> Vec<String> {
-    let mut names: Vec<String> =
-        list.as_array().unwrap().iter().map(|name| name.as_str().unwrap().to_owned()).collect();
-    names.sort();
-    names
-}
-
-fn encode(text: &str) -> String {
-    text.bytes()
-        .map(|b| match b {
-            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' => char::from(b).to_string(),
-            _ => format!("%{b:02X}"),
-        })
-        .collect()
-}
-
-/// The newest article: its slug, from the front page.
-fn newest(site: &Site) -> String {
-    let front = site.page("/");
-    let (_, rest) = front.split_once("<h2><a href=\"/article/").unwrap();
-    rest.split_once('"').unwrap().0.to_owned()
-}
-
-/// What stands in a form's field.
-fn field(form: &str, name: &str) -> String {
-    let (_, rest) =
-        form.split_once(&format!("<input id=\"{name}\" name=\"{name}\" value=\"")).unwrap();
-    unescape(rest.split_once('"').unwrap().0)
-}
-
-fn area(form: &str, name: &str) -> String {
-    let (_, rest) = form.split_once(&format!("<textarea id=\"{name}\"")).unwrap();
-    let (_, rest) = rest.split_once(">\n").unwrap();
-    unescape(rest.split_once("</textarea>").unwrap().0)
-}
-
-fn selected(form: &str, name: &str) -> String {
-    let (_, rest) = form.split_once(&format!("<select id=\"{name}\"")).unwrap();
-    let (before, _) = rest.split_once(" selected>").unwrap();
-    before.rsplit_once("value=\"").unwrap().1.trim_end_matches('"').to_owned()
-}
-
-fn unescape(html: &str) -> String {
-    [
-        ("&lt;", "<"),
-        ("&gt;", ">"),
-        ("&quot;", "\""),
-        ("&#x27;", "'"),
-        ("&#x2f;", "/"),
-        ("&amp;", "&"),
-    ]
-    .iter()
-    .fold(html.to_owned(), |text, (from, to)| text.replace(from, to))
-}
-
-/// The form of an article as it is, with some fields changed.
-fn form_of(site: &Site, slug: &str, changes: &[(&str, &str)]) -> Vec<(&'static str, String)> {
-    let form = site.page(&format!("/article/{slug}/edit"));
-    let mut fields = vec![
-        ("title", field(&form, "title")),
-        ("summary", area(&form, "summary")),
-        ("body", area(&form, "body")),
-        ("category", selected(&form, "category")),
-        ("author", selected(&form, "author")),
-        ("tags", field(&form, "tags")),
-    ];
-    for (name, value) in &mut fields {
-        if let Some((_, new)) = changes.iter().find(|(changed, _)| changed == name) {
-            *value = (*new).to_owned();
-        }
-    }
-    fields
-}
-
-fn edit(site: &Site, slug: &str, changes: &[(&str, &str)]) -> Answer {
-    let fields = form_of(site, slug, changes);
-    let fields: Vec<(&str, &str)> = fields.iter().map(|(n, v)| (*n, v.as_str())).collect();
-    site.post(&format!("/article/{slug}/edit"), &fields)
-}
+use site::{Site, area, edit, names, newest};
 
 #[test]
 fn pages_are_there() {
@@ -534,8 +350,9 @@ fn an_existing_database_is_kept() {
 #[test]
 fn a_port_that_is_taken_is_told_of() {
     let site = Site::start();
-    let options = Options { db: site.folder.join("other.db"), port: site.address().port() };
-    let error = site.runtime.block_on(serve(options)).unwrap_err();
+    let db = Options::new(site.folder().join("other.db"));
+    let options = Options { port: site.address().port(), ..db };
+    let error = site.block_on(serve(options)).unwrap_err();
     assert!(error.to_string().contains("the port is taken"), "{error}");
 }
 

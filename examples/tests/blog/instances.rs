@@ -1,0 +1,196 @@
+//! Instances of the site over one Redis and one database.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use cacheops_examples::blog::{Options, serve};
+use cacheops_tests::servers::{Mode, PATIENCE, Proxy, Server, wait_at_most};
+use serde_json::Value;
+
+use crate::site::{Folder, Site, edit, names, newest};
+
+/// How long another instance may show what was before; the cache's default.
+const BOUND: Duration = Duration::from_secs(1);
+
+fn two(redis: &str) -> (Site, Site) {
+    let folder = Arc::new(Folder::new());
+    (Site::over(redis, &folder), Site::over(redis, &folder))
+}
+
+/// Asks for a page until it says something, which it does within the bound of
+/// now.
+fn appears(site: &Site, path: &str, text: &str) {
+    let since = Instant::now();
+    loop {
+        let asked = since.elapsed();
+        if site.page(path).contains(text) {
+            return;
+        }
+        assert!(asked < BOUND, "{path} does not say {text:?} after {asked:?}");
+    }
+}
+
+/// Waits until the line to Redis is as the bar at the foot says.
+fn wait_for_line(site: &Site, is_live: bool) {
+    let is_so = || site.live()["line"]["is_live"] == is_live;
+    assert!(wait_at_most(PATIENCE, is_so), "{}", site.live()["line"]);
+}
+
+fn fragment(live: &Value, name: &str) -> Value {
+    let all = live["fragments"].as_array().unwrap();
+    all.iter().find(|fragment| fragment["name"] == name).unwrap().clone()
+}
+
+#[test]
+fn an_edit_in_one_appears_in_the_other() {
+    let server = Server::start();
+    let (here, there) = two(&server.url());
+    let slug = newest(&here);
+    let article = format!("/article/{slug}");
+    for path in ["/", &article] {
+        there.page(path);
+        there.page(path);
+        assert_eq!(names(&there.last()["missed"]), [""; 0], "{path}");
+    }
+    for number in 0..5 {
+        let title = format!("Title {number} of five");
+        assert_eq!(edit(&here, &slug, &[("title", &title)]).status, 303);
+        assert!(here.page("/").contains(&title), "who changes something sees it at once");
+        appears(&there, "/", &title);
+        appears(&there, &article, &title);
+    }
+    let answer = there.post(&format!("{article}/comments"), &[("name", "Zoë"), ("body", "Hi")]);
+    assert_eq!(answer.status, 303);
+    appears(&here, &article, "Zoë");
+}
+
+#[test]
+fn a_strict_instance_sees_each_edit_at_once() {
+    let server = Server::start();
+    let folder = Arc::new(Folder::new());
+    let here = Site::over(&server.url(), &folder);
+    let redis = Some(server.url());
+    let there = Site::open(Options { redis, strict: true, ..Options::new(folder.db()) }, folder);
+    let slug = newest(&there);
+    for number in 0..5 {
+        there.page("/");
+        let title = format!("Title {number} of five");
+        assert_eq!(edit(&here, &slug, &[("title", &title)]).status, 303);
+        assert!(there.page("/").contains(&title), "{title}");
+    }
+}
+
+#[test]
+fn what_one_has_made_the_other_finds() {
+    let server = Server::start();
+    let (here, there) = two(&server.url());
+    here.page("/");
+    there.page("/");
+    let last = there.last();
+    assert_eq!(names(&last["missed"]), [""; 0]);
+    assert_eq!(last["queries"], 0);
+    let found = names(&last["hits"]).len();
+    assert_eq!(last["shared"], found);
+    let again = there.page("/");
+    assert_eq!(there.last()["shared"], 0, "the second time it is in memory");
+    assert!(again.contains(&format!("<dt>in memory</dt><dd>{found}</dd>")), "{again}");
+    assert!(again.contains("<dt>in Redis</dt><dd>0</dd>"), "{again}");
+}
+
+#[test]
+fn both_tiers_are_shown() {
+    let server = Server::start();
+    let (here, there) = two(&server.url());
+    let slug = newest(&here);
+    there.page("/");
+    let live = there.live();
+    assert_eq!(live["line"]["is_live"], true);
+    let card = fragment(&live, "card");
+    assert_eq!(card["shared"]["state"], "current", "{card}");
+    assert!(card["shared"]["bytes"].as_u64().unwrap() > 100, "{card}");
+    assert!(there.page("/cache").contains("Connected to Redis."));
+    let outlined = there.get_as("/", "outline=1").body;
+    assert!(outlined.contains("\"shared\":{\"state\":\"current\""), "{outlined}");
+
+    assert_eq!(edit(&here, &slug, &[("title", "Another title")]).status, 303);
+    let is_old = || fragment(&there.live(), "sidebar")["shared"]["state"] == "invalidated";
+    assert!(wait_at_most(PATIENCE, is_old));
+    assert_eq!(server.command(&["FLUSHALL"]).as_deref(), Ok("OK"));
+    let is_gone = || fragment(&there.live(), "sidebar")["shared"]["state"] == "missing";
+    assert!(wait_at_most(PATIENCE, is_gone));
+
+    let alone = Site::start();
+    alone.page("/");
+    assert_eq!(alone.live()["line"], Value::Null);
+    assert_eq!(fragment(&alone.live(), "card")["shared"], Value::Null);
+    assert!(alone.page("/").contains("<dt>hit</dt>"));
+}
+
+#[test]
+fn without_redis_pages_go_on_and_edits_say_who_may_not_see_them() {
+    let server = Server::start();
+    let (here, there) = two(&server.url());
+    let slug = newest(&here);
+    let path = format!("/article/{slug}");
+    there.page("/");
+    server.kill();
+
+    let answer = edit(&here, &slug, &[("title", "While Redis was away")]);
+    assert_eq!(answer.status, 202);
+    assert!(answer.body.contains("Saved, but not announced"), "{}", answer.body);
+    assert!(answer.body.contains(&format!("action=\"{path}/announce\"")), "{}", answer.body);
+    let comment = here.post(&format!("{path}/comments"), &[("name", "Zoë"), ("body", "Hi")]);
+    assert_eq!(comment.status, 202);
+    assert!(comment.body.contains("Saved, but not announced"), "{}", comment.body);
+    assert_eq!(here.post(&format!("{path}/announce"), &[]).status, 503);
+    for site in [&here, &there] {
+        wait_for_line(site, false);
+        let page = site.page("/");
+        assert!(page.contains("While Redis was away"), "{page}");
+        assert!(page.contains("<dt>is away</dt><dd>Redis</dd>"), "{page}");
+        assert!(site.page("/cache").contains("Redis is away"));
+        assert!(site.page(&path).contains("Zoë"));
+    }
+
+    server.restart();
+    for site in [&here, &there] {
+        wait_for_line(site, true);
+        assert!(site.page("/").contains("While Redis was away"));
+        site.page("/");
+        assert_eq!(site.last()["queries"], 0);
+    }
+}
+
+#[test]
+fn what_could_not_be_announced_is_announced_again() {
+    let server = Server::start();
+    let proxy = Proxy::start(server.port());
+    let folder = Arc::new(Folder::new());
+    let here = Site::over(&server.url_at(proxy.port()), &folder);
+    let there = Site::over(&server.url(), &folder);
+    let slug = newest(&there);
+    there.page("/");
+
+    proxy.set(Mode::Refuse);
+    assert_eq!(edit(&here, &slug, &[("title", "Cut off")]).status, 202);
+    assert!(here.page("/").contains("Cut off"));
+    assert!(!there.page("/").contains("Cut off"), "nobody has told it");
+
+    proxy.set(Mode::Pass);
+    wait_for_line(&here, true);
+    let answer = here.post(&format!("/article/{slug}/announce"), &[]);
+    assert_eq!(answer.status, 303, "{}", answer.body);
+    assert!(here.page("/").contains("Cut off"));
+    appears(&there, "/", "Cut off");
+}
+
+#[test]
+fn a_redis_that_is_not_there_is_told_of() {
+    let server = Server::start();
+    let url = server.url();
+    drop(server);
+    let site = Site::start();
+    let options = Options { redis: Some(url), ..Options::new(site.folder().join("blog.db")) };
+    let error = site.block_on(serve(options)).unwrap_err().to_string();
+    assert!(error.contains("the cache: shared tier unavailable: redis: "), "{error}");
+}
