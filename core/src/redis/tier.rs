@@ -216,8 +216,9 @@ impl Tier {
         replies
     }
 
-    /// What has to be registered and read for those stamps of a lineage whose
-    /// tokens are not known; and whose they are, in the order of the plan.
+    /// What has to be registered and read for those stamps of a lineage that
+    /// this process has not leased yet; and whose they are, in the order of the
+    /// plan.
     fn plan(
         &self,
         link: &Link,
@@ -227,9 +228,8 @@ impl Tier {
     ) -> Option<(LeasePlan, Owners)> {
         let mut plan = LeasePlan::default();
         let mut owners = Owners::default();
-        let unknown = |stamp: &Arc<Stamp>| stamp.shared().is_some_and(|s| s.token().is_none());
         let mut epochs: Vec<Arc<Stamp>> = Vec::new();
-        for stamp in line.iter().filter(|stamp| unknown(stamp)) {
+        for stamp in line.iter().filter(|stamp| !is_leased(stamp)) {
             let Some(shared) = stamp.shared() else { continue };
             let epoch = match shared.place() {
                 Place::Epoch => Some(stamp),
@@ -278,7 +278,12 @@ impl Tier {
             self.take(link, stamp, found);
         }
         for (stamp, found) in owners.stamps.iter().zip(leased.stamps) {
-            self.take(link, stamp, found.and_then(|value| token_at(stamp, &value, link)));
+            let found = found.and_then(|value| token_at(stamp, &value, link));
+            if self.take(link, stamp, found)
+                && let Some(shared) = stamp.shared()
+            {
+                shared.note_registered();
+            }
         }
     }
 
@@ -453,6 +458,14 @@ impl Drop for HeldLock {
 struct Owners {
     epochs: Vec<Arc<Stamp>>,
     stamps: Vec<Arc<Stamp>>,
+}
+
+/// Whether a fill can stand on a stamp without asking: its token is known, and
+/// if it is a conjunction's, so is that its scheme is registered.
+fn is_leased(stamp: &Arc<Stamp>) -> bool {
+    let Some(shared) = stamp.shared() else { return true };
+    let has_scheme = stamp.parent().is_some_and(is_epoch);
+    shared.token().is_some() && (shared.is_registered() || !has_scheme)
 }
 
 fn is_epoch(stamp: &Arc<Stamp>) -> bool {
