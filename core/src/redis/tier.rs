@@ -194,7 +194,7 @@ impl Tier {
         let began = Instant::now();
         let replies = self.run(&link, &commands).await.ok()?;
         self.settle(&link, &plan, &owners, &replies);
-        if !link.is_causal {
+        if !link.is_causal || self.keeper.is_dropping() {
             // The stamps around are looked at when this returns: as they are
             // now, and not as the last news left them.
             self.verify(&link, &record::stamps_around()).await.ok()?;
@@ -377,10 +377,14 @@ impl Tier {
             Event::Name(_) | Event::Variant(..) => prefix.of(&[]),
             Event::Everything => prefix.fixed().into(),
         };
+        let mut under_way = self.keeper.begin_dropping();
         loop {
             let why = match self.keeper.link().await {
                 Ok(link) => match deliver(&self.keeper, &link, &place, event).await {
-                    Ok(dropped) => return Ok(dropped),
+                    Ok(dropped) => {
+                        under_way.is_known = true;
+                        return Ok(dropped);
+                    }
                     Err(why) => {
                         self.keeper.lost(link.session, &why);
                         why
@@ -388,11 +392,12 @@ impl Tier {
                 },
                 Err(why) => why,
             };
-            // Whatever becomes of it elsewhere: nothing old is served here.
-            self.keeper.near.all_changed();
+            // Whatever becomes of it elsewhere: nothing old is served here,
+            // since all that memory knows is distrusted now.
             if self.keeper.options.degraded.is_none() {
                 return Err(undelivered(&why));
             }
+            self.keeper.near.all_changed();
             if self.keeper.keep(&Kept::of(&place, event)) {
                 return Ok(Dropped::default());
             }
