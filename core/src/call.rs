@@ -135,7 +135,7 @@ impl<'a> Cached<'a> {
     /// Everything that is looked up in this cache while `fill` runs, in this
     /// thread, becomes a dependency of the value. A value that serde cannot
     /// write is returned and not kept; one that it cannot read back is made
-    /// anew and kept the next time.
+    /// anew, and kept in place of the other.
     ///
     /// # Errors
     ///
@@ -150,22 +150,19 @@ impl<'a> Cached<'a> {
     {
         let key = self.key::<T, F>()?;
         let querysets: Vec<&QuerySet> = self.querysets.iter().collect();
-        match self.cache.find(&self.request(key, &querysets), &any_template)? {
-            Found::Bypass => fill(),
-            Found::Hit(hit) => match read(&hit) {
-                Some(value) => Ok(value),
-                None => {
-                    self.cache.forget(&key, &hit);
-                    fill()
-                }
-            },
-            Found::Miss(making) => {
-                making.enter();
-                let value = fill()?;
-                block_on(making.finish_value(write(&value)));
-                Ok(value)
+        let request = self.request(key, &querysets);
+        let mut found = self.cache.find(&request, &any_template)?;
+        if let Found::Hit(hit) = &found {
+            if let Some(value) = read(hit) {
+                return Ok(value);
             }
+            found = block_on(self.cache.refill(&request, hit))?;
         }
+        let Found::Miss(making) = found else { return fill() };
+        making.enter();
+        let value = fill()?;
+        block_on(making.finish_value(write(&value)));
+        Ok(value)
     }
 
     /// [`get_or_fill`](Self::get_or_fill) for a value that is made by a
@@ -195,22 +192,18 @@ impl<'a> Cached<'a> {
     {
         let key = self.key::<T, F>()?;
         let querysets: Vec<&QuerySet> = self.querysets.iter().collect();
-        match self.cache.find_async(&self.request(key, &querysets)).await? {
-            Found::Bypass => fill().await,
-            Found::Hit(hit) => match read(&hit) {
-                Some(value) => Ok(value),
-                None => {
-                    self.cache.forget(&key, &hit);
-                    fill().await
-                }
-            },
-            Found::Miss(making) => {
-                let value =
-                    Scoped::new(making.recorder().clone(), async move { fill().await }).await?;
-                making.finish_value(write(&value)).await;
-                Ok(value)
+        let request = self.request(key, &querysets);
+        let mut found = self.cache.find_async(&request).await?;
+        if let Found::Hit(hit) = &found {
+            if let Some(value) = read(hit) {
+                return Ok(value);
             }
+            found = self.cache.refill(&request, hit).await?;
         }
+        let Found::Miss(making) = found else { return fill().await };
+        let value = Scoped::new(making.recorder().clone(), async move { fill().await }).await?;
+        making.finish_value(write(&value)).await;
+        Ok(value)
     }
 
     fn request<'r>(&'r self, key: FragmentKey, querysets: &'r [&'r QuerySet]) -> Request<'r> {

@@ -5,6 +5,8 @@ use std::collections::HashMap;
 use serde::Serialize;
 
 use crate::error::Error;
+use crate::invalidate::Event;
+use crate::prefix::Prefix;
 use crate::queryset::canonical;
 use crate::value::Row;
 
@@ -70,6 +72,26 @@ pub(crate) enum Gathered {
 }
 
 impl Gathered {
+    /// What is to be carried out, and what was wrong with a row, on account of
+    /// which its whole table goes. Nothing if no row has changed.
+    pub(crate) fn due(self, prefix: &Prefix) -> Option<(Due, Result<(), Error>)> {
+        let (what, valid) = match self {
+            Gathered::Rows { rows, .. } if rows.is_empty() => return None,
+            Gathered::Rows { table, rows } => {
+                match rows.into_iter().collect::<Result<Vec<Row>, Error>>() {
+                    Ok(rows) => (What::Rows { table, rows }, Ok(())),
+                    Err(error) => (What::Table(table), Err(error)),
+                }
+            }
+            Gathered::Table(table) => (What::Table(table), Ok(())),
+            Gathered::Fragment(name) => (What::Name(name), Ok(())),
+            Gathered::Everything => (What::Everything, Ok(())),
+        };
+        let mut due = Due { prefix: String::new(), what };
+        due.prefix = prefix.of_event(&due.event()).into_owned();
+        Some((due, valid))
+    }
+
     fn table(&self) -> Option<&str> {
         match self {
             Gathered::Rows { table, .. } | Gathered::Table(table) => Some(table),
@@ -100,4 +122,70 @@ pub(crate) fn gather(events: impl IntoIterator<Item = WriteEvent>) -> Vec<Gather
         }
     }
     gathered
+}
+
+/// An invalidation that is to be carried out, with the prefix that held when it
+/// was announced.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Due {
+    pub(crate) prefix: String,
+    what: What,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+enum What {
+    Rows {
+        table: String,
+        rows: Vec<Row>,
+    },
+    Table(String),
+    Name(String),
+    #[cfg(feature = "redis")]
+    Variant(String, Vec<u8>),
+    Everything,
+}
+
+impl Due {
+    #[cfg(feature = "redis")]
+    pub(crate) fn of(prefix: &str, event: &Event<'_>) -> Self {
+        let what = match *event {
+            Event::Rows { table, rows } => {
+                What::Rows { table: table.to_owned(), rows: rows.to_vec() }
+            }
+            Event::Table(table) => What::Table(table.to_owned()),
+            Event::Name(name) => What::Name(name.to_owned()),
+            Event::Variant(name, variant) => What::Variant(name.to_owned(), variant.to_vec()),
+            Event::Everything => What::Everything,
+        };
+        Due { prefix: prefix.to_owned(), what }
+    }
+
+    pub(crate) fn event(&self) -> Event<'_> {
+        match &self.what {
+            What::Rows { table, rows } => Event::Rows { table, rows },
+            What::Table(table) => Event::Table(table),
+            What::Name(name) => Event::Name(name),
+            #[cfg(feature = "redis")]
+            What::Variant(name, variant) => Event::Variant(name, variant),
+            What::Everything => Event::Everything,
+        }
+    }
+
+    /// How many rows, tables and names it is about.
+    #[cfg(feature = "redis")]
+    pub(crate) fn len(&self) -> usize {
+        match &self.what {
+            What::Rows { rows, .. } => rows.len(),
+            _ => 1,
+        }
+    }
+
+    /// The same for whole tables.
+    #[cfg(feature = "redis")]
+    pub(crate) fn widened(self) -> Self {
+        match self.what {
+            What::Rows { table, .. } => Due { what: What::Table(table), ..self },
+            _ => self,
+        }
+    }
 }

@@ -1,6 +1,5 @@
 //! Reads and fills: the way of a fragment from being asked for to being kept.
 
-use std::borrow::Cow;
 use std::time::{Duration, Instant};
 
 use crate::clock::micros;
@@ -11,6 +10,7 @@ use crate::handle::{Cacheops, Inner};
 use crate::key::{FragmentKey, KeyWriter};
 use crate::observe::{CacheRead, Outcome};
 use crate::page::Page;
+use crate::prefix::Prefixes;
 use crate::queryset::{QuerySet, TableDnf, to_dnf};
 use crate::record::{self, Recorder};
 use crate::shared::{HeldLock, Leased};
@@ -75,7 +75,13 @@ impl<'a> Request<'a> {
 /// Where a fragment lies.
 struct Address<'a> {
     key: FragmentKey,
-    prefix: Cow<'a, str>,
+    prefixes: Prefixes<'a>,
+}
+
+impl Address<'_> {
+    fn prefix(&self) -> &str {
+        &self.prefixes.whole
+    }
 }
 
 /// The answer to a [`Request`].
@@ -189,7 +195,7 @@ impl Cacheops {
         let address = inner.address(request);
         let hit =
             |(fragment, outcome)| Ok(Attempt::Done(inner.hit(request, fragment, outcome, watch)));
-        request.page.into_iter().for_each(|page| page.note(address.key, &address.prefix));
+        request.page.into_iter().for_each(|page| page.note(address.key, address.prefix()));
         let why = match inner.lookup(&address, request.page, is_same).await {
             Ok(found) => return hit(found),
             Err(why) if why.is_outage() => {
@@ -213,24 +219,36 @@ impl Cacheops {
             drop(lead);
             return hit(found);
         }
-        let mut leased = inner.lease(&plan, request, Some(&address)).await;
+        let mut leased = inner.lease(&plan, request, &address).await;
         if leased.as_ref().is_some_and(|leased| leased.is_taken)
             && caller.may_wait
             && record::current().is_none()
             && let Some(shared) = &inner.settings.shared
         {
             // Another process fills it.
-            shared.wait_for_holder(&address.prefix, address.key, inner.settings.wait_limit).await;
+            shared.wait_for_holder(address.prefix(), address.key, inner.settings.wait_limit).await;
             if let Ok(found) = inner.lookup(&address, None, is_same).await {
                 return hit(found);
             }
-            leased = inner.lease(&plan, request, Some(&address)).await;
+            leased = inner.lease(&plan, request, &address).await;
         }
         let Some(leased) = leased else {
             return Ok(Attempt::Done(inner.bypass(request, Outcome::BreakerOpen, watch)));
         };
         inner.report(request, why, watch, None);
         Ok(Attempt::Done(Found::Miss(Fill::begin(self, request, &address, plan, leased, lead))))
+    }
+
+    /// Begins a fill in place of what was found and is of no use.
+    pub(crate) async fn refill(&self, request: &Request<'_>, found: &Hit) -> Result<Found, Error> {
+        let inner = &*self.inner;
+        let address = inner.address(request);
+        inner.settings.store.forget(&address.key, &found.0);
+        let plan = Plan::of(inner, request)?;
+        Ok(match inner.lease(&plan, request, &address).await {
+            Some(leased) => Found::Miss(Fill::begin(self, request, &address, plan, leased, None)),
+            None => Found::Bypass,
+        })
     }
 
     /// Leads the flight of the fragment, flies alone, or says whom to wait for.
@@ -249,10 +267,6 @@ impl Cacheops {
             Role::Follow(_) if !caller.may_wait || record::current().is_some() => Ok(None),
             Role::Follow(flight) => Err(flight),
         }
-    }
-
-    pub(crate) fn forget(&self, key: &FragmentKey, hit: &Hit) {
-        self.inner.settings.store.forget(key, &hit.0);
     }
 
     /// Whether a fill is under way around this point.
@@ -283,7 +297,9 @@ impl Cacheops {
         let inner = &*self.inner;
         let (_, never) = inner.profile_of(querysets)?;
         let tables = inner.tables(querysets)?;
-        let scope = Scope { tables: &tables, name: None, variant: None };
+        let names: Vec<&str> = tables.iter().map(|dnf| &*dnf.table).collect();
+        let prefixes = inner.settings.prefix.all_of(&names);
+        let scope = Scope { prefixes: &prefixes, tables: &tables, name: None, variant: None };
         let stamps = match block_on(inner.lease_scope(&scope, None)) {
             Some(leased) => leased.stamps,
             // Nothing would tell when the rows change: as if they had.
@@ -380,16 +396,16 @@ impl Inner {
     }
 
     /// Where the fragment lies. A computed prefix is part of its key.
-    fn address(&self, request: &Request<'_>) -> Address<'_> {
+    fn address<'a>(&'a self, request: &Request<'a>) -> Address<'a> {
         let prefix = &self.settings.prefix;
         if !prefix.is_computed() {
-            return Address { key: request.key, prefix: Cow::Borrowed(prefix.fixed()) };
+            return Address { key: request.key, prefixes: prefix.all_of(&[]) };
         }
-        let prefix = prefix.of(&request.tables());
+        let prefixes = prefix.all_of(&request.tables());
         let mut key = KeyWriter::new();
-        key.str(&prefix);
+        key.str(&prefixes.whole);
         key.bytes(request.key.as_bytes());
-        Address { key: key.finish(), prefix }
+        Address { key: key.finish(), prefixes }
     }
 
     /// Takes the stamps of a fill, and asks for its lock; `None` where there is
@@ -398,23 +414,25 @@ impl Inner {
         &self,
         plan: &Plan,
         request: &Request<'_>,
-        address: Option<&Address<'_>>,
+        address: &Address<'_>,
     ) -> Option<Leased> {
-        let scope = Scope { tables: &plan.tables, name: request.name, variant: request.variant };
-        self.lease_scope(&scope, address.filter(|_| request.lock)).await
+        let scope = Scope {
+            prefixes: &address.prefixes,
+            tables: &plan.tables,
+            name: request.name,
+            variant: request.variant,
+        };
+        self.lease_scope(&scope, request.lock.then_some(address.key)).await
     }
 
-    async fn lease_scope(&self, scope: &Scope<'_>, lock: Option<&Address<'_>>) -> Option<Leased> {
+    async fn lease_scope(&self, scope: &Scope<'_>, lock: Option<FragmentKey>) -> Option<Leased> {
         match &self.settings.shared {
             None => Some(Leased {
                 stamps: self.settings.store.lease(scope),
                 is_taken: false,
                 lock: None,
             }),
-            Some(shared) => {
-                let lock = lock.map(|address| (&*address.prefix, address.key));
-                shared.lease(scope, lock, &self.settings.prefix).await
-            }
+            Some(shared) => shared.lease(scope, lock).await,
         }
     }
 
@@ -439,19 +457,21 @@ impl Inner {
         if near.is_some() && !shared.is_strict() && !shared.is_trusted() {
             shared.reassure().await;
         }
+        // Asked first: what is current after that was so while trust held.
+        let is_trusted = shared.is_trusted();
         let here = match &near {
             Some(fragment) => self.check(fragment, is_same),
             None => Err(Outcome::NoValue),
         };
         if let (Ok(()), Some(fragment)) = (here, &near)
-            && shared.is_trusted()
+            && is_trusted
         {
             return Ok((fragment.clone(), Outcome::Hit));
         }
         // What is out for other reasons than a stamp is so wherever it lies.
         let of_use = matches!(here, Ok(()) | Err(Outcome::StampChanged));
         let usable = near.clone().filter(|_| of_use);
-        let asked = shared.find(&address.prefix, address.key, usable, page);
+        let asked = shared.find(address.prefix(), address.key, usable, page);
         let found = match asked.await {
             Ok(fragment) => self.check(&fragment, is_same).map(|()| fragment),
             Err(Outcome::NoValue) => Err(here.err().unwrap_or(Outcome::NoValue)),
@@ -571,7 +591,7 @@ impl Fill {
             cache: cache.clone(),
             key: address.key,
             prefix: if settings.shared.is_some() {
-                (*address.prefix).into()
+                address.prefix().into()
             } else {
                 Box::default()
             },

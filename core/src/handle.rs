@@ -7,13 +7,14 @@ use serde::Serialize;
 
 use crate::builder::{Builder, Settings};
 use crate::clock::micros;
+use crate::delivery::Delivery;
 use crate::error::Error;
-use crate::events::{Gathered, WriteEvent, gather, into_row};
+use crate::events::{WriteEvent, into_row};
 use crate::flight::Flights;
 use crate::fragment::Fragment;
 use crate::invalidate::Event;
 use crate::key::{FragmentKey, KeyWriter};
-use crate::observe::{CacheInvalidated, Counters, FragmentInfo, Stats, Target};
+use crate::observe::{Counters, FragmentInfo, Stats};
 use crate::queryset::canonical;
 use crate::record::{Quiet, QuietScope, Scoped, is_quiet};
 use crate::store::Usage;
@@ -183,7 +184,8 @@ impl Cacheops {
 
     /// [`invalidate_batch`](Self::invalidate_batch) as a future, which waits
     /// for a shared tier without holding up the thread. It needs no particular
-    /// runtime.
+    /// runtime. Once polled, it is carried out to its end: if it is dropped, as
+    /// by a client that goes away, a thread does the rest.
     ///
     /// # Errors
     ///
@@ -192,17 +194,7 @@ impl Cacheops {
         &self,
         events: impl IntoIterator<Item = WriteEvent>,
     ) -> Result<(), Error> {
-        let mut first_error = Ok(());
-        for event in gather(events) {
-            let done = match event {
-                Gathered::Rows { table, rows } => self.invalidate_rows(&table, rows).await,
-                Gathered::Table(table) => self.invalidate(Event::Table(&table)).await,
-                Gathered::Fragment(name) => self.invalidate(Event::Name(&name)).await,
-                Gathered::Everything => self.invalidate(Event::Everything).await,
-            };
-            first_error = first_error.and(done);
-        }
-        first_error
+        Delivery::new(self, events).run().await
     }
 
     async fn invalidate_rows(
@@ -271,27 +263,8 @@ impl Cacheops {
         if is_quiet() {
             return Ok(());
         }
-        let inner = &*self.inner;
-        let settings = &inner.settings;
-        let dropped = match &settings.shared {
-            Some(shared) => shared.invalidate(&settings.prefix, &event).await?,
-            None => settings.store.invalidate(&event, inner.now()),
-        };
-        inner.counters.invalidated();
-        let (target, rows): (_, &[Row]) = match event {
-            Event::Rows { table, rows } => (Target::Table(table), rows),
-            Event::Table(table) => (Target::Table(table), &[]),
-            Event::Name(name) | Event::Variant(name, _) => (Target::Fragment(name), &[]),
-            Event::Everything => (Target::Everything, &[]),
-        };
-        settings.observers.invalidated(&CacheInvalidated {
-            target,
-            rows,
-            schemes: dropped.schemes,
-            dropped: dropped.stamps,
-            whole: dropped.whole,
-        });
-        Ok(())
+        let prefix = self.inner.settings.prefix.of_event(&event);
+        self.carry_out(&prefix, event).await
     }
 
     /// Runs `work` with invalidation switched off in this thread, of every

@@ -31,8 +31,12 @@ impl Scheme {
     /// fields with commas between them.
     #[cfg(feature = "redis")]
     pub(crate) fn field(&self) -> Vec<u8> {
-        let names: Vec<String> =
-            self.0.iter().map(|name| name.replace('%', "%25").replace(',', "%2C")).collect();
+        let escape = |name: &Box<str>| match &**name {
+            // Nothing at all is the scheme without fields.
+            "" => "%".to_owned(),
+            name => name.replace('%', "%25").replace(',', "%2C"),
+        };
+        let names: Vec<String> = self.0.iter().map(escape).collect();
         match names.join(",") {
             // The registry keeps its epoch there.
             name if name == "_e" => b"%5Fe".to_vec(),
@@ -44,8 +48,10 @@ impl Scheme {
     #[cfg(feature = "redis")]
     pub(crate) fn from_field(field: &[u8]) -> Self {
         let field = String::from_utf8_lossy(field);
-        let unescape =
-            |name: &str| name.replace("%5Fe", "_e").replace("%2C", ",").replace("%25", "%").into();
+        let unescape = |name: &str| match name {
+            "%" => "".into(),
+            name => name.replace("%5Fe", "_e").replace("%2C", ",").replace("%25", "%").into(),
+        };
         if field.is_empty() {
             return Scheme(Box::default());
         }

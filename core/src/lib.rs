@@ -46,6 +46,7 @@
 mod builder;
 mod call;
 mod clock;
+mod delivery;
 mod error;
 mod events;
 mod fill;

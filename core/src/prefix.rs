@@ -4,6 +4,8 @@ use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
 
+use crate::invalidate::Event;
+
 /// The tables that a prefix is asked for; see
 /// [`Builder::prefix_by`](crate::Builder::prefix_by).
 #[derive(Clone, Copy, Debug)]
@@ -53,6 +55,45 @@ impl Prefix {
                 Cow::Owned(format!("{}{}", self.fixed, compute(&PrefixQuery { tables })))
             }
         }
+    }
+}
+
+/// The prefixes of one request, computed once: what they are computed from may
+/// be of a thread, and a future goes on in another.
+pub(crate) struct Prefixes<'a> {
+    /// Of what is made from all its tables.
+    pub(crate) whole: Cow<'a, str>,
+    /// Of each table, and of none; only where they are computed.
+    parts: Vec<(&'a str, Cow<'a, str>)>,
+}
+
+impl Prefix {
+    /// The prefix of what an event is about.
+    pub(crate) fn of_event(&self, event: &Event<'_>) -> Cow<'_, str> {
+        match event {
+            Event::Rows { table, .. } | Event::Table(table) => self.of(&[table]),
+            Event::Name(_) | Event::Variant(..) => self.of(&[]),
+            Event::Everything => Cow::Borrowed(&self.fixed),
+        }
+    }
+
+    /// The prefixes of what is made from `tables`.
+    pub(crate) fn all_of<'a>(&'a self, tables: &[&'a str]) -> Prefixes<'a> {
+        let whole = self.of(tables);
+        if !self.is_computed() {
+            return Prefixes { whole, parts: Vec::new() };
+        }
+        let part = |table: &&'a str| (*table, self.of(&[table]));
+        let parts = tables.iter().map(part).chain([("", self.of(&[]))]).collect();
+        Prefixes { whole, parts }
+    }
+}
+
+impl Prefixes<'_> {
+    /// That of a table, or of what belongs to none, which is "".
+    pub(crate) fn of(&self, table: &str) -> &str {
+        let part = self.parts.iter().find(|(name, _)| *name == table);
+        part.map_or(&self.whole, |(_, prefix)| prefix)
     }
 }
 

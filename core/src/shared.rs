@@ -68,12 +68,7 @@ mod none {
             match *self {}
         }
 
-        pub(crate) async fn lease(
-            &self,
-            _: &Scope<'_>,
-            _: Option<(&str, FragmentKey)>,
-            _: &Prefix,
-        ) -> Option<Leased> {
+        pub(crate) async fn lease(&self, _: &Scope<'_>, _: Option<FragmentKey>) -> Option<Leased> {
             match *self {}
         }
 
@@ -89,7 +84,7 @@ mod none {
             match *self {}
         }
 
-        pub(crate) async fn invalidate(&self, _: &Prefix, _: &Event<'_>) -> Result<Dropped, Error> {
+        pub(crate) async fn invalidate(&self, _: &str, _: &Event<'_>) -> Result<Dropped, Error> {
             match *self {}
         }
 

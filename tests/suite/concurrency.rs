@@ -7,7 +7,7 @@ use std::sync::{Arc, Barrier, Mutex, mpsc};
 use std::thread;
 use std::time::Duration;
 
-use cacheops::{Cacheops, Error, QuerySet, WriteEvent, eq};
+use cacheops::{Cacheops, Error, PrefixQuery, QuerySet, WriteEvent, eq};
 use cacheops_tests::{Backend, Context, Delimiters, Engine, Layout, Query};
 use serde_json::json;
 
@@ -462,6 +462,41 @@ fn an_invalidation_half_done<B: Backend>() {
     }
 }
 
+/// A prefix that is computed from what a thread knows, while a future goes on
+/// in another.
+fn a_tenant_of_a_thread<B: Backend>() {
+    for polls in 0..6 {
+        let tenant = Arc::new(AtomicU64::new(1));
+        let known = tenant.clone();
+        let prefix = move |_: &PrefixQuery<'_>| format!("{}:", known.load(Ordering::SeqCst));
+        let cache = B::cache(Cacheops::builder().prefix_by(prefix));
+        let database = AtomicU64::new(1);
+        let row = || {
+            let set = QuerySet::table("rows").filter(eq("id", 1));
+            let read = || async { Ok::<_, Error>(database.load(Ordering::SeqCst)) };
+            Box::pin(cache.cached_as(set).name("row").get_or_fill_async(read))
+        };
+        let mut first = row();
+        let done = (0..polls).find_map(|_| {
+            let done = futures_util::FutureExt::now_or_never(&mut first);
+            cache.get_last_invalidation(["rows"]);
+            done
+        });
+        tenant.store(2, Ordering::SeqCst);
+        let moved = polls > 0;
+        let read = done.unwrap_or_else(|| futures_executor::block_on(first));
+        assert_eq!(read.unwrap(), 1);
+        tenant.store(if moved { 1 } else { 2 }, Ordering::SeqCst);
+        assert_eq!(futures_executor::block_on(row()).unwrap(), 1);
+        database.store(2, Ordering::SeqCst);
+        cache.invalidate_obj("rows", &json!({"id": 1})).unwrap();
+        assert_eq!(futures_executor::block_on(row()).unwrap(), 2, "after {polls} polls");
+        database.store(3, Ordering::SeqCst);
+        cache.invalidate_fragment("row").unwrap();
+        assert_eq!(futures_executor::block_on(row()).unwrap(), 3, "after {polls} polls");
+    }
+}
+
 /// What is made while the cache is off is unknown to it when it is on again.
 fn switched_during_a_fill<B: Backend>() {
     let cache = B::cache(Cacheops::builder());
@@ -483,7 +518,7 @@ fn switched_during_a_fill<B: Backend>() {
 }
 
 on_stores! {
-    single_flight no_flight_across_an_invalidation failing_leaders no_deadlock wait_limit never_stale an_invalidation_half_done pieces_of_a_dropped_table switched_during_a_fill
+    single_flight no_flight_across_an_invalidation failing_leaders no_deadlock wait_limit never_stale an_invalidation_half_done a_tenant_of_a_thread pieces_of_a_dropped_table switched_during_a_fill
 }
 
 on_stores_and_engines! { never_stale_in_templates a_change_during_a_render rows_read_early }

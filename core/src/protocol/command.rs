@@ -26,12 +26,14 @@ pub(crate) enum Command {
     /// Raises the score of a member. → [`Reply::Count`], zero if it was as
     /// high already
     Raise { key: Vec<u8>, member: Vec<u8>, to: u64 },
+    /// Gives a member a score if it has none. → [`Reply::Count`]
+    Begin { key: Vec<u8>, member: Vec<u8>, at: u64 },
     /// Raises the score of a member by one. → [`Reply::Done`]
     Nudge { key: Vec<u8>, member: Vec<u8> },
     /// The score of each member. → [`Reply::Scores`]
     Scores(Vec<u8>, Vec<Vec<u8>>),
-    /// The highest score of all. → [`Reply::Scores`]
-    Highest(Vec<u8>),
+    /// The highest score of all but one member. → [`Reply::Scores`]
+    Highest(Vec<u8>, &'static str),
 }
 
 /// The answer to a [`Command`].

@@ -3,8 +3,8 @@
 //! The order is what makes it exact. For each table: create the epoch if there
 //! is none, read it, register the schemes; then create the stamps that are
 //! missing; then read them all, and the epochs again. Only what the last reads
-//! show counts, and an epoch counts only if both reads show the same one: then
-//! the schemes were registered in it.
+//! show counts, and an epoch counts only if both reads show the same one, and no
+//! registration was refused: then the schemes were registered in it.
 
 use std::time::Duration;
 
@@ -70,8 +70,12 @@ impl LeasePlan {
         for (n, table) in self.tables.iter().enumerate() {
             let before = token(at + 1);
             let after = token(reads + self.stamps.len() + n);
-            epochs.push(before.filter(|_| before == after));
-            at += 2 + table.schemes.len();
+            at += 2;
+            let registered = replies.get(at..at + table.schemes.len()).unwrap_or_default();
+            at += table.schemes.len();
+            // A server without room refuses.
+            let all = registered.iter().all(|reply| matches!(reply, Reply::Done(_)));
+            epochs.push(before.filter(|_| all && before == after));
         }
         Leased { epochs, stamps }
     }

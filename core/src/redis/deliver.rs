@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use super::Why;
-use super::keeper::Keeper;
+use super::keeper::{Keeper, read_everything};
 use super::link::Link;
 use crate::invalidate::{Event, everything_key, name_key, registry_key, variant_key};
 use crate::protocol::{Command, Next, Registry, Reply, Sweep, SweepTarget, Swept};
@@ -126,6 +126,11 @@ async fn send(
 /// Stands for all tables among the times.
 const EVERYTHING: &str = "*";
 
+/// Stands among the times for the one from which on they are all there. As
+/// long as it is that of the stamp of everything, nothing was lost that any
+/// fragment can depend on.
+const BEGINNING: &str = "+";
+
 /// The times of invalidations. The store keeps them in a sorted set, by table.
 #[derive(Debug, Default)]
 pub(crate) struct Times {
@@ -147,6 +152,24 @@ impl Times {
         let to = before.map_or(now, |before| now.max(before + 1));
         Command::Raise { key: times_key(&keeper.prefix), member: member(prefix, table), to }
     }
+
+    /// The command that notes from when on the times are all there, unless that
+    /// is noted.
+    pub(crate) fn begin(&self, keeper: &Keeper, now: u64) -> Command {
+        let member = BEGINNING.as_bytes().to_vec();
+        Command::Begin { key: times_key(&keeper.prefix), member, at: now }
+    }
+
+    /// What counts in place of times that this process has seen, and that are
+    /// not there any more.
+    fn floor(&self, are_there: bool, now: u64) -> Option<u64> {
+        if are_there {
+            self.seen.store(true, Ordering::SeqCst);
+        } else if self.seen.swap(false, Ordering::SeqCst) {
+            self.floor.store(now, Ordering::SeqCst);
+        }
+        Some(self.floor.load(Ordering::SeqCst)).filter(|floor| *floor > 0)
+    }
 }
 
 impl Keeper {
@@ -154,31 +177,60 @@ impl Keeper {
     /// invalidated. Now, if that cannot be known.
     pub(crate) async fn last_invalidation(&self, tables: &[(String, &str)]) -> Option<u64> {
         let Ok(link) = self.link().await else { return Some(self.time()) };
+        match self.ask_for_times(&link, tables).await {
+            Ok(times) => times,
+            Err(why) => {
+                self.lost(link.session, &why);
+                Some(self.time())
+            }
+        }
+    }
+
+    async fn ask_for_times(
+        &self,
+        link: &Link,
+        tables: &[(String, &str)],
+    ) -> Result<Option<u64>, Why> {
         let key = times_key(&self.prefix);
         let mut members: Vec<Vec<u8>> =
             tables.iter().map(|(prefix, table)| member(prefix, table)).collect();
-        members.push(EVERYTHING.as_bytes().to_vec());
-        let asked = [Command::Scores(key.clone(), members), Command::Highest(key)];
-        let replies = match link.run(&asked).await {
-            Ok(replies) => replies,
-            Err(why) => {
-                self.lost(link.session, &why);
-                return Some(self.time());
-            }
+        members.extend([EVERYTHING, BEGINNING].map(|name| name.as_bytes().to_vec()));
+        let replies = link
+            .run(&[
+                Command::Scores(key.clone(), members),
+                Command::Highest(key, BEGINNING),
+                Command::Get(everything_key(&self.prefix)),
+            ])
+            .await?;
+        let scores = |n: usize| match replies.get(n) {
+            Some(Reply::Scores(scores)) => scores.as_slice(),
+            _ => &[],
         };
-        let latest = |reply: Option<&Reply>| match reply {
-            Some(Reply::Scores(scores)) => scores.iter().flatten().copied().max(),
-            _ => None,
+        let (beginning, of_tables) = match scores(0).split_last() {
+            Some((beginning, of_tables)) => (*beginning, of_tables.iter().flatten().max()),
+            None => (None, None),
         };
-        let (of_tables, highest) = (latest(replies.first()), latest(replies.get(1)));
-        if highest.is_some() {
-            self.times.seen.store(true, Ordering::SeqCst);
-        } else if self.times.seen.swap(false, Ordering::SeqCst) {
-            self.times.floor.store(self.time(), Ordering::SeqCst);
+        let highest = scores(1).iter().flatten().max();
+        let everything = replies.get(2).and_then(Reply::value);
+        let made_at = everything.and_then(|value| read_everything(value, link));
+        let begun = self.begun(link, beginning, made_at.map(|(_, made_at)| made_at)).await?;
+        let known = if tables.is_empty() { highest } else { of_tables };
+        Ok(known.copied().max(begun).max(self.times.floor(highest.is_some(), self.time())))
+    }
+
+    /// Since when the times are all there, if some may have been lost.
+    async fn begun(
+        &self,
+        link: &Link,
+        beginning: Option<u64>,
+        made_at: Option<u64>,
+    ) -> Result<Option<u64>, Why> {
+        if beginning.is_some() || made_at.is_none() {
+            return Ok(beginning.filter(|_| beginning != made_at));
         }
-        let found = if tables.is_empty() { highest } else { of_tables };
-        let floor = self.times.floor.load(Ordering::SeqCst);
-        found.max((floor > 0).then_some(floor))
+        let now = self.time();
+        link.run(&[self.times.begin(self, now)]).await?;
+        Ok(Some(now))
     }
 }
 
@@ -195,21 +247,28 @@ fn member(prefix: &str, table: &str) -> Vec<u8> {
 }
 
 /// The registries as they were last seen.
-#[derive(Debug, Default)]
-pub(crate) struct Registries(std::sync::Mutex<std::collections::HashMap<String, Registry>>);
+#[derive(Debug)]
+pub(crate) struct Registries(quick_cache::sync::Cache<String, Registry>);
+
+/// Registries that are remembered; tenants may have many.
+const MOST_REGISTRIES: usize = 4_096;
 
 impl Registries {
+    pub(crate) fn new() -> Self {
+        Registries(quick_cache::sync::Cache::new(MOST_REGISTRIES))
+    }
+
     fn get(&self, key: &str) -> Registry {
-        crate::sync::lock(&self.0).get(key).cloned().unwrap_or_default()
+        self.0.get(key).unwrap_or_default()
     }
 
     fn forget(&self, key: &[u8]) {
         if let Ok(key) = std::str::from_utf8(key) {
-            crate::sync::lock(&self.0).remove(key);
+            self.0.remove(key);
         }
     }
 
     fn set(&self, key: String, registry: Registry) {
-        crate::sync::lock(&self.0).insert(key, registry);
+        self.0.insert(key, registry);
     }
 }

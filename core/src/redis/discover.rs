@@ -103,7 +103,7 @@ impl Discovery {
                 door.host()
             )));
         }
-        let server = Server { host: host.to_owned(), port, connection, run_id: identity.run_id };
+        let server = Server { host: host.to_owned(), port, connection, id: identity.id };
         Ok((server, identity.is_causal))
     }
 
@@ -188,7 +188,10 @@ impl Discovery {
                     place
                 }
             };
-            routes[range.from..=range.to].fill(place);
+            let Some(slots) = routes.get_mut(range.from..=range.to) else {
+                return Err(Unfit::away("the cluster tells of slots that there are not"));
+            };
+            slots.fill(place);
         }
         Ok((servers, routes))
     }
@@ -206,7 +209,7 @@ fn install_tls() {
 
 /// Who the servers are, in one line that is the same for the same servers.
 pub(crate) fn identity_of(link: &Link) -> String {
-    let mut ids: Vec<&str> = link.nodes.iter().map(|node| node.run_id.as_str()).collect();
+    let mut ids: Vec<&str> = link.nodes.iter().map(|node| node.id.as_str()).collect();
     ids.sort_unstable();
     ids.join(",")
 }

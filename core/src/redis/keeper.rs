@@ -14,12 +14,14 @@ use tokio::sync::Notify;
 use super::deliver::{Registries, Times, deliver};
 use super::discover::{Discovery, identity_of};
 use super::link::Link;
+use super::node::Beat;
 use super::options::Redis;
-use super::pending::{Kept, Pending};
+use super::pending::Pending;
 use super::{Unfit, Why};
 use crate::clock::{Clock, micros};
+use crate::events::Due;
 use crate::invalidate::everything_key;
-use crate::protocol::{Command, Token};
+use crate::protocol::{Command, Reply, Token};
 use crate::store::MemoryStore;
 use crate::sync::{lock, read, write};
 
@@ -114,7 +116,7 @@ impl Keeper {
             offset: AtomicI64::new(0),
             clock,
             times: Times::default(),
-            registries: Registries::default(),
+            registries: Registries::new(),
             waiters: Mutex::new(HashMap::new()),
             stopped: AtomicBool::new(false),
             dropping: AtomicUsize::new(0),
@@ -167,8 +169,12 @@ impl Keeper {
     /// Asks the server for the time, and so hears all news up to now.
     pub(crate) async fn beat(&self, link: &Link) -> Result<(), Why> {
         match link.beat().await {
-            Ok((sent, time)) => {
-                self.renew_trust(link.session, sent, time);
+            Ok(beat) => {
+                if link.note_evicted(beat.evicted) {
+                    // Before anything is trusted that was asked for then.
+                    self.near.all_changed();
+                }
+                self.renew_trust(link.session, &beat);
                 Ok(())
             }
             Err(why) => {
@@ -178,21 +184,21 @@ impl Keeper {
         }
     }
 
-    fn renew_trust(&self, session: u64, sent: Instant, time: u64) {
+    fn renew_trust(&self, session: u64, beat: &Beat) {
         let state = read(&self.state);
         if !matches!(&*state, State::Live(link) if link.session == session) {
             return;
         }
-        let until = self.nanos(sent + self.options.bound());
+        let until = self.nanos(beat.sent + self.options.bound());
         self.trusted_until.fetch_max(until, Ordering::AcqRel);
-        self.set_clock(sent, time);
+        self.set_clock(beat);
     }
 
     /// Compares the clocks: the server was asked somewhere between then and now.
-    fn set_clock(&self, sent: Instant, server: u64) {
-        let asked = SystemTime::now() - sent.elapsed() / 2;
+    fn set_clock(&self, beat: &Beat) {
+        let asked = SystemTime::now() - beat.sent.elapsed() / 2;
         let here = asked.duration_since(UNIX_EPOCH).unwrap_or_default().as_micros();
-        let offset = i64::try_from(server).unwrap_or(0) - i64::try_from(here).unwrap_or(0);
+        let offset = i64::try_from(beat.time).unwrap_or(0) - i64::try_from(here).unwrap_or(0);
         self.offset.store(offset, Ordering::Relaxed);
     }
 
@@ -245,7 +251,7 @@ impl Keeper {
 
     /// Keeps an invalidation that could not be delivered. False when there is a
     /// line again, by which it can.
-    pub(crate) fn keep(&self, event: &Kept) -> bool {
+    pub(crate) fn keep(&self, event: &Due) -> bool {
         let state = read(&self.state);
         if matches!(&*state, State::Live(_)) {
             return false;
@@ -281,18 +287,10 @@ impl Keeper {
         }
     }
 
-    /// What is woken when the key is heard to have changed; forgotten by
-    /// [`stop_waiting`](Self::stop_waiting).
-    pub(crate) fn wait_for(&self, key: &[u8]) -> Arc<Notify> {
-        lock(&self.waiters).entry(key.to_vec()).or_default().clone()
-    }
-
-    pub(crate) fn stop_waiting(&self, key: &[u8], waiter: Arc<Notify>) {
-        drop(waiter);
-        let mut waiters = lock(&self.waiters);
-        if waiters.get(key).is_some_and(|waiter| Arc::strong_count(waiter) == 1) {
-            waiters.remove(key);
-        }
+    /// What is woken when the key is heard to have changed.
+    pub(crate) fn wait_for<'k>(&'k self, key: &'k [u8]) -> Waiter<'k> {
+        let woken = lock(&self.waiters).entry(key.to_vec()).or_default().clone();
+        Waiter { keeper: self, key, woken: Some(woken) }
     }
 
     pub(crate) fn stop(&self) {
@@ -372,8 +370,9 @@ impl Keeper {
             }
         };
         self.check_identity(&link, memory).await?;
-        let (sent, time) = link.beat().await?;
-        self.set_clock(sent, time);
+        let beat = link.beat().await?;
+        link.note_evicted(beat.evicted);
+        self.set_clock(&beat);
         loop {
             self.deliver_pending(&link).await?;
             let mut state = write(&self.state);
@@ -384,7 +383,7 @@ impl Keeper {
             *state = State::Live(link.clone());
             break;
         }
-        self.renew_trust(link.session, sent, time);
+        self.renew_trust(link.session, &beat);
         self.changed.notify_waiters();
         Ok(link)
     }
@@ -411,8 +410,11 @@ impl Keeper {
         let found = link.run(&[Command::Get(key.clone())]).await?;
         let found = found.into_iter().next().and_then(|reply| reply.into_value());
         let is_known = found.is_none_or(|value| read_everything(&value, link).is_some());
-        if is_other || !is_known {
-            link.run(&[Command::Unlink(vec![key])]).await?;
+        if (is_other || !is_known)
+            && let Some(Reply::Refused(why)) =
+                link.run(&[Command::Unlink(vec![key])]).await?.first()
+        {
+            return Err(Unfit::server(format!("the server refuses UNLINK: {why}")));
         }
         memory.identity = Some(identity);
         Ok(())
@@ -452,6 +454,35 @@ impl Keeper {
     }
 }
 
+/// One that waits for a key to change.
+pub(crate) struct Waiter<'k> {
+    keeper: &'k Keeper,
+    key: &'k [u8],
+    woken: Option<Arc<Notify>>,
+}
+
+impl Waiter<'_> {
+    /// The next change, from when this is called.
+    pub(crate) fn next(&self) -> impl Future<Output = ()> {
+        let change = self.woken.as_ref().map(|woken| woken.clone().notified_owned());
+        async {
+            if let Some(change) = change {
+                change.await;
+            }
+        }
+    }
+}
+
+impl Drop for Waiter<'_> {
+    fn drop(&mut self) {
+        self.woken = None;
+        let mut waiters = lock(&self.keeper.waiters);
+        if waiters.get(self.key).is_some_and(|woken| Arc::strong_count(woken) == 1) {
+            waiters.remove(self.key);
+        }
+    }
+}
+
 /// An invalidation under way.
 pub(crate) struct Dropping<'a> {
     keeper: &'a Keeper,
@@ -476,22 +507,27 @@ struct Memory {
     identity: Option<String>,
 }
 
-/// What is written under the key that everything depends on: a token, and who
-/// the servers were that it was made at.
-pub(crate) fn write_everything(token: Token, link: &Link) -> Vec<u8> {
+/// What is written under the key that everything depends on: a token, who the
+/// servers were that it was made at, and when, in microseconds since 1970.
+pub(crate) fn write_everything(token: Token, link: &Link, now: u64) -> Vec<u8> {
     let mut value = token.as_bytes().to_vec();
     value.extend(mark_of(link));
+    value.extend(now.to_le_bytes());
     value
 }
 
 /// Reads what [`write_everything`] wrote; `None` if the servers were others.
-pub(crate) fn read_everything(value: &[u8], link: &Link) -> Option<Token> {
-    let (token, mark) = value.split_at_checked(Token::LEN)?;
-    Token::read(token).filter(|_| mark == mark_of(link))
+pub(crate) fn read_everything(value: &[u8], link: &Link) -> Option<(Token, u64)> {
+    let (token, rest) = value.split_at_checked(Token::LEN)?;
+    let (mark, made_at) = rest.split_at_checked(MARK)?;
+    let made_at = u64::from_le_bytes(made_at.try_into().ok()?);
+    Token::read(token).filter(|_| mark == mark_of(link)).zip(Some(made_at))
 }
 
+const MARK: usize = 8;
+
 /// A short mark of who the servers are.
-fn mark_of(link: &Link) -> [u8; 8] {
+fn mark_of(link: &Link) -> [u8; MARK] {
     use sha1::{Digest, Sha1};
     let digest: [u8; 20] = Sha1::digest(identity_of(link).as_bytes()).into();
     std::array::from_fn(|n| digest[n])

@@ -2,14 +2,15 @@
 //! master of a cluster.
 
 use std::sync::RwLock;
-use std::time::{Duration, Instant};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
 
 use futures_util::future::{join_all, try_join_all};
 use redis::{Pipeline, Value};
 use tokio::runtime::Handle;
 
 use super::Why;
-use super::node::Connection;
+use super::node::{Beat, Connection};
 use super::slots::{SLOTS, slot_of};
 use super::wire;
 use crate::protocol::{Command, Reply};
@@ -22,6 +23,8 @@ pub(crate) struct Link {
     routes: Option<RwLock<Box<[u16; SLOTS]>>>,
     /// Whether news of a change come before answers that already show it.
     pub(crate) is_causal: bool,
+    may_evict: AtomicBool,
+    evicted: AtomicU64,
     limit: Duration,
     handle: Handle,
 }
@@ -32,7 +35,8 @@ pub(crate) struct Server {
     pub(crate) host: String,
     pub(crate) port: u16,
     pub(crate) connection: Connection,
-    pub(crate) run_id: String,
+    /// Who it is; another where it has gone back in time.
+    pub(crate) id: String,
 }
 
 /// Redirections that are followed for one command.
@@ -49,12 +53,22 @@ impl Link {
     ) -> Self {
         // Connections are not ordered among each other.
         let is_causal = is_causal && nodes.len() == 1;
-        Link { session, nodes, routes: routes.map(RwLock::new), is_causal, limit, handle }
+        Link {
+            session,
+            nodes,
+            routes: routes.map(RwLock::new),
+            is_causal,
+            may_evict: AtomicBool::new(true),
+            evicted: AtomicU64::new(0),
+            limit,
+            handle,
+        }
     }
 
-    /// Whether one command drops all its keys in one atomic step.
+    /// Whether one command drops all its keys in one atomic step, and commands
+    /// are carried out in their order.
     pub(crate) fn is_atomic(&self) -> bool {
-        self.routes.is_none()
+        self.routes.is_none() && self.is_causal
     }
 
     /// Sends commands, in one trip where no server redirects; in order to each
@@ -75,12 +89,31 @@ impl Link {
         wire::replies(commands, self.in_time(sending).await?)
     }
 
-    /// The time at every server. That of the first, and when it was asked.
-    pub(crate) async fn beat(&self) -> Result<(Instant, u64), Why> {
+    /// How all servers are: the time of the first, what was evicted at any.
+    pub(crate) async fn beat(&self) -> Result<Beat, Why> {
         let beats = self.nodes.iter().map(|node| node.connection.beat());
-        let beats = self.in_time(try_join_all(beats)).await?;
-        let sent = beats.iter().map(|(sent, _)| *sent).min();
-        sent.zip(beats.first().map(|(_, time)| *time)).ok_or_else(|| Why::new("no server"))
+        let beats = self.in_time(try_join_all(beats)).await?.into_iter();
+        let all = beats.reduce(|a, b| Beat {
+            sent: a.sent.min(b.sent),
+            time: a.time,
+            evicted: a.evicted.wrapping_add(b.evicted),
+            may_evict: a.may_evict || b.may_evict,
+        });
+        let all = all.ok_or_else(|| Why::new("no server"))?;
+        self.may_evict.store(all.may_evict, Ordering::SeqCst);
+        Ok(all)
+    }
+
+    /// Notes how many keys have been evicted; whether they are more than there
+    /// were the last time.
+    pub(crate) fn note_evicted(&self, evicted: u64) -> bool {
+        self.evicted.swap(evicted, Ordering::SeqCst) != evicted
+    }
+
+    /// Whether a change of a key may go unsaid: servers do not tell a client
+    /// of what they evict to make room for its own commands.
+    pub(crate) fn may_lose_news(&self) -> bool {
+        self.may_evict.load(Ordering::SeqCst)
     }
 
     /// Waits no longer than an operation may take.

@@ -161,8 +161,9 @@ pub(crate) struct Connection(MultiplexedConnection);
 /// What a server says of itself.
 #[derive(Clone, Debug)]
 pub(crate) struct Identity {
-    /// Another one after every start of the server.
-    pub(crate) run_id: String,
+    /// Another one after every start of the server, and after every time that
+    /// it took its data from another one.
+    pub(crate) id: String,
     pub(crate) is_master: bool,
     /// Whether news of a change come before answers that already show it.
     pub(crate) is_causal: bool,
@@ -210,15 +211,8 @@ impl Connection {
         let info = self.ask(&cmd("INFO")).await.map_err(|why| {
             Unfit::server(format!("the server refuses INFO ({why}): allow it to the user"))
         })?;
-        let text = match info {
-            Value::BulkString(bytes) => String::from_utf8_lossy(&bytes).into_owned(),
-            Value::VerbatimString { text, .. } | Value::SimpleString(text) => text,
-            _ => String::new(),
-        };
-        let field = |name: &str| {
-            let mut lines = text.lines();
-            lines.find_map(|line| line.strip_prefix(name)?.strip_prefix(':')).map(str::trim)
-        };
+        let text = text(info);
+        let field = |name: &str| field(&text, name);
         let version = field("redis_version").unwrap_or("0");
         let major: u32 = version.split('.').next().and_then(|n| n.parse().ok()).unwrap_or(0);
         let is_dragonfly = field("dragonfly_version").is_some();
@@ -227,40 +221,80 @@ impl Connection {
                 "the server is version {version}: it needs Redis 7, Valkey 8 or Dragonfly"
             )));
         }
-        let run_id = field("run_id").or_else(|| field("master_replid")).filter(|id| !id.is_empty());
-        let Some(run_id) = run_id else {
+        // Either changes when a server takes over what another had.
+        let ids = [field("run_id"), field("master_replid")].map(Option::unwrap_or_default);
+        if ids.iter().all(|id| id.is_empty()) {
             return Err(Unfit::server(
                 "the server's INFO tells neither run_id nor master_replid: without one, a server that went back in time could not be told from one that did not",
             ));
-        };
+        }
         Ok(Identity {
-            run_id: run_id.to_owned(),
+            id: ids.join("/"),
             is_master: matches!(field("role"), Some("master") | None),
             is_causal: !is_dragonfly,
         })
     }
 
-    /// Asks for the time, in microseconds since 1970, and whether the server
-    /// still is a master. Its answer comes after all news of earlier changes.
-    pub(crate) async fn beat(&self) -> Result<(Instant, u64), Why> {
+    /// Asks the server how it is. Its answer comes after all news of earlier
+    /// changes.
+    pub(crate) async fn beat(&self) -> Result<Beat, Why> {
         let mut pipeline = Pipeline::new();
         pipeline.cmd("TIME").cmd("ROLE");
+        pipeline.cmd("INFO").arg("stats").cmd("INFO").arg("memory");
         let sent = Instant::now();
-        let values = self.send(&pipeline, 2).await?;
-        if let Some(Value::Array(role)) = values.get(1)
-            && let Some(Value::BulkString(role)) = role.first()
-            && role != b"master"
-        {
-            return Err(Why::new("the server is no master any more"));
-        }
-        let time = match values.first() {
-            Some(Value::Array(parts)) => {
+        let mut values = self.send(&pipeline, 4).await?.into_iter();
+        let mut next = || values.next().unwrap_or(Value::Nil);
+        let time = match next() {
+            Value::Array(parts) => {
                 parts.first().and_then(number).zip(parts.get(1).and_then(number))
             }
             _ => None,
         };
         let (seconds, micros) =
             time.ok_or_else(|| Why::new("the server does not tell the time"))?;
-        Ok((sent, seconds * 1_000_000 + micros))
+        if let Value::Array(role) = next()
+            && let Some(Value::BulkString(role)) = role.first()
+            && role != b"master"
+        {
+            return Err(Why::new("the server is no master any more"));
+        }
+        let (stats, memory) = (text(next()), text(next()));
+        let evicted = field(&stats, "evicted_keys").and_then(|count| count.parse().ok());
+        let never_evicts = field(&memory, "maxmemory") == Some("0")
+            || field(&memory, "maxmemory_policy") == Some("noeviction");
+        Ok(Beat {
+            sent,
+            time: seconds * 1_000_000 + micros,
+            evicted: evicted.unwrap_or(0),
+            may_evict: !never_evicts,
+        })
     }
+}
+
+/// How a server is.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Beat {
+    /// When it was asked.
+    pub(crate) sent: Instant,
+    /// Its time, in microseconds since 1970.
+    pub(crate) time: u64,
+    /// How many keys it has evicted since it was started.
+    pub(crate) evicted: u64,
+    /// Whether it may evict any.
+    pub(crate) may_evict: bool,
+}
+
+/// The answer to INFO.
+fn text(info: Value) -> String {
+    match info {
+        Value::BulkString(bytes) => String::from_utf8_lossy(&bytes).into_owned(),
+        Value::VerbatimString { text, .. } | Value::SimpleString(text) => text,
+        _ => String::new(),
+    }
+}
+
+/// A field in the answer to INFO.
+fn field<'t>(info: &'t str, name: &str) -> Option<&'t str> {
+    let mut lines = info.lines();
+    lines.find_map(|line| line.strip_prefix(name)?.strip_prefix(':')).map(str::trim)
 }

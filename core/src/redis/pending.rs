@@ -1,68 +1,13 @@
 //! Invalidations that could not be delivered yet.
 
+use crate::events::Due;
 use crate::invalidate::Event;
-use crate::value::Row;
-
-/// An invalidation that is kept, with the prefix that held when it was made.
-#[derive(Clone, Debug, PartialEq)]
-pub(crate) struct Kept {
-    pub(crate) prefix: String,
-    what: What,
-}
-
-#[derive(Clone, Debug, PartialEq)]
-enum What {
-    Rows { table: String, rows: Vec<Row> },
-    Table(String),
-    Name(String),
-    Variant(String, Vec<u8>),
-    Everything,
-}
-
-impl Kept {
-    pub(crate) fn of(prefix: &str, event: &Event<'_>) -> Self {
-        let what = match *event {
-            Event::Rows { table, rows } => {
-                What::Rows { table: table.to_owned(), rows: rows.to_vec() }
-            }
-            Event::Table(table) => What::Table(table.to_owned()),
-            Event::Name(name) => What::Name(name.to_owned()),
-            Event::Variant(name, variant) => What::Variant(name.to_owned(), variant.to_vec()),
-            Event::Everything => What::Everything,
-        };
-        Kept { prefix: prefix.to_owned(), what }
-    }
-
-    pub(crate) fn event(&self) -> Event<'_> {
-        match &self.what {
-            What::Rows { table, rows } => Event::Rows { table, rows },
-            What::Table(table) => Event::Table(table),
-            What::Name(name) => Event::Name(name),
-            What::Variant(name, variant) => Event::Variant(name, variant),
-            What::Everything => Event::Everything,
-        }
-    }
-
-    fn len(&self) -> usize {
-        match &self.what {
-            What::Rows { rows, .. } => rows.len(),
-            _ => 1,
-        }
-    }
-
-    fn widened(self) -> Self {
-        match self.what {
-            What::Rows { table, .. } => Kept { what: What::Table(table), ..self },
-            _ => self,
-        }
-    }
-}
 
 /// Invalidations in their order, bounded: where there are too many, they are
 /// replaced by wider ones. None is ever lost.
 #[derive(Debug)]
 pub(crate) struct Pending {
-    kept: Vec<Kept>,
+    kept: Vec<Due>,
     limit: usize,
 }
 
@@ -77,10 +22,10 @@ impl Pending {
 
     /// How many rows, tables and names are waiting.
     pub(crate) fn len(&self) -> usize {
-        self.kept.iter().map(Kept::len).sum()
+        self.kept.iter().map(Due::len).sum()
     }
 
-    pub(crate) fn push(&mut self, event: Kept) {
+    pub(crate) fn push(&mut self, event: Due) {
         if self.kept.last() == Some(&event) {
             return;
         }
@@ -89,13 +34,13 @@ impl Pending {
             self.widen_rows();
         }
         if self.len() > self.limit {
-            self.kept = vec![Kept { prefix: String::new(), what: What::Everything }];
+            self.kept = vec![Due::of("", &Event::Everything)];
         }
     }
 
     /// Turns rows into their tables, each once, in the place of its first.
     fn widen_rows(&mut self) {
-        let mut wide: Vec<Kept> = Vec::new();
+        let mut wide: Vec<Due> = Vec::new();
         for kept in self.kept.drain(..) {
             let kept = kept.widened();
             if !wide.contains(&kept) {
@@ -106,12 +51,12 @@ impl Pending {
     }
 
     /// Takes all that is there.
-    pub(crate) fn take(&mut self) -> Vec<Kept> {
+    pub(crate) fn take(&mut self) -> Vec<Due> {
         std::mem::take(&mut self.kept)
     }
 
     /// Puts back, in front, what could not be delivered after all.
-    pub(crate) fn put_back(&mut self, mut kept: Vec<Kept>) {
+    pub(crate) fn put_back(&mut self, mut kept: Vec<Due>) {
         kept.append(&mut self.kept);
         self.kept = kept;
         if self.len() > self.limit {
@@ -122,20 +67,20 @@ impl Pending {
 
 #[cfg(test)]
 mod tests {
-    use super::{Kept, Pending};
+    use super::{Due, Pending};
     use crate::invalidate::Event;
     use crate::value::Row;
 
-    fn rows(table: &str, count: usize) -> Kept {
-        Kept::of("", &Event::Rows { table, rows: &vec![Row::default(); count] })
+    fn rows(table: &str, count: usize) -> Due {
+        Due::of("", &Event::Rows { table, rows: &vec![Row::default(); count] })
     }
 
-    fn table(name: &str) -> Kept {
-        Kept::of("", &Event::Table(name))
+    fn table(name: &str) -> Due {
+        Due::of("", &Event::Table(name))
     }
 
-    fn name(name: &str) -> Kept {
-        Kept::of("", &Event::Name(name))
+    fn name(name: &str) -> Due {
+        Due::of("", &Event::Name(name))
     }
 
     #[test]
@@ -150,7 +95,7 @@ mod tests {
         for n in 0..9 {
             pending.push(name(&n.to_string()));
         }
-        assert_eq!(pending.kept[0], Kept::of("", &Event::Everything));
+        assert_eq!(pending.kept[0], Due::of("", &Event::Everything));
         assert!(pending.len() <= 5);
     }
 

@@ -11,11 +11,11 @@ use super::deliver::deliver;
 use super::keeper::{Keeper, SharedStatus, read_everything, write_everything};
 use super::link::Link;
 use super::options::{Consistency, Redis};
-use super::pending::Kept;
 use super::search::{Search, Wanted};
 use super::{Unfit, Why};
 use crate::clock::Clock;
 use crate::error::{Error, ErrorKind};
+use crate::events::Due;
 use crate::fragment::Fragment;
 use crate::invalidate::{Event, Scheme, registry_key};
 use crate::key::FragmentKey;
@@ -178,34 +178,47 @@ impl Tier {
     pub(crate) async fn lease(
         &self,
         scope: &Scope<'_>,
-        lock: Option<(&str, FragmentKey)>,
-        prefix: &Prefix,
+        lock: Option<FragmentKey>,
     ) -> Option<Leased> {
         let link = self.keeper.link().await.ok()?;
         let stamps = self.keeper.near.lease(scope);
         let line = Lineage::of(&stamps).stamps;
-        let (plan, owners) = self.plan(&link, &line, scope, prefix)?;
-        let mut commands = plan.commands();
-        let locking = lock.map(|(prefix, key)| lock_key(prefix, key));
-        if let Some(key) = &locking {
-            let limit = self.keeper.options.lock_limit;
-            commands.push(Command::SetNx(key.clone(), Vec::new(), Some(limit)));
-        }
+        let now = self.time();
+        let (plan, owners) = self.plan(&link, &line, scope, now)?;
+        let begins = owners.stamps.iter().any(|stamp| stamp.parent().is_none());
+        let mut commands = Vec::new();
+        commands.extend(begins.then(|| self.keeper.times.begin(&self.keeper, now)));
+        let plan_at = commands.len();
+        commands.extend(plan.commands());
+        let lock_at = commands.len();
+        let lock = lock.map(|key| lock_key(&scope.prefixes.whole, key));
+        let limit = Some(self.keeper.options.lock_limit);
+        commands.extend(lock.iter().map(|key| Command::SetNx(key.clone(), Vec::new(), limit)));
+        let around_at = commands.len();
+        let around = if link.may_lose_news() { read_around() } else { Vec::new() };
+        commands.extend(around.iter().filter_map(read_command));
         let began = Instant::now();
         let replies = self.run(&link, &commands).await.ok()?;
-        self.settle(&link, &plan, &owners, &replies);
+        self.settle(&link, &plan, &owners, replies.get(plan_at..lock_at)?);
+        self.check(&link, &around, replies.get(around_at..)?);
         if !link.is_causal || self.keeper.is_dropping() {
             // The stamps around are looked at when this returns: as they are
             // now, and not as the last news left them.
-            self.verify(&link, &record::stamps_around()).await.ok()?;
+            let around = read_around();
+            let reads: Vec<Command> = around.iter().filter_map(read_command).collect();
+            self.check(&link, &around, &self.run(&link, &reads).await.ok()?);
         }
-        let is_taken = locking.is_some() && replies.last() == Some(&Reply::Done(false));
-        let lock = locking.filter(|_| replies.last() == Some(&Reply::Done(true))).map(|key| {
-            let until = began + self.keeper.options.lock_limit;
-            let (keeper, runtime) = (self.keeper.clone(), self.runtime.clone());
-            HeldLock { key, until, keeper, runtime, done: false }
-        });
-        Some(Leased { stamps, is_taken, lock })
+        let answer = lock.as_ref().and_then(|_| replies.get(lock_at));
+        let is_taken = answer == Some(&Reply::Done(false));
+        let lock = lock.filter(|_| answer == Some(&Reply::Done(true)));
+        Some(Leased { stamps, is_taken, lock: lock.map(|key| self.hold(key, began)) })
+    }
+
+    /// The lock that was asked for then.
+    fn hold(&self, key: Vec<u8>, asked: Instant) -> HeldLock {
+        let until = asked + self.keeper.options.lock_limit;
+        let (keeper, runtime) = (self.keeper.clone(), self.runtime.clone());
+        HeldLock { key, until, keeper, runtime, done: false }
     }
 
     pub(super) async fn run(&self, link: &Link, commands: &[Command]) -> Result<Vec<Reply>, Why> {
@@ -224,7 +237,7 @@ impl Tier {
         link: &Link,
         line: &[Arc<Stamp>],
         scope: &Scope<'_>,
-        prefix: &Prefix,
+        now: u64,
     ) -> Option<(LeasePlan, Owners)> {
         let mut plan = LeasePlan::default();
         let mut owners = Owners::default();
@@ -246,7 +259,11 @@ impl Tier {
                     plan.stamps.push((shared.key().to_vec(), token, retention));
                 }
                 Place::Everything => {
-                    plan.stamps.push((shared.key().to_vec(), write_everything(token, link), None));
+                    plan.stamps.push((
+                        shared.key().to_vec(),
+                        write_everything(token, link, now),
+                        None,
+                    ));
                 }
             }
             owners.stamps.push(stamp.clone());
@@ -256,7 +273,7 @@ impl Tier {
         for epoch in epochs {
             let Some(shared) = epoch.shared() else { continue };
             let of = |dnf: &&crate::queryset::TableDnf| {
-                registry_key(&prefix.of(&[&dnf.table]), &dnf.table).as_bytes() == shared.key()
+                registry_key(scope.prefixes.of(&dnf.table), &dnf.table).as_bytes() == shared.key()
             };
             let conjunctions = scope.tables.iter().filter(of).flat_map(|dnf| &dnf.conjunctions);
             let mut schemes: Vec<Vec<u8>> =
@@ -298,16 +315,12 @@ impl Tier {
         settled
     }
 
-    /// Reads the tokens of stamps again, and drops those that have changed.
-    async fn verify(&self, link: &Arc<Link>, stamps: &[Arc<Stamp>]) -> Result<(), Why> {
-        let line = Lineage::of(stamps).stamps;
-        let reads: Vec<Command> = line.iter().filter_map(read_command).collect();
-        let replies = self.run(link, &reads).await?;
-        for (stamp, reply) in line.iter().zip(&replies) {
+    /// Drops those stamps whose tokens, read again, have changed.
+    fn check(&self, link: &Link, stamps: &[Arc<Stamp>], replies: &[Reply]) {
+        for (stamp, reply) in stamps.iter().zip(replies) {
             let found = reply.value().and_then(|value| token_at(stamp, value, link));
             self.take(link, stamp, found);
         }
-        Ok(())
     }
 
     /// Waits until the process that fills a fragment has done so, or for as
@@ -317,7 +330,7 @@ impl Tier {
         let key = lock_key(prefix, key);
         let waiter = self.keeper.wait_for(&key);
         loop {
-            let released = waiter.notified();
+            let released = waiter.next();
             let Ok(link) = self.keeper.link().await else { break };
             // Read, so that the server tells when it goes.
             match self.run(&link, &[Command::Get(key.clone())]).await {
@@ -328,7 +341,6 @@ impl Tier {
                 break;
             }
         }
-        self.keeper.stop_waiting(&key, waiter);
     }
 
     /// Stores a fragment for all processes, and gives its lock back. Where it
@@ -369,18 +381,13 @@ impl Tier {
     /// Drops what an event meets, in the shared store and in memory.
     pub(crate) async fn invalidate(
         &self,
-        prefix: &Prefix,
+        prefix: &str,
         event: &Event<'_>,
     ) -> Result<Dropped, Error> {
-        let place = match event {
-            Event::Rows { table, .. } | Event::Table(table) => prefix.of(&[table]),
-            Event::Name(_) | Event::Variant(..) => prefix.of(&[]),
-            Event::Everything => prefix.fixed().into(),
-        };
         let mut under_way = self.keeper.begin_dropping();
         loop {
             let why = match self.keeper.link().await {
-                Ok(link) => match deliver(&self.keeper, &link, &place, event).await {
+                Ok(link) => match deliver(&self.keeper, &link, prefix, event).await {
                     Ok(dropped) => {
                         under_way.is_known = true;
                         return Ok(dropped);
@@ -398,7 +405,7 @@ impl Tier {
                 return Err(undelivered(&why));
             }
             self.keeper.near.all_changed();
-            if self.keeper.keep(&Kept::of(&place, event)) {
+            if self.keeper.keep(&Due::of(prefix, event)) {
                 return Ok(Dropped::default());
             }
         }
@@ -477,6 +484,13 @@ fn is_epoch(stamp: &Arc<Stamp>) -> bool {
     stamp.shared().is_some_and(|shared| shared.place() == Place::Epoch)
 }
 
+/// The stamps that what was read around this point stands on, and those above.
+fn read_around() -> Vec<Arc<Stamp>> {
+    let mut line = Lineage::of(&record::stamps_around()).stamps;
+    line.retain(|stamp| stamp.shared().is_some());
+    line
+}
+
 /// The session that a stamp belongs to, by the one above all.
 pub(super) fn session_of(stamp: &Arc<Stamp>) -> u64 {
     let mut top = stamp.clone();
@@ -498,7 +512,7 @@ pub(super) fn read_command(stamp: &Arc<Stamp>) -> Option<Command> {
 /// The token of a stamp in what was read for it.
 pub(super) fn token_at(stamp: &Arc<Stamp>, value: &[u8], link: &Link) -> Option<Token> {
     match stamp.shared()?.place() {
-        Place::Everything => read_everything(value, link),
+        Place::Everything => read_everything(value, link).map(|(token, _)| token),
         Place::Epoch | Place::Plain => Token::read(value),
     }
 }

@@ -57,10 +57,13 @@ pub(crate) fn write(command: &Command) -> Cmd {
         Command::Raise { key, member, to } => {
             out.arg("ZADD").arg(key).arg("GT").arg("CH").arg(*to).arg(member)
         }
+        Command::Begin { key, member, at } => {
+            out.arg("ZADD").arg(key).arg("NX").arg(*at).arg(member)
+        }
         Command::Nudge { key, member } => out.arg("ZINCRBY").arg(key).arg(1).arg(member),
         Command::Scores(key, members) => out.arg("ZMSCORE").arg(key).arg(members),
-        Command::Highest(key) => {
-            out.arg("ZRANGE").arg(key).arg(0).arg(0).arg("REV").arg("WITHSCORES")
+        Command::Highest(key, _) => {
+            out.arg("ZRANGE").arg(key).arg(0).arg(1).arg("REV").arg("WITHSCORES")
         }
     };
     out
@@ -83,9 +86,10 @@ pub(crate) fn key(command: &Command) -> &[u8] {
         | Command::SetNx(key, ..)
         | Command::Set(key, ..)
         | Command::Raise { key, .. }
+        | Command::Begin { key, .. }
         | Command::Nudge { key, .. }
         | Command::Scores(key, _)
-        | Command::Highest(key) => key,
+        | Command::Highest(key, _) => key,
         Command::Unlink(keys) => keys.first().map_or(&[], Vec::as_slice),
     }
 }
@@ -131,9 +135,11 @@ pub(crate) fn reply(command: &Command, value: Value) -> Result<Reply, Why> {
         Command::SetNx(..) | Command::Set(..) | Command::Nudge { .. } => {
             Reply::Done(!matches!(value, Value::Nil))
         }
-        Command::Unlink(_) | Command::Raise { .. } => Reply::Count(number(&value).unwrap_or(0)),
+        Command::Unlink(_) | Command::Raise { .. } | Command::Begin { .. } => {
+            Reply::Count(number(&value).unwrap_or(0))
+        }
         Command::Scores(..) => Reply::Scores(list(value).iter().map(number).collect()),
-        Command::Highest(_) => Reply::Scores(vec![highest(&value)]),
+        Command::Highest(_, except) => Reply::Scores(vec![highest(value, except.as_bytes())]),
     })
 }
 
@@ -183,13 +189,16 @@ pub(crate) fn number(value: &Value) -> Option<u64> {
     }
 }
 
-/// The score in the answer to `ZRANGE … WITHSCORES`: pairs, or a flat list.
-fn highest(value: &Value) -> Option<u64> {
-    match value {
-        Value::Array(items) => match items.last()? {
-            Value::Array(pair) => number(pair.last()?),
-            score => number(score),
-        },
-        _ => None,
-    }
+/// The first score in the answer to `ZRANGE … WITHSCORES` that is not of
+/// `except`: pairs, or a flat list.
+fn highest(value: Value, except: &[u8]) -> Option<u64> {
+    let flat: Vec<Value> = list(value)
+        .into_iter()
+        .flat_map(|item| match item {
+            Value::Array(pair) => pair,
+            item => vec![item],
+        })
+        .collect();
+    let other = |pair: &&[Value]| !matches!(&pair[0], Value::BulkString(name) if name == except);
+    flat.chunks_exact(2).find(other).and_then(|pair| number(&pair[1]))
 }

@@ -183,12 +183,11 @@ impl MemoryStore {
     }
 
     /// Takes the stamps of a table; those above them hold while they do.
-    fn lease_table(&self, dnf: &TableDnf, stamps: &mut Vec<Arc<Stamp>>) {
-        let prefix = self.prefix.of(&[&dnf.table]);
-        let epoch = self.enroll(registry_key(&prefix, &dnf.table), dnf);
+    fn lease_table(&self, prefix: &str, dnf: &TableDnf, stamps: &mut Vec<Arc<Stamp>>) {
+        let epoch = self.enroll(registry_key(prefix, &dnf.table), dnf);
         let mut key = String::new();
         for conjunction in &dnf.conjunctions {
-            conjunction_key(&prefix, &dnf.table, conjunction, &mut key);
+            conjunction_key(prefix, &dnf.table, conjunction, &mut key);
             let label = || describe(&dnf.table, conjunction);
             let about = || self.knows.about(At::Plain(key.as_bytes()), label);
             stamps.push(self.stamps.get(key.as_bytes(), &epoch, about));
@@ -289,16 +288,16 @@ impl MemoryStore {
         let everything = read(&self.everything).clone();
         let mut stamps = Vec::with_capacity(2 + scope.tables.len() * 2);
         for dnf in scope.tables {
-            self.lease_table(dnf, &mut stamps);
+            self.lease_table(scope.prefixes.of(&dnf.table), dnf, &mut stamps);
         }
         if let Some(name) = scope.name {
-            let prefix = self.prefix.of(&[]);
-            let key = name_key(&prefix, name);
+            let prefix = scope.prefixes.of("");
+            let key = name_key(prefix, name);
             let about = || self.knows.about(At::Plain(&key), || format!("the name {name}"));
             let named = self.stamps.get(&key, &everything, about);
             stamps.push(match scope.variant {
                 Some(variant) => {
-                    let key = variant_key(&prefix, name, variant);
+                    let key = variant_key(prefix, name, variant);
                     let label = || format!("a variant of {name}");
                     self.stamps.get(&key, &named, || self.knows.about(At::Plain(&key), label))
                 }

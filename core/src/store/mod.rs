@@ -13,10 +13,12 @@ pub(crate) use stamp::{Stamp, invalidations};
 #[cfg(feature = "redis")]
 pub(crate) use token::{Place, SharedStamp};
 
+use crate::prefix::Prefixes;
 use crate::queryset::TableDnf;
 
 /// What a fill depends on before anything is read.
 pub(crate) struct Scope<'a> {
+    pub(crate) prefixes: &'a Prefixes<'a>,
     /// The conjunctions of each table.
     pub(crate) tables: &'a [TableDnf],
     /// The fragment's name.

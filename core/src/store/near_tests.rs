@@ -15,7 +15,9 @@ fn near() -> MemoryStore {
 /// The epoch of a table that a fill has just asked for.
 fn leased_epoch(near: &MemoryStore) -> Arc<Stamp> {
     let tables = [TableDnf { table: "rows".to_owned(), conjunctions: Vec::new() }];
-    let scope = Scope { tables: &tables, name: None, variant: None };
+    let prefix = Prefix::new("p:".to_owned(), None);
+    let prefixes = prefix.all_of(&["rows"]);
+    let scope = Scope { prefixes: &prefixes, tables: &tables, name: None, variant: None };
     near.lease(&scope).remove(0)
 }
 

@@ -310,8 +310,8 @@ fn observers_tell_where_from() {
     assert!(stats.distrusted > 0 && stats.breaker_open > 0 && stats.shared_hits > 0);
 }
 
-/// An invalidation whose future is dropped has happened or it has not, but not
-/// everywhere except in the process that began it.
+/// An invalidation whose future is dropped is carried out all the same, and at
+/// no time everywhere except in the process that began it.
 #[test]
 fn an_invalidation_given_up() {
     let server = Server::start();
@@ -336,7 +336,11 @@ fn an_invalidation_given_up() {
         }
         drop(invalidation);
         let there = read(&other, 1, &database).0;
-        assert_eq!(read(&cache, 1, &database).0, there, "after {polls} polls");
+        assert!(read(&cache, 1, &database).0 >= there, "after {polls} polls");
+        if polls > 0 {
+            until("the rest", || read(&other, 1, &database).0 == 2);
+            assert_eq!(read(&cache, 1, &database).0, 2);
+        }
         cache.invalidate_all().unwrap();
     }
 }

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use cacheops::{Cacheops, Error};
+use cacheops::{Cacheops, Consistency, Error};
 use cacheops_tests::servers::{Sentinel, Server};
 
 use super::{changed, patient, process, read, row, strict, until};
@@ -203,5 +203,71 @@ fn a_failover_to_a_lagging_replica() {
         }
         until("the line", || !read(cache, 1, &database).1);
         assert_eq!(read(cache, 1, &database).0, 2);
+    }
+}
+
+/// A server tells nobody what it evicts to make room for their own writes.
+#[test]
+fn evicted_by_ones_own_writes() {
+    let server = Server::start();
+    let bounded = Consistency::Bounded(Duration::from_millis(300));
+    let (cache, other) = (process(patient(&server).consistency(bounded)), process(strict(&server)));
+    let database = Cell::new(1);
+    for lost in ["conj:rows:id=1", "schemes:rows", "all"] {
+        read(&cache, 1, &database);
+        let used = server.info("used_memory").trim().parse::<u64>().unwrap();
+        server.command(&["CONFIG", "SET", "maxmemory-policy", "allkeys-random"]).unwrap();
+        server.command(&["CONFIG", "SET", "maxmemory", &(used + 300_000).to_string()]).unwrap();
+        let mut filled = 0;
+        while server.command(&["EXISTS", lost]).unwrap().trim() != "0" {
+            filled += 1;
+            let big = || Ok::<_, Error>(vec![0u64; 4_000]);
+            cache.cached().name("filler").extra(&filled).get_or_fill(big).unwrap();
+        }
+        server.command(&["CONFIG", "SET", "maxmemory", "0"]).unwrap();
+        database.set(database.get() + 1);
+        other.invalidate_obj("rows", &changed(1)).unwrap();
+        until("the news", || read(&cache, 1, &database).0 == database.get());
+        other.invalidate_all().unwrap();
+    }
+}
+
+/// A server without room refuses to register a scheme: what is made then must
+/// not be kept, though all its stamps are there.
+#[test]
+fn a_scheme_that_is_refused() {
+    let server = Server::start();
+    let cache = process(patient(&server));
+    let database = Cell::new(1);
+    let all = || cache.cached_as("rows").get_or_fill(|| Ok::<_, Error>(database.get())).unwrap();
+    read(&cache, 1, &database);
+    cache.invalidate_model("rows").unwrap();
+    all();
+    server.command(&["CONFIG", "SET", "maxmemory", "1"]).unwrap();
+    read(&cache, 1, &database);
+    server.command(&["CONFIG", "SET", "maxmemory", "0"]).unwrap();
+    read(&cache, 1, &database);
+    database.set(2);
+    cache.invalidate_obj("rows", &changed(1)).unwrap();
+    assert_eq!(read(&cache, 1, &database).0, 2);
+}
+
+/// The times of invalidations get lost, and another table's is the first to be
+/// noted again.
+#[test]
+fn times_that_are_lost() {
+    let server = Server::start();
+    let cache = process(patient(&server));
+    read(&cache, 1, &Cell::new(1));
+    cache.invalidate_model("rows").unwrap();
+    let noted = cache.get_last_invalidation(["rows"]);
+    assert!(noted.is_some());
+    assert_eq!(cache.get_last_invalidation(["others"]), None);
+    server.command(&["DEL", "last"]).unwrap();
+    cache.invalidate_model("others").unwrap();
+    for cache in [&cache, &process(patient(&server))] {
+        let known = cache.get_last_invalidation(["rows"]);
+        assert!(known > noted);
+        assert_eq!(cache.get_last_invalidation(["rows"]), known, "it stays");
     }
 }
