@@ -50,8 +50,8 @@ const COMMENTS: [(&str, &str, i64, &str); 13] = [
         "first-ten-minutes",
         "Ada Brandt",
         33,
-        "All in the process, Tomasz. There is nothing to install and nothing to run beside it. Redis \
-         comes in when there are several processes.",
+        "All in the process, Tomasz. There is nothing to install and nothing to run beside it. \
+         Redis comes in when there are several processes.",
     ),
     (
         "how-invalidation-works",
@@ -116,8 +116,8 @@ const COMMENTS: [(&str, &str, i64, &str); 13] = [
         "running-redis",
         "Daniel",
         7,
-        "So the default is an error when a change could not be announced. I had looked for a way to \
-         ignore it, and now I know why there is none.",
+        "So the default is an error when a change could not be announced. I had looked for a way \
+         to ignore it, and now I know why there is none.",
     ),
 ];
 
