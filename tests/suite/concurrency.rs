@@ -7,7 +7,7 @@ use std::sync::{Arc, Barrier, Mutex, mpsc};
 use std::thread;
 use std::time::Duration;
 
-use cacheops::{Cacheops, Error, QuerySet, eq};
+use cacheops::{Cacheops, Error, QuerySet, WriteEvent, eq};
 use cacheops_tests::{Backend, Context, Delimiters, Engine, Layout, Query};
 use serde_json::json;
 
@@ -399,6 +399,69 @@ fn rows_read_early<B: Backend, E: Engine>() {
     }
 }
 
+/// A table goes as a whole, and then comes back piece by piece: what is left
+/// of a row's stamp from before does not say that changes look for it.
+fn pieces_of_a_dropped_table<B: Backend>() {
+    let cache = B::cache(Cacheops::builder());
+    let database = AtomicU64::new(1);
+    let read = || Ok::<_, Error>(database.load(Ordering::SeqCst));
+    let row = || {
+        let set = QuerySet::table("rows").filter(eq("id", 1));
+        cache.cached_as(set).get_or_fill(read).unwrap()
+    };
+    let all = || cache.cached_as("rows").get_or_fill(read).unwrap();
+    assert_eq!(row(), 1);
+    cache.invalidate_model("rows").unwrap();
+    assert_eq!((all(), row()), (1, 1));
+    database.store(2, Ordering::SeqCst);
+    cache.invalidate_obj("rows", &json!({"id": 1})).unwrap();
+    assert_eq!((all(), row()), (2, 2));
+}
+
+/// An invalidation that has reached the store, and whose caller has not heard
+/// so yet, while a row read before it is handed to a fragment of its own.
+fn an_invalidation_half_done<B: Backend>() {
+    for polls in 1..6 {
+        let cache = B::cache(Cacheops::builder());
+        let database = AtomicU64::new(1);
+        let row = |value: u64| {
+            let set = QuerySet::table("rows").filter(eq("id", 1));
+            cache.cached_as(set).get_or_fill(|| Ok::<_, Error>(value)).unwrap()
+        };
+        let change = || WriteEvent::insert("rows", &json!({"id": 1}));
+        // The schemes are known from then on.
+        row(0);
+        cache.invalidate_batch([change()]).unwrap();
+        let list = || Ok::<_, Error>(database.load(Ordering::SeqCst));
+        let page = || {
+            cache.cached().get_or_fill(|| {
+                let read = cache.cached_as("rows").get_or_fill(list)?;
+                if read == 2 {
+                    return Ok::<_, Error>(row(2));
+                }
+                database.store(2, Ordering::SeqCst);
+                let mut invalidation = Box::pin(cache.invalidate_batch_async([change()]));
+                let mut done = None;
+                for _ in 0..polls {
+                    done =
+                        done.or_else(|| futures_util::FutureExt::now_or_never(&mut invalidation));
+                    // Answered after what was sent before.
+                    cache.get_last_invalidation(["rows"]);
+                }
+                let shown = row(read);
+                match done {
+                    Some(done) => done?,
+                    None => futures_executor::block_on(invalidation)?,
+                }
+                Ok(shown)
+            })
+        };
+        assert_eq!(page().unwrap(), 1);
+        assert_eq!(row(2), 2, "after {polls} polls");
+        assert_eq!(page().unwrap(), 2);
+    }
+}
+
 /// What is made while the cache is off is unknown to it when it is on again.
 fn switched_during_a_fill<B: Backend>() {
     let cache = B::cache(Cacheops::builder());
@@ -420,7 +483,7 @@ fn switched_during_a_fill<B: Backend>() {
 }
 
 on_stores! {
-    single_flight no_flight_across_an_invalidation failing_leaders no_deadlock wait_limit never_stale switched_during_a_fill
+    single_flight no_flight_across_an_invalidation failing_leaders no_deadlock wait_limit never_stale an_invalidation_half_done pieces_of_a_dropped_table switched_during_a_fill
 }
 
 on_stores_and_engines! { never_stale_in_templates a_change_during_a_render rows_read_early }

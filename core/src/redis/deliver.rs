@@ -82,8 +82,7 @@ fn forget(keeper: &Keeper, registry: String, swept: Swept) -> Dropped {
     if swept.whole {
         keeper.near.key_changed(registry.as_bytes());
     } else {
-        keeper.near.drop_other_epoch(&registry, swept.registry.epoch);
-        keeper.near.keys_changed(swept.keys.iter().map(Vec::as_slice));
+        keeper.near.rows_changed(&registry, swept.registry.epoch, &swept.keys);
     }
     let dropped = Dropped {
         schemes: swept.registry.schemes.len(),

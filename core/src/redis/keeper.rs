@@ -2,7 +2,7 @@
 //! connects again, and what the callers in other threads see of it.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, RwLock};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -49,6 +49,8 @@ pub(crate) struct Keeper {
     /// Those who wait for a key to change.
     waiters: Mutex<HashMap<Vec<u8>, Arc<Notify>>>,
     stopped: AtomicBool,
+    /// How many invalidations of this process are under way.
+    dropping: AtomicUsize,
 }
 
 enum State {
@@ -120,6 +122,7 @@ impl Keeper {
             registries: Registries::default(),
             waiters: Mutex::new(HashMap::new()),
             stopped: AtomicBool::new(false),
+            dropping: AtomicUsize::new(0),
         }
     }
 
@@ -224,6 +227,20 @@ impl Keeper {
         self.near.all_changed();
         self.wanted.notify_one();
         self.changed.notify_waiters();
+    }
+
+    /// Is called before an invalidation is sent, which is under way until what
+    /// is returned is dropped.
+    pub(crate) fn begin_dropping(&self) -> Dropping<'_> {
+        self.dropping.fetch_add(1, Ordering::SeqCst);
+        Dropping { keeper: self, is_known: false }
+    }
+
+    /// Whether the shared store may lack stamps that memory still has, since
+    /// an invalidation of this process is under way: of its own changes no
+    /// server tells it.
+    pub(crate) fn is_dropping(&self) -> bool {
+        self.dropping.load(Ordering::SeqCst) > 0
     }
 
     fn open_breaker(&self, why: &str) {
@@ -437,6 +454,23 @@ impl Keeper {
                 }
             }
         }
+    }
+}
+
+/// An invalidation under way.
+pub(crate) struct Dropping<'a> {
+    keeper: &'a Keeper,
+    /// Whether memory knows of it.
+    pub(crate) is_known: bool,
+}
+
+impl Drop for Dropping<'_> {
+    fn drop(&mut self) {
+        if !self.is_known {
+            // Its future was dropped, who knows when.
+            self.keeper.near.all_changed();
+        }
+        self.keeper.dropping.fetch_sub(1, Ordering::SeqCst);
     }
 }
 

@@ -23,8 +23,9 @@ pub(crate) struct Search<'a> {
     link: &'a Arc<Link>,
     /// Whether only what is read from now on counts.
     afresh: bool,
-    /// What has been read.
-    read: HashMap<usize, Option<Token>>,
+    /// What has been read, by the stamps' addresses; they are kept, lest
+    /// another stamp takes the place of one.
+    read: HashMap<usize, (Arc<Stamp>, Option<Token>)>,
 }
 
 /// A fragment that is looked for.
@@ -212,14 +213,14 @@ impl<'a> Search<'a> {
                 return Err(Why::new("the servers have changed"));
             }
             self.tier.take(self.link, stamp, found);
-            self.read.insert(address(stamp), found);
+            self.read.insert(address(stamp), (stamp.clone(), found));
         }
         Ok(replies)
     }
 
     fn verdict(&self, held: &[Held]) -> Verdict {
         let current = |held: &Held| match self.read.get(&address(&held.stamp)) {
-            Some(found) => *found,
+            Some((_, found)) => *found,
             None if self.afresh => None,
             None => held.stamp.shared().and_then(|shared| shared.token()),
         };

@@ -194,7 +194,7 @@ impl Tier {
         let began = Instant::now();
         let replies = self.run(&link, &commands).await.ok()?;
         self.settle(&link, &plan, &owners, &replies);
-        if !link.is_causal {
+        if !link.is_causal || self.keeper.is_dropping() {
             // The stamps around are looked at when this returns: as they are
             // now, and not as the last news left them.
             self.verify(&link, &record::stamps_around()).await.ok()?;
@@ -216,8 +216,9 @@ impl Tier {
         replies
     }
 
-    /// What has to be registered and read for those stamps of a lineage whose
-    /// tokens are not known; and whose they are, in the order of the plan.
+    /// What has to be registered and read for those stamps of a lineage that
+    /// this process has not leased yet; and whose they are, in the order of the
+    /// plan.
     fn plan(
         &self,
         link: &Link,
@@ -227,9 +228,8 @@ impl Tier {
     ) -> Option<(LeasePlan, Owners)> {
         let mut plan = LeasePlan::default();
         let mut owners = Owners::default();
-        let unknown = |stamp: &Arc<Stamp>| stamp.shared().is_some_and(|s| s.token().is_none());
         let mut epochs: Vec<Arc<Stamp>> = Vec::new();
-        for stamp in line.iter().filter(|stamp| unknown(stamp)) {
+        for stamp in line.iter().filter(|stamp| !is_leased(stamp)) {
             let Some(shared) = stamp.shared() else { continue };
             let epoch = match shared.place() {
                 Place::Epoch => Some(stamp),
@@ -278,7 +278,12 @@ impl Tier {
             self.take(link, stamp, found);
         }
         for (stamp, found) in owners.stamps.iter().zip(leased.stamps) {
-            self.take(link, stamp, found.and_then(|value| token_at(stamp, &value, link)));
+            let found = found.and_then(|value| token_at(stamp, &value, link));
+            if self.take(link, stamp, found)
+                && let Some(shared) = stamp.shared()
+            {
+                shared.note_registered();
+            }
         }
     }
 
@@ -372,10 +377,14 @@ impl Tier {
             Event::Name(_) | Event::Variant(..) => prefix.of(&[]),
             Event::Everything => prefix.fixed().into(),
         };
+        let mut under_way = self.keeper.begin_dropping();
         loop {
             let why = match self.keeper.link().await {
                 Ok(link) => match deliver(&self.keeper, &link, &place, event).await {
-                    Ok(dropped) => return Ok(dropped),
+                    Ok(dropped) => {
+                        under_way.is_known = true;
+                        return Ok(dropped);
+                    }
                     Err(why) => {
                         self.keeper.lost(link.session, &why);
                         why
@@ -383,11 +392,12 @@ impl Tier {
                 },
                 Err(why) => why,
             };
-            // Whatever becomes of it elsewhere: nothing old is served here.
-            self.keeper.near.all_changed();
+            // Whatever becomes of it elsewhere: nothing old is served here,
+            // since all that memory knows is distrusted now.
             if self.keeper.options.degraded.is_none() {
                 return Err(undelivered(&why));
             }
+            self.keeper.near.all_changed();
             if self.keeper.keep(&Kept::of(&place, event)) {
                 return Ok(Dropped::default());
             }
@@ -453,6 +463,14 @@ impl Drop for HeldLock {
 struct Owners {
     epochs: Vec<Arc<Stamp>>,
     stamps: Vec<Arc<Stamp>>,
+}
+
+/// Whether a fill can stand on a stamp without asking: its token is known, and
+/// if it is a conjunction's, so is that its scheme is registered.
+fn is_leased(stamp: &Arc<Stamp>) -> bool {
+    let Some(shared) = stamp.shared() else { return true };
+    let has_scheme = stamp.parent().is_some_and(is_epoch);
+    shared.token().is_some() && (shared.is_registered() || !has_scheme)
 }
 
 fn is_epoch(stamp: &Arc<Stamp>) -> bool {

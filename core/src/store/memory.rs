@@ -395,12 +395,7 @@ impl MemoryStore {
 
     /// Drops whatever stands under a key that has changed or may have.
     pub(crate) fn key_changed(&self, key: &[u8]) {
-        self.keys_changed(std::iter::once(key));
-    }
-
-    /// [`key_changed`](Self::key_changed) for many keys at once.
-    pub(crate) fn keys_changed<'k>(&self, keys: impl Iterator<Item = &'k [u8]>) {
-        self.at_once(|| keys.for_each(|key| self.drop_at(key)));
+        self.at_once(|| self.drop_at(key));
     }
 
     fn drop_at(&self, key: &[u8]) {
@@ -431,15 +426,20 @@ impl MemoryStore {
         });
     }
 
-    /// Drops the epoch of a registry unless it is `epoch`.
-    pub(crate) fn drop_other_epoch(&self, registry: &str, epoch: Option<Token>) {
-        let other = |table: &&Table| {
-            table.epoch.shared().is_some_and(|s| s.token().is_some() && s.token() != epoch)
-        };
-        let found = read(&self.tables).get(registry).filter(other).map(|t| t.epoch.clone());
-        if let Some(epoch) = found {
-            self.at_once(|| epoch.drop_it());
-        }
+    /// Drops what a change of rows met: the stamps under `keys`, and the epoch
+    /// of the registry unless it is known to be `epoch`. One that is being
+    /// asked for may yet turn out to be another: read before the registry went,
+    /// and with it the schemes that would have told what else to drop.
+    pub(crate) fn rows_changed(&self, registry: &str, epoch: Option<Token>, keys: &[Vec<u8>]) {
+        self.at_once(|| {
+            if let Some(table) = read(&self.tables).get(registry) {
+                let known = table.epoch.shared().and_then(|shared| shared.token());
+                if known.is_none() || known != epoch {
+                    table.epoch.drop_it();
+                }
+            }
+            keys.iter().for_each(|key| self.drop_at(key));
+        });
     }
 
     /// Distrusts all stamps, since news of changes may have been missed.

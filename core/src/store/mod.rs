@@ -2,6 +2,8 @@
 
 mod container;
 mod memory;
+#[cfg(all(test, feature = "redis", not(shuttle)))]
+mod near_tests;
 mod stamp;
 #[cfg(feature = "redis")]
 mod token;

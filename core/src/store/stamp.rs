@@ -83,6 +83,18 @@ impl Stamp {
         self.parent.as_ref()
     }
 
+    /// Whether it can stand for `key`. In one process two keys of one hash may
+    /// share a stamp, and go together; in a shared store each has its own.
+    #[cfg(feature = "redis")]
+    fn is_at(&self, key: &[u8]) -> bool {
+        self.shared().is_none_or(|shared| shared.key() == key)
+    }
+
+    #[cfg(not(feature = "redis"))]
+    fn is_at(&self, _key: &[u8]) -> bool {
+        true
+    }
+
     /// What it is in the shared store, if there is one.
     #[cfg(feature = "redis")]
     pub(crate) fn shared(&self) -> Option<&super::token::SharedStamp> {
@@ -161,7 +173,8 @@ impl Stamps {
         let hash = self.hasher.hash_one(key);
         let mut shard = lock(self.shard(hash));
         if let Some(stamp) = shard.current.get(&hash) {
-            if stamp.parent.as_ref().is_some_and(|p| Arc::ptr_eq(p, parent)) {
+            let under_same = stamp.parent.as_ref().is_some_and(|p| Arc::ptr_eq(p, parent));
+            if under_same && stamp.is_at(key) {
                 return stamp.clone();
             }
             // Made under an epoch that is gone, or for another key of the same

@@ -1,6 +1,7 @@
 //! What a stamp is in a shared store.
 
 use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::protocol::Token;
 
@@ -17,6 +18,8 @@ pub(crate) struct SharedStamp {
     /// read in another say nothing of it.
     session: u64,
     token: OnceLock<Token>,
+    /// Whether its scheme is known to be registered in the epoch above it.
+    registered: AtomicBool,
 }
 
 /// How a stamp is kept in the shared store.
@@ -32,7 +35,8 @@ pub(crate) enum Place {
 
 impl SharedStamp {
     pub(crate) fn new(key: &[u8], place: Place, session: u64) -> Self {
-        SharedStamp { key: key.into(), place, session, token: OnceLock::new() }
+        let (token, registered) = (OnceLock::new(), AtomicBool::new(false));
+        SharedStamp { key: key.into(), place, session, token, registered }
     }
 
     pub(crate) fn session(&self) -> u64 {
@@ -50,6 +54,19 @@ impl SharedStamp {
     /// The token, if it has been read.
     pub(crate) fn token(&self) -> Option<Token> {
         self.token.get().copied()
+    }
+
+    /// Notes that its scheme has been registered in the epoch above it, by the
+    /// very lease that read both tokens.
+    pub(crate) fn note_registered(&self) {
+        self.registered.store(true, Ordering::Release);
+    }
+
+    /// Whether [`note_registered`](Self::note_registered) was called. A token
+    /// that was read by the way does not tell: keys outlive epochs, and
+    /// changes do not look for what is under a scheme that the epoch lacks.
+    pub(crate) fn is_registered(&self) -> bool {
+        self.registered.load(Ordering::Acquire)
     }
 
     /// Takes the token that was read. False when another was read before, or

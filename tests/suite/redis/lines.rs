@@ -5,8 +5,9 @@ use std::cell::Cell;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use cacheops::{Cacheops, Consistency, Error, Outcome, Redis};
+use cacheops::{Cacheops, Consistency, Error, Outcome, Redis, WriteEvent};
 use cacheops_tests::servers::{Mode, Proxy, Server};
+use futures_util::FutureExt;
 
 use super::{LONG, changed, is_live, patient, process, read, row, strict, until};
 
@@ -307,4 +308,35 @@ fn observers_tell_where_from() {
     assert_eq!(outcomes.lock().unwrap().pop(), Some(Outcome::BreakerOpen));
     let stats = watched.stats();
     assert!(stats.distrusted > 0 && stats.breaker_open > 0 && stats.shared_hits > 0);
+}
+
+/// An invalidation whose future is dropped has happened or it has not, but not
+/// everywhere except in the process that began it.
+#[test]
+fn an_invalidation_given_up() {
+    let server = Server::start();
+    let other = process(strict(&server));
+    for polls in 0..6 {
+        let cache = process(patient(&server));
+        let database = Cell::new(1);
+        let change = || WriteEvent::insert("rows", &changed(1));
+        // The schemes are known from then on.
+        read(&cache, 1, &database);
+        cache.invalidate_batch([change()]).unwrap();
+        read(&cache, 1, &database);
+        database.set(2);
+        let mut invalidation = Some(Box::pin(cache.invalidate_batch_async([change()])));
+        for _ in 0..polls {
+            let poll = |future: &mut _| FutureExt::now_or_never(future).is_some();
+            if invalidation.as_mut().is_some_and(poll) {
+                invalidation = None;
+            }
+            // Answered after what was sent before.
+            cache.get_last_invalidation(["rows"]);
+        }
+        drop(invalidation);
+        let there = read(&other, 1, &database).0;
+        assert_eq!(read(&cache, 1, &database).0, there, "after {polls} polls");
+        cache.invalidate_all().unwrap();
+    }
 }
