@@ -77,8 +77,8 @@ impl Builder {
         }
     }
 
-    /// Stands before every key, so that several caches can share a store.
-    /// Empty by default.
+    /// Stands before every key, so that several caches can share a store; an
+    /// invalidation reaches only what lies under its own. Empty by default.
     pub fn prefix(mut self, prefix: impl Into<String>) -> Self {
         self.prefix = prefix.into();
         self
@@ -88,7 +88,8 @@ impl Builder {
     /// key is about: one store for many tenants. It is called for the tables
     /// of each fragment, and for each table of its own, when stamps are taken
     /// and when rows change; what it returns for one table must be the same in
-    /// both. It may look at a thread-local tenant.
+    /// both. It may look at a thread-local tenant. None is computed by default,
+    /// and [`invalidate_all`](Cacheops::invalidate_all) reaches all of them.
     ///
     /// ```
     /// # use cacheops::Cacheops;
@@ -107,11 +108,18 @@ impl Builder {
     }
 
     /// Shares fragments and invalidations with other processes by a Redis,
-    /// given by its URL or in more detail. The memory of this process stays in
-    /// front of it.
+    /// given by its URL or in [more detail](crate::Redis). The memory of this
+    /// process stays in front of it. None by default.
     ///
-    /// [`build`](Self::build) connects: a server that is too old, or cannot be
-    /// reached, is an error there.
+    /// ```no_run
+    /// # use cacheops::Cacheops;
+    /// let cache = Cacheops::builder().prefix("shop:").redis("redis://127.0.0.1:6379/0").build()?;
+    /// # Ok::<_, cacheops::Error>(())
+    /// ```
+    ///
+    /// [`build`](Self::build) connects, and waits for that: a server that is
+    /// too old, or cannot be reached, is an error there. It starts a thread,
+    /// which ends with the last handle of the cache; no runtime is needed.
     #[cfg(feature = "redis")]
     pub fn redis(mut self, redis: impl Into<crate::redis::Redis>) -> Self {
         self.redis = Some(redis.into());
@@ -202,9 +210,12 @@ impl Builder {
     /// # Errors
     ///
     /// Says which setting makes no sense: a pattern of tables, two profiles
-    /// for one, a time limit or a memory limit of zero. With
-    /// [`redis`](Self::redis), also a URL that is none, a server that is too old
-    /// or of another kind, and one that cannot be reached.
+    /// for one, a time limit or a memory limit of zero. With the feature
+    /// `redis` also a URL that is none or a user who is refused
+    /// ([`InvalidConfig`](ErrorKind::InvalidConfig)), a server that is too old
+    /// or of another kind ([`UnfitServer`](ErrorKind::UnfitServer)), and one
+    /// that cannot be reached ([`Unavailable`](ErrorKind::Unavailable)), which
+    /// is worth another try.
     pub fn build(mut self) -> Result<Cacheops, Error> {
         if self.memory_limit == 0 {
             return Err(Error::new(

@@ -268,8 +268,8 @@ impl Cacheops {
     }
 
     /// Runs `work` with invalidation switched off in this thread, of every
-    /// cache: calls to invalidate do nothing. What changes meanwhile stays stale until it is
-    /// invalidated by hand; it is for imports that end in one
+    /// cache: calls to invalidate do nothing. What changes meanwhile stays
+    /// stale until it is invalidated by hand; it is for imports that end in one
     /// [`invalidate_model`](Self::invalidate_model).
     pub fn no_invalidation<R>(&self, work: impl FnOnce() -> R) -> R {
         let _quiet = Quiet::new();
@@ -332,7 +332,8 @@ impl Cacheops {
         self.inner.settings.store.usage()
     }
 
-    /// What the line to the shared tier does; `None` without one.
+    /// What the line to the shared tier does; `None` without a tier. It asks
+    /// nobody, and is cheap enough for a health check.
     #[cfg(feature = "redis")]
     #[must_use]
     pub fn shared_status(&self) -> Option<crate::SharedStatus> {
@@ -341,7 +342,18 @@ impl Cacheops {
 
     /// What the shared tier holds of the fragment under a key, and the bytes
     /// that it takes there; asking does not count as a read. `None` if it holds
-    /// nothing, or if there is no shared tier.
+    /// nothing, or if there is no shared tier, or behind a prefix that is
+    /// [computed](Builder::prefix_by). It takes one trip or two.
+    ///
+    /// ```
+    /// # let cache = cacheops::Cacheops::builder().inspect(true).build()?;
+    /// for fragment in cache.fragments() {
+    ///     if let Some((held, bytes)) = cache.shared_fragment(&fragment.key)? {
+    ///         println!("{}: {bytes} bytes, current: {}", held.name, held.is_current);
+    ///     }
+    /// }
+    /// # Ok::<_, cacheops::Error>(())
+    /// ```
     ///
     /// # Errors
     ///
@@ -359,8 +371,8 @@ impl Cacheops {
         }))
     }
 
-    /// All fragments in the memory of this process, the youngest first. It reads the whole cache; for
-    /// development and for an operator's page.
+    /// All fragments in the memory of this process, the youngest first. It
+    /// reads the whole cache; for development and for an operator's page.
     #[must_use]
     pub fn fragments(&self) -> Vec<FragmentInfo> {
         let now = self.inner.now();

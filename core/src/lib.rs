@@ -26,8 +26,10 @@
 //! # What is promised
 //!
 //! Once an `invalidate…` call has returned, no lookup that starts later
-//! returns anything made from data read before the change that it announces:
-//! in one process, without exception, if
+//! returns anything made from data read before the change that it announces.
+//! In one process that holds without exception; over Redis (feature `redis`)
+//! in the process that called, in all others with `Consistency::Strict`, and
+//! by default in them when the news arrive, a second later at most. It holds if
 //!
 //! - every change is announced, **after** its commit, with all columns that
 //!   querysets name (a row that lacks one invalidates its whole table);

@@ -13,9 +13,23 @@ use crate::sync::{Arc, Mutex, lock};
 /// Over a shared tier, the first fragment that has to be asked for there brings
 /// along those that followed it the last time, in the same trip. What was
 /// brought along counts for this page only, and as of the page's first
-/// question. Without a shared tier a page does nothing.
+/// question. 64 fragments are brought along at most. Without a shared tier a
+/// page does nothing.
 ///
-/// Plugins of engines begin one a rendering.
+/// Plugins of engines begin one a rendering. A handler that asks for several
+/// values by itself can begin one, too; a clone is the same page, which ends
+/// with its last clone.
+///
+/// ```
+/// # use cacheops::{Cacheops, Error, QuerySet, eq};
+/// # let cache = Cacheops::in_memory();
+/// let page = cache.page();
+/// for id in 1..=3 {
+///     let article = QuerySet::table("articles").filter(eq("id", id));
+///     cache.cached_as(article).page(&page).get_or_fill(|| Ok::<_, Error>(id))?;
+/// }
+/// # Ok::<_, Error>(())
+/// ```
 #[derive(Clone, Default)]
 pub struct Page(Option<Arc<State>>);
 
@@ -46,7 +60,8 @@ pub(crate) struct Spot {
 const MOST: usize = 64;
 
 impl Cacheops {
-    /// Begins a page.
+    /// Begins a [`Page`]: over a shared tier, what is asked for with it is
+    /// fetched together.
     #[must_use]
     pub fn page(&self) -> Page {
         let shared = self.inner.settings.shared.is_some();
@@ -79,8 +94,8 @@ impl Page {
         }
     }
 
-    #[cfg(feature = "redis")]
     /// What the trip for the fragment asked for last is to bring along.
+    #[cfg(feature = "redis")]
     pub(crate) fn begin_trip(&self) -> Vec<Spot> {
         let Some(page) = &self.0 else { return Vec::new() };
         let mut asked = lock(&page.asked);

@@ -8,6 +8,22 @@ use crate::invalidate::Event;
 
 /// The tables that a prefix is asked for; see
 /// [`Builder::prefix_by`](crate::Builder::prefix_by).
+///
+/// ```
+/// use cacheops::{Cacheops, PrefixQuery, QuerySet};
+///
+/// // A part of the store for each database: `shop.orders` lies under `shop:`.
+/// fn by_database(query: &PrefixQuery<'_>) -> String {
+///     query.databases().map(|name| format!("{name}:")).collect()
+/// }
+///
+/// let cache = Cacheops::builder().prefix_by(by_database).build()?;
+/// let orders = QuerySet::table("shop.orders");
+/// let count = || cache.cached_as(&orders).get_or_fill(|| Ok::<_, cacheops::Error>(7));
+/// assert_eq!((count()?, count()?), (7, 7));
+/// assert_eq!(cache.stats().hits, 1);
+/// # Ok::<_, cacheops::Error>(())
+/// ```
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub struct PrefixQuery<'a> {

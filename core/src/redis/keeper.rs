@@ -63,18 +63,21 @@ enum State {
     Open(String),
 }
 
-/// The line to the shared tier; see
+/// The line to the shared tier at one moment; see
 /// [`Cacheops::shared_status`](crate::Cacheops::shared_status).
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct SharedStatus {
     /// What the line does.
     pub state: LinkState,
-    /// How many rows, tables and names are kept until they can be invalidated.
+    /// How many rows, tables and names are kept until they can be invalidated;
+    /// zero unless [`Redis::degraded`](crate::Redis::degraded) is on.
     pub pending: usize,
-    /// How many lines there have been.
+    /// The number of this line, or of the last one: it grows with each attempt
+    /// to connect, so it tells whether there was an outage.
     pub sessions: u64,
-    /// How many servers this one goes to.
+    /// How many servers this one goes to: one, or the masters of a cluster.
+    /// Zero while there is none.
     pub servers: usize,
 }
 
@@ -84,9 +87,11 @@ pub struct SharedStatus {
 pub enum LinkState {
     /// Connected.
     Live,
-    /// Cut, and being set up again; why it was cut.
+    /// Cut, and being set up again; why it was cut. Whoever asks waits for the
+    /// line, as long as an operation may take.
     Reconnecting(String),
-    /// Held for dead: nothing is asked until it answers again; why it is.
+    /// Held for dead: nothing is asked until it answers again, and nobody
+    /// waits; why it is.
     Open(String),
 }
 

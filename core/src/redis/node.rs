@@ -144,14 +144,17 @@ fn bad_url(url: &str, error: &RedisError) -> Unfit {
     ))
 }
 
-/// A URL without its password.
+/// A URL, or what was taken for one, without what may be its password.
 fn redacted(url: &str) -> String {
-    match (url.find("://"), url.rfind('@')) {
-        (Some(scheme), Some(at)) if at > scheme => {
-            format!("{}…{}", &url[..scheme + 3], &url[at..])
-        }
-        _ => url.to_owned(),
-    }
+    let (scheme, rest) = url.split_at(url.find("://").map_or(0, |at| at + 3));
+    let shown = match (rest.rfind('@'), rest.find('?')) {
+        (None, None) => rest.to_owned(),
+        (Some(at), None) => format!("…{}", &rest[at..]),
+        (None, Some(query)) => format!("{}?…", &rest[..query]),
+        (Some(at), Some(query)) if at < query => format!("…{}?…", &rest[at..query]),
+        (Some(_), Some(_)) => "…".to_owned(),
+    };
+    format!("{scheme}{shown}")
 }
 
 /// A connection to one server.
@@ -297,4 +300,27 @@ fn text(info: Value) -> String {
 fn field<'t>(info: &'t str, name: &str) -> Option<&'t str> {
     let mut lines = info.lines();
     lines.find_map(|line| line.strip_prefix(name)?.strip_prefix(':')).map(str::trim)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::redacted;
+
+    #[test]
+    fn passwords_are_not_shown() {
+        assert_eq!(redacted("redis://10.0.0.1:x/3"), "redis://10.0.0.1:x/3");
+        let secrets = [
+            "redis://web:secret@10.0.0.1:x",
+            "redis://web:sec?ret@10.0.0.1:x",
+            "redis://web:sec@ret@10.0.0.1:x",
+            "redis://web:secret@10.0.0.1?db=x",
+            "web:secret@10.0.0.1",
+            "redis+unix:///run/redis.sock?pass=secret&db=x",
+            "redis+unix:///run/redis.sock?pass=sec@ret&db=x",
+        ];
+        for url in secrets {
+            let shown = redacted(url);
+            assert!(!shown.contains("sec") && !shown.contains("ret"), "{shown}");
+        }
+    }
 }

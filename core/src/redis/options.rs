@@ -4,15 +4,21 @@ use std::time::Duration;
 
 use crate::error::{Error, ErrorKind};
 
-/// A Redis, Valkey or Dragonfly as the shared tier of a cache; see
-/// [`Builder::redis`](crate::Builder::redis).
+/// A Redis, Valkey or Dragonfly as the shared tier of a cache: where it is, and
+/// how it is spoken to. A URL alone will do:
+/// [`Builder::redis`](crate::Builder::redis) takes either.
 ///
-/// ```no_run
+/// Nothing is checked, and nobody connected to, before
+/// [`build`](crate::Builder::build). All durations must be a millisecond or
+/// more there, and a hundred years or less but for
+/// [`retention`](Self::retention).
+///
+/// ```
 /// use std::time::Duration;
-/// use cacheops::{Cacheops, Consistency, Redis};
+/// use cacheops::{Consistency, Redis};
 ///
 /// // One server: TCP, TLS (`rediss://`) or a Unix socket (`redis+unix:///run/redis.sock`).
-/// let cache = Cacheops::builder().redis("redis://user:password@10.0.0.1:6379/0").build()?;
+/// let one = Redis::url("redis://user:password@10.0.0.1:6379/0");
 ///
 /// // A cluster, by some of its nodes.
 /// let cluster = Redis::cluster(["redis://10.0.0.1:6379", "redis://10.0.0.2:6379"]);
@@ -21,7 +27,16 @@ use crate::error::{Error, ErrorKind};
 /// let sentinel = Redis::sentinel("mymaster", ["redis://10.0.0.1:26379"])
 ///     .consistency(Consistency::Strict)
 ///     .operation_timeout(Duration::from_millis(100));
-/// # Ok::<_, cacheops::Error>(())
+/// ```
+///
+/// What makes no sense, or will not do, is an error of `build`:
+///
+/// ```
+/// use cacheops::{Cacheops, ErrorKind};
+///
+/// let error = Cacheops::builder().redis("http://example.org").build().unwrap_err();
+/// assert_eq!(error.kind(), ErrorKind::InvalidConfig);
+/// assert!(error.to_string().contains("it looks like `redis://"));
 /// ```
 #[derive(Clone, Debug)]
 #[must_use]
@@ -45,21 +60,34 @@ pub(crate) enum Servers {
     Sentinel { master: String, sentinels: Vec<String> },
 }
 
-/// What a lookup may still find of what *another* process has invalidated. In
-/// the process that invalidates it is nothing, always.
+/// What a lookup may still find of what *another* process has invalidated;
+/// bounded by one second by default. In the process that invalidates it is
+/// nothing, always, once the call has returned.
+///
+/// ```
+/// use std::time::Duration;
+/// use cacheops::{Consistency, Redis};
+///
+/// assert_eq!(Consistency::default(), Consistency::Bounded(Duration::from_secs(1)));
+/// let strict = Redis::url("redis://localhost").consistency(Consistency::Strict);
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Consistency {
     /// Hits are answered from process memory, and Redis tells of changes by
     /// push, mostly within a millisecond. Where news may be missing, since the
     /// connection is gone or silent, nothing is answered from memory that was
-    /// invalidated longer ago than this.
+    /// invalidated longer ago than this. A third of it, a second at most, is
+    /// the time between two signs of life that each server is asked for.
     Bounded(Duration),
     /// Redis is asked on every hit, in one trip: no lookup finds what was
     /// invalidated anywhere before it began. For fragments that a page asked
     /// for the last time too, the lookup began with the page's first.
     Strict,
 }
+
+/// A hundred years: clocks overflow beyond.
+const LONGEST: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
 
 impl Default for Consistency {
     /// Bounded by a second.
@@ -71,13 +99,16 @@ impl Default for Consistency {
 impl Redis {
     /// One server, by its URL: `redis://[user:password@]host[:port][/database]`,
     /// `rediss://…` for TLS (feature `redis-tls`), or
-    /// `redis+unix:///path[?db=1&user=…&pass=…]`.
+    /// `redis+unix:///path[?db=1&user=…&pass=…]`. The port is 6379 and the
+    /// database 0 where the URL names none. Special characters in user and
+    /// password are escaped as in any URL: `p@ss` is `p%40ss`.
     pub fn url(url: impl Into<String>) -> Self {
         Redis::new(Servers::One(url.into()))
     }
 
-    /// A cluster, by the URLs of some of its nodes; they tell the others. User,
-    /// password and TLS are those of the first URL.
+    /// A cluster, by the URLs of some of its nodes, of which one must answer: it
+    /// tells the others. User, password and TLS of its URL are used for all of
+    /// them.
     pub fn cluster<U: Into<String>>(urls: impl IntoIterator<Item = U>) -> Self {
         Redis::new(Servers::Cluster(urls.into_iter().map(Into::into).collect()))
     }
@@ -109,19 +140,22 @@ impl Redis {
         }
     }
 
-    /// User and password for the sentinels, where they are not the master's.
+    /// User and password for the sentinels, where they are not the master's; by
+    /// default those of each URL. With `None` twice they are spoken to without.
     pub fn sentinel_login(mut self, user: Option<&str>, password: Option<&str>) -> Self {
         self.sentinel_login = Some((user.map(str::to_owned), password.map(str::to_owned)));
         self
     }
 
-    /// The certificates to trust instead of those of the system, in PEM.
+    /// The certificates to trust instead of those of the system, in PEM; for
+    /// `rediss://` only.
     pub fn ca(mut self, pem: impl Into<Vec<u8>>) -> Self {
         self.ca = Some(pem.into());
         self
     }
 
-    /// The longest that connecting may take; one second by default.
+    /// The longest that connecting to one server may take; one second by
+    /// default.
     pub fn connect_timeout(mut self, limit: Duration) -> Self {
         self.connect_timeout = limit;
         self
@@ -135,14 +169,16 @@ impl Redis {
         self
     }
 
-    /// What a lookup may still find; bounded by a second by default.
+    /// What a lookup may still find of what another process has invalidated;
+    /// bounded by a second by default.
     pub fn consistency(mut self, consistency: Consistency) -> Self {
         self.consistency = consistency;
         self
     }
 
     /// Keeps invalidations that cannot be delivered instead of returning an
-    /// error: `rows` changed rows at most, above which whole tables are kept.
+    /// error: `rows` changed rows, tables and names at most, above which whole
+    /// tables are kept, and in the end everything. Off by default.
     /// They are delivered, in order, before anything else once Redis is back,
     /// and until then this process serves nothing from it.
     ///
@@ -150,15 +186,29 @@ impl Redis {
     /// invalidated here until then**, and for good if this process ends first.
     /// The safe choice is the default: an error, upon which the application
     /// can roll back, try again, or refuse the write. It also lets
-    /// [`build`](crate::Builder::build) succeed while Redis is away.
+    /// [`build`](crate::Builder::build) succeed while Redis is away:
+    ///
+    /// ```
+    /// use cacheops::{Cacheops, LinkState, Redis};
+    ///
+    /// // Nobody listens there.
+    /// let redis = Redis::url("redis://127.0.0.1:1").degraded(1_000);
+    /// let cache = Cacheops::builder().redis(redis).build()?;
+    /// cache.invalidate_model("articles")?;
+    /// let status = cache.shared_status().unwrap();
+    /// assert!(matches!(status.state, LinkState::Open(_)));
+    /// assert_eq!(status.pending, 1);
+    /// # Ok::<_, cacheops::Error>(())
+    /// ```
     pub fn degraded(mut self, rows: usize) -> Self {
         self.degraded = Some(rows.max(1));
         self
     }
 
-    /// How long fragments and stamps without a time limit of their own stay in
-    /// Redis; seven days by default. It bounds what is left behind by pages
-    /// that nobody asks for any more.
+    /// How long fragments and stamps stay in Redis at most; seven days by
+    /// default. A fragment with a shorter time limit goes by that. It bounds
+    /// what is left behind by pages that nobody asks for any more; what is in
+    /// use is made anew once in so long.
     pub fn retention(mut self, retention: Duration) -> Self {
         self.retention = retention;
         self
@@ -166,7 +216,8 @@ impl Redis {
 
     /// The longest that callers in other processes wait for one that fills the
     /// same fragment, before they fill it themselves; two seconds by default.
-    /// A holder that dies delays nobody beyond it.
+    /// A holder that dies delays nobody beyond it. Where
+    /// [`Builder::wait_limit`](crate::Builder::wait_limit) is shorter, it counts.
     pub fn lock_limit(mut self, limit: Duration) -> Self {
         self.lock_limit = limit;
         self
@@ -190,17 +241,20 @@ impl Redis {
         let limits = [
             ("time limit for connecting", self.connect_timeout),
             ("time limit of an operation", self.operation_timeout),
-            ("retention", self.retention),
+            ("retention", self.retention.min(LONGEST)),
             ("limit of a lock", self.lock_limit),
             ("bound on staleness", self.bound()),
         ];
         for (what, limit) in limits {
-            if limit < Duration::from_millis(1) {
-                return Err(Error::new(
-                    ErrorKind::InvalidConfig,
-                    format!("redis: the {what} must be a millisecond or more, and is {limit:?}"),
-                ));
-            }
+            let wrong = match limit {
+                _ if limit < Duration::from_millis(1) => "a millisecond or more",
+                _ if limit > LONGEST => "a hundred years or less",
+                _ => continue,
+            };
+            return Err(Error::new(
+                ErrorKind::InvalidConfig,
+                format!("redis: the {what} must be {wrong}, and is {limit:?}"),
+            ));
         }
         let empty = match &self.servers {
             Servers::One(_) => false,
@@ -232,5 +286,24 @@ impl From<String> for Redis {
 impl From<&String> for Redis {
     fn from(url: &String) -> Self {
         Redis::url(url)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::{Consistency, Redis};
+
+    #[test]
+    fn limits_are_neither_nothing_nor_endless() {
+        let redis = || Redis::url("redis://localhost");
+        let said = |redis: Redis| redis.check().err().map(|error| error.to_string());
+        assert_eq!(said(redis().retention(Duration::MAX)), None);
+        let short = said(redis().lock_limit(Duration::ZERO)).unwrap_or_default();
+        assert!(short.ends_with("limit of a lock must be a millisecond or more, and is 0ns"));
+        let endless = Consistency::Bounded(Duration::MAX);
+        let long = said(redis().consistency(endless)).unwrap_or_default();
+        assert!(long.contains("bound on staleness must be a hundred years or less"), "{long}");
     }
 }

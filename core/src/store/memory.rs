@@ -374,12 +374,14 @@ impl MemoryStore {
     /// The stamp at a place, made without a token if there is none.
     pub(crate) fn stamp_at(&self, place: Place, key: &[u8], parent: &Arc<Stamp>) -> Arc<Stamp> {
         let _before_or_after = read(&self.gate);
-        let name = || String::from_utf8_lossy(key).into_owned();
         match place {
             Place::Everything => read(&self.everything).clone(),
-            Place::Plain => self.stamps.get(key, parent, || self.knows.about(At::Plain(key), name)),
+            Place::Plain => {
+                let label = || describe_key(self.prefix.fixed(), key);
+                self.stamps.get(key, parent, || self.knows.about(At::Plain(key), label))
+            }
             Place::Epoch => {
-                let registry = name();
+                let registry = String::from_utf8_lossy(key).into_owned();
                 let current = |table: &&Table| table.epoch.is_current();
                 if let Some(table) = read(&self.tables).get(&registry).filter(current) {
                     return table.epoch.clone();
@@ -474,4 +476,52 @@ fn describe(table: &str, conjunction: &[(String, String)]) -> String {
     let terms: Vec<String> =
         conjunction.iter().map(|(field, value)| format!("{field}={value}")).collect();
     format!("{table}: {}", terms.join(" and "))
+}
+
+/// What stands under a key, in the words of the process that made it. What is
+/// computed behind the fixed prefix is left out.
+#[cfg(feature = "redis")]
+fn describe_key(prefix: &str, key: &[u8]) -> String {
+    let key = String::from_utf8_lossy(key);
+    let rest = key.strip_prefix(prefix).unwrap_or(&key);
+    let begin = ["conj:", "name:", "variant:"].iter().filter_map(|kind| rest.find(kind)).min();
+    let known = begin.and_then(|begin| match rest[begin..].split_once(':')? {
+        ("conj", conjunction) => {
+            let (table, terms) = conjunction.split_once(':')?;
+            Some(describe(table, &terms.split('&').filter_map(read_term).collect::<Vec<_>>()))
+        }
+        ("name", name) => Some(format!("the name {name}")),
+        (_, variant) => {
+            let (len, rest) = variant.split_once(':')?;
+            Some(format!("a variant of {}", rest.get(..len.parse().ok()?)?))
+        }
+    });
+    known.unwrap_or_else(|| rest.to_owned())
+}
+
+/// Reads `field=value` of a conjunction's key.
+#[cfg(feature = "redis")]
+fn read_term(term: &str) -> Option<(String, String)> {
+    let (field, value) = term.split_once('=')?;
+    let value = value.replace("%3A", ":").replace("%26", "&").replace("%25", "%");
+    Some((field.to_owned(), value))
+}
+
+#[cfg(all(test, feature = "redis"))]
+mod tests {
+    use super::describe_key;
+
+    #[test]
+    fn keys_are_told_in_words() {
+        let told = |key: &str| describe_key("app:", key.as_bytes());
+        assert_eq!(
+            told("app:conj:blog.articles:category=3&status=a%26b"),
+            "blog.articles: category=3 and status=a&b"
+        );
+        assert_eq!(told("app:conj:articles:"), "articles: any row");
+        assert_eq!(told("app:tenant/conj:articles:id=1"), "articles: id=1");
+        assert_eq!(told("app:name:list"), "the name list");
+        assert_eq!(told("app:variant:4:list:\u{1}7"), "a variant of list");
+        assert_eq!(told("app:something"), "something");
+    }
 }

@@ -130,7 +130,9 @@ struct Outline {
 
 impl Outline {
     /// A fragment that was not asked for came as a part of one that was found.
+    /// Where it is not in memory, Redis knows of it.
     fn new(read: Option<&Read>, kept: Option<&FragmentInfo>, shared: Option<Held>) -> Self {
+        let kept = kept.or(shared.as_ref().and_then(|held| held.info.as_ref()));
         let name = read.map(|read| &read.name).or(kept.map(|info| &info.name));
         let age = read.and_then(|read| read.age).or(kept.map(|info| info.age));
         Outline {

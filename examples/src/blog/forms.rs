@@ -330,7 +330,8 @@ impl App {
 
 /// The page after a change that is saved and not announced.
 fn unannounced(status: StatusCode, slug: &str, anchor: &str) -> Reply {
-    let context = context!(slug, anchor);
+    let again = status == StatusCode::SERVICE_UNAVAILABLE;
+    let context = context!(slug, anchor, again);
     let page = Page::new("unannounced.html", "Saved, but not announced", context);
     Reply::Page(Page { status, ..page })
 }

@@ -64,13 +64,16 @@ pub struct Options {
     pub redis: Option<String>,
     /// Whether Redis is asked on every hit.
     pub strict: bool,
+    /// How long Redis may take before it is given up; the cache's own limits
+    /// if nothing is said.
+    pub redis_timeout: Option<Duration>,
 }
 
 impl Options {
     /// A site of its own, on a port that the system chooses.
     #[must_use]
     pub fn new(db: PathBuf) -> Self {
-        Options { db, port: 0, redis: None, strict: false }
+        Options { db, port: 0, redis: None, strict: false, redis_timeout: None }
     }
 }
 
@@ -167,10 +170,12 @@ fn open_cache(options: &Options, db: &Db, log: &Log) -> Result<Cacheops, Error> 
         .on_cache_invalidated(move |event| noted.note_invalidation(event));
     if let Some(url) = &options.redis {
         let consistency = if options.strict { Consistency::Strict } else { Consistency::default() };
+        let mut redis = Redis::url(url).consistency(consistency);
+        if let Some(limit) = options.redis_timeout {
+            redis = redis.connect_timeout(limit).operation_timeout(limit);
+        }
         // Sites of other databases have other pages.
-        cache = cache
-            .prefix(format!("blog:{}:", db.id()?))
-            .redis(Redis::url(url).consistency(consistency));
+        cache = cache.prefix(format!("blog:{}:", db.id()?)).redis(redis);
     }
     Ok(cache.build()?)
 }

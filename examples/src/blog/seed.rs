@@ -14,7 +14,7 @@ macro_rules! handbook {
     };
 }
 
-const ARTICLES: [(&str, &str); 13] = handbook![
+const ARTICLES: [(&str, &str); 14] = handbook![
     "first-ten-minutes",
     "how-invalidation-works",
     "querysets",
@@ -26,12 +26,13 @@ const ARTICLES: [(&str, &str); 13] = handbook![
     "nested-fragments",
     "what-makes-a-page-wrong",
     "watching-the-cache",
+    "running-redis",
     "testing",
     "from-django-cacheops",
 ];
 
 /// Comments: on which article, by whom, how many hours after it was published.
-const COMMENTS: [(&str, &str, i64, &str); 12] = [
+const COMMENTS: [(&str, &str, i64, &str); 13] = [
     (
         "first-ten-minutes",
         "Ruth",
@@ -49,7 +50,8 @@ const COMMENTS: [(&str, &str, i64, &str); 12] = [
         "first-ten-minutes",
         "Ada Brandt",
         33,
-        "All in the process, Tomasz. There is nothing to install and nothing to run beside it.",
+        "All in the process, Tomasz. There is nothing to install and nothing to run beside it. \
+         Redis comes in when there are several processes.",
     ),
     (
         "how-invalidation-works",
@@ -109,6 +111,13 @@ const COMMENTS: [(&str, &str, i64, &str); 12] = [
         "Camille",
         12,
         "The tags have the same two forms, so most of our templates needed no change.",
+    ),
+    (
+        "running-redis",
+        "Daniel",
+        7,
+        "So the default is an error when a change could not be announced. I had looked for a way \
+         to ignore it, and now I know why there is none.",
     ),
 ];
 

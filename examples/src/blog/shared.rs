@@ -1,6 +1,6 @@
 //! What Redis holds, for the pages that show it.
 
-use minijinja_cacheops::cacheops::{Cacheops, FragmentKey, LinkState};
+use minijinja_cacheops::cacheops::{Cacheops, FragmentInfo, FragmentKey, LinkState};
 use serde::Serialize;
 
 /// What Redis holds of a fragment.
@@ -11,6 +11,9 @@ pub(crate) struct Held {
     state: &'static str,
     /// What it takes there: compressed, and with its stamps.
     bytes: usize,
+    /// What is known of it there.
+    #[serde(skip)]
+    pub(crate) info: Option<FragmentInfo>,
 }
 
 /// Asks Redis for fragments one by one; not any more once it did not answer.
@@ -26,17 +29,19 @@ impl<'c> Asker<'c> {
     }
 
     pub(crate) fn ask(&mut self, key: &FragmentKey) -> Held {
-        let held = |state, bytes| Held { state, bytes };
+        let nothing = |state| Held { state, bytes: 0, info: None };
         if self.is_away {
-            return held("unknown", 0);
+            return nothing("unknown");
         }
         match self.cache.shared_fragment(key) {
-            Ok(Some((info, bytes))) if info.is_current => held("current", bytes),
-            Ok(Some((_, bytes))) => held("invalidated", bytes),
-            Ok(None) => held("missing", 0),
+            Ok(Some((info, bytes))) => {
+                let state = if info.is_current { "current" } else { "invalidated" };
+                Held { state, bytes, info: Some(info) }
+            }
+            Ok(None) => nothing("missing"),
             Err(_) => {
                 self.is_away = true;
-                held("unknown", 0)
+                nothing("unknown")
             }
         }
     }

@@ -69,8 +69,8 @@ fn a_strict_instance_sees_each_edit_at_once() {
     let server = Server::start();
     let folder = Arc::new(Folder::new());
     let here = Site::over(&server.url(), &folder);
-    let redis = Some(server.url());
-    let there = Site::open(Options { redis, strict: true, ..Options::new(folder.db()) }, folder);
+    let options = Site::options_over(&server.url(), &folder);
+    let there = Site::open(Options { strict: true, ..options }, folder);
     let slug = newest(&there);
     for number in 0..5 {
         there.page("/");
@@ -105,12 +105,24 @@ fn both_tiers_are_shown() {
     there.page("/");
     let live = there.live();
     assert_eq!(live["line"]["is_live"], true);
-    let card = fragment(&live, "card");
-    assert_eq!(card["shared"]["state"], "current", "{card}");
-    assert!(card["shared"]["bytes"].as_u64().unwrap() > 100, "{card}");
+    // What is inside another fragment was not asked for, and so not read here.
+    let list = fragment(&live, "article-list");
+    assert_eq!(list["shared"]["state"], "current", "{list}");
+    assert!(list["shared"]["bytes"].as_u64().unwrap() > 100, "{list}");
+    assert_eq!(list["depends_on"], fragment(&here.live(), "article-list")["depends_on"]);
     assert!(there.page("/cache").contains("Connected to Redis."));
+    // What is inside another fragment has its name from Redis.
+    here.get_as("/", "outline=1");
     let outlined = there.get_as("/", "outline=1").body;
-    assert!(outlined.contains("\"shared\":{\"state\":\"current\""), "{outlined}");
+    let (_, json) = outlined.split_once("id=\"outlines\">").unwrap();
+    let json: Value = serde_json::from_str(json.split_once("</script>").unwrap().0).unwrap();
+    let facts: Vec<&Value> = json.as_object().unwrap().values().collect();
+    assert!(facts.iter().any(|fact| fact["name"] == "card"), "{json}");
+    for fact in facts {
+        assert_ne!(fact["name"], "", "{fact}");
+        assert_eq!(fact["shared"]["state"], "current", "{fact}");
+        assert_ne!(fact["depends_on"].as_array().unwrap().len(), 0, "{fact}");
+    }
 
     assert_eq!(edit(&here, &slug, &[("title", "Another title")]).status, 303);
     let is_old = || fragment(&there.live(), "sidebar")["shared"]["state"] == "invalidated";
@@ -142,7 +154,9 @@ fn without_redis_pages_go_on_and_edits_say_who_may_not_see_them() {
     let comment = here.post(&format!("{path}/comments"), &[("name", "Zoë"), ("body", "Hi")]);
     assert_eq!(comment.status, 202);
     assert!(comment.body.contains("Saved, but not announced"), "{}", comment.body);
-    assert_eq!(here.post(&format!("{path}/announce"), &[]).status, 503);
+    let again = here.post(&format!("{path}/announce"), &[]);
+    assert_eq!(again.status, 503);
+    assert!(again.body.contains("Redis still does not answer"), "{}", again.body);
     for site in [&here, &there] {
         wait_for_line(site, false);
         let page = site.page("/");
@@ -153,8 +167,9 @@ fn without_redis_pages_go_on_and_edits_say_who_may_not_see_them() {
     }
 
     server.restart();
+    // Whoever meets the new server drops what is there.
+    [&here, &there].into_iter().for_each(|site| wait_for_line(site, true));
     for site in [&here, &there] {
-        wait_for_line(site, true);
         assert!(site.page("/").contains("While Redis was away"));
         site.page("/");
         assert_eq!(site.last()["queries"], 0);

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use cacheops_examples::blog::{Options, Server, serve};
+use cacheops_tests::servers::PATIENCE;
 use serde_json::Value;
 use tokio::runtime::Runtime;
 
@@ -59,8 +60,13 @@ impl Site {
 
     /// Over a Redis, on a database that may have other sites.
     pub(crate) fn over(redis: &str, folder: &Arc<Folder>) -> Site {
-        let options = Options { redis: Some(redis.to_owned()), ..Options::new(folder.db()) };
-        Site::open(options, folder.clone())
+        Site::open(Site::options_over(redis, folder), folder.clone())
+    }
+
+    /// On a busy machine Redis is slow, and not to be given up for that.
+    pub(crate) fn options_over(redis: &str, folder: &Folder) -> Options {
+        let (redis, redis_timeout) = (Some(redis.to_owned()), Some(PATIENCE));
+        Options { redis, redis_timeout, ..Options::new(folder.db()) }
     }
 
     pub(crate) fn open(options: Options, folder: Arc<Folder>) -> Site {

@@ -212,17 +212,19 @@ fn evicted_by_ones_own_writes() {
     let server = Server::start();
     let bounded = Consistency::Bounded(Duration::from_millis(300));
     let (cache, other) = (process(patient(&server).consistency(bounded)), process(strict(&server)));
-    let database = Cell::new(1);
+    let (database, mut filled) = (Cell::new(1), 0);
     for lost in ["conj:rows:id=1", "schemes:rows", "all"] {
         read(&cache, 1, &database);
         let used = server.info("used_memory").trim().parse::<u64>().unwrap();
         server.command(&["CONFIG", "SET", "maxmemory-policy", "allkeys-random"]).unwrap();
         server.command(&["CONFIG", "SET", "maxmemory", &(used + 300_000).to_string()]).unwrap();
-        let mut filled = 0;
+        // Others' commands, by which it would hear, are few.
         while server.command(&["EXISTS", lost]).unwrap().trim() != "0" {
-            filled += 1;
-            let big = || Ok::<_, Error>(vec![0u64; 4_000]);
-            cache.cached().name("filler").extra(&filled).get_or_fill(big).unwrap();
+            for _ in 0..100 {
+                filled += 1;
+                let big = || Ok::<_, Error>(incompressible(filled));
+                cache.cached().extra(&filled).get_or_fill(big).unwrap();
+            }
         }
         server.command(&["CONFIG", "SET", "maxmemory", "0"]).unwrap();
         database.set(database.get() + 1);
@@ -230,6 +232,14 @@ fn evicted_by_ones_own_writes() {
         until("the news", || read(&cache, 1, &database).0 == database.get());
         other.invalidate_all().unwrap();
     }
+}
+
+fn incompressible(mut seed: u64) -> Vec<u64> {
+    let next = move || {
+        seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695);
+        seed
+    };
+    std::iter::repeat_with(next).take(500).collect()
 }
 
 /// A server without room refuses to register a scheme: what is made then must
