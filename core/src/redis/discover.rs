@@ -207,13 +207,6 @@ fn install_tls() {
     }
 }
 
-/// Who the servers are, in one line that is the same for the same servers.
-pub(crate) fn identity_of(link: &Link) -> String {
-    let mut ids: Vec<&str> = link.nodes.iter().map(|node| node.id.as_str()).collect();
-    ids.sort_unstable();
-    ids.join(",")
-}
-
 impl From<Unfit> for Why {
     fn from(unfit: Unfit) -> Self {
         Why::new(unfit.text())

@@ -12,7 +12,7 @@ use tokio::runtime::Handle;
 use tokio::sync::Notify;
 
 use super::deliver::{Registries, Times, deliver};
-use super::discover::{Discovery, identity_of};
+use super::discover::Discovery;
 use super::link::Link;
 use super::node::Beat;
 use super::options::Redis;
@@ -409,8 +409,7 @@ impl Keeper {
     /// than those that the stamp of everything was made at, or than this
     /// process was at before, loses that stamp, and with it all it holds.
     async fn check_identity(&self, link: &Link, memory: &mut Memory) -> Result<(), Unfit> {
-        let identity = identity_of(link);
-        let is_other = memory.identity.as_ref().is_some_and(|known| *known != identity);
+        let is_other = memory.mark.is_some_and(|known| known != link.mark);
         let key = everything_key(&self.prefix);
         let found = link.run(&[Command::Get(key.clone())]).await?;
         let found = found.into_iter().next().and_then(|reply| reply.into_value());
@@ -421,7 +420,7 @@ impl Keeper {
         {
             return Err(Unfit::server(format!("the server refuses UNLINK: {why}")));
         }
-        memory.identity = Some(identity);
+        memory.mark = Some(link.mark);
         Ok(())
     }
 
@@ -509,14 +508,14 @@ impl Drop for Dropping<'_> {
 #[derive(Default)]
 struct Memory {
     session: u64,
-    identity: Option<String>,
+    mark: Option<[u8; Link::MARK]>,
 }
 
 /// What is written under the key that everything depends on: a token, who the
 /// servers were that it was made at, and when, in microseconds since 1970.
 pub(crate) fn write_everything(token: Token, link: &Link, now: u64) -> Vec<u8> {
     let mut value = token.as_bytes().to_vec();
-    value.extend(mark_of(link));
+    value.extend(link.mark);
     value.extend(now.to_le_bytes());
     value
 }
@@ -524,16 +523,7 @@ pub(crate) fn write_everything(token: Token, link: &Link, now: u64) -> Vec<u8> {
 /// Reads what [`write_everything`] wrote; `None` if the servers were others.
 pub(crate) fn read_everything(value: &[u8], link: &Link) -> Option<(Token, u64)> {
     let (token, rest) = value.split_at_checked(Token::LEN)?;
-    let (mark, made_at) = rest.split_at_checked(MARK)?;
+    let (mark, made_at) = rest.split_at_checked(Link::MARK)?;
     let made_at = u64::from_le_bytes(made_at.try_into().ok()?);
-    Token::read(token).filter(|_| mark == mark_of(link)).zip(Some(made_at))
-}
-
-const MARK: usize = 8;
-
-/// A short mark of who the servers are.
-fn mark_of(link: &Link) -> [u8; MARK] {
-    use sha1::{Digest, Sha1};
-    let digest: [u8; 20] = Sha1::digest(identity_of(link).as_bytes()).into();
-    std::array::from_fn(|n| digest[n])
+    Token::read(token).filter(|_| mark == link.mark).zip(Some(made_at))
 }

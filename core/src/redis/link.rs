@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use futures_util::future::{join_all, try_join_all};
 use redis::{Pipeline, Value};
+use sha1::{Digest, Sha1};
 use tokio::runtime::Handle;
 
 use super::Why;
@@ -23,6 +24,8 @@ pub(crate) struct Link {
     routes: Option<RwLock<Box<[u16; SLOTS]>>>,
     /// Whether news of a change come before answers that already show it.
     pub(crate) is_causal: bool,
+    /// A short mark of who the servers are: the same for the same ones.
+    pub(crate) mark: [u8; Link::MARK],
     may_evict: AtomicBool,
     evicted: AtomicU64,
     limit: Duration,
@@ -43,6 +46,8 @@ pub(crate) struct Server {
 const MOST_REDIRECTIONS: usize = 8;
 
 impl Link {
+    pub(crate) const MARK: usize = 8;
+
     pub(crate) fn new(
         session: u64,
         nodes: Vec<Server>,
@@ -53,11 +58,13 @@ impl Link {
     ) -> Self {
         // Connections are not ordered among each other.
         let is_causal = is_causal && nodes.len() == 1;
+        let mark = mark_of(&nodes);
         Link {
             session,
             nodes,
             routes: routes.map(RwLock::new),
             is_causal,
+            mark,
             may_evict: AtomicBool::new(true),
             evicted: AtomicU64::new(0),
             limit,
@@ -199,6 +206,13 @@ impl Link {
         }
         Err(Why::new("the cluster redirects a command without end"))
     }
+}
+
+fn mark_of(nodes: &[Server]) -> [u8; Link::MARK] {
+    let mut ids: Vec<&str> = nodes.iter().map(|node| node.id.as_str()).collect();
+    ids.sort_unstable();
+    let digest: [u8; 20] = Sha1::digest(ids.join(",").as_bytes()).into();
+    std::array::from_fn(|n| digest[n])
 }
 
 /// A command for each key.
