@@ -13,7 +13,7 @@ use crate::page::Page;
 use crate::prefix::Prefixes;
 use crate::queryset::{QuerySet, TableDnf, to_dnf};
 use crate::record::{self, Recorder};
-use crate::shared::{HeldLock, Leased};
+use crate::shared::{HeldLock, Leased, Missed};
 use crate::store::{Scope, Stamp};
 use crate::sync::{Arc, block_on};
 
@@ -196,12 +196,12 @@ impl Cacheops {
         let hit =
             |(fragment, outcome)| Ok(Attempt::Done(inner.hit(request, fragment, outcome, watch)));
         request.page.into_iter().for_each(|page| page.note(address.key, address.prefix()));
-        let why = match inner.lookup(&address, request.page, is_same).await {
+        let Missed { why, seen } = match inner.lookup(&address, request.page, is_same).await {
             Ok(found) => return hit(found),
-            Err(why) if why.is_outage() => {
-                return Ok(Attempt::Done(inner.bypass(request, why, watch)));
+            Err(missed) if missed.why.is_outage() => {
+                return Ok(Attempt::Done(inner.bypass(request, missed.why, watch)));
             }
-            Err(why) => why,
+            Err(missed) => missed,
         };
         let plan = Plan::of(inner, request)?;
         if plan.never {
@@ -235,6 +235,13 @@ impl Cacheops {
         let Some(leased) = leased else {
             return Ok(Attempt::Done(inner.bypass(request, Outcome::BreakerOpen, watch)));
         };
+        // Another process may just have stored it, and given the lock back.
+        if leased.lying.is_some()
+            && leased.lying != seen
+            && let Ok(found) = inner.lookup(&address, None, is_same).await
+        {
+            return hit(found);
+        }
         inner.report(request, why, watch, None);
         Ok(Attempt::Done(Found::Miss(Fill::begin(self, request, &address, plan, leased, lead))))
     }
@@ -430,6 +437,7 @@ impl Inner {
             None => Some(Leased {
                 stamps: self.settings.store.lease(scope),
                 is_taken: false,
+                lying: None,
                 lock: None,
             }),
             Some(shared) => shared.lease(scope, lock).await,
@@ -442,16 +450,16 @@ impl Inner {
         address: &Address<'_>,
         page: Option<&Page>,
         is_same: &(impl IsSame + ?Sized),
-    ) -> Result<(Arc<Fragment>, Outcome), Outcome> {
+    ) -> Result<(Arc<Fragment>, Outcome), Missed> {
         let near = self.settings.store.get(&address.key);
         let Some(shared) = &self.settings.shared else {
-            return self.lookup_here(address, near, is_same);
+            return Ok(self.lookup_here(address, near, is_same)?);
         };
         match page.and_then(|page| page.take(&address.key)) {
             Some(Ok(fragment)) if self.check(&fragment, is_same).is_ok() => {
                 return Ok((fragment, Outcome::SharedHit));
             }
-            Some(Err(why)) => return Err(why),
+            Some(Err(missed)) => return Err(missed),
             _ => {}
         }
         if near.is_some() && !shared.is_strict() && !shared.is_trusted() {
@@ -473,12 +481,17 @@ impl Inner {
         let usable = near.clone().filter(|_| of_use);
         let asked = shared.find(address.prefix(), address.key, usable, page);
         let found = match asked.await {
-            Ok(fragment) => self.check(&fragment, is_same).map(|()| fragment),
-            Err(Outcome::NoValue) => Err(here.err().unwrap_or(Outcome::NoValue)),
-            Err(why) => Err(why),
+            Ok(fragment) => match self.check(&fragment, is_same) {
+                Ok(()) => Ok(fragment),
+                Err(why) => Err(why.into()),
+            },
+            Err(Missed { why: Outcome::NoValue, seen }) => {
+                Err(Missed { why: here.err().unwrap_or(Outcome::NoValue), seen })
+            }
+            Err(missed) => Err(missed),
         };
-        if let (Err(why), Some(near)) = (&found, &near)
-            && !why.is_outage()
+        if let (Err(missed), Some(near)) = (&found, &near)
+            && !missed.why.is_outage()
         {
             self.settings.store.forget(&address.key, near);
         }

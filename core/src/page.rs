@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use crate::fragment::Fragment;
 use crate::handle::Cacheops;
 use crate::key::FragmentKey;
-use crate::observe::Outcome;
+use crate::shared::Missed;
 use crate::sync::{Arc, Mutex, lock};
 
 /// The rendering of one page: the fragments that it asks for.
@@ -45,7 +45,7 @@ struct Asked {
     /// Where in it a trip began.
     trips: Vec<usize>,
     /// What was brought along, found or not.
-    ahead: HashMap<FragmentKey, Result<Arc<Fragment>, Outcome>>,
+    ahead: HashMap<FragmentKey, Result<Arc<Fragment>, Missed>>,
 }
 
 /// Where a fragment lies.
@@ -86,7 +86,7 @@ impl Page {
 
     /// What was brought along of a fragment. What was not found there is made
     /// now, and so no longer counts.
-    pub(crate) fn take(&self, key: &FragmentKey) -> Option<Result<Arc<Fragment>, Outcome>> {
+    pub(crate) fn take(&self, key: &FragmentKey) -> Option<Result<Arc<Fragment>, Missed>> {
         let mut asked = lock(&self.0.as_ref()?.asked);
         match asked.ahead.get(key)? {
             Ok(fragment) => Some(Ok(fragment.clone())),
@@ -108,7 +108,7 @@ impl Page {
     }
 
     #[cfg(feature = "redis")]
-    pub(crate) fn bring(&self, key: FragmentKey, found: Result<Arc<Fragment>, Outcome>) {
+    pub(crate) fn bring(&self, key: FragmentKey, found: Result<Arc<Fragment>, Missed>) {
         if let Some(page) = &self.0 {
             lock(&page.asked).ahead.insert(key, found);
         }

@@ -1,21 +1,35 @@
 //! The shared tier as the rest of the core sees it; without the feature
 //! `redis` there is none, and all this vanishes.
 
+use crate::observe::Outcome;
 #[cfg(feature = "redis")]
-pub(crate) use crate::redis::{HeldLock, Leased, Tier};
-
+pub(crate) use crate::redis::{Head, HeldLock, Leased, Tier};
 #[cfg(not(feature = "redis"))]
-pub(crate) use none::{HeldLock, Leased, Tier};
+pub(crate) use none::{Head, HeldLock, Leased, Tier};
+
+/// A fragment that was not found.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Missed {
+    pub(crate) why: Outcome,
+    /// What lies in its place in the shared tier.
+    pub(crate) seen: Option<Head>,
+}
+
+impl From<Outcome> for Missed {
+    fn from(why: Outcome) -> Self {
+        Missed { why, seen: None }
+    }
+}
 
 #[cfg(not(feature = "redis"))]
 mod none {
     use std::time::Duration;
 
+    use super::Missed;
     use crate::error::Error;
     use crate::fragment::Fragment;
     use crate::invalidate::Event;
     use crate::key::FragmentKey;
-    use crate::observe::Outcome;
     use crate::page::{Page, Spot};
     use crate::prefix::Prefix;
     use crate::store::{Dropped, Scope, Stamp};
@@ -27,9 +41,13 @@ mod none {
     /// A lock that nobody holds.
     pub(crate) enum HeldLock {}
 
+    /// What tells one stored fragment from another.
+    pub(crate) type Head = [u8; 0];
+
     pub(crate) struct Leased {
         pub(crate) stamps: Vec<Arc<Stamp>>,
         pub(crate) is_taken: bool,
+        pub(crate) lying: Option<Head>,
         pub(crate) lock: Option<HeldLock>,
     }
 
@@ -64,7 +82,7 @@ mod none {
             _: FragmentKey,
             _: Option<Arc<Fragment>>,
             _: Option<&Page>,
-        ) -> Result<Arc<Fragment>, Outcome> {
+        ) -> Result<Arc<Fragment>, Missed> {
             match *self {}
         }
 

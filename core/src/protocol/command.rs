@@ -8,6 +8,9 @@ use std::time::Duration;
 pub(crate) enum Command {
     /// Reads a key, and asks to be told when it changes. → [`Reply::Value`]
     Get(Vec<u8>),
+    /// Reads the first bytes of a key, as many as are asked for.
+    /// → [`Reply::Value`]
+    Head(Vec<u8>, usize),
     /// Reads a field of a hash, and asks to be told when the hash changes.
     /// → [`Reply::Value`]
     HGet(Vec<u8>, &'static [u8]),

@@ -19,7 +19,14 @@ use crate::store::{Place, Stamp};
 use crate::sync::Arc;
 
 const VERSION: u8 = 1;
-const HEAD: usize = 6;
+pub(crate) const HEAD: usize = 6;
+
+/// The first bytes of what was written, by which it is told from all else.
+pub(crate) type Head = [u8; HEAD];
+
+pub(crate) fn head_of(bytes: &[u8]) -> Option<Head> {
+    bytes.first_chunk().copied()
+}
 
 const VALUE: u8 = 1;
 const COMPRESSED: u8 = 2;

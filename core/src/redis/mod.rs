@@ -23,6 +23,7 @@ mod slots;
 mod tier;
 mod wire;
 
+pub(crate) use codec::Head;
 pub use keeper::{LinkState, SharedStatus};
 pub use options::{Consistency, Redis};
 pub(crate) use tier::{HeldLock, Leased, Tier};

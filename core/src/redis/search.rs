@@ -7,7 +7,7 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use super::Why;
-use super::codec::{Lineage, Written, decode};
+use super::codec::{Head, Lineage, Written, decode, head_of};
 use super::link::Link;
 use super::tier::{Tier, fragment_key, read_command, session_of, token_at};
 use crate::fragment::{Dependencies, Fragment};
@@ -15,6 +15,7 @@ use crate::invalidate::everything_key;
 use crate::key::FragmentKey;
 use crate::observe::Outcome;
 use crate::protocol::{Command, Reply, Token, Verdict, verdict};
+use crate::shared::Missed;
 use crate::store::{MemoryStore, Place, Stamp};
 
 /// A lookup under way, of one fragment or of several at once.
@@ -34,6 +35,8 @@ pub(crate) struct Wanted {
     name: Vec<u8>,
     near: Option<Arc<Fragment>>,
     held: Vec<Held>,
+    /// What lay in the store.
+    seen: Option<Head>,
     /// What is known of it so far.
     answer: Answer,
 }
@@ -56,14 +59,16 @@ impl Wanted {
     /// A fragment, and what is in memory of it.
     pub(crate) fn new(prefix: &str, key: FragmentKey, near: Option<Arc<Fragment>>) -> Self {
         let answer = Answer::Open(Outcome::NoValue);
-        Wanted { key, name: fragment_key(prefix, key), near, held: Vec::new(), answer }
+        let name = fragment_key(prefix, key);
+        Wanted { key, name, near, held: Vec::new(), seen: None, answer }
     }
 
-    pub(crate) fn answer(self) -> Result<Arc<Fragment>, Outcome> {
-        match self.answer {
-            Answer::Is(answer) => answer,
-            Answer::Open(why) => Err(why),
-        }
+    pub(crate) fn answer(self) -> Result<Arc<Fragment>, Missed> {
+        let why = match self.answer {
+            Answer::Is(Ok(fragment)) => return Ok(fragment),
+            Answer::Is(Err(why)) | Answer::Open(why) => why,
+        };
+        Err(Missed { why, seen: self.seen })
     }
 
     fn is_open(&self) -> bool {
@@ -139,6 +144,7 @@ impl<'a> Search<'a> {
     ) -> Result<(), Why> {
         let mut written = Vec::with_capacity(values.len());
         for (n, value) in values {
+            wanted[n].seen = value.as_deref().and_then(head_of);
             let Some(value) = value.as_deref().and_then(|value| self.decode(value)) else {
                 let Answer::Open(why) = wanted[n].answer else { continue };
                 wanted[n].answer = Answer::Is(Err(why));

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use super::codec::{Lineage, encode};
+use super::codec::{HEAD, Head, Lineage, encode, head_of};
 use super::deliver::deliver;
 use super::keeper::{Keeper, SharedStatus, read_everything, write_everything};
 use super::link::Link;
@@ -24,6 +24,7 @@ use crate::page::{Page, Spot};
 use crate::prefix::Prefix;
 use crate::protocol::{Command, EPOCH, LeasePlan, Reply, TablePlan, Token};
 use crate::record;
+use crate::shared::Missed;
 use crate::store::{Dropped, MemoryStore, Place, Scope, Stamp};
 
 /// The shared tier: Redis, and the thread that keeps the line to it.
@@ -43,6 +44,8 @@ pub(crate) struct Leased {
     pub(crate) stamps: Vec<Arc<Stamp>>,
     /// Whether another process fills the same fragment.
     pub(crate) is_taken: bool,
+    /// What lies in the store by now, if the lock is held.
+    pub(crate) lying: Option<Head>,
     pub(crate) lock: Option<HeldLock>,
 }
 
@@ -128,11 +131,11 @@ impl Tier {
         key: FragmentKey,
         near: Option<Arc<Fragment>>,
         page: Option<&Page>,
-    ) -> Result<Arc<Fragment>, Outcome> {
+    ) -> Result<Arc<Fragment>, Missed> {
         let link = match self.keeper.link().await {
             Ok(link) => link,
-            Err(_) if near.is_some() => return Err(Outcome::Distrusted),
-            Err(_) => return Err(Outcome::BreakerOpen),
+            Err(_) if near.is_some() => return Err(Outcome::Distrusted.into()),
+            Err(_) => return Err(Outcome::BreakerOpen.into()),
         };
         let mut wanted = vec![Wanted::new(prefix, key, near)];
         for spot in page.map(Page::begin_trip).unwrap_or_default() {
@@ -142,10 +145,10 @@ impl Tier {
         }
         if let Err(why) = Search::new(self, &link).find(&mut wanted).await {
             self.keeper.lost(link.session, &why);
-            return Err(Outcome::Distrusted);
+            return Err(Outcome::Distrusted.into());
         }
         let mut found = wanted.into_iter().map(|wanted| (wanted.key, wanted.answer()));
-        let first = found.next().map_or(Err(Outcome::NoValue), |(_, answer)| answer);
+        let first = found.next().map_or(Err(Outcome::NoValue.into()), |(_, answer)| answer);
         if let Some(page) = page {
             found.for_each(|(key, answer)| page.bring(key, answer));
         }
@@ -191,9 +194,12 @@ impl Tier {
         let plan_at = commands.len();
         commands.extend(plan.commands());
         let lock_at = commands.len();
-        let lock = lock.map(|key| lock_key(&scope.prefixes.whole, key));
         let limit = Some(self.keeper.options.lock_limit);
-        commands.extend(lock.iter().map(|key| Command::SetNx(key.clone(), Vec::new(), limit)));
+        if let Some(key) = lock {
+            let name = lock_key(&scope.prefixes.whole, key);
+            commands.push(Command::SetNx(name, Vec::new(), limit));
+            commands.push(Command::Head(fragment_key(&scope.prefixes.whole, key), HEAD));
+        }
         let around_at = commands.len();
         let around = if link.may_lose_news() { read_around() } else { Vec::new() };
         commands.extend(around.iter().filter_map(read_command));
@@ -208,10 +214,12 @@ impl Tier {
             let reads: Vec<Command> = around.iter().filter_map(read_command).collect();
             self.check(&link, &around, &self.run(&link, &reads).await.ok()?);
         }
-        let answer = lock.as_ref().and_then(|_| replies.get(lock_at));
+        let answer = lock.and_then(|_| replies.get(lock_at));
         let is_taken = answer == Some(&Reply::Done(false));
         let lock = lock.filter(|_| answer == Some(&Reply::Done(true)));
-        Some(Leased { stamps, is_taken, lock: lock.map(|key| self.hold(key, began)) })
+        let lying = lock.and_then(|_| head_of(replies.get(lock_at + 1)?.value()?));
+        let lock = lock.map(|key| self.hold(lock_key(&scope.prefixes.whole, key), began));
+        Some(Leased { stamps, is_taken, lying, lock })
     }
 
     /// The lock that was asked for then.

@@ -46,6 +46,7 @@ pub(crate) fn write(command: &Command) -> Cmd {
     let mut out = Cmd::new();
     match command {
         Command::Get(key) => out.arg("GET").arg(key),
+        Command::Head(key, len) => out.arg("GETRANGE").arg(key).arg(0).arg(len.saturating_sub(1)),
         Command::HGet(key, field) => out.arg("HGET").arg(key).arg(*field),
         Command::HGetAll(key) => out.arg("HGETALL").arg(key),
         Command::HSetNx(key, field, value) => out.arg("HSETNX").arg(key).arg(field).arg(value),
@@ -80,6 +81,7 @@ fn limited(out: &mut Cmd, limit: Option<Duration>) -> &mut Cmd {
 pub(crate) fn key(command: &Command) -> &[u8] {
     match command {
         Command::Get(key)
+        | Command::Head(key, _)
         | Command::HGet(key, _)
         | Command::HGetAll(key)
         | Command::HSetNx(key, ..)
@@ -130,6 +132,7 @@ pub(crate) fn reply(command: &Command, value: Value) -> Result<Reply, Why> {
     }
     Ok(match command {
         Command::Get(_) | Command::HGet(..) => Reply::Value(bytes(value)),
+        Command::Head(..) => Reply::Value(bytes(value).filter(|head| !head.is_empty())),
         Command::HGetAll(_) => Reply::Fields(fields(value)),
         Command::HSetNx(..) => Reply::Done(number(&value) == Some(1)),
         Command::SetNx(..) | Command::Set(..) | Command::Nudge { .. } => {

@@ -8,8 +8,9 @@ use std::time::{Duration, Instant};
 
 use cacheops::{Cacheops, Error};
 use cacheops_tests::servers::Server;
+use futures_util::FutureExt;
 
-use super::{LONG, changed, patient, process, read, row};
+use super::{LONG, changed, patient, process, read, row, strict};
 
 #[test]
 fn processes_share_a_fill() {
@@ -24,7 +25,8 @@ fn processes_share_a_fill() {
         let value = row(cache, 1).get_or_fill(|| {
             fills.fetch_add(1, Ordering::SeqCst);
             filling.send(()).unwrap();
-            wait.lock().unwrap().recv().unwrap();
+            // Whoever fills as well is seen below, and hangs nobody.
+            let _ = wait.lock().unwrap().recv();
             Ok::<_, Error>(7)
         });
         value.unwrap()
@@ -36,11 +38,35 @@ fn processes_share_a_fill() {
         // They ask for the lock before they wait.
         let asked = || server.info("cmdstat_set").contains("calls");
         assert!(asked());
-        go_on.send(()).unwrap();
+        drop(go_on);
         assert_eq!(first.join().unwrap(), 7);
         assert!(others.into_iter().all(|other| other.join().unwrap() == 7));
     });
     assert_eq!(fills.load(Ordering::SeqCst), 1);
+}
+
+/// One that looked before the fill was stored, and asks for the lock when it
+/// has been given back, takes what is there.
+#[test]
+fn a_lock_that_comes_too_late() {
+    let server = Server::start();
+    let (one, two) = (process(patient(&server)), process(strict(&server)));
+    // The same fill wherever it is asked for.
+    let ask = |cache: &Cacheops, value: u64| {
+        let fill = move || std::future::ready(Ok::<_, Error>(value));
+        let cache = cache.clone();
+        Box::pin(async move { row(&cache, 1).get_or_fill_async(fill).await.unwrap() })
+    };
+    for n in 1..20 {
+        let mut late = ask(&two, 0);
+        assert!((&mut late).now_or_never().is_none());
+        // Answered after what was sent before.
+        two.get_last_invalidation(["rows"]);
+        assert_eq!(futures_executor::block_on(ask(&one, n)), n);
+        assert_eq!(futures_executor::block_on(late), n);
+        // What lies there then is another, and does not hold.
+        one.invalidate_obj("rows", &changed(1)).unwrap();
+    }
 }
 
 /// A holder that has died delays nobody beyond the limit.
