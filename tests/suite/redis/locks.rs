@@ -59,7 +59,9 @@ fn a_lock_that_comes_too_late() {
     };
     for n in 1..20 {
         let mut late = ask(&two, 0);
+        server.stop();
         assert!((&mut late).now_or_never().is_none());
+        server.cont();
         // Answered after what was sent before.
         two.get_last_invalidation(["rows"]);
         assert_eq!(futures_executor::block_on(ask(&one, n)), n);
