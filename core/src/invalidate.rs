@@ -31,12 +31,12 @@ impl Scheme {
     /// fields with commas between them.
     #[cfg(feature = "redis")]
     pub(crate) fn field(&self) -> Vec<u8> {
-        let escape = |name: &Box<str>| match &**name {
+        let escape = |name: &str| match name {
             // Nothing at all is the scheme without fields.
             "" => "%".to_owned(),
             name => name.replace('%', "%25").replace(',', "%2C"),
         };
-        let names: Vec<String> = self.0.iter().map(escape).collect();
+        let names: Vec<String> = self.0.iter().map(|name| escape(name)).collect();
         match names.join(",") {
             // The registry keeps its epoch there.
             name if name == "_e" => b"%5Fe".to_vec(),
