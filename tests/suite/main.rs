@@ -37,6 +37,7 @@ macro_rules! on_stores_and_engines {
 }
 
 mod cache;
+mod chaos;
 mod concurrency;
 mod fixtures;
 mod limits;

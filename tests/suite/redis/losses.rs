@@ -65,8 +65,7 @@ fn under_pressure(policy: &str) {
     let written = AtomicUsize::new(0);
     let text = "x".repeat(20_000);
     thread::scope(|scope| {
-        for writer in 0..2 {
-            let cache = &caches[writer];
+        for (writer, cache) in caches.iter().enumerate() {
             let (versions, floors, written) = (&versions, &floors, &written);
             scope.spawn(move || {
                 for n in 0..150 {

@@ -1,0 +1,155 @@
+//! The workers, as the process sees them that starts and ends them.
+
+use std::io::{BufRead as _, BufReader};
+use std::process::{Child, Command, Stdio};
+use std::sync::{Arc, Mutex};
+use std::thread::{self, JoinHandle};
+
+use cacheops_tests::servers::{PATIENCE, Proxy, wait_at_most};
+
+use super::report::{Log, Report, Tally, heard};
+use super::worker::{JOB, Job};
+
+/// A worker, one process after the other.
+pub struct Hand {
+    job: Job,
+    /// Between it and its server, if there is one.
+    pub proxy: Option<Proxy>,
+    now: Mutex<Process>,
+    /// What those did that have ended.
+    past: Mutex<Tally>,
+    log: Arc<Log>,
+}
+
+struct Process {
+    child: Child,
+    tally: Arc<Mutex<Tally>>,
+    hearing: Option<JoinHandle<()>>,
+}
+
+impl Hand {
+    pub fn start(job: Job, proxy: Option<Proxy>, log: &Arc<Log>) -> Hand {
+        let now = Mutex::new(Process::start(&job, log));
+        Hand { job, proxy, now, past: Mutex::default(), log: log.clone() }
+    }
+
+    /// Kills it in the middle of whatever it does, and starts another.
+    pub fn replace(&self) {
+        let mut now = self.now.lock().unwrap();
+        let _ = now.child.kill();
+        self.past.lock().unwrap().add(&now.end());
+        *now = Process::start(&self.job, &self.log);
+    }
+
+    /// Stops it as SIGSTOP does, or lets it go on.
+    pub fn signal(&self, signal: &str) {
+        let id = self.now.lock().unwrap().child.id().to_string();
+        let status = Command::new("kill").args([signal, &id]).status();
+        assert!(status.is_ok_and(|status| status.success()), "kill {signal} {id} failed");
+    }
+
+    /// Tells it to come to an end.
+    fn dismiss(&self) {
+        self.now.lock().unwrap().child.stdin = None;
+    }
+
+    /// What it and those before it have done.
+    pub fn tally(&self) -> Tally {
+        let mut tally = self.past.lock().unwrap().clone();
+        tally.add(&self.now.lock().unwrap().tally.lock().unwrap());
+        tally
+    }
+
+    fn end(&self) -> Tally {
+        self.dismiss();
+        let mut now = self.now.lock().unwrap();
+        let ended = wait_at_most(PATIENCE, || matches!(now.child.try_wait(), Ok(Some(_))));
+        assert!(ended, "worker {} does not end", self.job.number);
+        let tally = now.end();
+        let status = now.child.wait().unwrap();
+        assert!(status.success(), "worker {} has ended with {status}", self.job.number);
+        let mut past = self.past.lock().unwrap();
+        past.add(&tally);
+        past.clone()
+    }
+}
+
+impl Process {
+    fn start(job: &Job, log: &Arc<Log>) -> Process {
+        let mut command = Command::new(std::env::current_exe().unwrap());
+        command.args(["--exact", "chaos::worker_at_work", "--ignored", "--nocapture"]);
+        command.env(JOB, serde_json::to_string(job).unwrap());
+        command.stdin(Stdio::piped()).stdout(Stdio::piped());
+        let mut child = command.spawn().unwrap();
+        let out = BufReader::new(child.stdout.take().unwrap());
+        let tally: Arc<Mutex<Tally>> = Arc::default();
+        let (told, log) = (tally.clone(), log.clone());
+        let hearing = thread::spawn(move || {
+            for said in out.lines().map_while(Result::ok).filter_map(|line| heard(&line)) {
+                match said.strip_prefix("tally ") {
+                    Some(tally) => *told.lock().unwrap() = serde_json::from_str(tally).unwrap(),
+                    None => log.complain(&said),
+                }
+            }
+        });
+        Process { child, tally, hearing: Some(hearing) }
+    }
+
+    /// Hears the rest of what it says, as it ends.
+    fn end(&mut self) -> Tally {
+        if let Some(hearing) = self.hearing.take() {
+            hearing.join().unwrap();
+        }
+        let _ = self.child.wait();
+        self.tally.lock().unwrap().clone()
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// All workers.
+pub struct Crew {
+    pub hands: Vec<Hand>,
+    pub log: Arc<Log>,
+}
+
+impl Crew {
+    /// Waits until each has found more in its cache, or one has complained.
+    ///
+    /// # Panics
+    ///
+    /// If that does not happen: a line does not come back.
+    pub fn wait_for_hits(&self) {
+        let hits = |hand: &Hand| {
+            let Tally { near_hits, shared_hits, .. } = hand.tally();
+            near_hits + shared_hits
+        };
+        let before: Vec<u64> = self.hands.iter().map(hits).collect();
+        let has_more =
+            || self.hands.iter().zip(&before).all(|(hand, before)| hits(hand) > before + 20);
+        let has = wait_at_most(PATIENCE, || has_more() || self.log.has_complaints());
+        assert!(
+            has,
+            "no hits any more: {:?}",
+            self.hands.iter().map(Hand::tally).collect::<Vec<_>>()
+        );
+    }
+
+    /// Ends all of them, after what has struck.
+    pub fn end(self, struck: &[&'static str]) -> Report {
+        let mut report = Report::default();
+        for fault in struck {
+            *report.faults.entry(fault).or_default() += 1;
+        }
+        self.hands.iter().for_each(Hand::dismiss);
+        for hand in &self.hands {
+            report.tally.add(&hand.end());
+        }
+        report
+    }
+}

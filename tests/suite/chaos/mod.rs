@@ -1,0 +1,199 @@
+//! Chaos: several processes read and write over one database and one Redis,
+//! while servers, keys, lines and the processes themselves fail. An oracle
+//! checks every fragment that is served against the rule above all.
+//!
+//! - `worker`: the processes, which are this binary again; `reads` and
+//!   `writes` are what they do.
+//! - `database`: rows with versions in a file that all of them share.
+//! - `oracle`: which versions may be served.
+//! - `home`: the servers.
+//! - `crew`, `faults`, `report`: the side that starts the workers and makes
+//!   things fail, and what it is told.
+//!
+//! A run is told by its seed, which decides who does what; not by it is how
+//! the processes interleave.
+
+mod crew;
+mod database;
+mod dice;
+mod faults;
+mod home;
+mod oracle;
+mod reads;
+mod report;
+mod worker;
+mod writes;
+
+use std::env;
+use std::sync::Arc;
+use std::thread;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use cacheops_tests::servers::{Cluster, Mode, PATIENCE, Proxy, Sentinel, Server, wait_at_most};
+
+use crew::{Crew, Hand};
+use database::Database;
+use dice::Dice;
+use faults::{
+    Fault, OF_CLUSTER, OF_LINES, OF_ONE, OF_SENTINEL, OF_SERVERS, OF_WORKERS, Scene, rage,
+};
+use home::Home;
+use report::{Log, Report};
+use worker::{Bug, JOB, Job, Place};
+
+/// The bound of those who have one.
+const BOUND: Duration = Duration::from_millis(300);
+
+/// How long news take where that is to be noticed.
+const DELAY: Duration = Duration::from_millis(10);
+
+/// What a worker does, when this binary is started as one.
+#[test]
+#[ignore = "the other tests start it"]
+fn worker_at_work() {
+    if let Ok(job) = env::var(JOB) {
+        worker::run(serde_json::from_str(&job).unwrap());
+    }
+}
+
+/// Two strict workers and two within a bound; one of each degraded, and with a
+/// single server one of each behind a proxy.
+fn scene(home: Home, seed: u64, bug: Option<Bug>) -> Scene {
+    let path = home.file("rows");
+    Database::create(&path);
+    let log = Arc::new(Log::new());
+    let bound = if bug == Some(Bug::Late) { DELAY / 10 } else { BOUND };
+    let hand = |n: u64| {
+        let (proxy, place) = match &home {
+            Home::One(server) if n.is_multiple_of(2) => {
+                let proxy = Proxy::start(server.port());
+                let url = server.url_at(proxy.port());
+                (Some(proxy), Place::One(url))
+            }
+            _ => (None, home.place()),
+        };
+        let job = Job {
+            number: n,
+            place,
+            database: path.clone(),
+            bound: (n < 2).then_some(bound),
+            degraded: n == 1 || n == 2,
+            memory: if n == 3 { 100_000 } else { 64 << 20 },
+            seed: seed.wrapping_add(n * 1_000),
+            bug,
+        };
+        Hand::start(job, proxy, &log)
+    };
+    let hands = (0..4).map(hand).collect();
+    Scene { crew: Crew { hands, log }, home }
+}
+
+/// Faults for so long, or one round of them: of the servers, and at the same
+/// time of what is around them.
+fn run(home: Home, time: Duration, servers: &[&[Fault]], around: &[&[Fault]]) -> Report {
+    let seed = seed();
+    println!("CHAOS_SEED={seed}");
+    let scene = scene(home, seed, None);
+    scene.crew.wait_for_hits();
+    let struck = thread::scope(|scope| {
+        let around = scope.spawn(|| rage(&scene, &around.concat(), time, Dice::new(seed + 1)));
+        let mut struck = rage(&scene, &servers.concat(), time, Dice::new(seed));
+        struck.extend(around.join().unwrap());
+        struck
+    });
+    let log = scene.crew.log.clone();
+    let report = scene.crew.end(&struck);
+    println!("{report}");
+    assert!(!log.has_complaints(), "CHAOS_SEED={seed}\n{}", log.excerpt());
+    assert_eq!(report.tally.stale, 0, "CHAOS_SEED={seed}");
+    report
+}
+
+fn seed() -> u64 {
+    let given = env::var("CHAOS_SEED").ok().map(|seed| seed.parse().expect("a seed is a number"));
+    given.unwrap_or_else(|| SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_nanos() as u64)
+}
+
+/// As long as `CHAOS_SECONDS` says; a minute without.
+fn long() -> Duration {
+    let given = env::var("CHAOS_SECONDS").ok().map(|seconds| seconds.parse().unwrap());
+    Duration::from_secs(given.unwrap_or(60))
+}
+
+fn over_one_server(time: Duration) -> Report {
+    let server = Home::One(Server::start());
+    run(server, time, &[&OF_ONE, &OF_SERVERS], &[&OF_LINES, &OF_WORKERS])
+}
+
+fn over_a_cluster(time: Duration) -> Report {
+    let cluster = Home::Cluster(Cluster::start_with_replicas(3));
+    run(cluster, time, &[&OF_CLUSTER, &OF_SERVERS], &[&OF_WORKERS])
+}
+
+fn over_sentinels(time: Duration) -> Report {
+    let all = Home::Sentinel(Box::new(Sentinel::start()));
+    run(all, time, &[&OF_SENTINEL, &OF_SERVERS], &[&OF_WORKERS])
+}
+
+/// All faults once.
+#[test]
+fn nothing_stale() {
+    let report = over_one_server(Duration::ZERO);
+    let tally = report.tally;
+    assert_eq!(report.faults.len(), 20);
+    // It was no empty run.
+    assert!(tally.reads > 1_000, "{tally:?}");
+    assert!(tally.near_hits > 200 && tally.shared_hits > 200, "{tally:?}");
+    assert!(tally.misses > 500 && tally.stored > 200, "{tally:?}");
+    assert!(tally.invalidations > 100 && tally.outages > 0, "{tally:?}");
+}
+
+#[test]
+#[ignore = "takes as long as CHAOS_SECONDS says"]
+fn nothing_stale_for_long() {
+    over_one_server(long());
+}
+
+#[test]
+#[ignore = "takes as long as CHAOS_SECONDS says"]
+fn nothing_stale_for_long_over_a_cluster() {
+    over_a_cluster(long());
+}
+
+#[test]
+#[ignore = "takes as long as CHAOS_SECONDS says"]
+fn nothing_stale_for_long_over_sentinels() {
+    over_sentinels(long());
+}
+
+/// An application that makes a mistake is found out: the oracle sees.
+fn is_found(bug: Bug) {
+    let scene = scene(Home::One(Server::start()), seed(), Some(bug));
+    scene.crew.wait_for_hits();
+    if matches!(bug, Bug::Late | Bug::Lax) {
+        let proxies = scene.crew.hands.iter().filter_map(|hand| hand.proxy.as_ref());
+        proxies.for_each(|proxy| proxy.set(Mode::Delay(DELAY)));
+    }
+    let found = wait_at_most(PATIENCE, || scene.crew.log.has_complaints());
+    assert!(found, "{bug:?} is not found: {}", scene.crew.end(&[]));
+}
+
+#[test]
+fn a_change_that_is_not_invalidated_is_seen() {
+    is_found(Bug::Forget);
+}
+
+#[test]
+fn data_read_before_the_lookup_is_seen() {
+    is_found(Bug::Early);
+}
+
+#[test]
+fn a_bound_where_none_is_said_is_seen() {
+    is_found(Bug::Lax);
+}
+
+#[test]
+fn news_beyond_the_bound_are_seen() {
+    is_found(Bug::Late);
+}
