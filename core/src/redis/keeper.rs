@@ -432,6 +432,7 @@ impl Keeper {
                 lock(&self.pending).put_back(waiting);
                 return Err(Unfit::away(why.to_string()));
             }
+            lock(&self.pending).delivered(kept);
             waiting.remove(0);
         }
         Ok(())

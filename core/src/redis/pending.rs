@@ -8,20 +8,26 @@ use crate::invalidate::Event;
 #[derive(Debug)]
 pub(crate) struct Pending {
     kept: Vec<Due>,
+    /// How many rows, tables and names are being delivered.
+    under_way: usize,
     limit: usize,
 }
 
 impl Pending {
     pub(crate) fn new(limit: usize) -> Self {
-        Pending { kept: Vec::new(), limit }
+        Pending { kept: Vec::new(), under_way: 0, limit }
     }
 
     pub(crate) fn is_empty(&self) -> bool {
         self.kept.is_empty()
     }
 
-    /// How many rows, tables and names are waiting.
+    /// How many rows, tables and names have not been delivered yet.
     pub(crate) fn len(&self) -> usize {
+        self.waiting() + self.under_way
+    }
+
+    fn waiting(&self) -> usize {
         self.kept.iter().map(Due::len).sum()
     }
 
@@ -30,10 +36,10 @@ impl Pending {
             return;
         }
         self.kept.push(event);
-        if self.len() > self.limit {
+        if self.waiting() > self.limit {
             self.widen_rows();
         }
-        if self.len() > self.limit {
+        if self.waiting() > self.limit {
             self.kept = vec![Due::of("", &Event::Everything)];
         }
     }
@@ -50,16 +56,23 @@ impl Pending {
         self.kept = wide;
     }
 
-    /// Takes all that is there.
+    /// Takes all that is there, to be delivered.
     pub(crate) fn take(&mut self) -> Vec<Due> {
+        self.under_way = self.waiting();
         std::mem::take(&mut self.kept)
+    }
+
+    /// Counts one of those that were taken as delivered.
+    pub(crate) fn delivered(&mut self, due: &Due) {
+        self.under_way = self.under_way.saturating_sub(due.len());
     }
 
     /// Puts back, in front, what could not be delivered after all.
     pub(crate) fn put_back(&mut self, mut kept: Vec<Due>) {
         kept.append(&mut self.kept);
         self.kept = kept;
-        if self.len() > self.limit {
+        self.under_way = 0;
+        if self.waiting() > self.limit {
             self.widen_rows();
         }
     }
@@ -104,7 +117,9 @@ mod tests {
         let mut pending = Pending::new(5);
         pending.push(name("old"));
         let taken = pending.take();
+        assert_eq!(pending.len(), 1);
         pending.push(name("new"));
+        assert_eq!(pending.len(), 2);
         pending.put_back(taken);
         assert_eq!(pending.kept, [name("old"), name("new")]);
     }
