@@ -14,7 +14,7 @@ use crate::invalidate::{
 use crate::key::FragmentKey;
 use crate::prefix::Prefix;
 #[cfg(feature = "redis")]
-use crate::protocol::Token;
+use crate::protocol::{Token, is_other_epoch};
 use crate::queryset::TableDnf;
 use crate::sync::atomic::{AtomicU64, Ordering};
 use crate::sync::{Arc, RwLock, read, write};
@@ -432,7 +432,7 @@ impl MemoryStore {
     /// Drops the epoch of a registry unless it is `epoch`.
     pub(crate) fn drop_other_epoch(&self, registry: &str, epoch: Option<Token>) {
         let other = |table: &&Table| {
-            table.epoch.shared().is_some_and(|s| s.token().is_some() && s.token() != epoch)
+            table.epoch.shared().is_some_and(|s| is_other_epoch(s.token(), epoch))
         };
         let found = read(&self.tables).get(registry).filter(other).map(|t| t.epoch.clone());
         if let Some(epoch) = found {

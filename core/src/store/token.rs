@@ -2,7 +2,7 @@
 
 use std::sync::OnceLock;
 
-use crate::protocol::Token;
+use crate::protocol::{Token, stands_for};
 
 /// Where a stamp lies in the shared store, and the token that was found there.
 ///
@@ -55,6 +55,7 @@ impl SharedStamp {
     /// Takes the token that was read. False when another was read before, or
     /// none was there: the object no longer stands for what is there.
     pub(crate) fn settle(&self, found: Option<Token>) -> bool {
-        found.is_some_and(|found| *self.token.get_or_init(|| found) == found)
+        let known = found.map(|found| *self.token.get_or_init(|| found));
+        stands_for(known, found)
     }
 }
