@@ -14,9 +14,7 @@ use crate::fragment::{Dependencies, Fragment};
 use crate::invalidate::everything_key;
 use crate::key::FragmentKey;
 use crate::observe::Outcome;
-use crate::protocol::{
-    Command, Reply, Token, Verdict, current, has_to_be_read, verdict,
-};
+use crate::protocol::{Command, Reply, Token, Verdict, current, has_to_be_read, verdict};
 use crate::store::{MemoryStore, Place, Stamp};
 
 /// A lookup under way, of one fragment or of several at once.

@@ -431,9 +431,8 @@ impl MemoryStore {
 
     /// Drops the epoch of a registry unless it is `epoch`.
     pub(crate) fn drop_other_epoch(&self, registry: &str, epoch: Option<Token>) {
-        let other = |table: &&Table| {
-            table.epoch.shared().is_some_and(|s| is_other_epoch(s.token(), epoch))
-        };
+        let other =
+            |table: &&Table| table.epoch.shared().is_some_and(|s| is_other_epoch(s.token(), epoch));
         let found = read(&self.tables).get(registry).filter(other).map(|t| t.epoch.clone());
         if let Some(epoch) = found {
             self.at_once(|| epoch.drop_it());

@@ -48,9 +48,8 @@ impl State {
         let threads = &self.threads;
         let link = process.link;
         process.connections.retain(|one| {
-            let uses = |thread: &Thread| {
-                thread.process == n && thread.at.session() == Some(one.session)
-            };
+            let uses =
+                |thread: &Thread| thread.process == n && thread.at.session() == Some(one.session);
             link == Some(one.session) || threads.iter().any(uses)
         });
     }
@@ -169,7 +168,10 @@ impl Purpose {
     fn each_token(&mut self, visit: Visit<'_>) {
         match self {
             Purpose::Look(look) => {
-                look.held.iter_mut().filter_map(|held| held.made_under.as_mut()).for_each(&mut *visit);
+                look.held
+                    .iter_mut()
+                    .filter_map(|held| held.made_under.as_mut())
+                    .for_each(&mut *visit);
                 look.read.iter_mut().filter_map(|(_, found)| found.as_mut()).for_each(&mut *visit);
                 look.value.iter_mut().for_each(|value| value.each_token(visit));
             }

@@ -135,7 +135,14 @@ impl World {
     }
 
     /// Takes the replies to reads of the stamps around.
-    pub(super) fn verified(&self, s: &mut State, t: usize, pipe: &Pipe, taking: Taking, around: &[Obj]) {
+    pub(super) fn verified(
+        &self,
+        s: &mut State,
+        t: usize,
+        pipe: &Pipe,
+        taking: Taking,
+        around: &[Obj],
+    ) {
         for (obj, reply) in around.iter().zip(&pipe.replies) {
             let found = self.token_in(s, reply);
             self.take(s, t, pipe.session, *obj, found);

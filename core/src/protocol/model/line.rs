@@ -27,7 +27,8 @@ impl World {
             if process.has_to_distrust {
                 actions.push(Action::Distrust(n));
             }
-            if process.trusted && left.pauses > 0 {
+            let may_pause = process.trusted || process.heard_floor < s.floor;
+            if !self.strict[n] && may_pause && left.pauses > 0 {
                 actions.push(Action::Pause(n));
             }
             if self.may_beat(s, n) {
@@ -76,6 +77,8 @@ impl World {
             Action::Pause(n) => {
                 s.left.pauses -= 1;
                 s.processes[n].trusted = false;
+                // What had been announced is older than the bound now.
+                s.processes[n].heard_floor = s.floor;
             }
             Action::Cut(n) => {
                 s.left.cuts -= 1;

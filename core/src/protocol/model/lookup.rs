@@ -12,11 +12,8 @@ impl World {
     /// Begins a lookup.
     pub(super) fn look_up(&self, s: &mut State, t: usize) {
         let process = &s.processes[s.threads[t].process];
-        let floor = if self.is_strict(s, t) {
-            s.floor
-        } else {
-            process.own_floor.max(process.heard_floor)
-        };
+        let floor =
+            if self.is_strict(s, t) { s.floor } else { process.own_floor.max(process.heard_floor) };
         let near = process.near.fragments[self.fragment(s, t)].clone();
         s.threads[t].floor = floor;
         s.threads[t].last = Last::Nothing;
@@ -47,8 +44,14 @@ impl World {
     /// Looks in the store, given what is in memory.
     pub(super) fn search(&self, s: &mut State, t: usize, session: u8, near: Option<Fragment>) {
         let afresh = self.is_strict(s, t) || !s.processes[s.threads[t].process].trusted;
-        let mut look =
-            Look { afresh, near, held: Vec::new(), asked: Vec::new(), read: Vec::new(), value: None };
+        let mut look = Look {
+            afresh,
+            near,
+            held: Vec::new(),
+            asked: Vec::new(),
+            read: Vec::new(),
+            value: None,
+        };
         if let Some(near) = &look.near {
             look.held = self.renew(s, t, near);
             let memory = &s.processes[s.threads[t].process].near;
@@ -154,7 +157,15 @@ impl World {
     /// Takes note of a token that was read for a stamp in memory. A stamp under
     /// an epoch in which the fragment was not made has perhaps no scheme there:
     /// only a lease may settle that one.
-    fn note(&self, s: &mut State, t: usize, session: u8, look: &Look, obj: Obj, found: Option<Tok>) {
+    fn note(
+        &self,
+        s: &mut State,
+        t: usize,
+        session: u8,
+        look: &Look,
+        obj: Obj,
+        found: Option<Tok>,
+    ) {
         let near = &s.processes[s.threads[t].process].near;
         let is_known = near.object(obj).token.is_some();
         let holds = |obj: &Obj| {
@@ -171,6 +182,9 @@ impl World {
 
     /// Gives an object the token that was read over a session.
     pub(super) fn take(&self, s: &mut State, t: usize, session: u8, obj: Obj, found: Option<Tok>) {
+        if found.is_none() && self.is(Broken::MissingEqual) {
+            return;
+        }
         let near = &mut s.processes[s.threads[t].process].near;
         let in_session = near.session_of(obj) == session || self.is(Broken::OldSessionSettles);
         if !in_session || !near.settle(obj, found) {
@@ -186,8 +200,7 @@ impl World {
             current(look.afresh, read.map(|(_, found)| found.map(token)), near.known(held.obj))
         };
         let made_under = |held: &Held| held.made_under.map(token);
-        let pairs: Vec<_> =
-            look.held.iter().map(|held| (made_under(held), counts(held))).collect();
+        let pairs: Vec<_> = look.held.iter().map(|held| (made_under(held), counts(held))).collect();
         let holds = self.verdict(pairs) == Verdict::Holds
             && look.held.iter().all(|held| near.is_current(held.obj));
         if holds {
@@ -210,8 +223,6 @@ impl World {
 
     fn verdict(&self, mut pairs: Vec<Pair>) -> Verdict {
         if self.is(Broken::MissingEqual) {
-            pairs.retain(|(made_under, current)| made_under != current);
-            // What was dropped is taken for what was never there.
             pairs.retain(|(_, current)| current.is_some());
         }
         verdict(pairs)

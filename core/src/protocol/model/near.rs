@@ -181,7 +181,8 @@ impl Near {
 
     /// Drops the epoch unless it is the one that a sweep has found.
     pub(super) fn drop_other_epoch(&mut self, found: Option<Tok>) {
-        let other = |obj: &Obj| is_other_epoch(self.object(*obj).token.map(token), found.map(token));
+        let other =
+            |obj: &Obj| is_other_epoch(self.object(*obj).token.map(token), found.map(token));
         if let Some(epoch) = self.epoch.filter(other) {
             self.drop_it(epoch);
         }

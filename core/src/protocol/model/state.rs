@@ -99,7 +99,10 @@ pub(super) enum Last {
     NearHit,
     SharedHit,
     /// What never may be.
-    Stale { served: u8, floor: u8 },
+    Stale {
+        served: u8,
+        floor: u8,
+    },
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -212,8 +215,9 @@ impl Pipe {
         Pipe { session, cmds, done: 0, replies, after: 0 }
     }
 
-    pub(super) fn is_done(&self, n: usize) -> bool {
-        self.done & (1 << n) != 0
+    /// Which commands are still to be carried out.
+    pub(super) fn open(&self) -> impl Iterator<Item = usize> {
+        (0..self.cmds.len()).filter(|n| self.done & (1 << n) == 0)
     }
 
     pub(super) fn is_finished(&self) -> bool {

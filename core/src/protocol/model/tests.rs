@@ -1,170 +1,208 @@
-use std::time::Instant;
-
-use stateright::{Checker, HasDiscoveries, Model};
+//! The searches. Those that are ignored take minutes.
 
 use super::broken::Broken;
-use super::names::Key;
-use super::state::{At, Mishaps, State};
-use super::world::{Action, Change, Role, World};
-use Change::{Everything, Partial, Row, Table};
-use Role::{Nested, Reader, Writer};
+use super::search::{fails, holds};
+use super::worlds;
 
-const STRICT: bool = true;
-const BOUNDED: bool = false;
+mod the_protocol {
+    use super::{holds, worlds};
 
-fn search(world: &World) -> (usize, Option<String>, Vec<&'static str>) {
-    let began = Instant::now();
-    let limit: usize = std::env::var("LIMIT").ok().and_then(|n| n.parse().ok()).unwrap_or(3_000_000);
-    let checker = world.clone().checker().threads(1).target_state_count(limit);
-    let checker = checker
-        .finish_when(HasDiscoveries::AnyOf(["never stale"].into_iter().collect()))
-        .spawn_bfs()
-        .join();
-    let trace = checker.discovery("never stale").map(|path| {
-        let steps = path.into_vec();
-        steps.into_iter().map(|(state, action)| world.tell(&state, action)).collect::<String>()
-    });
-    let found: Vec<&str> = checker.discoveries().keys().copied().collect();
-    println!(
-        "{} states ({} generated), depth {}, {:?}, {:?}",
-        checker.unique_state_count(),
-        checker.state_count(),
-        checker.max_depth(),
-        began.elapsed(),
-        found
-    );
-    (checker.unique_state_count(), trace, found)
-}
+    #[test]
+    fn holds_in_strict_mode() {
+        holds(worlds::one_reader());
+        holds(worlds::strict());
+        holds(worlds::filled_again());
+    }
 
-impl World {
-    fn tell(&self, before: &State, action: Option<Action>) -> String {
-        match action {
-            Some(Action::Run(t, n)) => match &before.threads[t].at {
-                At::Sent(pipe, _) if !pipe.is_finished() => {
-                    let cmd = &pipe.cmds[n];
-                    format!("  t{t} {cmd:?}   server {:?}\n", before.server)
-                }
-                At::Sent(pipe, purpose) => format!("  t{t} takes {:?} for {purpose:?}\n", pipe.replies),
-                at => format!("  t{t} goes on from {at:?}\n"),
-            },
-            Some(action) => format!("  {action:?}\n"),
-            None => format!("  {before:?}\n"),
-        }
+    #[test]
+    fn holds_in_memory() {
+        holds(worlds::bounded());
+        holds(worlds::stored());
+        holds(worlds::partial());
+    }
+
+    #[test]
+    fn holds_among_threads() {
+        holds(worlds::threads());
+        holds(worlds::writers());
+    }
+
+    #[test]
+    fn holds_while_tables_are_dropped() {
+        holds(worlds::short_races());
+    }
+
+    #[test]
+    fn holds_for_rows_that_are_handed_on() {
+        holds(worlds::nested());
+        holds(worlds::nested_elsewhere());
+    }
+
+    #[test]
+    fn holds_when_everything_goes() {
+        holds(worlds::everything());
+        holds(worlds::flushed());
+    }
+
+    #[test]
+    fn holds_when_keys_are_lost() {
+        holds(worlds::lost_registry());
+    }
+
+    #[test]
+    fn holds_when_the_line_is_lost() {
+        holds(worlds::cut());
+    }
+
+    #[test]
+    fn holds_when_the_store_goes_back_in_time() {
+        holds(worlds::going_back());
+    }
+
+    #[test]
+    #[ignore = "2 minutes"]
+    fn holds_in_larger_worlds() {
+        holds(worlds::bounded_readers());
+        holds(worlds::schemes());
+        holds(worlds::losses());
+        holds(worlds::given_up());
+        holds(worlds::lost_registries());
+    }
+
+    #[test]
+    #[ignore = "2 minutes"]
+    fn holds_in_a_cluster() {
+        holds(worlds::cluster());
+        holds(worlds::nested_in_cluster());
+    }
+
+    #[test]
+    #[ignore = "5 minutes"]
+    fn holds_in_races() {
+        holds(worlds::races());
+    }
+
+    #[test]
+    #[ignore = "10 minutes"]
+    fn holds_in_wide_worlds() {
+        holds(worlds::wide());
+        holds(worlds::wide_nested());
+        holds(worlds::wide_mishaps());
     }
 }
 
-fn holds(world: &World) {
-    let (_, trace, _) = search(world);
-    assert!(trace.is_none(), "{}", trace.unwrap_or_default());
-}
-
-fn fails(world: World, broken: Broken) {
-    let (_, trace, _) = search(&World { broken: Some(broken), ..world });
-    if std::env::var("TRACE").is_ok() { println!("{}", trace.clone().unwrap_or_default()); }
-    assert!(trace.is_some(), "{broken:?} was not found out");
-}
-
-fn losses(n: u8, keys: &[Key], world: World) -> World {
-    let mishaps = Mishaps { losses: n, ..world.mishaps };
-    World { losable: keys.to_vec(), mishaps, ..world }
-}
-
-const ID: Key = Key::Stamp(1);
-const EVERY_KEY: &[Key] = &[Key::Registry, Key::Stamp(1), Key::Value(0)];
-
-fn one_reader() -> World {
-    World::new(&[STRICT], &[(0, Reader(0, 2)), (0, Writer(&[Row]))])
-}
-
-fn strict() -> World {
-    World::new(&[STRICT, STRICT], &[(0, Reader(0, 1)), (1, Reader(0, 1)), (1, Writer(&[Row]))])
-}
-
-fn bounded() -> World {
-    World::new(&[BOUNDED, BOUNDED], &[(0, Reader(0, 2)), (1, Reader(0, 1)), (1, Writer(&[Row]))])
-}
-
-/// All in one process.
-fn threads() -> World {
-    World::new(&[BOUNDED], &[(0, Reader(0, 2)), (0, Reader(0, 1)), (0, Writer(&[Row]))])
-}
-
-/// Fragments of two schemes in one process, a table and a row.
-fn schemes() -> World {
-    let threads = [(0, Reader(0, 3)), (0, Reader(1, 1)), (0, Writer(&[Table, Row]))];
-    World { before: vec![0, 2], ..World::new(&[STRICT], &threads) }
-}
-
-/// Invalidations of a table and of a row race.
-fn races() -> World {
-    let threads = [(1, Reader(0, 1)), (0, Reader(0, 1)), (0, Reader(0,1)), (0, Writer(&[Table])), (0, Writer(&[Row]))];
-    World { before: vec![0], ..World::new(&[BOUNDED, BOUNDED], &threads) }
-}
-
-fn nested() -> World {
-    World::new(&[STRICT], &[(0, Nested(1)), (0, Reader(0, 1)), (0, Writer(&[Row]))])
-}
-
-fn two_nested() -> World {
-    World::new(&[STRICT, STRICT], &[(0, Nested(1)), (0, Reader(0, 1)), (1, Writer(&[Row]))])
-}
-
-fn writers() -> World {
-    World::new(&[BOUNDED, BOUNDED], &[(0, Reader(0, 2)), (0, Writer(&[Row])), (1, Writer(&[Row]))])
+#[test]
+fn tokens_must_not_be_reused() {
+    fails(worlds::filled_again(), Broken::ReusedTokens);
 }
 
 #[test]
-fn h_one() { holds(&one_reader()); }
-#[test]
-fn h_strict() { holds(&strict()); }
-#[test]
-fn h_bounded() { holds(&bounded()); }
-#[test]
-fn h_threads() { holds(&threads()); }
-#[test]
-fn h_schemes() { holds(&schemes()); }
-#[test]
-fn h_races() { holds(&races()); }
-#[test]
-fn h_nested() { holds(&nested()); }
-#[test]
-fn h_two_nested() { holds(&two_nested()); }
-#[test]
-fn h_writers() { holds(&writers()); }
-#[test]
-fn h_losses() { holds(&losses(1, EVERY_KEY, strict())); }
+fn stamps_come_before_data() {
+    fails(worlds::one_reader(), Broken::DataFirst);
+}
 
 #[test]
-fn x_settled_without_scheme() { fails(schemes(), Broken::SettledWithoutScheme); }
+fn snapshots_are_opened_after_the_stamps_are_taken() {
+    fails(worlds::one_reader(), Broken::OldSnapshot);
+}
+
 #[test]
-fn x_own_drops_unseen() { fails(nested(), Broken::OwnDropsUnseen); }
+fn schemes_are_registered_before_data_is_read() {
+    fails(worlds::one_reader(), Broken::SchemesAtStore);
+}
+
 #[test]
-fn x_unknown_epoch_kept() { fails(races(), Broken::UnknownEpochKept); }
+fn changes_are_committed_before_they_are_announced() {
+    fails(worlds::one_reader(), Broken::AnnouncedBeforeCommit);
+}
+
 #[test]
-fn x_own_replies() { fails(writers(), Broken::OwnRepliesUnheard); }
+fn schemes_that_were_seen_earlier_may_not_be_all() {
+    fails(worlds::one_reader(), Broken::OldSchemes);
+}
+
 #[test]
-fn x_reused() { fails(strict(), Broken::ReusedTokens); }
+fn registries_are_looked_at_after_the_drops() {
+    fails(worlds::nested(), Broken::LooksBefore);
+}
+
 #[test]
-fn x_datafirst() { fails(strict(), Broken::DataFirst); }
+fn missing_stamps_equal_nothing() {
+    fails(worlds::one_reader(), Broken::MissingEqual);
+}
+
 #[test]
-fn x_oldsnap() { fails(strict(), Broken::OldSnapshot); }
+fn stamps_are_not_written_again() {
+    fails(worlds::one_reader(), Broken::StampsWrittenAgain);
+}
+
 #[test]
-fn x_schemesatstore() { fails(strict(), Broken::SchemesAtStore); }
+fn an_epoch_counts_only_if_it_was_there_before_the_schemes() {
+    fails(worlds::lost_registries_ahead(), Broken::EpochLast);
+}
+
 #[test]
-fn x_before() { fails(strict(), Broken::AnnouncedBeforeCommit); }
+fn an_epoch_counts_only_if_it_is_there_after_the_schemes() {
+    fails(worlds::lost_registry(), Broken::EpochOnce);
+}
+
 #[test]
-fn x_oldschemes() { fails(strict(), Broken::OldSchemes); }
+fn stores_that_go_back_in_time_are_noticed() {
+    fails(worlds::going_back(), Broken::GoesBackUnnoticed);
+}
+
 #[test]
-fn x_looksbefore() { fails(nested(), Broken::LooksBefore); }
+fn objects_are_made_before_their_tokens_are_read() {
+    fails(worlds::stored(), Broken::ObjectsAfterReads);
+}
+
 #[test]
-fn x_missing() { fails(strict(), Broken::MissingEqual); }
+fn own_changes_are_dropped_in_memory() {
+    fails(worlds::threads(), Broken::OwnChangeKept);
+}
+
 #[test]
-fn x_again() { fails(strict(), Broken::StampsWrittenAgain); }
+fn memory_is_distrusted_when_the_line_breaks() {
+    fails(worlds::cut(), Broken::KeptAcrossBreak);
+}
+
 #[test]
-fn x_ownchange() { fails(threads(), Broken::OwnChangeKept); }
+fn heartbeats_are_awaited() {
+    fails(worlds::bounded(), Broken::HeartbeatNotAwaited);
+}
+
 #[test]
-fn x_heartbeat() { fails(bounded(), Broken::HeartbeatNotAwaited); }
+#[ignore = "1 minute"]
+fn clusters_need_two_passes() {
+    fails(worlds::nested_in_cluster(), Broken::OnePass);
+}
+
 #[test]
-fn x_objects() { fails(bounded(), Broken::ObjectsAfterReads); }
+fn replies_over_old_lines_settle_nothing() {
+    fails(worlds::given_up(), Broken::OldSessionSettles);
+}
+
 #[test]
-fn x_epochlast() { fails(losses(1, &[Key::Registry], World::new(&[STRICT, STRICT], &[(0, Reader(0, 1)), (1, Reader(0, 1)), (1, Writer(&[Row]))])), Broken::EpochLast); }
+fn lookups_settle_only_what_has_its_scheme() {
+    fails(worlds::schemes(), Broken::SettledWithoutScheme);
+}
+
+#[test]
+fn fills_look_again_at_what_is_around_while_something_is_dropped() {
+    fails(worlds::nested(), Broken::OwnDropsUnseen);
+}
+
+#[test]
+fn epochs_without_a_token_are_dropped_too() {
+    fails(worlds::races(), Broken::UnknownEpochKept);
+}
+
+#[test]
+fn heartbeats_wait_for_own_replies() {
+    fails(worlds::writers(), Broken::OwnRepliesUnheard);
+}
+
+#[test]
+fn trust_is_asked_for_before_memory_is_looked_at() {
+    fails(worlds::cut(), Broken::TrustLast);
+}

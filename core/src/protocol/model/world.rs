@@ -6,7 +6,9 @@ use super::broken::Broken;
 use super::names::{Key, STAMPS};
 use super::near::Near;
 use super::server::Server;
-use super::state::{At, Connection, Last, Mishaps, Next, Process, Purpose, State, Thread};
+use super::state::{
+    At, Connection, Filling, Last, Mishaps, Next, Pipe, Process, Purpose, State, Thread,
+};
 
 /// What is searched: who takes part, and what may go wrong.
 #[derive(Clone, Debug)]
@@ -25,6 +27,10 @@ pub(super) struct World {
     /// Threads whose next rounds have been run before the search begins, one
     /// after the other.
     pub(super) before: Vec<usize>,
+    /// Threads that have read the data of a list before the search begins.
+    pub(super) inside: Vec<usize>,
+    /// Threads that have taken so many steps before the search begins.
+    pub(super) ahead: Vec<(usize, usize)>,
 }
 
 /// What a thread does.
@@ -65,6 +71,10 @@ pub(super) enum Action {
     GoBack,
 }
 
+pub(super) const NEVER_STALE: &str = "never stale";
+pub(super) const SHARED_HIT: &str = "a hit in the store";
+pub(super) const NEAR_HIT: &str = "a hit in memory";
+
 /// The schemes of the fragments: one of a row, one of a list.
 const FRAGMENTS: [u8; 2] = [0b010, 0b001];
 
@@ -80,6 +90,8 @@ impl World {
             broken: None,
             slow_lines: false,
             before: Vec::new(),
+            inside: Vec::new(),
+            ahead: Vec::new(),
         }
     }
 
@@ -125,9 +137,7 @@ impl World {
     /// Whether the stamp of everything stands still: its reads then take no
     /// step of their own.
     fn is_all_fixed(&self) -> bool {
-        let writes = |(_, role): &(usize, Role)| {
-            matches!(role, Role::Writer(changes) if changes.contains(&Change::Everything))
-        };
+        let writes = |(_, role): &(usize, Role)| matches!(role, Role::Writer(changes) if changes.contains(&Change::Everything));
         let Mishaps { flushes, rollbacks, .. } = self.mishaps;
         !self.losable.contains(&Key::All)
             && flushes + rollbacks == 0
@@ -147,7 +157,7 @@ impl World {
         match s.threads[t].outer.take() {
             Some(outer) => {
                 let (stamps, version) = (outer.stamps, outer.version);
-                s.threads[t].at = At::Made(super::state::Filling { stamps, version, uncacheable: true });
+                s.threads[t].at = At::Made(Filling { stamps, version, uncacheable: true });
             }
             None => self.end_round(s, t),
         }
@@ -192,7 +202,7 @@ impl World {
     }
 
     /// Carries a command out, or takes the replies to all.
-    fn go_on(&self, s: &mut State, t: usize, mut pipe: super::state::Pipe, purpose: Purpose, choice: usize) {
+    fn go_on(&self, s: &mut State, t: usize, mut pipe: Pipe, purpose: Purpose, choice: usize) {
         let n = s.threads[t].process;
         if !pipe.is_finished() {
             if s.processes[n].connections.iter().all(|it| it.session != pipe.session) {
@@ -226,14 +236,14 @@ impl World {
         }
     }
 
-    fn carry_out(&self, s: &mut State, n: usize, pipe: &mut super::state::Pipe, choice: usize) {
+    fn carry_out(&self, s: &mut State, n: usize, pipe: &mut Pipe, choice: usize) {
         let client = (n, pipe.session);
         let mut next = Some(choice);
         while let Some(at) = next {
             pipe.replies[at] = s.carry_out(client, &pipe.cmds[at]);
             pipe.done |= 1 << at;
             let stands_still = |at: &usize| pipe.cmds[*at].key() == Key::All && self.is_all_fixed();
-            next = (0..pipe.cmds.len()).find(|at| !pipe.is_done(*at)).filter(stands_still);
+            next = pipe.open().next().filter(stands_still);
         }
         if pipe.is_finished() && !self.is_cluster {
             let of_line = |it: &&Connection| it.session == pipe.session;
@@ -244,8 +254,8 @@ impl World {
 
     /// The commands that may be carried out next: the first, or in a cluster
     /// the first of each key.
-    fn choices(&self, pipe: &super::state::Pipe, actions: &mut Vec<Action>, t: usize) {
-        let open: Vec<usize> = (0..pipe.cmds.len()).filter(|n| !pipe.is_done(*n)).collect();
+    fn choices(&self, pipe: &Pipe, actions: &mut Vec<Action>, t: usize) {
+        let open: Vec<usize> = pipe.open().collect();
         if !self.is_cluster {
             actions.extend(open.first().map(|n| Action::Run(t, *n)));
             return;
@@ -258,19 +268,34 @@ impl World {
         }
     }
 
-    /// Runs a whole round of a thread, and hears all that is told of it.
-    fn run_round(&self, s: &mut State, t: usize) {
-        let round = s.threads[t].round;
-        while s.threads[t].round == round {
-            let choice = match &s.threads[t].at {
-                At::Sent(pipe, _) => {
-                    (0..pipe.cmds.len()).find(|n| !pipe.is_done(*n)).unwrap_or(0)
-                }
-                _ => 0,
-            };
-            self.run(s, t, choice);
-            self.hear_all(s);
-            s.normalize();
+    /// Runs a thread until then, and hears all that is told of it.
+    fn run_until(&self, s: &mut State, t: usize, then: impl Fn(&Thread) -> bool) {
+        while !then(&s.threads[t]) {
+            self.run_first(s, t);
+        }
+    }
+
+    fn run_first(&self, s: &mut State, t: usize) {
+        let choice = match &s.threads[t].at {
+            At::Sent(pipe, _) => pipe.open().next().unwrap_or(0),
+            _ => 0,
+        };
+        self.run(s, t, choice);
+        self.hear_all(s);
+        s.normalize();
+    }
+
+    /// What is done before the search begins.
+    fn run_before(&self, s: &mut State) {
+        for t in &self.before {
+            let round = s.threads[*t].round;
+            self.run_until(s, *t, |thread| thread.round > round);
+        }
+        for t in &self.inside {
+            self.run_until(s, *t, |thread| thread.outer.is_some());
+        }
+        for (t, steps) in &self.ahead {
+            (0..*steps).for_each(|_| self.run_first(s, *t));
         }
     }
 
@@ -332,7 +357,7 @@ impl Model for World {
             processes: self.strict.iter().map(|_| process()).collect(),
             threads: self.threads.iter().map(thread).collect(),
         };
-        self.before.iter().for_each(|t| self.run_round(&mut s, *t));
+        self.run_before(&mut s);
         s.normalize();
         vec![s]
     }
@@ -356,16 +381,14 @@ impl Model for World {
     }
 
     fn properties(&self) -> Vec<Property<Self>> {
-        let last = |s: &State, how: Last| s.threads.iter().any(|thread| thread.last == how);
-        let _ = last;
         vec![
-            Property::always("never stale", |_, s: &State| {
+            Property::always(NEVER_STALE, |_, s: &State| {
                 s.threads.iter().all(|thread| !matches!(thread.last, Last::Stale { .. }))
             }),
-            Property::sometimes("a hit in the store", |_, s: &State| {
+            Property::sometimes(SHARED_HIT, |_, s: &State| {
                 s.threads.iter().any(|thread| thread.last == Last::SharedHit)
             }),
-            Property::sometimes("a hit in memory", |_, s: &State| {
+            Property::sometimes(NEAR_HIT, |_, s: &State| {
                 s.threads.iter().any(|thread| thread.last == Last::NearHit)
             }),
         ]
