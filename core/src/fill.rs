@@ -439,12 +439,15 @@ impl Inner {
         if near.is_some() && !shared.is_strict() && !shared.is_trusted() {
             shared.reassure().await;
         }
+        // Asked before: what is trusted only now may have been looked at while
+        // the line was away.
+        let is_trusted = shared.is_trusted();
         let here = match &near {
             Some(fragment) => self.check(fragment, is_same),
             None => Err(Outcome::NoValue),
         };
         if let (Ok(()), Some(fragment)) = (here, &near)
-            && shared.is_trusted()
+            && is_trusted
         {
             return Ok((fragment.clone(), Outcome::Hit));
         }

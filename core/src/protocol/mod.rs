@@ -14,7 +14,7 @@ mod verdict;
 
 pub(crate) use command::{Command, Reply};
 pub(crate) use lease::{LeasePlan, TablePlan};
-pub(crate) use near::{current, has_to_be_read, is_other_epoch, stands_for};
+pub(crate) use near::{current, has_to_be_read, is_other_epoch, may_settle, stands_for};
 pub(crate) use sweep::{Next, Registry, Sweep, SweepTarget, Swept};
 pub(crate) use token::Token;
 pub(crate) use verdict::{Verdict, verdict};

@@ -1,7 +1,7 @@
 //! What process memory in front of a shared store makes of the tokens that
 //! are read there.
 
-use super::Token;
+use super::{Token, Verdict, verdict};
 
 /// Whether a stamp in memory, known by one token or by none yet, may stand for
 /// what was found in the store. One that must not no longer stands for what is
@@ -28,6 +28,19 @@ pub(crate) fn current(
         None if afresh => None,
         None => known,
     }
+}
+
+/// Whether a lookup that `found` a token may give it to a stamp in memory,
+/// known by one or by none yet. `line` pairs what the fragment was made under
+/// with what counts now, for the stamp and all above it. Where they differ, the
+/// stamp stands under another epoch than the fragment, in which its scheme is
+/// perhaps not registered: only a lease, which registers it, may settle it.
+pub(crate) fn may_settle(
+    known: Option<Token>,
+    found: Option<Token>,
+    line: impl IntoIterator<Item = (Option<Token>, Option<Token>)>,
+) -> bool {
+    known.is_some() || found.is_none() || verdict(line) == Verdict::Holds
 }
 
 /// Whether an epoch in memory may be another than the one that was found. One

@@ -14,7 +14,9 @@ use crate::fragment::{Dependencies, Fragment};
 use crate::invalidate::everything_key;
 use crate::key::FragmentKey;
 use crate::observe::Outcome;
-use crate::protocol::{Command, Reply, Token, Verdict, current, has_to_be_read, verdict};
+use crate::protocol::{
+    Command, Reply, Token, Verdict, current, has_to_be_read, may_settle, verdict,
+};
 use crate::store::{MemoryStore, Place, Stamp};
 
 /// A lookup under way, of one fragment or of several at once.
@@ -201,14 +203,15 @@ impl<'a> Search<'a> {
         mut commands: Vec<Command>,
         held: impl Iterator<Item = &Held>,
     ) -> Result<Vec<Reply>, Why> {
+        let held: Vec<&Held> = held.collect();
         let mut seen = HashSet::new();
-        let is_asked = |held: &&Held| {
+        let is_asked = |held: &&&Held| {
             !self.read.contains_key(&address(&held.stamp))
                 && has_to_be_read(self.afresh, held.known())
                 && seen.insert(address(&held.stamp))
         };
         let stamps: Vec<Arc<Stamp>> =
-            held.filter(is_asked).map(|held| held.stamp.clone()).collect();
+            held.iter().filter(is_asked).map(|held| held.stamp.clone()).collect();
         let first = commands.len();
         commands.extend(stamps.iter().filter_map(read_command));
         let mut replies = self.link.run(&commands).await?;
@@ -217,18 +220,33 @@ impl<'a> Search<'a> {
             if found.is_none() && reply.value().is_some() && stamp.parent().is_none() {
                 return Err(Why::new("the servers have changed"));
             }
-            self.tier.take(self.link, stamp, found);
             self.read.insert(address(stamp), found);
         }
+        stamps.iter().for_each(|stamp| self.settle(stamp, &held));
         Ok(replies)
     }
 
+    /// Gives a stamp in memory the token that was read, if it may have it.
+    fn settle(&self, stamp: &Arc<Stamp>, held: &[&Held]) {
+        let found = self.read.get(&address(stamp)).copied().flatten();
+        let known = stamp.shared().and_then(|shared| shared.token());
+        let line = Lineage::of(std::slice::from_ref(stamp));
+        let pairs = line.stamps.iter().map(|above| {
+            let held = held.iter().find(|held| Arc::ptr_eq(&held.stamp, above));
+            held.map_or((None, None), |held| (held.made_under, self.counts(held)))
+        });
+        if may_settle(known, found, pairs) {
+            self.tier.take(self.link, stamp, found);
+        }
+    }
+
+    /// The token that counts for a stamp now.
+    fn counts(&self, held: &Held) -> Option<Token> {
+        current(self.afresh, self.read.get(&address(&held.stamp)).copied(), held.known())
+    }
+
     fn verdict(&self, held: &[Held]) -> Verdict {
-        let counts = |held: &Held| {
-            let read = self.read.get(&address(&held.stamp)).copied();
-            current(self.afresh, read, held.known())
-        };
-        let verdict = verdict(held.iter().map(|held| (held.made_under, counts(held))));
+        let verdict = verdict(held.iter().map(|held| (held.made_under, self.counts(held))));
         if verdict == Verdict::Holds && !held.iter().all(|held| held.stamp.is_current()) {
             return Verdict::StampChanged;
         }

@@ -6,7 +6,7 @@ use super::near::{Fragment, Obj};
 use super::server::{Cmd, Rep};
 use super::state::{At, Held, Last, Look, Next, Pipe, Purpose, State, Value};
 use super::world::World;
-use crate::protocol::{Verdict, current, has_to_be_read, verdict};
+use crate::protocol::{Verdict, current, has_to_be_read, may_settle, verdict};
 
 impl World {
     /// Begins a lookup.
@@ -167,15 +167,18 @@ impl World {
         found: Option<Tok>,
     ) {
         let near = &s.processes[s.threads[t].process].near;
-        let is_known = near.object(obj).token.is_some();
-        let holds = |obj: &Obj| {
+        let pair = |obj: &Obj| {
             let held = look.held.iter().find(|held| held.obj == *obj);
             let read = look.read.iter().find(|(read, _)| read == obj);
-            let token = read.map_or(near.object(*obj).token, |(_, found)| *found);
-            held.is_some_and(|held| held.made_under == token)
+            let read = read.map(|(_, found)| found.map(token));
+            let made_under = held.and_then(|held| held.made_under).map(token);
+            (made_under, current(look.afresh, read, near.known(*obj)))
         };
-        let all_hold = near.lineage(&[obj]).iter().all(holds);
-        if self.is(Broken::SettledWithoutScheme) || is_known || found.is_none() || all_hold {
+        let line = near.lineage(&[obj]);
+        let pairs = line.iter().map(pair);
+        if self.is(Broken::SettledWithoutScheme)
+            || may_settle(near.known(obj), found.map(token), pairs)
+        {
             self.take(s, t, session, obj, found);
         }
     }
