@@ -20,6 +20,8 @@ pub(crate) async fn deliver(
     prefix: &str,
     event: &Event<'_>,
 ) -> Result<Dropped, Why> {
+    // Until it is dropped in memory too.
+    let _dropping = keeper.begin_drop();
     let key = match *event {
         Event::Rows { table, rows } => {
             return deliver_rows(keeper, link, prefix, table, rows).await;

@@ -1,8 +1,8 @@
 //! Keeping the line to the shared store: a thread that connects, watches and
 //! connects again, and what the callers in other threads see of it.
 
-use std::collections::HashMap;
-use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
+use std::collections::{BTreeMap, HashMap};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, RwLock};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -46,6 +46,11 @@ pub(crate) struct Keeper {
     clock: Option<Arc<dyn Clock>>,
     pub(crate) times: Times,
     pub(crate) registries: Registries,
+    /// When each began of the writes whose replies are not taken in yet.
+    writes: Mutex<BTreeMap<u64, Instant>>,
+    next_write: AtomicU64,
+    /// How many drops are under way, here or in the store.
+    drops: AtomicUsize,
     /// Those who wait for a key to change.
     waiters: Mutex<HashMap<Vec<u8>, Arc<Notify>>>,
     stopped: AtomicBool,
@@ -113,6 +118,9 @@ impl Keeper {
             clock,
             times: Times::default(),
             registries: Registries::default(),
+            writes: Mutex::new(BTreeMap::new()),
+            next_write: AtomicU64::new(0),
+            drops: AtomicUsize::new(0),
             waiters: Mutex::new(HashMap::new()),
             stopped: AtomicBool::new(false),
         }
@@ -180,9 +188,38 @@ impl Keeper {
         if !matches!(&*state, State::Live(link) if link.session == session) {
             return;
         }
-        let until = self.nanos(sent + self.options.bound());
+        let until = self.nanos(self.heard_until(sent) + self.options.bound());
         self.trusted_until.fetch_max(until, Ordering::AcqRel);
         self.set_clock(sent, time);
+    }
+
+    /// Up to when all changes are heard of, if all news are heard up to `sent`.
+    /// The server does not tell a process what it does itself, nor from then on
+    /// what others do to the same keys until they are read again: so of keys
+    /// that it writes nothing is known until it has taken in the replies.
+    fn heard_until(&self, sent: Instant) -> Instant {
+        let oldest = lock(&self.writes).values().min().copied();
+        oldest.map_or(sent, |oldest| oldest.min(sent))
+    }
+
+    /// Notes that something is going to be written; until the guard is dropped.
+    pub(crate) fn begin_write(&self) -> Writing<'_> {
+        let number = self.next_write.fetch_add(1, Ordering::SeqCst);
+        lock(&self.writes).insert(number, Instant::now());
+        Writing { keeper: self, number, drops: false }
+    }
+
+    /// [`begin_write`](Self::begin_write) for what is dropped.
+    pub(crate) fn begin_drop(&self) -> Writing<'_> {
+        self.drops.fetch_add(1, Ordering::SeqCst);
+        let mut writing = self.begin_write();
+        writing.drops = true;
+        writing
+    }
+
+    /// Whether something may be dropped in the store that is not in memory.
+    pub(crate) fn is_dropping(&self) -> bool {
+        self.drops.load(Ordering::SeqCst) > 0
     }
 
     /// Compares the clocks: the server was asked somewhere between then and now.
@@ -431,6 +468,22 @@ impl Keeper {
                     return self.lost(link.session, &Why::new("the sentinels name another master"));
                 }
             }
+        }
+    }
+}
+
+/// A write whose reply is not taken in yet.
+pub(crate) struct Writing<'a> {
+    keeper: &'a Keeper,
+    number: u64,
+    drops: bool,
+}
+
+impl Drop for Writing<'_> {
+    fn drop(&mut self) {
+        lock(&self.keeper.writes).remove(&self.number);
+        if self.drops {
+            self.keeper.drops.fetch_sub(1, Ordering::SeqCst);
         }
     }
 }

@@ -25,8 +25,9 @@ pub(crate) struct Search<'a> {
     link: &'a Arc<Link>,
     /// Whether only what is read from now on counts.
     afresh: bool,
-    /// What has been read.
-    read: HashMap<usize, Option<Token>>,
+    /// What has been read. It keeps the stamps, so that no other comes to lie
+    /// where one lay.
+    read: HashMap<usize, (Arc<Stamp>, Option<Token>)>,
 }
 
 /// A fragment that is looked for.
@@ -220,7 +221,7 @@ impl<'a> Search<'a> {
             if found.is_none() && reply.value().is_some() && stamp.parent().is_none() {
                 return Err(Why::new("the servers have changed"));
             }
-            self.read.insert(address(stamp), found);
+            self.read.insert(address(stamp), (stamp.clone(), found));
         }
         stamps.iter().for_each(|stamp| self.settle(stamp, &held));
         Ok(replies)
@@ -228,7 +229,7 @@ impl<'a> Search<'a> {
 
     /// Gives a stamp in memory the token that was read, if it may have it.
     fn settle(&self, stamp: &Arc<Stamp>, held: &[&Held]) {
-        let found = self.read.get(&address(stamp)).copied().flatten();
+        let found = self.read.get(&address(stamp)).and_then(|(_, found)| *found);
         let known = stamp.shared().and_then(|shared| shared.token());
         let line = Lineage::of(std::slice::from_ref(stamp));
         let pairs = line.stamps.iter().map(|above| {
@@ -242,7 +243,8 @@ impl<'a> Search<'a> {
 
     /// The token that counts for a stamp now.
     fn counts(&self, held: &Held) -> Option<Token> {
-        current(self.afresh, self.read.get(&address(&held.stamp)).copied(), held.known())
+        let read = self.read.get(&address(&held.stamp)).map(|(_, found)| *found);
+        current(self.afresh, read, held.known())
     }
 
     fn verdict(&self, held: &[Held]) -> Verdict {

@@ -192,11 +192,14 @@ impl Tier {
             commands.push(Command::SetNx(key.clone(), Vec::new(), Some(limit)));
         }
         let began = Instant::now();
+        let writing = self.keeper.begin_write();
         let replies = self.run(&link, &commands).await.ok()?;
         self.settle(&link, &plan, &owners, &replies);
-        if !link.is_causal {
+        drop(writing);
+        if !link.is_causal || self.keeper.is_dropping() {
             // The stamps around are looked at when this returns: as they are
-            // now, and not as the last news left them.
+            // now, and not as the last news left them. Of what this process
+            // drops there are no news.
             self.verify(&link, &record::stamps_around()).await.ok()?;
         }
         let is_taken = locking.is_some() && replies.last() == Some(&Reply::Done(false));

@@ -57,9 +57,11 @@ impl World {
     fn may_beat(&self, s: &State, n: usize) -> bool {
         let process = &s.processes[n];
         let Some(link) = process.link.filter(|_| !self.strict[n]) else { return false };
-        let writes = |at: &At| {
-            matches!(at, At::Sent(pipe, purpose)
-                if pipe.done != 0 && !matches!(purpose, Purpose::Look(_) | Purpose::Verify(..)))
+        let writes = |at: &At| match at {
+            At::Sent(_, Purpose::Look(_) | Purpose::Verify(..)) => false,
+            At::Sent(_, Purpose::Sweep(sweep)) if !sweep.replies.is_empty() => true,
+            At::Sent(pipe, _) => pipe.done != 0,
+            _ => false,
         };
         let busy = s.threads.iter().any(|thread| thread.process == n && writes(&thread.at));
         if busy && !self.is(Broken::OwnRepliesUnheard) {
