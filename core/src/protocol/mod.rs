@@ -1,16 +1,20 @@
 //! The stamps protocol over a shared store, as decisions without I/O: which
 //! commands a fill, a lookup and an invalidation send, and what follows from
 //! the replies. The driver in `redis/` carries them out; the search in
-//! `tests/protocol.rs` carries them out one by one, in every order.
+//! `model/` carries them out one by one, in every order.
 
 mod command;
 mod lease;
+#[cfg(test)]
+mod model;
+mod near;
 mod sweep;
 mod token;
 mod verdict;
 
 pub(crate) use command::{Command, Reply};
 pub(crate) use lease::{LeasePlan, TablePlan};
+pub(crate) use near::{current, has_to_be_read, is_leased, is_other_epoch, stands_for};
 pub(crate) use sweep::{Next, Registry, Sweep, SweepTarget, Swept};
 pub(crate) use token::Token;
 pub(crate) use verdict::{Verdict, verdict};

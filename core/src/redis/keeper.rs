@@ -1,8 +1,7 @@
 //! Keeping the line to the shared store: a thread that connects, watches and
 //! connects again, and what the callers in other threads see of it.
 
-use std::collections::HashMap;
-use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, RwLock};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -17,6 +16,8 @@ use super::link::Link;
 use super::node::Beat;
 use super::options::Redis;
 use super::pending::Pending;
+use super::under_way::UnderWay;
+use super::waiters::Waiters;
 use super::{Unfit, Why};
 use crate::clock::{Clock, micros};
 use crate::events::Due;
@@ -48,11 +49,9 @@ pub(crate) struct Keeper {
     clock: Option<Arc<dyn Clock>>,
     pub(crate) times: Times,
     pub(crate) registries: Registries,
-    /// Those who wait for a key to change.
-    waiters: Mutex<HashMap<Vec<u8>, Arc<Notify>>>,
+    pub(crate) under_way: UnderWay,
+    pub(crate) waiters: Waiters,
     stopped: AtomicBool,
-    /// How many invalidations of this process are under way.
-    dropping: AtomicUsize,
 }
 
 enum State {
@@ -122,9 +121,9 @@ impl Keeper {
             clock,
             times: Times::default(),
             registries: Registries::new(),
-            waiters: Mutex::new(HashMap::new()),
+            under_way: UnderWay::default(),
+            waiters: Waiters::default(),
             stopped: AtomicBool::new(false),
-            dropping: AtomicUsize::new(0),
         }
     }
 
@@ -194,7 +193,7 @@ impl Keeper {
         if !matches!(&*state, State::Live(link) if link.session == session) {
             return;
         }
-        let until = self.nanos(beat.sent + self.options.bound());
+        let until = self.nanos(self.under_way.heard_until(beat.sent) + self.options.bound());
         self.trusted_until.fetch_max(until, Ordering::AcqRel);
         self.set_clock(beat);
     }
@@ -235,20 +234,6 @@ impl Keeper {
         self.changed.notify_waiters();
     }
 
-    /// Is called before an invalidation is sent, which is under way until what
-    /// is returned is dropped.
-    pub(crate) fn begin_dropping(&self) -> Dropping<'_> {
-        self.dropping.fetch_add(1, Ordering::SeqCst);
-        Dropping { keeper: self, is_known: false }
-    }
-
-    /// Whether the shared store may lack stamps that memory still has, since
-    /// an invalidation of this process is under way: of its own changes no
-    /// server tells it.
-    pub(crate) fn is_dropping(&self) -> bool {
-        self.dropping.load(Ordering::SeqCst) > 0
-    }
-
     fn open_breaker(&self, why: &str) {
         *write(&self.state) = State::Open(why.to_owned());
         self.changed.notify_waiters();
@@ -282,20 +267,7 @@ impl Keeper {
     fn hear_of(&self, key: &Value) {
         let Value::BulkString(key) = key else { return self.near.all_changed() };
         self.near.key_changed(key);
-        self.wake(key);
-    }
-
-    /// Wakes those who wait for a key to change.
-    pub(crate) fn wake(&self, key: &[u8]) {
-        if let Some(waiter) = lock(&self.waiters).get(key) {
-            waiter.notify_waiters();
-        }
-    }
-
-    /// What is woken when the key is heard to have changed.
-    pub(crate) fn wait_for<'k>(&'k self, key: &'k [u8]) -> Waiter<'k> {
-        let woken = lock(&self.waiters).entry(key.to_vec()).or_default().clone();
-        Waiter { keeper: self, key, woken: Some(woken) }
+        self.waiters.wake(key);
     }
 
     pub(crate) fn stop(&self) {
@@ -456,52 +428,6 @@ impl Keeper {
                 }
             }
         }
-    }
-}
-
-/// One that waits for a key to change.
-pub(crate) struct Waiter<'k> {
-    keeper: &'k Keeper,
-    key: &'k [u8],
-    woken: Option<Arc<Notify>>,
-}
-
-impl Waiter<'_> {
-    /// The next change, from when this is called.
-    pub(crate) fn next(&self) -> impl Future<Output = ()> {
-        let change = self.woken.as_ref().map(|woken| woken.clone().notified_owned());
-        async {
-            if let Some(change) = change {
-                change.await;
-            }
-        }
-    }
-}
-
-impl Drop for Waiter<'_> {
-    fn drop(&mut self) {
-        self.woken = None;
-        let mut waiters = lock(&self.keeper.waiters);
-        if waiters.get(self.key).is_some_and(|woken| Arc::strong_count(woken) == 1) {
-            waiters.remove(self.key);
-        }
-    }
-}
-
-/// An invalidation under way.
-pub(crate) struct Dropping<'a> {
-    keeper: &'a Keeper,
-    /// Whether memory knows of it.
-    pub(crate) is_known: bool,
-}
-
-impl Drop for Dropping<'_> {
-    fn drop(&mut self) {
-        if !self.is_known {
-            // Its future was dropped, who knows when.
-            self.keeper.near.all_changed();
-        }
-        self.keeper.dropping.fetch_sub(1, Ordering::SeqCst);
     }
 }
 

@@ -21,6 +21,8 @@ mod pending;
 mod search;
 mod slots;
 mod tier;
+mod under_way;
+mod waiters;
 mod wire;
 
 pub(crate) use codec::Head;

@@ -14,7 +14,7 @@ use crate::fragment::{Dependencies, Fragment};
 use crate::invalidate::everything_key;
 use crate::key::FragmentKey;
 use crate::observe::Outcome;
-use crate::protocol::{Command, Reply, Token, Verdict, verdict};
+use crate::protocol::{Command, Reply, Token, Verdict, current, has_to_be_read, verdict};
 use crate::shared::Missed;
 use crate::store::{MemoryStore, Place, Stamp};
 
@@ -53,6 +53,13 @@ struct Held {
     stamp: Arc<Stamp>,
     /// Whether the fragment names it, and not only something below it.
     named: bool,
+}
+
+impl Held {
+    /// The token of the stamp, as far as it is known in memory.
+    fn known(&self) -> Option<Token> {
+        self.stamp.shared().and_then(|shared| shared.token())
+    }
 }
 
 impl Wanted {
@@ -202,14 +209,13 @@ impl<'a> Search<'a> {
         held: impl Iterator<Item = &Held>,
     ) -> Result<Vec<Reply>, Why> {
         let mut seen = HashSet::new();
-        let has_to_be_read = |held: &&Held| {
-            let known = held.stamp.shared().is_some_and(|shared| shared.token().is_some());
+        let is_asked = |held: &&Held| {
             !self.read.contains_key(&address(&held.stamp))
-                && (self.afresh || !known)
+                && has_to_be_read(self.afresh, held.known())
                 && seen.insert(address(&held.stamp))
         };
         let stamps: Vec<Arc<Stamp>> =
-            held.filter(has_to_be_read).map(|held| held.stamp.clone()).collect();
+            held.filter(is_asked).map(|held| held.stamp.clone()).collect();
         let first = commands.len();
         commands.extend(stamps.iter().filter_map(read_command));
         let mut replies = self.link.run(&commands).await?;
@@ -224,13 +230,14 @@ impl<'a> Search<'a> {
         Ok(replies)
     }
 
+    /// The token that counts for a stamp now.
+    fn counts(&self, held: &Held) -> Option<Token> {
+        let read = self.read.get(&address(&held.stamp)).map(|(_, found)| *found);
+        current(self.afresh, read, held.known())
+    }
+
     fn verdict(&self, held: &[Held]) -> Verdict {
-        let current = |held: &Held| match self.read.get(&address(&held.stamp)) {
-            Some((_, found)) => *found,
-            None if self.afresh => None,
-            None => held.stamp.shared().and_then(|shared| shared.token()),
-        };
-        let verdict = verdict(held.iter().map(|held| (held.made_under, current(held))));
+        let verdict = verdict(held.iter().map(|held| (held.made_under, self.counts(held))));
         if verdict == Verdict::Holds && !held.iter().all(|held| held.stamp.is_current()) {
             return Verdict::StampChanged;
         }

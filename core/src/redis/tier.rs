@@ -22,7 +22,7 @@ use crate::key::FragmentKey;
 use crate::observe::Outcome;
 use crate::page::{Page, Spot};
 use crate::prefix::Prefix;
-use crate::protocol::{Command, EPOCH, LeasePlan, Reply, TablePlan, Token};
+use crate::protocol::{Command, EPOCH, LeasePlan, Reply, TablePlan, Token, is_leased};
 use crate::record;
 use crate::shared::Missed;
 use crate::store::{Dropped, MemoryStore, Place, Scope, Stamp};
@@ -204,12 +204,15 @@ impl Tier {
         let around = if link.may_lose_news() { read_around() } else { Vec::new() };
         commands.extend(around.iter().filter_map(read_command));
         let began = Instant::now();
+        let writing = self.keeper.under_way.write();
         let replies = self.run(&link, &commands).await.ok()?;
         self.settle(&link, &plan, &owners, replies.get(plan_at..lock_at)?);
         self.check(&link, &around, replies.get(around_at..)?);
-        if !link.is_causal || self.keeper.is_dropping() {
+        drop(writing);
+        if !link.is_causal || self.keeper.under_way.is_dropping() {
             // The stamps around are looked at when this returns: as they are
-            // now, and not as the last news left them.
+            // now, and not as the last news left them. Of what this process
+            // drops there are no news.
             let around = read_around();
             let reads: Vec<Command> = around.iter().filter_map(read_command).collect();
             self.check(&link, &around, &self.run(&link, &reads).await.ok()?);
@@ -249,6 +252,10 @@ impl Tier {
     ) -> Option<(LeasePlan, Owners)> {
         let mut plan = LeasePlan::default();
         let mut owners = Owners::default();
+        let is_leased = |stamp: &Arc<Stamp>| {
+            let has_scheme = stamp.parent().is_some_and(is_epoch);
+            stamp.shared().is_none_or(|s| is_leased(s.token(), has_scheme, s.is_registered()))
+        };
         let mut epochs: Vec<Arc<Stamp>> = Vec::new();
         for stamp in line.iter().filter(|stamp| !is_leased(stamp)) {
             let Some(shared) = stamp.shared() else { continue };
@@ -336,7 +343,7 @@ impl Tier {
     pub(crate) async fn wait_for_holder(&self, prefix: &str, key: FragmentKey, limit: Duration) {
         let until = Instant::now() + limit.min(self.keeper.options.lock_limit);
         let key = lock_key(prefix, key);
-        let waiter = self.keeper.wait_for(&key);
+        let waiter = self.keeper.waiters.wait_for(&key);
         loop {
             let released = waiter.next();
             let Ok(link) = self.keeper.link().await else { break };
@@ -383,7 +390,7 @@ impl Tier {
             let _ = self.run(&link, &commands).await;
         }
         // The server does not tell a process what it does itself.
-        key.iter().for_each(|key| self.keeper.wake(key));
+        key.iter().for_each(|key| self.keeper.waiters.wake(key));
     }
 
     /// Drops what an event meets, in the shared store and in memory.
@@ -392,7 +399,7 @@ impl Tier {
         prefix: &str,
         event: &Event<'_>,
     ) -> Result<Dropped, Error> {
-        let mut under_way = self.keeper.begin_dropping();
+        let mut under_way = self.keeper.under_way.drop_in(&self.keeper.near);
         loop {
             let why = match self.keeper.link().await {
                 Ok(link) => match deliver(&self.keeper, &link, prefix, event).await {
@@ -468,7 +475,7 @@ impl Drop for HeldLock {
         self.runtime.spawn(async move {
             // If it fails, the lock runs out by itself.
             let _ = link.run(&[command]).await;
-            keeper.wake(&key);
+            keeper.waiters.wake(&key);
         });
     }
 }
@@ -478,14 +485,6 @@ impl Drop for HeldLock {
 struct Owners {
     epochs: Vec<Arc<Stamp>>,
     stamps: Vec<Arc<Stamp>>,
-}
-
-/// Whether a fill can stand on a stamp without asking: its token is known, and
-/// if it is a conjunction's, so is that its scheme is registered.
-fn is_leased(stamp: &Arc<Stamp>) -> bool {
-    let Some(shared) = stamp.shared() else { return true };
-    let has_scheme = stamp.parent().is_some_and(is_epoch);
-    shared.token().is_some() && (shared.is_registered() || !has_scheme)
 }
 
 fn is_epoch(stamp: &Arc<Stamp>) -> bool {

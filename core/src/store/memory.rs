@@ -14,7 +14,7 @@ use crate::invalidate::{
 use crate::key::FragmentKey;
 use crate::prefix::Prefix;
 #[cfg(feature = "redis")]
-use crate::protocol::Token;
+use crate::protocol::{Token, is_other_epoch};
 use crate::queryset::TableDnf;
 use crate::sync::atomic::{AtomicU64, Ordering};
 use crate::sync::{Arc, RwLock, read, write};
@@ -433,7 +433,7 @@ impl MemoryStore {
         self.at_once(|| {
             if let Some(table) = read(&self.tables).get(registry) {
                 let known = table.epoch.shared().and_then(|shared| shared.token());
-                if known.is_none() || known != epoch {
+                if is_other_epoch(known, epoch) {
                     table.epoch.drop_it();
                 }
             }

@@ -3,7 +3,7 @@
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use crate::protocol::Token;
+use crate::protocol::{Token, stands_for};
 
 /// Where a stamp lies in the shared store, and the token that was found there.
 ///
@@ -51,27 +51,26 @@ impl SharedStamp {
         self.place
     }
 
-    /// The token, if it has been read.
-    pub(crate) fn token(&self) -> Option<Token> {
-        self.token.get().copied()
-    }
-
     /// Notes that its scheme has been registered in the epoch above it, by the
     /// very lease that read both tokens.
     pub(crate) fn note_registered(&self) {
         self.registered.store(true, Ordering::Release);
     }
 
-    /// Whether [`note_registered`](Self::note_registered) was called. A token
-    /// that was read by the way does not tell: keys outlive epochs, and
-    /// changes do not look for what is under a scheme that the epoch lacks.
+    /// Whether [`note_registered`](Self::note_registered) was called.
     pub(crate) fn is_registered(&self) -> bool {
         self.registered.load(Ordering::Acquire)
+    }
+
+    /// The token, if it has been read.
+    pub(crate) fn token(&self) -> Option<Token> {
+        self.token.get().copied()
     }
 
     /// Takes the token that was read. False when another was read before, or
     /// none was there: the object no longer stands for what is there.
     pub(crate) fn settle(&self, found: Option<Token>) -> bool {
-        found.is_some_and(|found| *self.token.get_or_init(|| found) == found)
+        let known = found.map(|found| *self.token.get_or_init(|| found));
+        stands_for(known, found)
     }
 }

@@ -1,0 +1,258 @@
+//! Fills: taking stamps, reading the data, storing what was made of them.
+
+use super::broken::Broken;
+use super::lookup::{number_of, read_command};
+use super::names::{Key, bits, names, number, token};
+use super::near::{Fragment, Obj};
+use super::server::{Cmd, Rep};
+use super::state::{At, Filling, Last, Outer, Pipe, Purpose, State, Taking, Value};
+use super::world::World;
+use crate::protocol::{LeasePlan, Reply, TablePlan, Token};
+
+impl World {
+    /// Begins the taking of stamps.
+    pub(super) fn lease(&self, s: &mut State, t: usize, session: u8) {
+        let schemes = bits(self.schemes(self.fragment(s, t)));
+        let process = s.threads[t].process;
+        let stamps = s.processes[process].near.lease(schemes);
+        let taking = self.plan(s, t, stamps);
+        let cmds = self.lease_commands(&taking);
+        if cmds.is_empty() {
+            return self.fill(s, t, session, taking);
+        }
+        s.threads[t].at = At::Sent(Pipe::new(session, cmds), Purpose::Lease(taking));
+    }
+
+    /// What has to be registered and read: all that is not known.
+    fn plan(&self, s: &mut State, t: usize, stamps: Vec<Obj>) -> Taking {
+        let process = s.threads[t].process;
+        let schemes = self.schemes(self.fragment(s, t));
+        let mut next = s.new_token();
+        let early = match self.broken {
+            Some(Broken::DataFirst) => Some(s.db),
+            Some(Broken::OldSnapshot) => Some(s.threads[t].opened),
+            _ => None,
+        };
+        let mut taking = Taking { stamps, table: None, plain: Vec::new(), early };
+        let near = &s.processes[process].near;
+        for obj in near.lineage(&taking.stamps) {
+            let object = near.object(obj);
+            let by_the_way = self.is(Broken::SettledWithoutScheme) && object.token.is_some();
+            if near.is_leased(obj) || by_the_way {
+                continue;
+            }
+            let mut new = || {
+                next += 1;
+                if self.is(Broken::ReusedTokens) {
+                    return super::canon::FIXED + process as u8;
+                }
+                next - 1
+            };
+            let epoch = match object.key {
+                Key::Registry => Some(obj),
+                Key::Stamp(_) => object.parent,
+                _ => None,
+            };
+            if let Some(epoch) = epoch.filter(|_| taking.table.is_none()) {
+                taking.table = Some((new(), schemes, epoch));
+            }
+            if object.key != Key::Registry {
+                taking.plain.push((object.key, new(), obj));
+            }
+        }
+        taking
+    }
+
+    /// The commands that the shipped plan sends.
+    fn lease_commands(&self, taking: &Taking) -> Vec<Cmd> {
+        let mut cmds: Vec<Cmd> =
+            shipped(taking).commands().iter().map(|command| names().read(command)).collect();
+        if self.is(Broken::SchemesAtStore) {
+            // Their places stay, so that the replies can be read.
+            for cmd in &mut cmds {
+                if matches!(cmd, Cmd::HSetNxScheme(_)) {
+                    *cmd = Cmd::Get(Key::Value(0));
+                }
+            }
+        }
+        cmds
+    }
+
+    /// Takes the replies to a lease.
+    pub(super) fn leased(&self, s: &mut State, t: usize, pipe: &Pipe, mut taking: Taking) {
+        if self.is(Broken::ObjectsAfterReads) {
+            let near = &mut s.processes[s.threads[t].process].near;
+            taking.table.iter_mut().for_each(|(.., obj)| *obj = near.again(*obj));
+            taking.plain.iter_mut().for_each(|(.., obj)| *obj = near.again(*obj));
+            taking.stamps.iter_mut().for_each(|obj| *obj = near.again(*obj));
+        }
+        let reply = |reply: &Rep| match reply {
+            // What stands in the places of schemes that are registered later.
+            Rep::Value(_) => Reply::Done(true),
+            reply => names().reply(reply),
+        };
+        let replies: Vec<Reply> = pipe.replies.iter().map(reply).collect();
+        let mut leased = shipped(&taking).read(&replies);
+        self.break_epochs(&taking, pipe, &mut leased.epochs);
+        for ((_, _, obj), found) in taking.table.iter().zip(leased.epochs) {
+            self.take(s, t, pipe.session, *obj, number_of(found));
+        }
+        for ((key, _, obj), found) in taking.plain.iter().zip(leased.stamps) {
+            let found = found.and_then(|value| {
+                let (value, mark) = value.split_at(Token::LEN);
+                let ours = *key != Key::All || mark == [s.identity];
+                Token::read(value).filter(|_| ours || self.is(Broken::GoesBackUnnoticed))
+            });
+            if self.take(s, t, pipe.session, *obj, number_of(found)) {
+                s.processes[s.threads[t].process].near.note_registered(*obj);
+            }
+        }
+        let around = self.has_to_verify(s, t);
+        if around.is_empty() {
+            return self.fill(s, t, pipe.session, taking);
+        }
+        let near = &s.processes[s.threads[t].process].near;
+        let reads = around.iter().map(|obj| read_command(near.object(*obj).key)).collect();
+        let purpose = Purpose::Verify(taking, around);
+        s.threads[t].at = At::Sent(Pipe::new(pipe.session, reads), purpose);
+    }
+
+    /// Lets only one of the two looks at the epoch count.
+    fn break_epochs(&self, taking: &Taking, pipe: &Pipe, epochs: &mut [Option<Token>]) {
+        let reply = match self.broken {
+            _ if taking.table.is_none() => return,
+            Some(Broken::EpochLast) => pipe.replies.last(),
+            Some(Broken::EpochOnce) => pipe.replies.get(1),
+            _ => return,
+        };
+        let found = match reply {
+            Some(Rep::Token(found)) => *found,
+            _ => None,
+        };
+        epochs.iter_mut().for_each(|epoch| *epoch = found.map(token));
+    }
+
+    /// The stamps around that have to be looked at after a lease: those whose
+    /// news may come after its replies.
+    fn has_to_verify(&self, s: &State, t: usize) -> Vec<Obj> {
+        let process = &s.processes[s.threads[t].process];
+        let outer = s.threads[t].outer.as_ref();
+        let unheard = self.is_cluster
+            || (!self.is(Broken::OwnDropsUnseen) && self.drops_in(s, s.threads[t].process));
+        outer.filter(|_| unheard).map_or(Vec::new(), |outer| process.near.lineage(&outer.stamps))
+    }
+
+    /// Takes the replies to reads of the stamps around.
+    pub(super) fn verified(
+        &self,
+        s: &mut State,
+        t: usize,
+        pipe: &Pipe,
+        taking: Taking,
+        around: &[Obj],
+    ) {
+        for (obj, reply) in around.iter().zip(&pipe.replies) {
+            let found = self.token_in(s, reply);
+            self.take(s, t, pipe.session, *obj, found);
+        }
+        self.fill(s, t, pipe.session, taking);
+    }
+
+    /// Reads the data, now that the stamps are taken, or takes it from around.
+    fn fill(&self, s: &mut State, t: usize, session: u8, taking: Taking) {
+        let near = &s.processes[s.threads[t].process].near;
+        let thread = &s.threads[t];
+        let uncacheable = match &thread.outer {
+            Some(outer) => !near.are_current(&outer.stamps),
+            None => false,
+        };
+        let handed = thread.outer.as_ref().map(|outer| outer.version);
+        let version = taking.early.or(handed).unwrap_or(s.db);
+        let filling = Filling { stamps: taking.stamps, version, uncacheable };
+        if self.is_nested(s, t) && s.threads[t].outer.is_none() {
+            let Filling { stamps, version, uncacheable } = filling;
+            s.threads[t].outer = Some(Outer { stamps, version, uncacheable });
+            return self.look_up(s, t);
+        }
+        let _ = session;
+        s.threads[t].at = At::Made(filling);
+    }
+
+    /// Keeps what was made, here and then in the store, if it still holds.
+    pub(super) fn keep(&self, s: &mut State, t: usize, filling: Filling) {
+        let fragment = self.fragment(s, t);
+        let process = &mut s.processes[s.threads[t].process];
+        let near = &mut process.near;
+        if filling.uncacheable || !near.are_current(&filling.stamps) {
+            return self.filled(s, t, filling);
+        }
+        let (version, stamps) = (filling.version, filling.stamps.clone());
+        near.fragments[fragment] = Some(Fragment { version, stamps });
+        let tokens = near.tokens(&filling.stamps);
+        let (Some((all, epoch, stamps)), Some(session)) = (tokens, process.link) else {
+            return self.filled(s, t, filling);
+        };
+        let value = Value { version, all, epoch, stamps };
+        let mut cmds = Vec::new();
+        if self.is(Broken::SchemesAtStore) {
+            cmds.extend(bits(self.schemes(fragment)).map(Cmd::HSetNxScheme));
+        }
+        if self.is(Broken::StampsWrittenAgain) {
+            let written = (0..).zip(stamps).filter_map(|(n, it)| Some((n, it?)));
+            cmds.extend(written.map(|(n, it)| Cmd::SetStamp(Key::Stamp(n), it)));
+        }
+        cmds.push(Cmd::SetValue(fragment as u8, value));
+        s.threads[t].at = At::Sent(Pipe::new(session, cmds), Purpose::Store(filling));
+    }
+
+    /// Ends a fill; what was inside another becomes part of that one.
+    pub(super) fn filled(&self, s: &mut State, t: usize, filling: Filling) {
+        if s.threads[t].outer.is_none() {
+            return self.end_round(s, t);
+        }
+        self.absorb(s, t, filling.version, filling.stamps, filling.uncacheable);
+    }
+
+    /// Goes on with the fill around, which depends on what it has shown.
+    fn absorb(&self, s: &mut State, t: usize, version: u8, stamps: Vec<Obj>, uncacheable: bool) {
+        let Some(mut outer) = s.threads[t].outer.take() else { return };
+        for obj in stamps {
+            if !outer.stamps.contains(&obj) {
+                outer.stamps.push(obj);
+            }
+        }
+        let filling = Filling {
+            version: outer.version.min(version),
+            stamps: outer.stamps,
+            uncacheable: outer.uncacheable || uncacheable,
+        };
+        s.threads[t].at = At::Made(filling);
+    }
+
+    /// Serves a hit, which never may be older than what was announced.
+    pub(super) fn serve(&self, s: &mut State, t: usize, version: u8, stamps: Vec<Obj>, how: Last) {
+        let thread = &mut s.threads[t];
+        let floor = thread.floor;
+        thread.last = if version < floor { Last::Stale { served: version, floor } } else { how };
+        if thread.outer.is_some() {
+            return self.absorb(s, t, version, stamps, false);
+        }
+        self.end_round(s, t);
+    }
+}
+
+fn shipped(taking: &Taking) -> LeasePlan {
+    let table = |(epoch, schemes, _): &(u8, u8, Obj)| TablePlan {
+        registry: names().registry.clone().into_bytes(),
+        epoch: token(*epoch),
+        schemes: bits(*schemes).map(|n| names().field(n)).collect(),
+    };
+    let plain = |(key, new, _): &(Key, u8, Obj)| {
+        (names().bytes(*key), token(*new).as_bytes().to_vec(), None)
+    };
+    debug_assert!(taking.table.is_none_or(|(epoch, ..)| number(token(epoch)) == epoch));
+    LeasePlan {
+        tables: taking.table.iter().map(table).collect(),
+        stamps: taking.plain.iter().map(plain).collect(),
+    }
+}

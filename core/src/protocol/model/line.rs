@@ -1,0 +1,240 @@
+//! The line between a process and the store: news, heartbeats, breaks.
+
+use super::broken::Broken;
+use super::names::Key;
+use super::server::{Push, Server};
+use super::state::{At, Connection, Pipe, Purpose, State};
+use super::world::{Action, World};
+
+impl World {
+    /// What may happen besides the steps of threads.
+    pub(super) fn mishaps(&self, s: &State, actions: &mut Vec<Action>) {
+        let left = &s.left;
+        for (n, process) in s.processes.iter().enumerate() {
+            for connection in &process.connections {
+                if !connection.queue.is_empty() {
+                    actions.push(Action::Hear(n, connection.session));
+                }
+            }
+            match process.link {
+                Some(_) if left.cuts > 0 => actions.push(Action::Cut(n)),
+                Some(_) => {}
+                None => actions.push(Action::Connect(n)),
+            }
+            if process.link.is_some() && left.doubts > 0 {
+                actions.push(Action::Doubt(n));
+            }
+            if process.has_to_distrust {
+                actions.push(Action::Distrust(n));
+            }
+            let may_pause = process.trusted || process.heard_floor < s.floor;
+            if !self.strict[n] && may_pause && left.pauses > 0 {
+                actions.push(Action::Pause(n));
+            }
+            if self.may_beat(s, n) {
+                actions.push(Action::Beat(n));
+            }
+        }
+        if left.losses > 0 {
+            let there = self.losable.iter().filter(|key| s.server.has(**key));
+            actions.extend(there.map(|key| Action::Lose(*key)));
+        }
+        if left.flushes > 0 && s.server != Server::default() {
+            actions.push(Action::Flush);
+        }
+        if left.rollbacks > 0 {
+            match &s.saved {
+                None => actions.push(Action::Save),
+                Some(saved) if *saved != s.server => actions.push(Action::GoBack),
+                Some(_) => {}
+            }
+        }
+    }
+
+    /// Whether a heartbeat would change anything, and gives trust: what the
+    /// process itself does in the store is no news to it, so trust waits until
+    /// it has taken in the replies.
+    fn may_beat(&self, s: &State, n: usize) -> bool {
+        let process = &s.processes[n];
+        let Some(link) = process.link.filter(|_| !self.strict[n]) else { return false };
+        let writes = |at: &At| match at {
+            At::Sent(_, Purpose::Look(_) | Purpose::Verify(..)) => false,
+            At::Sent(_, Purpose::Sweep(sweep)) if !sweep.replies.is_empty() => true,
+            At::Sent(pipe, _) => pipe.done != 0,
+            _ => false,
+        };
+        let busy = s.threads.iter().any(|thread| thread.process == n && writes(&thread.at));
+        if busy && !self.is(Broken::OwnRepliesUnheard) {
+            return false;
+        }
+        let news = process.connections.iter().any(|it| it.session == link && !it.queue.is_empty());
+        news || process.heard_floor < s.floor || !process.trusted
+    }
+
+    pub(super) fn befall(&self, s: &mut State, action: &Action) {
+        match *action {
+            Action::Run(..) => {}
+            Action::Hear(n, session) => self.hear(s, n, session),
+            Action::Beat(n) => self.beat(s, n),
+            Action::Pause(n) => {
+                s.left.pauses -= 1;
+                s.processes[n].trusted = false;
+                // What had been announced is older than the bound now.
+                s.processes[n].heard_floor = s.floor;
+            }
+            Action::Cut(n) => {
+                s.left.cuts -= 1;
+                self.cut(s, n);
+            }
+            Action::Doubt(n) => {
+                s.left.doubts -= 1;
+                self.doubt(s, n);
+            }
+            Action::Distrust(n) => self.distrust(s, n),
+            Action::Connect(n) => self.connect(s, n),
+            Action::Lose(key) => {
+                s.left.losses -= 1;
+                s.remove(key, None);
+            }
+            Action::Flush => {
+                s.left.flushes -= 1;
+                s.flush();
+            }
+            Action::Save => s.saved = Some(s.server.clone()),
+            Action::GoBack => self.go_back(s),
+        }
+    }
+
+    /// Hears one piece of news.
+    fn hear(&self, s: &mut State, n: usize, session: u8) {
+        let process = &mut s.processes[n];
+        let Some(connection) = process.connections.iter_mut().find(|it| it.session == session)
+        else {
+            return;
+        };
+        match connection.queue.remove(0) {
+            Push::Changed(key) => process.near.key_changed(key),
+            Push::AllChanged => process.near.replace_everything(),
+        }
+        for thread in s.threads.iter_mut().filter(|thread| thread.process == n) {
+            if let At::Sent(Pipe { session: of, after, .. }, _) = &mut thread.at
+                && *of == session
+            {
+                *after = after.saturating_sub(1);
+            }
+        }
+    }
+
+    /// All processes hear all news.
+    pub(super) fn hear_all(&self, s: &mut State) {
+        for n in 0..s.processes.len() {
+            while let Some(it) = s.processes[n].connections.iter().find(|it| !it.queue.is_empty()) {
+                self.hear(s, n, it.session);
+            }
+        }
+    }
+
+    /// A heartbeat is answered, and so all news up to now are heard.
+    fn beat(&self, s: &mut State, n: usize) {
+        let Some(session) = s.processes[n].link else { return };
+        let news = |s: &State| {
+            let of_line = |it: &&Connection| it.session == session;
+            s.processes[n].connections.iter().find(of_line).is_some_and(|it| !it.queue.is_empty())
+        };
+        while !self.is(Broken::HeartbeatNotAwaited) && news(s) {
+            self.hear(s, n, session);
+        }
+        s.processes[n].heard_floor = s.floor;
+        s.processes[n].trusted = true;
+    }
+
+    /// The connection ends, and the process notices.
+    fn cut(&self, s: &mut State, n: usize) {
+        let process = &mut s.processes[n];
+        let link = process.link;
+        process.connections.retain(|it| Some(it.session) != link);
+        if let Some(session) = link {
+            self.lose_line_of(s, n, session);
+        }
+    }
+
+    /// The process gives the connection up, which still works.
+    fn doubt(&self, s: &mut State, n: usize) {
+        if let Some(session) = s.processes[n].link {
+            self.lose_line_of(s, n, session);
+        }
+    }
+
+    /// A thread gives the line up.
+    pub(super) fn lose_line(&self, s: &mut State, t: usize, session: u8) {
+        self.lose_line_of(s, s.threads[t].process, session);
+    }
+
+    fn lose_line_of(&self, s: &mut State, n: usize, session: u8) {
+        let process = &mut s.processes[n];
+        if process.link == Some(session) {
+            process.link = None;
+            if !self.is(Broken::KeptAcrossBreak) {
+                process.trusted = false;
+                process.has_to_distrust = true;
+            }
+        }
+    }
+
+    fn distrust(&self, s: &mut State, n: usize) {
+        s.processes[n].has_to_distrust = false;
+        s.processes[n].near.replace_everything();
+    }
+
+    /// Connects again: sees whether the store is the one that it was, and
+    /// trusts nothing from before.
+    fn connect(&self, s: &mut State, n: usize) {
+        let is_known = s.server.all.is_none_or(|(_, mark)| mark == s.identity);
+        let is_other = s.processes[n].identity != s.identity || !is_known;
+        if is_other && !self.is(Broken::GoesBackUnnoticed) {
+            s.remove(Key::All, None);
+        }
+        let (floor, identity) = (s.floor, s.identity);
+        let process = &mut s.processes[n];
+        let session = process.near.session + 1;
+        process.identity = identity;
+        process.link = Some(session);
+        process.connections.push(Connection { session, tracks: 0, queue: Vec::new() });
+        if self.is(Broken::KeptAcrossBreak) {
+            process.near.session = session;
+            let everything = usize::from(process.near.everything);
+            process.near.objects[everything].session = session;
+        } else {
+            process.near.begin_session(session);
+        }
+        process.heard_floor = floor;
+        process.trusted = true;
+        process.has_to_distrust = false;
+    }
+
+    /// The store goes back in time, as another server.
+    fn go_back(&self, s: &mut State) {
+        s.left.rollbacks -= 1;
+        if let Some(saved) = s.saved.take() {
+            s.server = saved;
+        }
+        s.identity += 1;
+        for n in 0..s.processes.len() {
+            s.processes[n].connections.clear();
+            if let Some(session) = s.processes[n].link {
+                self.lose_line_of(s, n, session);
+            }
+        }
+    }
+}
+
+impl Server {
+    pub(super) fn has(&self, key: Key) -> bool {
+        match key {
+            Key::All => self.all.is_some(),
+            Key::Registry => self.registry != (None, 0),
+            Key::Stamp(n) => self.stamps[usize::from(n)].is_some(),
+            Key::Value(n) => self.values[usize::from(n)].is_some(),
+        }
+    }
+}

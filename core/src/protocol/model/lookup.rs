@@ -1,0 +1,245 @@
+//! Lookups: in memory first, then in the store.
+
+use super::broken::Broken;
+use super::names::{Key, Tok, number, token};
+use super::near::{Fragment, Obj};
+use super::server::{Cmd, Rep};
+use super::state::{At, Held, Last, Look, Next, Pipe, Purpose, State, Value};
+use super::world::World;
+use crate::protocol::{Verdict, current, has_to_be_read, verdict};
+
+impl World {
+    /// Begins a lookup.
+    pub(super) fn look_up(&self, s: &mut State, t: usize) {
+        let process = &s.processes[s.threads[t].process];
+        let floor =
+            if self.is_strict(s, t) { s.floor } else { process.own_floor.max(process.heard_floor) };
+        let near = process.near.fragments[self.fragment(s, t)].clone();
+        s.threads[t].floor = floor;
+        s.threads[t].last = Last::Nothing;
+        if self.is(Broken::OldSnapshot) {
+            s.threads[t].opened = s.db;
+        }
+        let holds = |near: &Fragment| process.near.are_current(&near.stamps);
+        if self.is_strict(s, t) || !near.as_ref().is_some_and(holds) {
+            return self.ask_for_line(s, t, Next::Look(near));
+        }
+        let Some(near) = near else { return };
+        if self.is(Broken::TrustLast) {
+            s.threads[t].at = At::Checked(near);
+        } else {
+            self.trust(s, t, near);
+        }
+    }
+
+    /// Serves a fragment whose stamps are current, if that can be trusted.
+    pub(super) fn trust(&self, s: &mut State, t: usize, near: Fragment) {
+        if s.processes[s.threads[t].process].trusted {
+            self.serve(s, t, near.version, near.stamps, Last::NearHit);
+        } else {
+            self.ask_for_line(s, t, Next::Look(Some(near)));
+        }
+    }
+
+    /// Looks in the store, given what is in memory.
+    pub(super) fn search(&self, s: &mut State, t: usize, session: u8, near: Option<Fragment>) {
+        let afresh = self.is_strict(s, t) || !s.processes[s.threads[t].process].trusted;
+        let mut look = Look {
+            afresh,
+            near,
+            held: Vec::new(),
+            asked: Vec::new(),
+            read: Vec::new(),
+            value: None,
+        };
+        if let Some(near) = &look.near {
+            look.held = self.renew(s, t, near);
+            let memory = &s.processes[s.threads[t].process].near;
+            let invalidated =
+                |obj: &Obj| memory.session_of(*obj) == session && !memory.is_current(*obj);
+            if near.stamps.iter().any(invalidated) {
+                look.near = None;
+            }
+        }
+        let asks_for_value = look.near.is_none();
+        self.send_look(s, t, session, look, asks_for_value);
+    }
+
+    /// The objects in the places of those that a fragment was made under.
+    fn renew(&self, s: &mut State, t: usize, fragment: &Fragment) -> Vec<Held> {
+        let near = &mut s.processes[s.threads[t].process].near;
+        let line = near.lineage(&fragment.stamps);
+        let mut held: Vec<Held> = Vec::with_capacity(line.len());
+        for old in &line {
+            let object = near.object(*old).clone();
+            let above = line.iter().position(|obj| Some(*obj) == object.parent);
+            let obj = match above {
+                _ if near.is_current(*old) => *old,
+                Some(above) => near.at(object.key, held[above].obj),
+                None => near.everything,
+            };
+            let named = fragment.stamps.contains(old);
+            held.push(Held { made_under: object.token, obj, named });
+        }
+        held
+    }
+
+    /// The objects in the places of those that a value was stored with.
+    fn place(&self, s: &mut State, t: usize, value: &Value) -> Vec<Held> {
+        let near = &mut s.processes[s.threads[t].process].near;
+        let all = near.everything;
+        let epoch = near.at(Key::Registry, all);
+        let mut held = vec![
+            Held { made_under: Some(value.all), obj: all, named: false },
+            Held { made_under: Some(value.epoch), obj: epoch, named: false },
+        ];
+        for (n, made_under) in (0..).zip(value.stamps) {
+            if made_under.is_some() {
+                let obj = near.at(Key::Stamp(n), epoch);
+                held.push(Held { made_under, obj, named: true });
+            }
+        }
+        held
+    }
+
+    /// Sends the reads of all held stamps that have to be read.
+    fn send_look(&self, s: &mut State, t: usize, session: u8, mut look: Look, value: bool) {
+        let near = &s.processes[s.threads[t].process].near;
+        let is_asked = |held: &&Held| {
+            look.read.iter().all(|(obj, _)| *obj != held.obj)
+                && has_to_be_read(look.afresh, near.known(held.obj))
+        };
+        look.asked = look.held.iter().filter(is_asked).map(|held| held.obj).collect();
+        let mut cmds = Vec::new();
+        if value {
+            cmds.push(Cmd::Get(Key::Value(self.fragment(s, t) as u8)));
+        }
+        cmds.extend(look.asked.iter().map(|obj| read_command(near.object(*obj).key)));
+        if cmds.is_empty() {
+            return self.judge(s, t, session, look);
+        }
+        s.threads[t].at = At::Sent(Pipe::new(session, cmds), Purpose::Look(look));
+    }
+
+    /// What the replies to a trip of a lookup lead to.
+    pub(super) fn looked(&self, s: &mut State, t: usize, pipe: &Pipe, mut look: Look) {
+        if self.is(Broken::ObjectsAfterReads) {
+            let near = &mut s.processes[s.threads[t].process].near;
+            look.held.iter_mut().for_each(|held| held.obj = near.again(held.obj));
+            look.asked.iter_mut().for_each(|obj| *obj = near.again(*obj));
+        }
+        let mut replies = pipe.replies.iter();
+        let asked_for_value = pipe.replies.len() > look.asked.len();
+        let value = asked_for_value.then(|| replies.next()).flatten();
+        for (obj, reply) in std::mem::take(&mut look.asked).into_iter().zip(replies) {
+            let found = self.token_in(s, reply);
+            if found.is_none() && matches!(reply, Rep::Marked(Some(_))) {
+                // The servers have changed.
+                self.lose_line(s, t, pipe.session);
+                return self.bypass(s, t);
+            }
+            self.take(s, t, pipe.session, obj, found);
+            look.read.push((obj, found));
+        }
+        match value {
+            Some(Rep::Value(Some(value))) => {
+                look.value = Some(*value);
+                look.held = self.place(s, t, value);
+                self.send_look(s, t, pipe.session, look, false);
+            }
+            Some(_) => self.miss(s, t, pipe.session),
+            None => self.judge(s, t, pipe.session, look),
+        }
+    }
+
+    /// Gives an object the token that was read over a session; false if it
+    /// cannot have it.
+    pub(super) fn take(
+        &self,
+        s: &mut State,
+        t: usize,
+        session: u8,
+        obj: Obj,
+        found: Option<Tok>,
+    ) -> bool {
+        if found.is_none() && self.is(Broken::MissingEqual) {
+            return true;
+        }
+        let near = &mut s.processes[s.threads[t].process].near;
+        let in_session = near.session_of(obj) == session || self.is(Broken::OldSessionSettles);
+        let settled = in_session && near.settle(obj, found);
+        if !settled {
+            near.drop_object(obj);
+        }
+        settled
+    }
+
+    /// Compares the stamps that are held with those that count.
+    fn judge(&self, s: &mut State, t: usize, session: u8, mut look: Look) {
+        let near = &s.processes[s.threads[t].process].near;
+        let counts = |held: &Held| {
+            let read = look.read.iter().find(|(obj, _)| *obj == held.obj);
+            current(look.afresh, read.map(|(_, found)| found.map(token)), near.known(held.obj))
+        };
+        let made_under = |held: &Held| held.made_under.map(token);
+        let pairs: Vec<_> = look.held.iter().map(|held| (made_under(held), counts(held))).collect();
+        let holds = self.verdict(pairs) == Verdict::Holds
+            && look.held.iter().all(|held| near.is_current(held.obj));
+        if holds {
+            let version = look.value.map(|value| value.version);
+            let version = version.or(look.near.as_ref().map(|near| near.version)).unwrap_or(0);
+            let named = look.held.iter().filter(|held| held.named).map(|held| held.obj);
+            let stamps: Vec<Obj> = named.collect();
+            let fragment = self.fragment(s, t);
+            let near = &mut s.processes[s.threads[t].process].near;
+            near.fragments[fragment] = Some(Fragment { version, stamps: stamps.clone() });
+            return self.serve(s, t, version, stamps, Last::SharedHit);
+        }
+        if look.value.is_none() && look.near.take().is_some() {
+            // It may have been made anew.
+            look.held = Vec::new();
+            return self.send_look(s, t, session, look, true);
+        }
+        self.miss(s, t, session);
+    }
+
+    fn verdict(&self, mut pairs: Vec<Pair>) -> Verdict {
+        if self.is(Broken::MissingEqual) {
+            pairs.retain(|(_, current)| current.is_some());
+        }
+        verdict(pairs)
+    }
+
+    fn miss(&self, s: &mut State, t: usize, _session: u8) {
+        let fragment = self.fragment(s, t);
+        s.processes[s.threads[t].process].near.fragments[fragment] = None;
+        self.ask_for_line(s, t, Next::Lease);
+    }
+
+    /// The token in a reply to the read of a stamp.
+    pub(super) fn token_in(&self, s: &State, reply: &Rep) -> Option<Tok> {
+        match reply {
+            Rep::Token(found) => *found,
+            Rep::Marked(found) => {
+                let ours = |mark| mark == s.identity || self.is(Broken::GoesBackUnnoticed);
+                found.filter(|(_, mark)| ours(*mark)).map(|(found, _)| found)
+            }
+            other => panic!("no stamp: {other:?}"),
+        }
+    }
+}
+
+type Pair = (Option<crate::protocol::Token>, Option<crate::protocol::Token>);
+
+/// The command that reads a stamp.
+pub(super) fn read_command(key: Key) -> Cmd {
+    match key {
+        Key::Registry => Cmd::HGetEpoch,
+        other => Cmd::Get(other),
+    }
+}
+
+/// The number of a token that the shipped code has read.
+pub(super) fn number_of(found: Option<crate::protocol::Token>) -> Option<Tok> {
+    found.map(number)
+}

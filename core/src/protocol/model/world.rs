@@ -1,0 +1,396 @@
+//! What takes part in a search, and the steps that it takes.
+
+use stateright::{Model, Property};
+
+use super::broken::Broken;
+use super::names::{Key, STAMPS};
+use super::near::Near;
+use super::server::Server;
+use super::state::{
+    At, Connection, Filling, Last, Mishaps, Next, Pipe, Process, Purpose, State, Thread,
+};
+
+/// What is searched: who takes part, and what may go wrong.
+#[derive(Clone, Debug)]
+pub(super) struct World {
+    /// For each process, whether it reads in strict mode.
+    pub(super) strict: Vec<bool>,
+    /// The threads, with the processes they belong to.
+    pub(super) threads: Vec<(usize, Role)>,
+    pub(super) is_cluster: bool,
+    pub(super) mishaps: Mishaps,
+    /// Which keys may be lost.
+    pub(super) losable: Vec<Key>,
+    pub(super) broken: Option<Broken>,
+    /// Whether a thread that has a line may be slow to use it.
+    pub(super) slow_lines: bool,
+    /// Threads whose next rounds have been run before the search begins, one
+    /// after the other.
+    pub(super) before: Vec<usize>,
+    /// Threads that have read the data of a list before the search begins.
+    pub(super) inside: Vec<usize>,
+    /// Threads that have taken so many steps before the search begins.
+    pub(super) ahead: Vec<(usize, usize)>,
+}
+
+/// What a thread does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Role {
+    /// Looks a fragment up so many times.
+    Reader(u8, u8),
+    /// Looks up a list that hands its row to a fragment of the row.
+    Nested(u8),
+    Writer(&'static [Change]),
+}
+
+/// What a writer announces.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Change {
+    Row,
+    /// A row without the columns that some schemes need.
+    Partial,
+    Table,
+    Everything,
+}
+
+/// One step of a search.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) enum Action {
+    /// A thread goes on; of several commands, by the one of this number.
+    Run(usize, usize),
+    Hear(usize, u8),
+    Beat(usize),
+    Pause(usize),
+    Cut(usize),
+    Doubt(usize),
+    Distrust(usize),
+    Connect(usize),
+    Lose(Key),
+    Flush,
+    Save,
+    GoBack,
+}
+
+pub(super) const NEVER_STALE: &str = "never stale";
+pub(super) const SHARED_HIT: &str = "a hit in the store";
+pub(super) const NEAR_HIT: &str = "a hit in memory";
+
+/// The schemes of the fragments: one of a row, one of a list.
+const FRAGMENTS: [u8; 2] = [0b010, 0b001];
+
+impl World {
+    /// Processes with threads, and nothing that goes wrong.
+    pub(super) fn new(strict: &[bool], threads: &[(usize, Role)]) -> Self {
+        World {
+            strict: strict.to_vec(),
+            threads: threads.to_vec(),
+            is_cluster: false,
+            mishaps: Mishaps::default(),
+            losable: Vec::new(),
+            broken: None,
+            slow_lines: false,
+            before: Vec::new(),
+            inside: Vec::new(),
+            ahead: Vec::new(),
+        }
+    }
+
+    pub(super) fn is(&self, broken: Broken) -> bool {
+        self.broken == Some(broken)
+    }
+
+    pub(super) fn is_strict(&self, s: &State, t: usize) -> bool {
+        self.strict[s.threads[t].process]
+    }
+
+    /// Which fragment a thread is at.
+    pub(super) fn fragment(&self, s: &State, t: usize) -> usize {
+        match self.threads[t].1 {
+            Role::Reader(fragment, _) => fragment.into(),
+            Role::Nested(_) => usize::from(s.threads[t].outer.is_none()),
+            Role::Writer(_) => 0,
+        }
+    }
+
+    pub(super) fn is_nested(&self, _: &State, t: usize) -> bool {
+        matches!(self.threads[t].1, Role::Nested(_))
+    }
+
+    pub(super) fn schemes(&self, fragment: usize) -> u8 {
+        FRAGMENTS[fragment]
+    }
+
+    pub(super) fn kind_of_change(&self, s: &State, t: usize) -> Change {
+        match self.threads[t].1 {
+            Role::Writer(changes) => changes[usize::from(s.threads[t].round)],
+            _ => Change::Row,
+        }
+    }
+
+    fn rounds(&self, t: usize) -> u8 {
+        match self.threads[t].1 {
+            Role::Reader(_, rounds) | Role::Nested(rounds) => rounds,
+            Role::Writer(changes) => changes.len() as u8,
+        }
+    }
+
+    /// Whether the stamp of everything stands still: its reads then take no
+    /// step of their own.
+    fn is_all_fixed(&self) -> bool {
+        let writes = |(_, role): &(usize, Role)| matches!(role, Role::Writer(changes) if changes.contains(&Change::Everything));
+        let Mishaps { flushes, rollbacks, .. } = self.mishaps;
+        !self.losable.contains(&Key::All)
+            && flushes + rollbacks == 0
+            && !self.threads.iter().any(writes)
+    }
+
+    pub(super) fn end_round(&self, s: &mut State, t: usize) {
+        let thread = &mut s.threads[t];
+        thread.round += 1;
+        thread.outer = None;
+        thread.floor = 0;
+        thread.at = if thread.round < self.rounds(t) { At::Idle } else { At::Done };
+    }
+
+    /// Goes on without the cache; what is around is not stored then.
+    pub(super) fn bypass(&self, s: &mut State, t: usize) {
+        match s.threads[t].outer.take() {
+            Some(outer) => {
+                let (stamps, version) = (outer.stamps, outer.version);
+                s.threads[t].at = At::Made(Filling { stamps, version, uncacheable: true });
+            }
+            None => self.end_round(s, t),
+        }
+    }
+
+    /// Takes the line, if there is one.
+    pub(super) fn ask_for_line(&self, s: &mut State, t: usize, next: Next) {
+        let Some(session) = s.processes[s.threads[t].process].link else {
+            return self.bypass(s, t);
+        };
+        if self.slow_lines {
+            s.threads[t].at = At::Linked(session, next);
+        } else {
+            self.use_line(s, t, session, next);
+        }
+    }
+
+    fn use_line(&self, s: &mut State, t: usize, session: u8, next: Next) {
+        match next {
+            Next::Look(near) => self.search(s, t, session, near),
+            Next::Lease => self.lease(s, t, session),
+        }
+    }
+
+    /// A thread takes its next step.
+    fn run(&self, s: &mut State, t: usize, choice: usize) {
+        match std::mem::replace(&mut s.threads[t].at, At::Done) {
+            At::Idle => match self.threads[t].1 {
+                Role::Writer(_) => self.change(s, t),
+                _ => self.look_up(s, t),
+            },
+            At::Checked(near) => self.trust(s, t, near),
+            At::Linked(session, next) => self.use_line(s, t, session, next),
+            At::Made(filling) => self.keep(s, t, filling),
+            At::Waiting(version) => {
+                s.threads[t].at = At::Waiting(version);
+                self.announce(s, t, version);
+            }
+            At::Sent(pipe, purpose) => self.go_on(s, t, pipe, purpose, choice),
+            At::Done => {}
+        }
+    }
+
+    /// Carries a command out, or takes the replies to all.
+    fn go_on(&self, s: &mut State, t: usize, mut pipe: Pipe, purpose: Purpose, choice: usize) {
+        let n = s.threads[t].process;
+        if !pipe.is_finished() {
+            if s.processes[n].connections.iter().all(|it| it.session != pipe.session) {
+                self.lose_line(s, t, pipe.session);
+                return self.fail(s, t, purpose);
+            }
+            self.carry_out(s, n, &mut pipe, choice);
+            if let (Purpose::Store(filling), true) = (&purpose, pipe.is_finished()) {
+                return self.filled(s, t, filling.clone());
+            }
+            s.threads[t].at = At::Sent(pipe, purpose);
+            return;
+        }
+        match purpose {
+            Purpose::Look(look) => self.looked(s, t, &pipe, look),
+            Purpose::Lease(taking) => self.leased(s, t, &pipe, taking),
+            Purpose::Verify(taking, around) => self.verified(s, t, &pipe, taking, &around),
+            Purpose::Store(filling) => self.filled(s, t, filling),
+            Purpose::Sweep(sweep) => self.swept(s, t, &pipe, sweep),
+            Purpose::Drop(key, version) => self.dropped(s, t, key, version),
+        }
+    }
+
+    /// The line was lost on the way.
+    fn fail(&self, s: &mut State, t: usize, purpose: Purpose) {
+        match purpose {
+            Purpose::Look(_) | Purpose::Lease(_) | Purpose::Verify(..) => self.bypass(s, t),
+            Purpose::Store(filling) => self.filled(s, t, filling),
+            Purpose::Sweep(sweep) => self.undelivered(s, t, sweep.version),
+            Purpose::Drop(_, version) => self.undelivered(s, t, version),
+        }
+    }
+
+    fn carry_out(&self, s: &mut State, n: usize, pipe: &mut Pipe, choice: usize) {
+        let client = (n, pipe.session);
+        let mut next = Some(choice);
+        while let Some(at) = next {
+            pipe.replies[at] = s.carry_out(client, &pipe.cmds[at]);
+            pipe.done |= 1 << at;
+            let stands_still = |at: &usize| pipe.cmds[*at].key() == Key::All && self.is_all_fixed();
+            next = pipe.open().next().filter(stands_still);
+        }
+        if pipe.is_finished() && !self.is_cluster {
+            let of_line = |it: &&Connection| it.session == pipe.session;
+            let connection = s.processes[n].connections.iter().find(of_line);
+            pipe.after = connection.map_or(0, |it| it.queue.len() as u8);
+        }
+    }
+
+    /// The commands that may be carried out next: the first, or in a cluster
+    /// the first of each key.
+    fn choices(&self, pipe: &Pipe, actions: &mut Vec<Action>, t: usize) {
+        let open: Vec<usize> = pipe.open().collect();
+        if !self.is_cluster {
+            actions.extend(open.first().map(|n| Action::Run(t, *n)));
+            return;
+        }
+        for n in &open {
+            let key = pipe.cmds[*n].key();
+            if open.iter().take_while(|m| *m < n).all(|m| pipe.cmds[*m].key() != key) {
+                actions.push(Action::Run(t, *n));
+            }
+        }
+    }
+
+    /// Runs a thread until then, and hears all that is told of it.
+    fn run_until(&self, s: &mut State, t: usize, then: impl Fn(&Thread) -> bool) {
+        while !then(&s.threads[t]) {
+            self.run_first(s, t);
+        }
+    }
+
+    fn run_first(&self, s: &mut State, t: usize) {
+        let choice = match &s.threads[t].at {
+            At::Sent(pipe, _) => pipe.open().next().unwrap_or(0),
+            _ => 0,
+        };
+        self.run(s, t, choice);
+        self.hear_all(s);
+        s.normalize();
+    }
+
+    /// What is done before the search begins.
+    fn run_before(&self, s: &mut State) {
+        for t in &self.before {
+            let round = s.threads[*t].round;
+            self.run_until(s, *t, |thread| thread.round > round);
+        }
+        for t in &self.inside {
+            self.run_until(s, *t, |thread| thread.outer.is_some());
+        }
+        for (t, steps) in &self.ahead {
+            (0..*steps).for_each(|_| self.run_first(s, *t));
+        }
+    }
+
+    fn runs(&self, s: &State, t: usize, actions: &mut Vec<Action>) {
+        let thread = &s.threads[t];
+        match &thread.at {
+            At::Done => {}
+            At::Waiting(_) if s.processes[thread.process].link.is_none() => {}
+            At::Sent(pipe, _) if !pipe.is_finished() => self.choices(pipe, actions, t),
+            At::Sent(pipe, _) if pipe.after > 0 => {}
+            _ => actions.push(Action::Run(t, 0)),
+        }
+    }
+}
+
+impl Model for World {
+    type State = State;
+    type Action = Action;
+
+    fn init_states(&self) -> Vec<State> {
+        let fixed = self.is_all_fixed();
+        let process = || {
+            let mut near = Near::new(1);
+            near.objects[0].token = fixed.then_some(0);
+            Process {
+                near,
+                link: Some(1),
+                trusted: true,
+                has_to_distrust: false,
+                connections: vec![Connection { session: 1, tracks: 0, queue: Vec::new() }],
+                registry: (None, 0),
+                own_floor: 0,
+                heard_floor: 0,
+                identity: 0,
+            }
+        };
+        let thread = |(process, _): &(usize, Role)| Thread {
+            process: *process,
+            round: 0,
+            at: At::Idle,
+            floor: 0,
+            outer: None,
+            opened: 0,
+            last: Last::Nothing,
+        };
+        let server = Server {
+            all: fixed.then_some((0, 0)),
+            registry: (None, 0),
+            stamps: [None; STAMPS],
+            values: [None, None],
+        };
+        let mut s = State {
+            db: 0,
+            floor: 0,
+            identity: 0,
+            saved: None,
+            left: self.mishaps,
+            server,
+            processes: self.strict.iter().map(|_| process()).collect(),
+            threads: self.threads.iter().map(thread).collect(),
+        };
+        self.run_before(&mut s);
+        s.normalize();
+        vec![s]
+    }
+
+    fn actions(&self, s: &State, actions: &mut Vec<Action>) {
+        if s.threads.iter().all(|thread| thread.at == At::Done) {
+            return;
+        }
+        (0..s.threads.len()).for_each(|t| self.runs(s, t, actions));
+        self.mishaps(s, actions);
+    }
+
+    fn next_state(&self, s: &State, action: Action) -> Option<State> {
+        let mut next = s.clone();
+        match action {
+            Action::Run(t, choice) => self.run(&mut next, t, choice),
+            _ => self.befall(&mut next, &action),
+        }
+        next.normalize();
+        (next != *s).then_some(next)
+    }
+
+    fn properties(&self) -> Vec<Property<Self>> {
+        vec![
+            Property::always(NEVER_STALE, |_, s: &State| {
+                s.threads.iter().all(|thread| !matches!(thread.last, Last::Stale { .. }))
+            }),
+            Property::sometimes(SHARED_HIT, |_, s: &State| {
+                s.threads.iter().any(|thread| thread.last == Last::SharedHit)
+            }),
+            Property::sometimes(NEAR_HIT, |_, s: &State| {
+                s.threads.iter().any(|thread| thread.last == Last::NearHit)
+            }),
+        ]
+    }
+}

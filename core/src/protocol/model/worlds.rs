@@ -1,0 +1,229 @@
+//! What is searched: small worlds, each around one thing that can go wrong.
+
+use super::names::Key;
+use super::state::Mishaps;
+use super::world::Change::{Everything, Partial, Row, Table};
+use super::world::Role::{Nested, Reader, Writer};
+use super::world::{Role, World};
+
+const STRICT: bool = true;
+const BOUNDED: bool = false;
+
+/// The fragment of a row, and that of a list.
+const OF_ROW: u8 = 0;
+const LIST: u8 = 1;
+
+fn lossy(keys: &[Key], world: World) -> World {
+    let mishaps = Mishaps { losses: 1, ..world.mishaps };
+    World { losable: keys.to_vec(), mishaps, ..world }
+}
+
+fn with(mishaps: Mishaps, world: World) -> World {
+    World { mishaps, ..world }
+}
+
+fn alone(mode: bool, threads: &[Role]) -> World {
+    let threads: Vec<_> = threads.iter().map(|role| (0, *role)).collect();
+    World::new(&[mode], &threads)
+}
+
+fn two(mode: bool, threads: &[(usize, Role)]) -> World {
+    World::new(&[mode, mode], threads)
+}
+
+/// A fragment is filled in one process, looked up in another, and changed.
+pub(super) fn strict() -> World {
+    two(STRICT, &[(0, Reader(OF_ROW, 1)), (1, Reader(OF_ROW, 1)), (1, Writer(&[Row]))])
+}
+
+/// A change while a fragment is filled.
+pub(super) fn one_reader() -> World {
+    two(STRICT, &[(0, Reader(OF_ROW, 2)), (1, Writer(&[Row]))])
+}
+
+/// A change while a fragment is looked up that another process has stored.
+pub(super) fn stored() -> World {
+    let threads = [(1, Reader(OF_ROW, 1)), (0, Reader(OF_ROW, 2)), (1, Writer(&[Row]))];
+    World { before: vec![0], ..two(BOUNDED, &threads) }
+}
+
+/// The same in memory, where news of the change have to come.
+pub(super) fn bounded() -> World {
+    two(BOUNDED, &[(0, Reader(OF_ROW, 2)), (1, Writer(&[Row]))])
+}
+
+/// The same with a second process that reads.
+pub(super) fn bounded_readers() -> World {
+    two(BOUNDED, &[(0, Reader(OF_ROW, 2)), (1, Reader(OF_ROW, 1)), (1, Writer(&[Row]))])
+}
+
+/// All in one process, which is not told of what it does itself.
+pub(super) fn threads() -> World {
+    alone(BOUNDED, &[Reader(OF_ROW, 2), Reader(OF_ROW, 1), Writer(&[Row])])
+}
+
+/// Both processes change the row: what one of them does ends what the other
+/// would have been told.
+pub(super) fn writers() -> World {
+    two(BOUNDED, &[(0, Reader(OF_ROW, 2)), (0, Writer(&[Row])), (1, Writer(&[Row]))])
+}
+
+/// A fragment was stored, then its table was dropped; a list of the table has
+/// a scheme of its own.
+pub(super) fn schemes() -> World {
+    let threads = [Reader(OF_ROW, 3), Reader(LIST, 1), Writer(&[Table, Row])];
+    World { before: vec![0, 2], ..alone(STRICT, &threads) }
+}
+
+/// Invalidations of a table and of a row race in a process that looks up what
+/// another has stored.
+pub(super) fn races() -> World {
+    let threads = [
+        (1, Reader(OF_ROW, 1)),
+        (0, Reader(OF_ROW, 1)),
+        (0, Reader(OF_ROW, 1)),
+        (0, Writer(&[Table])),
+        (0, Writer(&[Row])),
+    ];
+    World { before: vec![0], ..two(BOUNDED, &threads) }
+}
+
+/// The same with one thread that looks up.
+pub(super) fn short_races() -> World {
+    let threads = [
+        (1, Reader(OF_ROW, 1)),
+        (0, Reader(OF_ROW, 2)),
+        (0, Writer(&[Table])),
+        (0, Writer(&[Row])),
+    ];
+    World { before: vec![0], ..two(BOUNDED, &threads) }
+}
+
+/// A list has read its row, and hands it to a fragment of the row.
+pub(super) fn nested() -> World {
+    let threads = [Nested(1), Reader(OF_ROW, 1), Writer(&[Row])];
+    World { inside: vec![0], ..alone(STRICT, &threads) }
+}
+
+/// The same while another process changes the row.
+pub(super) fn nested_elsewhere() -> World {
+    let threads = [(0, Nested(1)), (0, Reader(OF_ROW, 1)), (1, Writer(&[Row]))];
+    World { inside: vec![0], ..two(STRICT, &threads) }
+}
+
+/// The same in a cluster, where nothing happens in one step.
+pub(super) fn nested_in_cluster() -> World {
+    World { is_cluster: true, ..nested_elsewhere() }
+}
+
+pub(super) fn cluster() -> World {
+    World { is_cluster: true, ..strict() }
+}
+
+/// Any key may be lost at any moment.
+pub(super) fn losses() -> World {
+    lossy(&[Key::Registry, Key::Stamp(1), Key::Value(OF_ROW)], strict())
+}
+
+/// The registry may be lost while a fill registers in it.
+pub(super) fn lost_registry() -> World {
+    let threads = [(0, Reader(OF_ROW, 2)), (1, Writer(&[Row]))];
+    lossy(&[Key::Registry], two(BOUNDED, &threads))
+}
+
+/// The same while another fragment of the table begins another registry.
+pub(super) fn lost_registries() -> World {
+    let threads = [(0, Reader(OF_ROW, 2)), (1, Reader(LIST, 1)), (1, Writer(&[Row]))];
+    lossy(&[Key::Registry], two(STRICT, &threads))
+}
+
+/// The same, from when the one has registered and the other is about to.
+pub(super) fn lost_registries_ahead() -> World {
+    World { ahead: vec![(0, 6), (1, 3)], ..lost_registries() }
+}
+
+/// A process fills again what it has filled before.
+pub(super) fn filled_again() -> World {
+    let threads = [
+        (0, Reader(OF_ROW, 1)),
+        (0, Reader(OF_ROW, 1)),
+        (1, Reader(OF_ROW, 1)),
+        (1, Writer(&[Row])),
+    ];
+    World { before: vec![0], ..two(STRICT, &threads) }
+}
+
+/// The store goes back in time, as another server.
+pub(super) fn going_back() -> World {
+    let threads = [(0, Reader(OF_ROW, 2)), (1, Writer(&[Row]))];
+    let mishaps = Mishaps { rollbacks: 1, ..Mishaps::default() };
+    with(mishaps, World { before: vec![0], ..two(STRICT, &threads) })
+}
+
+/// A connection breaks, and the time passes that news may take.
+pub(super) fn cut() -> World {
+    let threads = [(0, Reader(OF_ROW, 3)), (1, Writer(&[Row]))];
+    let mishaps = Mishaps { cuts: 1, pauses: 1, ..Mishaps::default() };
+    with(mishaps, World { before: vec![0], ..two(BOUNDED, &threads) })
+}
+
+/// A process gives a connection up which still works, and which some of its
+/// threads still use.
+pub(super) fn given_up() -> World {
+    let threads = [
+        (1, Reader(OF_ROW, 1)),
+        (0, Reader(OF_ROW, 1)),
+        (0, Reader(OF_ROW, 1)),
+        (1, Writer(&[Row])),
+    ];
+    let mishaps = Mishaps { doubts: 1, ..Mishaps::default() };
+    let world = World { before: vec![0], slow_lines: true, ..two(BOUNDED, &threads) };
+    with(mishaps, world)
+}
+
+/// All keys go at once.
+pub(super) fn flushed() -> World {
+    let threads = [(0, Reader(OF_ROW, 3)), (1, Writer(&[Row]))];
+    let mishaps = Mishaps { flushes: 1, ..Mishaps::default() };
+    with(mishaps, World { before: vec![0], ..two(BOUNDED, &threads) })
+}
+
+/// Everything is invalidated.
+pub(super) fn everything() -> World {
+    let threads = [(1, Reader(OF_ROW, 1)), (0, Reader(OF_ROW, 2)), (1, Writer(&[Everything]))];
+    World { before: vec![0], ..two(BOUNDED, &threads) }
+}
+
+/// A row is invalidated that lacks a column, which drops the table.
+pub(super) fn partial() -> World {
+    let threads = [(0, Reader(OF_ROW, 2)), (1, Writer(&[Partial, Row]))];
+    two(BOUNDED, &threads)
+}
+
+/// More of all: takes minutes.
+pub(super) fn wide() -> World {
+    let threads = [
+        (1, Reader(OF_ROW, 1)),
+        (0, Reader(OF_ROW, 2)),
+        (0, Reader(LIST, 1)),
+        (0, Writer(&[Row])),
+        (1, Writer(&[Table])),
+    ];
+    World { before: vec![0], ..two(BOUNDED, &threads) }
+}
+
+/// Losses and a broken connection, in memory and over two writers.
+pub(super) fn wide_mishaps() -> World {
+    let threads = [(0, Reader(OF_ROW, 3)), (0, Writer(&[Row])), (1, Writer(&[Table, Row]))];
+    let mishaps = Mishaps { cuts: 1, pauses: 1, ..Mishaps::default() };
+    let world = with(mishaps, World { before: vec![0], ..two(BOUNDED, &threads) });
+    lossy(&[Key::Registry, Key::Stamp(1)], world)
+}
+
+/// A list, a fragment of its row, and two that change the row, one in each
+/// process.
+pub(super) fn wide_nested() -> World {
+    let threads =
+        [(0, Nested(1)), (0, Reader(OF_ROW, 1)), (0, Writer(&[Row])), (1, Writer(&[Row]))];
+    World { inside: vec![0], ..two(BOUNDED, &threads) }
+}

@@ -1,0 +1,56 @@
+//! Waiting for keys to change.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex};
+
+use tokio::sync::Notify;
+
+use crate::sync::lock;
+
+/// Those who wait, by key.
+#[derive(Debug, Default)]
+pub(crate) struct Waiters(Mutex<HashMap<Vec<u8>, Arc<Notify>>>);
+
+/// One that waits for a key to change.
+pub(crate) struct Waiter<'k> {
+    all: &'k Waiters,
+    key: &'k [u8],
+    woken: Option<Arc<Notify>>,
+}
+
+impl Waiters {
+    /// Wakes those who wait for a key to change.
+    pub(crate) fn wake(&self, key: &[u8]) {
+        if let Some(woken) = lock(&self.0).get(key) {
+            woken.notify_waiters();
+        }
+    }
+
+    /// What is woken when the key is heard to have changed.
+    pub(crate) fn wait_for<'k>(&'k self, key: &'k [u8]) -> Waiter<'k> {
+        let woken = lock(&self.0).entry(key.to_vec()).or_default().clone();
+        Waiter { all: self, key, woken: Some(woken) }
+    }
+}
+
+impl Waiter<'_> {
+    /// The next change, from when this is called.
+    pub(crate) fn next(&self) -> impl Future<Output = ()> {
+        let change = self.woken.as_ref().map(|woken| woken.clone().notified_owned());
+        async {
+            if let Some(change) = change {
+                change.await;
+            }
+        }
+    }
+}
+
+impl Drop for Waiter<'_> {
+    fn drop(&mut self) {
+        self.woken = None;
+        let mut all = lock(&self.all.0);
+        if all.get(self.key).is_some_and(|woken| Arc::strong_count(woken) == 1) {
+            all.remove(self.key);
+        }
+    }
+}
