@@ -46,7 +46,7 @@ fn calibrate(case: &mut Case<'_>) -> u32 {
     count
 }
 
-fn median(times: &mut [f64]) -> f64 {
+pub fn median(times: &mut [f64]) -> f64 {
     times.sort_by(f64::total_cmp);
     times[times.len() / 2]
 }
@@ -126,6 +126,18 @@ impl Table {
         self.row(name, nanos, limit);
     }
 
+    /// A time in microseconds, given in nanoseconds; limits are in microseconds.
+    pub fn micros(&mut self, name: &str, nanos: f64, limit: Option<f64>) {
+        let limit = limit.map(|limit| (format!("at most {limit} µs"), nanos <= limit * 1000.0));
+        self.push(name, format!("{:.1} µs", nanos / 1000.0), limit);
+    }
+
+    /// A number of things.
+    pub fn count(&mut self, name: &str, count: f64, unit: &str, most: Option<f64>) {
+        let limit = most.map(|most| (format!("at most {most}"), count <= most));
+        self.push(name, format!("{count:.0} {unit}"), limit);
+    }
+
     pub fn ratio(&mut self, name: &str, ratio: f64, most: f64) {
         self.push(name, format!("{ratio:.2} ×"), Some((format!("at most {most}"), ratio <= most)));
     }
@@ -135,7 +147,13 @@ impl Table {
         self.push(name, format!("{ratio:.2} ×"), Some(limit));
     }
 
-    pub fn print(&self) {
-        self.lines.iter().for_each(|line| println!("{line}"));
+    /// A heading.
+    pub fn part(&mut self, name: &str) {
+        self.lines.push(format!("\n{name}"));
+    }
+
+    /// Prints what has come since the last time.
+    pub fn print(&mut self) {
+        self.lines.drain(..).for_each(|line| println!("{line}"));
     }
 }
