@@ -23,7 +23,7 @@ const ROUND: Duration = Duration::from_millis(12);
 
 /// Times the cases by turns; the median of nanoseconds a run, of each.
 pub fn in_turns(cases: &mut [Case<'_>]) -> Vec<f64> {
-    let counts: Vec<u32> = cases.iter_mut().map(calibrate).collect();
+    let counts: Vec<u32> = cases.iter_mut().map(|case| calibrate(case, ROUND)).collect();
     for _ in 0..ROUNDS {
         for (case, count) in cases.iter_mut().zip(&counts) {
             let start = Instant::now();
@@ -34,11 +34,42 @@ pub fn in_turns(cases: &mut [Case<'_>]) -> Vec<f64> {
     cases.iter_mut().map(|case| median(&mut case.times)).collect()
 }
 
+/// What came of many short rounds by turns.
+pub struct Rounds(Vec<Vec<f64>>);
+
+/// As [`in_turns`] for what waits for another process: so short are the rounds
+/// that what else the machine does meets all cases alike.
+pub fn in_short_turns(cases: &mut [Case<'_>]) -> Rounds {
+    const ROUND: Duration = Duration::from_millis(2);
+    let counts: Vec<u32> = cases.iter_mut().map(|case| calibrate(case, ROUND)).collect();
+    for _ in 0..400 {
+        for (case, count) in cases.iter_mut().zip(&counts) {
+            let start = Instant::now();
+            (0..*count).for_each(|_| (case.run)());
+            case.times.push(start.elapsed().as_nanos() as f64 / f64::from(*count));
+        }
+    }
+    Rounds(cases.iter_mut().map(|case| std::mem::take(&mut case.times)).collect())
+}
+
+impl Rounds {
+    /// The median of a case, in nanoseconds a run.
+    pub fn time(&self, case: usize) -> f64 {
+        median(&mut self.0[case].clone())
+    }
+
+    /// The median of what a case took to what another took in the same round.
+    pub fn ratio(&self, case: usize, base: usize) -> f64 {
+        let pairs = self.0[case].iter().zip(&self.0[base]);
+        median(&mut pairs.map(|(time, base)| time / base).collect::<Vec<f64>>())
+    }
+}
+
 /// How many runs fill a round.
-fn calibrate(case: &mut Case<'_>) -> u32 {
+fn calibrate(case: &mut Case<'_>, round: Duration) -> u32 {
     let start = Instant::now();
     let mut count = 0;
-    while start.elapsed() < ROUND {
+    while start.elapsed() < round {
         (case.run)();
         count += 1;
     }
