@@ -132,6 +132,21 @@ pub(crate) fn everything_key(prefix: &str) -> Vec<u8> {
     format!("{prefix}all").into_bytes()
 }
 
+/// What the keys begin with of the stamps right below the one under `parent`,
+/// if they are of the usual kind: registries below everything, conjunctions
+/// below the registry of their table.
+#[cfg(feature = "redis")]
+pub(crate) fn key_stem(parent: &[u8]) -> Option<Vec<u8>> {
+    if let Some(prefix) = parent.strip_suffix(b"all") {
+        return Some([prefix, b"schemes:"].concat());
+    }
+    let registry = std::str::from_utf8(parent).ok()?;
+    let (prefix, table) = registry.rsplit_once("schemes:")?;
+    let mut stem = String::new();
+    begin_key(prefix, table, &mut stem);
+    Some(stem.into_bytes())
+}
+
 /// The key of a fragment's name.
 pub(crate) fn name_key(prefix: &str, name: &str) -> Vec<u8> {
     format!("{prefix}name:{name}").into_bytes()

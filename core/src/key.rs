@@ -34,12 +34,22 @@ impl FragmentKey {
         }
         Some(FragmentKey(key))
     }
+
+    /// The forty hexadecimal digits that a key prints.
+    pub(crate) fn digits(&self) -> [u8; 40] {
+        const DIGITS: &[u8; 16] = b"0123456789abcdef";
+        std::array::from_fn(|n| {
+            let byte = self.0[n / 2];
+            DIGITS[usize::from(if n % 2 == 0 { byte >> 4 } else { byte & 0xF })]
+        })
+    }
 }
 
 /// In hexadecimal digits.
 impl fmt::Display for FragmentKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+        let digits = self.digits();
+        digits.iter().try_for_each(|digit| fmt::Write::write_char(f, char::from(*digit)))
     }
 }
 

@@ -41,18 +41,33 @@ pub(crate) fn write<T>(lock: &RwLock<T>) -> RwLockWriteGuard<'_, T> {
 /// within itself.
 pub(crate) fn block_on<F: Future>(future: F) -> F::Output {
     let mut future = pin!(future);
-    // Most are ready at once.
-    if let Poll::Ready(output) = future.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
-        return output;
-    }
-    let alarm = std::sync::Arc::new(Alarm::default());
-    let waker = Waker::from(alarm.clone());
-    let mut context = Context::from_waker(&waker);
+    let bell = IDLE.take().unwrap_or_default();
+    let mut context = Context::from_waker(&bell.waker);
     loop {
         if let Poll::Ready(output) = future.as_mut().poll(&mut context) {
+            IDLE.set(Some(bell));
             return output;
         }
-        alarm.wait();
+        bell.alarm.wait();
+    }
+}
+
+std::thread_local! {
+    /// What woke this thread the last time, to be used again. Whoever still
+    /// holds it wakes a later future once too often, and no more.
+    static IDLE: std::cell::Cell<Option<Bell>> = const { std::cell::Cell::new(None) };
+}
+
+/// An alarm, and the waker that rings it.
+struct Bell {
+    alarm: std::sync::Arc<Alarm>,
+    waker: Waker,
+}
+
+impl Default for Bell {
+    fn default() -> Self {
+        let alarm = std::sync::Arc::new(Alarm::default());
+        Bell { waker: Waker::from(alarm.clone()), alarm }
     }
 }
 

@@ -3,6 +3,7 @@
 //!
 //! `cargo bench -p cacheops-tests --bench speed`
 
+#[allow(dead_code, reason = "no bench uses all of it")]
 mod measure;
 
 use std::hint::black_box;

@@ -8,12 +8,14 @@
 //! | … | when it was stored and when it expires, its stamps, the templates it used, its label |
 //! | … | the text or value, compressed where that paid |
 //!
-//! Numbers have as many bytes as they need. Whatever cannot be read, because it
-//! is damaged or was written by another version, is as good as not there.
+//! Numbers have as many bytes as they need. Times are in microseconds, since
+//! 1970 or, for the end, since it was stored. Of a stamp's key goes what that of
+//! its parent does not tell. Whatever cannot be read, because it is damaged or
+//! was written by another version, is as good as not there.
 
-use std::collections::{HashMap, HashSet};
-
+use super::by_address::ByAddress;
 use crate::fragment::{Body, Fragment, TemplateUse};
+use crate::invalidate::key_stem;
 use crate::protocol::Token;
 use crate::store::{Place, Stamp};
 use crate::sync::Arc;
@@ -59,35 +61,31 @@ pub(crate) struct Written {
 /// Stamps and all that is above them, parents first, each once.
 pub(crate) struct Lineage {
     pub(crate) stamps: Vec<Arc<Stamp>>,
-    places: HashMap<usize, usize>,
+    places: ByAddress<usize>,
 }
 
 impl Lineage {
     pub(crate) fn of(stamps: &[Arc<Stamp>]) -> Self {
         let mut line =
-            Lineage { stamps: Vec::with_capacity(stamps.len() + 2), places: HashMap::new() };
+            Lineage { stamps: Vec::with_capacity(stamps.len() + 2), places: ByAddress::new() };
         stamps.iter().for_each(|stamp| line.add(stamp));
         line
     }
 
     fn add(&mut self, stamp: &Arc<Stamp>) {
-        if self.places.contains_key(&address(stamp)) {
+        if self.places.has(stamp) {
             return;
         }
         if let Some(parent) = stamp.parent() {
             self.add(parent);
         }
-        self.places.insert(address(stamp), self.stamps.len());
+        self.places.insert(stamp, self.stamps.len());
         self.stamps.push(stamp.clone());
     }
 
     pub(crate) fn place_of(&self, stamp: Option<&Arc<Stamp>>) -> usize {
-        stamp.and_then(|stamp| self.places.get(&address(stamp))).copied().unwrap_or(0)
+        stamp.and_then(|stamp| self.places.get(stamp)).copied().unwrap_or(0)
     }
-}
-
-fn address(stamp: &Arc<Stamp>) -> usize {
-    Arc::as_ptr(stamp) as usize
 }
 
 /// Writes a fragment down. `None` when a stamp has no token, which means that
@@ -110,7 +108,7 @@ pub(crate) fn encode(fragment: &Fragment, compress_above: usize) -> Option<Vec<u
     out.extend([0; 4]);
     number(&mut out, fragment.stored_at);
     if let Some(at) = fragment.expires_at() {
-        number(&mut out, at);
+        number(&mut out, at.saturating_sub(fragment.stored_at));
     }
     write_stamps(&mut out, fragment.stamps())?;
     if rare {
@@ -130,15 +128,21 @@ pub(crate) fn encode(fragment: &Fragment, compress_above: usize) -> Option<Vec<u
 
 fn write_stamps(out: &mut Vec<u8>, stamps: &[Arc<Stamp>]) -> Option<()> {
     let line = Lineage::of(stamps);
-    let named: HashSet<usize> = stamps.iter().map(address).collect();
+    let mut named = ByAddress::new();
+    for stamp in stamps {
+        named.insert(stamp, ());
+    }
     number(out, line.stamps.len() as u64);
     for stamp in &line.stamps {
         let shared = stamp.shared()?;
         let parent = line.place_of(stamp.parent());
-        let named = named.contains(&address(stamp));
-        number(out, (parent as u64) << 3 | u64::from(named) << 2 | place_number(shared.place()));
+        let named = named.has(stamp);
+        let stem = line.stamps.get(parent).and_then(|parent| key_stem(parent.shared()?.key()));
+        let rest = stem.and_then(|stem| shared.key().strip_prefix(&*stem));
+        let flags = u64::from(rest.is_some()) << 3 | u64::from(named) << 2;
+        number(out, (parent as u64) << 4 | flags | place_number(shared.place()));
         if shared.place() != Place::Everything {
-            text(out, shared.key());
+            text(out, rest.unwrap_or(shared.key()));
         }
         out.extend(shared.token()?.as_bytes());
     }
@@ -192,7 +196,10 @@ pub(crate) fn decode(bytes: &[u8], everything: &[u8]) -> Option<Written> {
     let flags = head[1];
     let mut reader = Reader(rest);
     let stored_at = reader.number()?;
-    let expires_at = if flags & EXPIRES != 0 { Some(reader.number()?) } else { None };
+    let expires_at = match flags & EXPIRES {
+        0 => None,
+        _ => Some(stored_at.saturating_add(reader.number()?)),
+    };
     let nodes = reader.nodes(everything)?;
     let (templates, label) = if flags & RARE != 0 { reader.rare()? } else { Default::default() };
     let body = reader.body(flags)?;
@@ -241,16 +248,17 @@ impl<'a> Reader<'a> {
                 2 => Place::Plain,
                 _ => return None,
             };
-            let key = match place {
-                Place::Everything => everything.to_vec(),
-                Place::Epoch | Place::Plain => self.text()?.to_vec(),
-            };
-            let token = Token::read(self.take(Token::LEN as u64)?)?;
-            let (named, parent) = (head & 4 != 0, head >> 3);
+            let (named, parent) = (head & 4 != 0, head >> 4);
             // The first stands above all others, and is its own parent.
             if (parent >= at && at > 0) || (at == 0) != (place == Place::Everything) {
                 return None;
             }
+            let key = match nodes.get(parent as usize) {
+                None => everything.to_vec(),
+                Some(parent) if head & 8 != 0 => [&*key_stem(&parent.key)?, self.text()?].concat(),
+                Some(_) => self.text()?.to_vec(),
+            };
+            let token = Token::read(self.take(Token::LEN as u64)?)?;
             nodes.push(Node { place, key, token, parent: parent as usize, named });
         }
         (!nodes.is_empty()).then_some(nodes)

@@ -5,11 +5,13 @@
 //!   made of them; `wire` writes commands and reads replies.
 //! - `discover`, `keeper`: finding the servers, and keeping the line: a thread
 //!   that connects, watches and connects again.
+//! - `by_address`: what is known of stamps for the time of a trip.
 //! - `codec`: how a fragment is written down.
 //! - `pending`: invalidations that could not be delivered yet.
 //! - `tier`: leases and fills over the line; `search`: lookups; `deliver`:
 //!   invalidations.
 
+mod by_address;
 mod codec;
 mod deliver;
 mod discover;

@@ -3,13 +3,13 @@
 //! What is in memory of the fragment needs only its stamps compared; else the
 //! fragment itself is read, and then those of its stamps that are not known.
 
-use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use super::Why;
+use super::by_address::ByAddress;
 use super::codec::{Head, Lineage, Written, decode, head_of};
 use super::link::Link;
-use super::tier::{Tier, fragment_key, read_command, session_of, token_at};
+use super::tier::{Tier, fragment_key, is_epoch, read_command, session_of, token_at};
 use crate::fragment::{Dependencies, Fragment};
 use crate::invalidate::everything_key;
 use crate::key::FragmentKey;
@@ -24,15 +24,15 @@ pub(crate) struct Search<'a> {
     link: &'a Arc<Link>,
     /// Whether only what is read from now on counts.
     afresh: bool,
-    /// What has been read, by the stamps' addresses; they are kept, lest
-    /// another stamp takes the place of one.
-    read: HashMap<usize, (Arc<Stamp>, Option<Token>)>,
+    /// What has been read of which stamps; they are kept, lest another takes
+    /// the place of one.
+    read: ByAddress<(Arc<Stamp>, Option<Token>)>,
 }
 
 /// A fragment that is looked for.
-pub(crate) struct Wanted {
+pub(crate) struct Wanted<'p> {
+    prefix: &'p str,
     pub(crate) key: FragmentKey,
-    name: Vec<u8>,
     near: Option<Arc<Fragment>>,
     held: Vec<Held>,
     /// What lay in the store.
@@ -62,12 +62,16 @@ impl Held {
     }
 }
 
-impl Wanted {
+impl<'p> Wanted<'p> {
     /// A fragment, and what is in memory of it.
-    pub(crate) fn new(prefix: &str, key: FragmentKey, near: Option<Arc<Fragment>>) -> Self {
+    pub(crate) fn new(prefix: &'p str, key: FragmentKey, near: Option<Arc<Fragment>>) -> Self {
         let answer = Answer::Open(Outcome::NoValue);
-        let name = fragment_key(prefix, key);
-        Wanted { key, name, near, held: Vec::new(), seen: None, answer }
+        Wanted { prefix, key, near, held: Vec::new(), seen: None, answer }
+    }
+
+    /// The command that reads it.
+    fn read(&self) -> Command {
+        Command::Get(fragment_key(self.prefix, self.key))
     }
 
     pub(crate) fn answer(self) -> Result<Arc<Fragment>, Missed> {
@@ -85,7 +89,7 @@ impl Wanted {
 
 impl<'a> Search<'a> {
     pub(crate) fn new(tier: &'a Tier, link: &'a Arc<Link>) -> Self {
-        Search { tier, link, afresh: !tier.is_trusted(), read: HashMap::new() }
+        Search { tier, link, afresh: !tier.is_trusted(), read: ByAddress::new() }
     }
 
     fn near(&self) -> &MemoryStore {
@@ -93,7 +97,7 @@ impl<'a> Search<'a> {
     }
 
     /// Answers for all that is wanted; an error if the line failed.
-    pub(crate) async fn find(&mut self, wanted: &mut [Wanted]) -> Result<(), Why> {
+    pub(crate) async fn find(&mut self, wanted: &mut [Wanted<'_>]) -> Result<(), Why> {
         for one in wanted.iter_mut() {
             self.hold_near(one);
         }
@@ -110,7 +114,7 @@ impl<'a> Search<'a> {
     /// Puts the stamps in their places that a fragment in memory was made
     /// under. One that is known not to hold is of use for them only: what it
     /// was made from the last time is likely what it is made from.
-    fn hold_near(&self, one: &mut Wanted) {
+    fn hold_near(&self, one: &mut Wanted<'_>) {
         let Some(near) = &one.near else { return };
         one.held = renew(self.near(), near.stamps());
         if self.was_invalidated(near) {
@@ -119,7 +123,7 @@ impl<'a> Search<'a> {
         }
     }
 
-    fn judge_near(&self, one: &mut Wanted) {
+    fn judge_near(&self, one: &mut Wanted<'_>) {
         let Some(near) = &one.near else { return };
         let held = std::mem::take(&mut one.held);
         one.answer = match self.verdict(&held) {
@@ -133,11 +137,11 @@ impl<'a> Search<'a> {
     /// held; the values, and whose they are.
     async fn read_values(
         &mut self,
-        wanted: &[Wanted],
-        is_asked: impl Fn(&Wanted) -> bool,
+        wanted: &[Wanted<'_>],
+        is_asked: impl Fn(&Wanted<'_>) -> bool,
     ) -> Result<Vec<(usize, Option<Vec<u8>>)>, Why> {
         let asked: Vec<usize> = (0..wanted.len()).filter(|n| is_asked(&wanted[*n])).collect();
-        let reads = asked.iter().map(|n| Command::Get(wanted[*n].name.clone())).collect();
+        let reads = asked.iter().map(|n| wanted[*n].read()).collect();
         let held = wanted.iter().flat_map(|one| &one.held);
         let replies = self.read_stamps(reads, held).await?;
         Ok(asked.into_iter().zip(replies.into_iter().map(Reply::into_value)).collect())
@@ -146,7 +150,7 @@ impl<'a> Search<'a> {
     /// Judges what was read by its stamps, after reading those.
     async fn judge_values(
         &mut self,
-        wanted: &mut [Wanted],
+        wanted: &mut [Wanted<'_>],
         values: Vec<(usize, Option<Vec<u8>>)>,
     ) -> Result<(), Why> {
         let mut written = Vec::with_capacity(values.len());
@@ -176,9 +180,9 @@ impl<'a> Search<'a> {
     /// What lies in the store, its length there, and whether it holds.
     pub(crate) async fn peek(
         &mut self,
-        wanted: Wanted,
+        wanted: Wanted<'_>,
     ) -> Result<Option<(Arc<Fragment>, usize, bool)>, Why> {
-        let replies = self.link.run(&[Command::Get(wanted.name)]).await?;
+        let replies = self.link.run(&[wanted.read()]).await?;
         let Some(value) = replies.first().and_then(Reply::value) else { return Ok(None) };
         let Some(written) = self.decode(value) else { return Ok(None) };
         let held = place(self.near(), &written);
@@ -208,14 +212,18 @@ impl<'a> Search<'a> {
         mut commands: Vec<Command>,
         held: impl Iterator<Item = &Held>,
     ) -> Result<Vec<Reply>, Why> {
-        let mut seen = HashSet::new();
-        let is_asked = |held: &&Held| {
-            !self.read.contains_key(&address(&held.stamp))
-                && has_to_be_read(self.afresh, held.known())
-                && seen.insert(address(&held.stamp))
-        };
-        let stamps: Vec<Arc<Stamp>> =
-            held.filter(is_asked).map(|held| held.stamp.clone()).collect();
+        let mut stamps: Vec<Arc<Stamp>> = Vec::new();
+        for held in held {
+            let stamp = &held.stamp;
+            // What is asked for is not there until the answer says so.
+            if has_to_be_read(self.afresh, held.known())
+                && self.read.insert_new(stamp, || (stamp.clone(), None))
+            {
+                stamps.push(stamp.clone());
+            }
+        }
+        // Keys in a row are read by one command.
+        stamps.sort_by_key(is_epoch);
         let first = commands.len();
         commands.extend(stamps.iter().filter_map(read_command));
         let mut replies = self.link.run(&commands).await?;
@@ -225,14 +233,14 @@ impl<'a> Search<'a> {
                 return Err(Why::new("the servers have changed"));
             }
             self.tier.take(self.link, stamp, found);
-            self.read.insert(address(stamp), (stamp.clone(), found));
+            self.read.insert(stamp, (stamp.clone(), found));
         }
         Ok(replies)
     }
 
     /// The token that counts for a stamp now.
     fn counts(&self, held: &Held) -> Option<Token> {
-        let read = self.read.get(&address(&held.stamp)).map(|(_, found)| *found);
+        let read = self.read.get(&held.stamp).map(|(_, found)| *found);
         current(self.afresh, read, held.known())
     }
 
@@ -261,10 +269,6 @@ impl<'a> Search<'a> {
         self.near().put(key, fragment.clone());
         fragment
     }
-}
-
-fn address(stamp: &Arc<Stamp>) -> usize {
-    Arc::as_ptr(stamp) as usize
 }
 
 fn restored(written: Written, stamps: Vec<Arc<Stamp>>) -> Fragment {

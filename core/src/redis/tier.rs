@@ -138,7 +138,8 @@ impl Tier {
             Err(_) => return Err(Outcome::BreakerOpen.into()),
         };
         let mut wanted = vec![Wanted::new(prefix, key, near)];
-        for spot in page.map(Page::begin_trip).unwrap_or_default() {
+        let ahead = page.map(Page::begin_trip).unwrap_or_default();
+        for spot in &ahead {
             // What is out for other reasons is seen when it is asked for.
             let near = self.keeper.near.get(&spot.key);
             wanted.push(Wanted::new(spot.prefix.as_deref().unwrap_or(prefix), spot.key, near));
@@ -487,7 +488,7 @@ struct Owners {
     stamps: Vec<Arc<Stamp>>,
 }
 
-fn is_epoch(stamp: &Arc<Stamp>) -> bool {
+pub(super) fn is_epoch(stamp: &Arc<Stamp>) -> bool {
     stamp.shared().is_some_and(|shared| shared.place() == Place::Epoch)
 }
 
@@ -525,11 +526,11 @@ pub(super) fn token_at(stamp: &Arc<Stamp>, value: &[u8], link: &Link) -> Option<
 }
 
 pub(super) fn fragment_key(prefix: &str, key: FragmentKey) -> Vec<u8> {
-    format!("{prefix}frag:{key}").into_bytes()
+    [prefix.as_bytes(), b"frag:", &key.digits()].concat()
 }
 
 fn lock_key(prefix: &str, key: FragmentKey) -> Vec<u8> {
-    format!("{prefix}lock:{key}").into_bytes()
+    [prefix.as_bytes(), b"lock:", &key.digits()].concat()
 }
 
 fn undelivered(why: &Why) -> Error {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use redis::{Cmd, Pipeline, Value, cmd};
+use redis::{Cmd, Pipeline, Value};
 
 use super::Why;
 use crate::protocol::{Command, Reply};
@@ -18,7 +18,8 @@ pub(crate) fn pipeline(commands: &[Command]) -> Pipeline {
         match run {
             [one] => pipeline.add_command(write(one)),
             many => {
-                let mut all = cmd("MGET");
+                let mut all =
+                    sized("MGET", many.len(), many.iter().map(|get| key(get).len()).sum());
                 for command in many {
                     if let Command::Get(key) = command {
                         all.arg(key);
@@ -45,9 +46,15 @@ pub(crate) fn answers(commands: &[Command]) -> usize {
 pub(crate) fn write(command: &Command) -> Cmd {
     let mut out = Cmd::new();
     match command {
-        Command::Get(key) => out.arg("GET").arg(key),
+        Command::Get(key) => {
+            out = sized("GET", 1, key.len());
+            out.arg(key)
+        }
         Command::Head(key, len) => out.arg("GETRANGE").arg(key).arg(0).arg(len.saturating_sub(1)),
-        Command::HGet(key, field) => out.arg("HGET").arg(key).arg(*field),
+        Command::HGet(key, field) => {
+            out = sized("HGET", 2, key.len() + field.len());
+            out.arg(key).arg(*field)
+        }
         Command::HGetAll(key) => out.arg("HGETALL").arg(key),
         Command::HSetNx(key, field, value) => out.arg("HSETNX").arg(key).arg(field).arg(value),
         Command::SetNx(key, value, limit) => {
@@ -68,6 +75,13 @@ pub(crate) fn write(command: &Command) -> Cmd {
         }
     };
     out
+}
+
+/// A command with room for arguments of so many bytes together.
+fn sized(name: &str, arguments: usize, bytes: usize) -> Cmd {
+    let mut command = Cmd::with_capacity(1 + arguments, name.len() + bytes);
+    command.arg(name);
+    command
 }
 
 fn limited(out: &mut Cmd, limit: Option<Duration>) -> &mut Cmd {

@@ -23,7 +23,7 @@ const ROUND: Duration = Duration::from_millis(12);
 
 /// Times the cases by turns; the median of nanoseconds a run, of each.
 pub fn in_turns(cases: &mut [Case<'_>]) -> Vec<f64> {
-    let counts: Vec<u32> = cases.iter_mut().map(calibrate).collect();
+    let counts: Vec<u32> = cases.iter_mut().map(|case| calibrate(case, ROUND)).collect();
     for _ in 0..ROUNDS {
         for (case, count) in cases.iter_mut().zip(&counts) {
             let start = Instant::now();
@@ -34,11 +34,42 @@ pub fn in_turns(cases: &mut [Case<'_>]) -> Vec<f64> {
     cases.iter_mut().map(|case| median(&mut case.times)).collect()
 }
 
+/// What came of many short rounds by turns.
+pub struct Rounds(Vec<Vec<f64>>);
+
+/// As [`in_turns`] for what waits for another process: so short are the rounds
+/// that what else the machine does meets all cases alike.
+pub fn in_short_turns(cases: &mut [Case<'_>]) -> Rounds {
+    const ROUND: Duration = Duration::from_millis(2);
+    let counts: Vec<u32> = cases.iter_mut().map(|case| calibrate(case, ROUND)).collect();
+    for _ in 0..400 {
+        for (case, count) in cases.iter_mut().zip(&counts) {
+            let start = Instant::now();
+            (0..*count).for_each(|_| (case.run)());
+            case.times.push(start.elapsed().as_nanos() as f64 / f64::from(*count));
+        }
+    }
+    Rounds(cases.iter_mut().map(|case| std::mem::take(&mut case.times)).collect())
+}
+
+impl Rounds {
+    /// The median of a case, in nanoseconds a run.
+    pub fn time(&self, case: usize) -> f64 {
+        median(&mut self.0[case].clone())
+    }
+
+    /// The median of what a case took to what another took in the same round.
+    pub fn ratio(&self, case: usize, base: usize) -> f64 {
+        let pairs = self.0[case].iter().zip(&self.0[base]);
+        median(&mut pairs.map(|(time, base)| time / base).collect::<Vec<f64>>())
+    }
+}
+
 /// How many runs fill a round.
-fn calibrate(case: &mut Case<'_>) -> u32 {
+fn calibrate(case: &mut Case<'_>, round: Duration) -> u32 {
     let start = Instant::now();
     let mut count = 0;
-    while start.elapsed() < ROUND {
+    while start.elapsed() < round {
         (case.run)();
         count += 1;
     }
@@ -46,7 +77,7 @@ fn calibrate(case: &mut Case<'_>) -> u32 {
     count
 }
 
-fn median(times: &mut [f64]) -> f64 {
+pub fn median(times: &mut [f64]) -> f64 {
     times.sort_by(f64::total_cmp);
     times[times.len() / 2]
 }
@@ -126,6 +157,18 @@ impl Table {
         self.row(name, nanos, limit);
     }
 
+    /// A time in microseconds, given in nanoseconds; limits are in microseconds.
+    pub fn micros(&mut self, name: &str, nanos: f64, limit: Option<f64>) {
+        let limit = limit.map(|limit| (format!("at most {limit} µs"), nanos <= limit * 1000.0));
+        self.push(name, format!("{:.1} µs", nanos / 1000.0), limit);
+    }
+
+    /// A number of things.
+    pub fn count(&mut self, name: &str, count: f64, unit: &str, most: Option<f64>) {
+        let limit = most.map(|most| (format!("at most {most}"), count <= most));
+        self.push(name, format!("{count:.0} {unit}"), limit);
+    }
+
     pub fn ratio(&mut self, name: &str, ratio: f64, most: f64) {
         self.push(name, format!("{ratio:.2} ×"), Some((format!("at most {most}"), ratio <= most)));
     }
@@ -135,7 +178,13 @@ impl Table {
         self.push(name, format!("{ratio:.2} ×"), Some(limit));
     }
 
-    pub fn print(&self) {
-        self.lines.iter().for_each(|line| println!("{line}"));
+    /// A heading.
+    pub fn part(&mut self, name: &str) {
+        self.lines.push(format!("\n{name}"));
+    }
+
+    /// Prints what has come since the last time.
+    pub fn print(&mut self) {
+        self.lines.drain(..).for_each(|line| println!("{line}"));
     }
 }

@@ -19,6 +19,7 @@ mod sentinel;
 mod server;
 mod slots;
 mod tls;
+mod trips;
 mod wire;
 
 use std::process::{Command, Stdio};
@@ -31,6 +32,7 @@ pub use self::proxy::{Mode, Proxy};
 pub use self::sentinel::Sentinel;
 pub use self::server::Server;
 pub use self::slots::slot_of;
+pub use self::trips::Trips;
 
 /// How long anything here waits before it gives up.
 pub const PATIENCE: Duration = Duration::from_secs(60);

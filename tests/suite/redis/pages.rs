@@ -5,45 +5,10 @@ use std::time::Duration;
 
 use cacheops::{Cacheops, Consistency, Error, QuerySet, eq};
 use cacheops_tests::engines::MiniJinja;
-use cacheops_tests::servers::Server;
+use cacheops_tests::servers::{Server, Trips};
 use cacheops_tests::{Context, Delimiters, Engine, Layout};
 
 use super::{LONG, changed, patient, process, read, strict, until};
-
-/// How often the server was spoken to, but for heartbeats.
-struct Trips<'a> {
-    server: &'a Server,
-    reads: u64,
-    beats: u64,
-}
-
-impl<'a> Trips<'a> {
-    fn since_now(server: &'a Server) -> Self {
-        let mut trips = Trips { server, reads: 0, beats: 0 };
-        (trips.reads, trips.beats) = trips.counts();
-        trips
-    }
-
-    fn counts(&self) -> (u64, u64) {
-        let info = self.server.command(&["INFO", "everything"]).unwrap();
-        let field = |name: &str| {
-            let line = info.lines().find_map(|line| line.strip_prefix(name)).unwrap_or("0");
-            let digits: String = line.chars().take_while(char::is_ascii_digit).collect();
-            digits.parse::<u64>().unwrap()
-        };
-        (field("total_reads_processed:"), field("cmdstat_time:calls="))
-    }
-
-    /// The trips since, without those of this question.
-    fn count(&mut self) -> u64 {
-        let (reads, beats) = self.counts();
-        // The question itself, and the end of the connection of the last one.
-        let own = 2;
-        let trips = (reads - self.reads).saturating_sub(beats - self.beats + own);
-        (self.reads, self.beats) = (reads, beats);
-        trips
-    }
-}
 
 #[test]
 fn trips() {

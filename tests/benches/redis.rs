@@ -1,0 +1,316 @@
+//! What a shared tier costs. What is compared runs by turns in one process, on
+//! one server that is this bench's own; trips are counted by the server.
+//!
+//! `cargo bench -p cacheops-tests --bench redis [-- --place one|two|free PART …]`
+//!
+//! `DEPENDENTS=200000` takes fewer dependent fragments than a million.
+
+#[allow(dead_code, reason = "no bench uses all of it")]
+mod measure;
+mod over_redis;
+
+use std::hint::black_box;
+use std::time::{Duration, Instant};
+
+use cacheops::{Cacheops, Error, QuerySet, eq};
+use cacheops_tests::servers::{Server, Trips};
+use futures_executor::block_on;
+use futures_util::{StreamExt, stream};
+use measure::{Case, Table, in_short_turns, median};
+use minijinja::{Environment, Value, context};
+use minijinja_cacheops::{Tags, queryset};
+use over_redis::{Place, Raw, articles, each_place, fragment, process, read, settings};
+use redis::{Cmd, Pipeline};
+use serde::Serialize;
+
+#[derive(Serialize)]
+struct Article {
+    category: u32,
+}
+
+const CHANGED: Article = Article { category: 0 };
+
+fn get(raw: &Raw, key: &str) -> impl FnMut() {
+    raw.ask(Cmd::new().arg("SET").arg(key).arg(fragment()));
+    let mut command = Cmd::new();
+    command.arg("GET").arg(key);
+    move || drop(black_box(raw.ask(&command)))
+}
+
+fn hits(table: &mut Table, server: &Server) {
+    let raw = Raw::connect(&server.url());
+    let (strict, near) = (process(server, "strict:", true), process(server, "near:", false));
+    let here = Cacheops::in_memory();
+    let hit = |cache: &Cacheops, count: u32| {
+        let (cache, set) = (cache.clone(), articles(count));
+        move || drop(black_box(read(&cache, set.clone(), 0)))
+    };
+    let names = ["1", "2", "4", "8"];
+    let counts = [1, 2, 4, 8];
+    let mut cases = vec![Case::new("get", get(&raw, "plain"))];
+    cases.extend(counts.iter().zip(names).map(|(n, name)| Case::new(name, hit(&strict, *n))));
+    cases.push(Case::new("near", hit(&near, 1)));
+    cases.push(Case::new("here", hit(&here, 1)));
+    let rounds = in_short_turns(&mut cases);
+    table.part("hits");
+    table.micros("GET of 2 KB by the same client", rounds.time(0), None);
+    for (n, case) in counts.iter().zip(1..) {
+        table.micros(&format!("strict hit, {n} dependencies"), rounds.time(case), None);
+        table.ratio("  to that GET", rounds.ratio(case, 0), 1.15);
+    }
+    let mut trips = Trips::since_now(server);
+    hit(&strict, 8)();
+    table.count("  trips", trips.count() as f64, "", Some(1.0));
+    table.row("hit from memory in front of Redis", rounds.time(5), None);
+    table.ratio("  to a hit in one process without Redis", rounds.ratio(5, 6), 1.3);
+    hit(&near, 1)();
+    table.count("  trips", trips.count() as f64, "", Some(0.0));
+}
+
+/// An environment with a page of one tag and one of twenty.
+fn site(cache: &Cacheops) -> impl Fn(&str) -> String {
+    let mut env = Environment::new();
+    env.set_debug(false);
+    let tags = Tags::install(&mut env, cache);
+    let tag =
+        |n: u32| format!("{{% cached_as articles, extra={n} %}}{{{{ body }}}}{{% endcached_as %}}");
+    tags.add_template(&mut env, "hit", &tag(0)).unwrap();
+    tags.add_template(&mut env, "page", &(0..20).map(tag).collect::<String>()).unwrap();
+    let articles = queryset(QuerySet::table("articles").filter(eq("category", 3)));
+    let body = Value::from_safe_string(fragment().to_owned());
+    let context = context!(articles, body);
+    move |name| {
+        let _tags = &tags;
+        env.get_template(name).unwrap().render(context.clone()).unwrap()
+    }
+}
+
+fn pages(table: &mut Table, server: &Server) {
+    let raw = Raw::connect(&server.url());
+    let (strict, near) = (process(server, "strict:", true), process(server, "near:", false));
+    let here = Cacheops::in_memory();
+    let sites = [&strict, &near, &here].map(site);
+    let run = |n: usize, name: &'static str| {
+        let site = &sites[n];
+        Case::new(name, move || drop(black_box(site(name))))
+    };
+    let mut cases = vec![Case::new("get", get(&raw, "plain"))];
+    cases.extend((0..3).flat_map(|n| [run(n, "hit"), run(n, "page")]));
+    let rounds = in_short_turns(&mut cases);
+    table.part("through MiniJinja");
+    table.micros("strict hit through the tag", rounds.time(1), None);
+    table.ratio("  to a GET of 2 KB", rounds.ratio(1, 0), 1.15);
+    table.micros("page of 20 strict hits", rounds.time(2), None);
+    table.ratio("  to a GET of 2 KB", rounds.ratio(2, 0), 3.0);
+    let mut trips = Trips::since_now(server);
+    sites[0]("page");
+    table.count("  trips", trips.count() as f64, "", Some(3.0));
+    table.row("near hit through the tag", rounds.time(3), None);
+    table.ratio("  to one without Redis", rounds.ratio(3, 5), 1.3);
+    table.row("page of 20 near hits", rounds.time(4), None);
+    table.ratio("  to one without Redis", rounds.ratio(4, 6), 1.3);
+}
+
+fn fills(table: &mut Table, server: &Server) {
+    let raw = Raw::connect(&server.url());
+    let near = process(server, "fills:", false);
+    let one = |extra: u64| read(&near, articles(1), extra);
+    one(0);
+    let mut trips = Trips::since_now(server);
+    one(1);
+    let known = trips.count();
+    read(&near, QuerySet::table("others").filter(eq("id", 1)), 0);
+    let fresh = trips.count();
+    let mut extra = 1;
+    let miss = || {
+        extra += 1;
+        one(extra);
+    };
+    let mut cases = [Case::new("miss", miss), Case::new("get", get(&raw, "plain"))];
+    let rounds = in_short_turns(&mut cases);
+    table.part("misses");
+    table.count("trips of a miss: to look, to lease, to store", fresh as f64, "", Some(3.0));
+    table.count("  with stamps that are known", known as f64, "", Some(3.0));
+    table.micros("a miss over making the value", rounds.time(0), None);
+    table.ratio("  to three GETs of 2 KB", rounds.ratio(0, 1) / 3.0, 1.5);
+}
+
+/// Fills `count` small fragments, all of one conjunction.
+fn depend(cache: &Cacheops, count: u64) {
+    let set = articles(1);
+    let fills = (0..count).map(|id| {
+        let cached = cache.cached_as(set.clone()).extra(&id).lock(false);
+        cached.get_or_fill_async(|| async { Ok::<_, Error>(1u8) })
+    });
+    block_on(stream::iter(fills).buffer_unordered(64).for_each(|value| async {
+        assert_eq!(value.unwrap(), 1);
+    }));
+}
+
+fn invalidations(table: &mut Table, server: &Server) {
+    let many = std::env::var("DEPENDENTS").map_or(1_000_000, |count| count.parse().unwrap());
+    let counts = [0, 1_000, many];
+    let caches = counts.map(|count| {
+        let cache = process(server, &format!("{count}:"), false);
+        depend(&cache, count);
+        cache
+    });
+    table.part("invalidate_obj");
+    for (count, cache) in counts.iter().zip(&caches) {
+        let other = process(server, &format!("{count}:"), false);
+        drop(cache.lease(&[&articles(1)]).unwrap());
+        let mut trips = Trips::since_now(server);
+        other.invalidate_obj("articles", &CHANGED).unwrap();
+        let first = trips.count();
+        other.invalidate_obj("articles", &CHANGED).unwrap();
+        table.count(&format!("trips, {count} dependents"), first as f64, "", Some(2.0));
+        table.count("  and the next", trips.count() as f64, "", Some(2.0));
+    }
+    let times = caches_in_turns(&caches);
+    for ((count, cache), time) in counts.iter().zip(&caches).zip(&times) {
+        table.micros(&format!("time, {count} dependents"), *time, None);
+        if *count > 0 {
+            table.ratio("  to none", time / times[0], 1.2);
+        }
+        depend(cache, 1);
+    }
+}
+
+/// Times one invalidation of each by turns, with a stamp there to be dropped.
+fn caches_in_turns(caches: &[Cacheops]) -> Vec<f64> {
+    let mut times = vec![Vec::new(); caches.len()];
+    let set = articles(1);
+    for _ in 0..1_000 {
+        for (cache, times) in caches.iter().zip(&mut times) {
+            drop(cache.lease(&[&set]).unwrap());
+            let start = Instant::now();
+            cache.invalidate_obj("articles", &CHANGED).unwrap();
+            times.push(start.elapsed().as_nanos() as f64);
+        }
+    }
+    times.iter_mut().map(|times| median(times)).collect()
+}
+
+/// From the moment that a change is announced to when another process knows.
+fn pushes(table: &mut Table, server: &Server) {
+    let [here, there] = [(); 2].map(|()| process(server, "push:", false));
+    let set = articles(1);
+    let mut times = Vec::new();
+    for _ in 0..3_000 {
+        let lease = there.lease(&[&set]).unwrap();
+        assert!(lease.is_current());
+        let start = Instant::now();
+        here.invalidate_obj("articles", &CHANGED).unwrap();
+        while lease.is_current() {
+            assert!(start.elapsed() < Duration::from_secs(10), "no push came");
+            std::thread::yield_now();
+        }
+        times.push(start.elapsed().as_nanos() as f64);
+    }
+    let middle = median(&mut times);
+    table.part("push to another process, from the call on");
+    table.micros("median", middle, Some(1000.0));
+    table.micros("99th percentile", times[times.len() * 99 / 100], None);
+}
+
+const FRAGMENTS: u64 = 20_000;
+
+/// Bytes a fragment of a length that `len` tells, each with a conjunction of
+/// its own, over a plain SET with EX of the same value; without and with what
+/// the server remembers of who has read it.
+fn weigh(server: &Server, compress: bool, value: impl Fn(u64) -> String) -> (f64, f64, f64) {
+    let used = || {
+        std::thread::sleep(Duration::from_millis(300));
+        server.info("used_memory").parse::<f64>().unwrap()
+    };
+    let each = |fill: &dyn Fn()| {
+        server.command(&["FLUSHALL"]).unwrap();
+        let before = used();
+        fill();
+        let after = used();
+        (after - before) / FRAGMENTS as f64
+    };
+    let raw = Raw::connect(&server.url());
+    let plain = || {
+        for chunk in 0..FRAGMENTS / 500 {
+            let mut pipeline = Pipeline::new();
+            for n in chunk * 500..(chunk + 1) * 500 {
+                let key = format!("frag:{n:040}");
+                pipeline.cmd("SET").arg(key).arg(value(n)).arg("EX").arg(3600);
+            }
+            raw.send(&pipeline);
+        }
+    };
+    let redis = settings(&server.url(), false);
+    let redis = if compress { redis } else { redis.compress_above(usize::MAX) };
+    let cache = Cacheops::builder().redis(redis).build().unwrap();
+    let fragments = || {
+        for n in 0..FRAGMENTS {
+            let set = QuerySet::table("articles").filter(eq("category", n));
+            let cached = cache.cached_as(set).extra(&n).timeout(Duration::from_secs(3600));
+            cached.get_or_fill(|| Ok::<_, Error>(value(n))).unwrap();
+        }
+    };
+    // The tables of keys grow by doubling: as large for one as for the other.
+    let tracking = |keys: &str| {
+        server.command(&["CONFIG", "SET", "tracking-table-max-keys", keys]).unwrap();
+    };
+    each(&plain);
+    let plain = each(&plain);
+    let tracked = each(&fragments);
+    tracking("1");
+    let fragments = each(&fragments);
+    tracking("1000000");
+    (plain, fragments, tracked)
+}
+
+fn memory(table: &mut Table, server: &Server) {
+    let text = || fragment().to_owned();
+    table.part("memory in Redis, one conjunction each");
+    let spread = |n: u64| text().repeat(2)[..1_500 + (n * 7919 % 1_500) as usize].to_owned();
+    type Values<'a> = &'a dyn Fn(u64) -> String;
+    let kinds: [(&str, bool, Values<'_>); 3] = [
+        ("2 KB of HTML", true, &|_| text()),
+        ("the same, uncompressed", false, &|_| text()),
+        ("1.5 to 3 KB, uncompressed", false, &spread),
+    ];
+    for (name, compress, value) in kinds {
+        let (plain, fragments, tracked) = weigh(server, compress, value);
+        table.count(name, fragments, "bytes", None);
+        table.count("  over a plain SET with EX", fragments - plain, "bytes", Some(250.0));
+        table.count("  and what Redis tracks", tracked - fragments, "bytes", None);
+    }
+}
+
+fn measure(place: Place) {
+    println!("\n== {}", place.words());
+    let server = place.server();
+    let mut table = Table::new(1.0);
+    for (name, part) in PARTS {
+        if is_wanted(name) {
+            part(&mut table, &server);
+            table.print();
+        }
+    }
+}
+
+type Part = fn(&mut Table, &Server);
+
+const PARTS: [(&str, Part); 6] = [
+    ("hits", hits),
+    ("pages", pages),
+    ("fills", fills),
+    ("pushes", pushes),
+    ("invalidations", invalidations),
+    ("memory", memory),
+];
+
+/// Whether the arguments name a part, or none.
+fn is_wanted(part: &str) -> bool {
+    let named = |name: &str| std::env::args().any(|argument| argument == name);
+    named(part) || !PARTS.iter().any(|(name, _)| named(name))
+}
+
+fn main() {
+    each_place(measure);
+}

@@ -1,0 +1,41 @@
+//! How often a server is spoken to.
+
+use super::Server;
+
+/// How often a server was spoken to, but for the signs of life that a cache
+/// asks for by itself; as the server counts them.
+#[derive(Debug)]
+pub struct Trips<'a> {
+    server: &'a Server,
+    reads: u64,
+    beats: u64,
+}
+
+impl<'a> Trips<'a> {
+    /// Counts from now on.
+    pub fn since_now(server: &'a Server) -> Self {
+        let mut trips = Trips { server, reads: 0, beats: 0 };
+        (trips.reads, trips.beats) = trips.counts();
+        trips
+    }
+
+    fn counts(&self) -> (u64, u64) {
+        let info = self.server.command(&["INFO", "everything"]).expect("the server answers INFO");
+        let field = |name: &str| {
+            let line = info.lines().find_map(|line| line.strip_prefix(name)).unwrap_or("0");
+            let digits: String = line.chars().take_while(char::is_ascii_digit).collect();
+            digits.parse::<u64>().expect("a number")
+        };
+        (field("total_reads_processed:"), field("cmdstat_time:calls="))
+    }
+
+    /// The trips since it was asked the last time, without those of asking.
+    pub fn count(&mut self) -> u64 {
+        let (reads, beats) = self.counts();
+        // The question itself, and the end of the connection of the last one.
+        let own = 2;
+        let trips = (reads - self.reads).saturating_sub(beats - self.beats + own);
+        (self.reads, self.beats) = (reads, beats);
+        trips
+    }
+}
