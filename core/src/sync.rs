@@ -41,11 +41,12 @@ pub(crate) fn write<T>(lock: &RwLock<T>) -> RwLockWriteGuard<'_, T> {
 /// within itself.
 pub(crate) fn block_on<F: Future>(future: F) -> F::Output {
     let mut future = pin!(future);
-    let bell = IDLE.take().unwrap_or_default();
+    // A thread that is ending keeps nothing.
+    let bell = IDLE.try_with(std::cell::Cell::take).ok().flatten().unwrap_or_default();
     let mut context = Context::from_waker(&bell.waker);
     loop {
         if let Poll::Ready(output) = future.as_mut().poll(&mut context) {
-            IDLE.set(Some(bell));
+            let _ = IDLE.try_with(|idle| idle.set(Some(bell)));
             return output;
         }
         bell.alarm.wait();
