@@ -20,8 +20,8 @@ use futures_util::{StreamExt, stream};
 use measure::{Case, Table, in_short_turns, median};
 use minijinja::{Environment, Value, context};
 use minijinja_cacheops::{Tags, queryset};
-use over_redis::{Place, Raw, articles, each_place, fragment, process, read, settings};
-use redis::{Cmd, Pipeline};
+use over_redis::{Place, Raw, Scale, articles, each_place, fragment, process, read};
+use redis::Cmd;
 use serde::Serialize;
 
 #[derive(Serialize)]
@@ -218,73 +218,31 @@ fn pushes(table: &mut Table, server: &Server) {
     table.micros("99th percentile", times[times.len() * 99 / 100], None);
 }
 
-const FRAGMENTS: u64 = 20_000;
-
-/// Bytes a fragment of a length that `len` tells, each with a conjunction of
-/// its own, over a plain SET with EX of the same value; without and with what
-/// the server remembers of who has read it.
-fn weigh(server: &Server, compress: bool, value: impl Fn(u64) -> String) -> (f64, f64, f64) {
-    let used = || {
-        std::thread::sleep(Duration::from_millis(300));
-        server.info("used_memory").parse::<f64>().unwrap()
-    };
-    let each = |fill: &dyn Fn()| {
-        server.command(&["FLUSHALL"]).unwrap();
-        let before = used();
-        fill();
-        let after = used();
-        (after - before) / FRAGMENTS as f64
-    };
-    let raw = Raw::connect(&server.url());
-    let plain = || {
-        for chunk in 0..FRAGMENTS / 500 {
-            let mut pipeline = Pipeline::new();
-            for n in chunk * 500..(chunk + 1) * 500 {
-                let key = format!("frag:{n:040}");
-                pipeline.cmd("SET").arg(key).arg(value(n)).arg("EX").arg(3600);
-            }
-            raw.send(&pipeline);
-        }
-    };
-    let redis = settings(&server.url(), false);
-    let redis = if compress { redis } else { redis.compress_above(usize::MAX) };
-    let cache = Cacheops::builder().redis(redis).build().unwrap();
-    let fragments = || {
-        for n in 0..FRAGMENTS {
-            let set = QuerySet::table("articles").filter(eq("category", n));
-            let cached = cache.cached_as(set).extra(&n).timeout(Duration::from_secs(3600));
-            cached.get_or_fill(|| Ok::<_, Error>(value(n))).unwrap();
-        }
-    };
-    // The tables of keys grow by doubling: as large for one as for the other.
-    let tracking = |keys: &str| {
-        server.command(&["CONFIG", "SET", "tracking-table-max-keys", keys]).unwrap();
-    };
-    each(&plain);
-    let plain = each(&plain);
-    let tracked = each(&fragments);
-    tracking("1");
-    let fragments = each(&fragments);
-    tracking("1000000");
-    (plain, fragments, tracked)
-}
+/// A value of a number.
+type Values<'a> = &'a dyn Fn(u64) -> String;
 
 fn memory(table: &mut Table, server: &Server) {
-    let text = || fragment().to_owned();
-    table.part("memory in Redis, one conjunction each");
-    let spread = |n: u64| text().repeat(2)[..1_500 + (n * 7919 % 1_500) as usize].to_owned();
-    type Values<'a> = &'a dyn Fn(u64) -> String;
+    let scale = Scale::new(server);
+    let html = |_| fragment().to_owned();
+    let spread = |n: u64| fragment().repeat(2)[..1_500 + (n * 7919 % 1_500) as usize].to_owned();
+    table.part("memory in Redis");
     let kinds: [(&str, bool, Values<'_>); 3] = [
-        ("2 KB of HTML, as it is by default", true, &|_| text()),
-        ("the same, uncompressed", false, &|_| text()),
+        ("2 KB of HTML and a conjunction of its own", true, &html),
+        ("the same, uncompressed", false, &html),
         ("1.5 to 3 KB, uncompressed", false, &spread),
     ];
-    for (name, compress, value) in kinds {
-        let (plain, fragments, tracked) = weigh(server, compress, value);
-        table.count(name, fragments, "bytes", None);
-        table.count("  over a plain SET with EX", fragments - plain, "bytes", Some(250.0));
-        table.count("  and what Redis tracks", tracked - fragments, "bytes", None);
+    for (name, compresses, value) in kinds {
+        let bytes = scale.fragment(compresses, 1, value);
+        table.count(name, bytes, "bytes", None);
+        let over = bytes - scale.plain(value);
+        table.count("  over a plain SET with EX", over, "bytes", Some(250.0));
     }
+    let of = |conjunctions| scale.fragment(false, conjunctions, &spread);
+    let [none, one, two, eight] = [0, 1, 2, 8].map(of);
+    table.count("a conjunction of its own, to a shared one", one - none, "bytes", None);
+    table.count("a second", two - one, "bytes", None);
+    table.count("each of six more", (eight - two) / 6.0, "bytes", None);
+    table.count("that Redis tracks a fragment, with its stamp", scale.tracked(), "bytes", None);
 }
 
 fn measure(place: Place) {
