@@ -9,6 +9,7 @@
 mod measure;
 mod over_redis;
 
+use std::cell::RefCell;
 use std::hint::black_box;
 use std::time::{Duration, Instant};
 
@@ -19,8 +20,8 @@ use futures_util::{StreamExt, stream};
 use measure::{Case, Table, in_short_turns, median};
 use minijinja::{Environment, Value, context};
 use minijinja_cacheops::{Tags, queryset};
-use over_redis::{Place, Raw, articles, each_place, fragment, process, read, settings};
-use redis::{Cmd, Pipeline};
+use over_redis::{Place, Raw, Scale, articles, each_place, fragment, process, read};
+use redis::Cmd;
 use serde::Serialize;
 
 #[derive(Serialize)]
@@ -45,30 +46,30 @@ fn hits(table: &mut Table, server: &Server) {
         let (cache, set) = (cache.clone(), articles(count));
         move || drop(black_box(read(&cache, set.clone(), 0)))
     };
-    let names = ["1", "2", "4", "8"];
     let counts = [1, 2, 4, 8];
     let mut cases = vec![Case::new("get", get(&raw, "plain"))];
-    cases.extend(counts.iter().zip(names).map(|(n, name)| Case::new(name, hit(&strict, *n))));
-    cases.push(Case::new("near", hit(&near, 1)));
-    cases.push(Case::new("here", hit(&here, 1)));
+    cases.extend(counts.map(|count| Case::new("strict", hit(&strict, count))));
     let rounds = in_short_turns(&mut cases);
     table.part("hits");
     table.micros("GET of 2 KB by the same client", rounds.time(0), None);
-    for (n, case) in counts.iter().zip(1..) {
-        table.micros(&format!("strict hit, {n} dependencies"), rounds.time(case), None);
+    for (count, case) in counts.iter().zip(1..) {
+        table.micros(&format!("strict hit, {count} dependencies"), rounds.time(case), None);
         table.ratio("  to that GET", rounds.ratio(case, 0), 1.15);
     }
     let mut trips = Trips::since_now(server);
     hit(&strict, 8)();
     table.count("  trips", trips.count() as f64, "", Some(1.0));
-    table.row("hit from memory in front of Redis", rounds.time(5), None);
-    table.ratio("  to a hit in one process without Redis", rounds.ratio(5, 6), 1.3);
+    let mut cases = [Case::new("near", hit(&near, 1)), Case::new("here", hit(&here, 1))];
+    let rounds = in_short_turns(&mut cases);
+    table.row("hit from memory in front of Redis", rounds.time(0), None);
+    table.ratio("  to a hit in one process without Redis", rounds.ratio(0, 1), 1.3);
+    let mut trips = Trips::since_now(server);
     hit(&near, 1)();
     table.count("  trips", trips.count() as f64, "", Some(0.0));
 }
 
 /// An environment with a page of one tag and one of twenty.
-fn site(cache: &Cacheops) -> impl Fn(&str) -> String {
+fn site(cache: &Cacheops) -> impl Fn(&str) {
     let mut env = Environment::new();
     env.set_debug(false);
     let tags = Tags::install(&mut env, cache);
@@ -79,9 +80,14 @@ fn site(cache: &Cacheops) -> impl Fn(&str) -> String {
     let articles = queryset(QuerySet::table("articles").filter(eq("category", 3)));
     let body = Value::from_safe_string(fragment().to_owned());
     let context = context!(articles, body);
+    // Where a text grows says more of the heap than of the cache.
+    let page = RefCell::new(Vec::with_capacity(1 << 16));
     move |name| {
         let _tags = &tags;
-        env.get_template(name).unwrap().render(context.clone()).unwrap()
+        let mut page = page.borrow_mut();
+        page.clear();
+        let template = env.get_template(name).unwrap();
+        drop(black_box(template.render_captured_to(context.clone(), &mut *page).unwrap()));
     }
 }
 
@@ -89,26 +95,25 @@ fn pages(table: &mut Table, server: &Server) {
     let raw = Raw::connect(&server.url());
     let (strict, near) = (process(server, "strict:", true), process(server, "near:", false));
     let here = Cacheops::in_memory();
-    let sites = [&strict, &near, &here].map(site);
-    let run = |n: usize, name: &'static str| {
-        let site = &sites[n];
-        Case::new(name, move || drop(black_box(site(name))))
-    };
-    let mut cases = vec![Case::new("get", get(&raw, "plain"))];
-    cases.extend((0..3).flat_map(|n| [run(n, "hit"), run(n, "page")]));
-    let rounds = in_short_turns(&mut cases);
+    let [strict, near, here] = [&strict, &near, &here].map(site);
+    let get = Case::new("get", get(&raw, "plain"));
+    let hit = Case::new("hit", || strict("hit"));
+    let rounds = in_short_turns(&mut [get, hit, Case::new("page", || strict("page"))]);
     table.part("through MiniJinja");
     table.micros("strict hit through the tag", rounds.time(1), None);
     table.ratio("  to a GET of 2 KB", rounds.ratio(1, 0), 1.15);
     table.micros("page of 20 strict hits", rounds.time(2), None);
     table.ratio("  to a GET of 2 KB", rounds.ratio(2, 0), 3.0);
     let mut trips = Trips::since_now(server);
-    sites[0]("page");
+    strict("page");
     table.count("  trips", trips.count() as f64, "", Some(3.0));
-    table.row("near hit through the tag", rounds.time(3), None);
-    table.ratio("  to one without Redis", rounds.ratio(3, 5), 1.3);
-    table.row("page of 20 near hits", rounds.time(4), None);
-    table.ratio("  to one without Redis", rounds.ratio(4, 6), 1.3);
+    for (name, template) in [("near hit through the tag", "hit"), ("page of 20 near hits", "page")]
+    {
+        let near = Case::new("near", || near(template));
+        let rounds = in_short_turns(&mut [near, Case::new("here", || here(template))]);
+        table.row(name, rounds.time(0), None);
+        table.ratio("  to one without Redis", rounds.ratio(0, 1), 1.3);
+    }
 }
 
 fn fills(table: &mut Table, server: &Server) {
@@ -213,73 +218,31 @@ fn pushes(table: &mut Table, server: &Server) {
     table.micros("99th percentile", times[times.len() * 99 / 100], None);
 }
 
-const FRAGMENTS: u64 = 20_000;
-
-/// Bytes a fragment of a length that `len` tells, each with a conjunction of
-/// its own, over a plain SET with EX of the same value; without and with what
-/// the server remembers of who has read it.
-fn weigh(server: &Server, compress: bool, value: impl Fn(u64) -> String) -> (f64, f64, f64) {
-    let used = || {
-        std::thread::sleep(Duration::from_millis(300));
-        server.info("used_memory").parse::<f64>().unwrap()
-    };
-    let each = |fill: &dyn Fn()| {
-        server.command(&["FLUSHALL"]).unwrap();
-        let before = used();
-        fill();
-        let after = used();
-        (after - before) / FRAGMENTS as f64
-    };
-    let raw = Raw::connect(&server.url());
-    let plain = || {
-        for chunk in 0..FRAGMENTS / 500 {
-            let mut pipeline = Pipeline::new();
-            for n in chunk * 500..(chunk + 1) * 500 {
-                let key = format!("frag:{n:040}");
-                pipeline.cmd("SET").arg(key).arg(value(n)).arg("EX").arg(3600);
-            }
-            raw.send(&pipeline);
-        }
-    };
-    let redis = settings(&server.url(), false);
-    let redis = if compress { redis } else { redis.compress_above(usize::MAX) };
-    let cache = Cacheops::builder().redis(redis).build().unwrap();
-    let fragments = || {
-        for n in 0..FRAGMENTS {
-            let set = QuerySet::table("articles").filter(eq("category", n));
-            let cached = cache.cached_as(set).extra(&n).timeout(Duration::from_secs(3600));
-            cached.get_or_fill(|| Ok::<_, Error>(value(n))).unwrap();
-        }
-    };
-    // The tables of keys grow by doubling: as large for one as for the other.
-    let tracking = |keys: &str| {
-        server.command(&["CONFIG", "SET", "tracking-table-max-keys", keys]).unwrap();
-    };
-    each(&plain);
-    let plain = each(&plain);
-    let tracked = each(&fragments);
-    tracking("1");
-    let fragments = each(&fragments);
-    tracking("1000000");
-    (plain, fragments, tracked)
-}
+/// A value of a number.
+type Values<'a> = &'a dyn Fn(u64) -> String;
 
 fn memory(table: &mut Table, server: &Server) {
-    let text = || fragment().to_owned();
-    table.part("memory in Redis, one conjunction each");
-    let spread = |n: u64| text().repeat(2)[..1_500 + (n * 7919 % 1_500) as usize].to_owned();
-    type Values<'a> = &'a dyn Fn(u64) -> String;
+    let scale = Scale::new(server);
+    let html = |_| fragment().to_owned();
+    let spread = |n: u64| fragment().repeat(2)[..1_500 + (n * 7919 % 1_500) as usize].to_owned();
+    table.part("memory in Redis");
     let kinds: [(&str, bool, Values<'_>); 3] = [
-        ("2 KB of HTML", true, &|_| text()),
-        ("the same, uncompressed", false, &|_| text()),
+        ("2 KB of HTML and a conjunction of its own", true, &html),
+        ("the same, uncompressed", false, &html),
         ("1.5 to 3 KB, uncompressed", false, &spread),
     ];
-    for (name, compress, value) in kinds {
-        let (plain, fragments, tracked) = weigh(server, compress, value);
-        table.count(name, fragments, "bytes", None);
-        table.count("  over a plain SET with EX", fragments - plain, "bytes", Some(250.0));
-        table.count("  and what Redis tracks", tracked - fragments, "bytes", None);
+    for (name, compresses, value) in kinds {
+        let bytes = scale.fragment(compresses, 1, value);
+        table.count(name, bytes, "bytes", None);
+        let over = bytes - scale.plain(value);
+        table.count("  over a plain SET with EX", over, "bytes", Some(250.0));
     }
+    let of = |conjunctions| scale.fragment(false, conjunctions, &spread);
+    let [none, one, two, eight] = [0, 1, 2, 8].map(of);
+    table.count("a conjunction of its own, to a shared one", one - none, "bytes", None);
+    table.count("a second", two - one, "bytes", None);
+    table.count("each of six more", (eight - two) / 6.0, "bytes", None);
+    table.count("that Redis tracks a fragment, with its stamp", scale.tracked(), "bytes", None);
 }
 
 fn measure(place: Place) {

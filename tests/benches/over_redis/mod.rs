@@ -3,6 +3,7 @@
 
 mod place;
 mod raw;
+mod scale;
 mod text;
 
 use std::time::Duration;
@@ -12,6 +13,7 @@ use cacheops_tests::servers::Server;
 
 pub use place::{Place, each_place};
 pub use raw::Raw;
+pub use scale::Scale;
 pub use text::fragment;
 
 /// Nothing is given up for being slow.

@@ -27,6 +27,7 @@ impl Raw {
         thread::spawn(move || {
             runtime.block_on(async {
                 let config = AsyncConnectionConfig::new().set_response_timeout(None);
+                let config = config.set_connection_timeout(Some(LONG));
                 let opening = client.get_multiplexed_async_connection_with_config(&config);
                 tell.send(opening.await.unwrap()).unwrap();
                 pending::<()>().await
