@@ -137,7 +137,10 @@ impl World {
     /// Whether the stamp of everything stands still: its reads then take no
     /// step of their own.
     fn is_all_fixed(&self) -> bool {
-        let writes = |(_, role): &(usize, Role)| matches!(role, Role::Writer(changes) if changes.contains(&Change::Everything));
+        let writes = |(_, role): &(usize, Role)| match role {
+            Role::Writer(changes) => changes.contains(&Change::Everything),
+            _ => false,
+        };
         let Mishaps { flushes, rollbacks, .. } = self.mishaps;
         !self.losable.contains(&Key::All)
             && flushes + rollbacks == 0
