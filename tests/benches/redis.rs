@@ -75,8 +75,8 @@ fn site(cache: &Cacheops) -> impl Fn(&str) {
     let tags = Tags::install(&mut env, cache);
     let tag =
         |n: u32| format!("{{% cached_as articles, extra={n} %}}{{{{ body }}}}{{% endcached_as %}}");
-    tags.add_template(&mut env, "hit", &tag(0)).unwrap();
-    tags.add_template(&mut env, "page", &(0..20).map(tag).collect::<String>()).unwrap();
+    tags.add_template(&mut env, "hit", tag(0)).unwrap();
+    tags.add_template(&mut env, "page", (0..20).map(tag).collect::<String>()).unwrap();
     let articles = queryset(QuerySet::table("articles").filter(eq("category", 3)));
     let body = Value::from_safe_string(fragment().to_owned());
     let context = context!(articles, body);
