@@ -205,11 +205,11 @@ impl Tier {
         let around = if link.may_lose_news() { read_around() } else { Vec::new() };
         commands.extend(around.iter().filter_map(read_command));
         let began = Instant::now();
-        let writing = self.keeper.under_way.write();
+        let writing = self.keeper.under_way.write(&self.keeper.near);
         let replies = self.run(&link, &commands).await.ok()?;
         self.settle(&link, &plan, &owners, replies.get(plan_at..lock_at)?);
         self.check(&link, &around, replies.get(around_at..)?);
-        drop(writing);
+        writing.end();
         if !link.is_causal || self.keeper.under_way.is_dropping() {
             // The stamps around are looked at when this returns: as they are
             // now, and not as the last news left them. Of what this process
@@ -400,12 +400,12 @@ impl Tier {
         prefix: &str,
         event: &Event<'_>,
     ) -> Result<Dropped, Error> {
-        let mut under_way = self.keeper.under_way.drop_in(&self.keeper.near);
+        let under_way = self.keeper.under_way.drop_in(&self.keeper.near);
         loop {
             let why = match self.keeper.link().await {
                 Ok(link) => match deliver(&self.keeper, &link, prefix, event).await {
                     Ok(dropped) => {
-                        under_way.is_known = true;
+                        under_way.end();
                         return Ok(dropped);
                     }
                     Err(why) => {

@@ -20,34 +20,34 @@ pub(crate) struct UnderWay {
     drops: AtomicUsize,
 }
 
-/// A write whose replies are not taken in yet.
+/// A write whose replies are not taken in yet. If they never are, since its
+/// future is dropped, all that is in memory is distrusted.
 pub(crate) struct Writing<'a> {
     under_way: &'a UnderWay,
-    number: u64,
-}
-
-/// An invalidation that is under way.
-pub(crate) struct Dropping<'a> {
     near: &'a MemoryStore,
-    /// Whether memory knows of it.
-    pub(crate) is_known: bool,
-    writing: Writing<'a>,
+    number: u64,
+    /// Whether it drops stamps.
+    drops: bool,
+    /// Whether memory knows what came of it.
+    is_known: bool,
 }
 
 impl UnderWay {
     /// Is called before something is written, which is under way until what is
-    /// returned is dropped.
-    pub(crate) fn write(&self) -> Writing<'_> {
+    /// returned ends.
+    pub(crate) fn write<'a>(&'a self, near: &'a MemoryStore) -> Writing<'a> {
         let number = self.next.fetch_add(1, Ordering::SeqCst);
         lock(&self.writes).insert(number, Instant::now());
-        Writing { under_way: self, number }
+        Writing { under_way: self, near, number, drops: false, is_known: false }
     }
 
     /// [`write`](Self::write) for what is dropped in the store, and then in
     /// memory.
-    pub(crate) fn drop_in<'a>(&'a self, near: &'a MemoryStore) -> Dropping<'a> {
+    pub(crate) fn drop_in<'a>(&'a self, near: &'a MemoryStore) -> Writing<'a> {
         self.drops.fetch_add(1, Ordering::SeqCst);
-        Dropping { near, is_known: false, writing: self.write() }
+        let mut writing = self.write(near);
+        writing.drops = true;
+        writing
     }
 
     /// Whether the store may lack stamps that memory still has.
@@ -62,18 +62,21 @@ impl UnderWay {
     }
 }
 
-impl Drop for Writing<'_> {
-    fn drop(&mut self) {
-        lock(&self.under_way.writes).remove(&self.number);
+impl Writing<'_> {
+    /// Ends it: memory knows what came of it.
+    pub(crate) fn end(mut self) {
+        self.is_known = true;
     }
 }
 
-impl Drop for Dropping<'_> {
+impl Drop for Writing<'_> {
     fn drop(&mut self) {
         if !self.is_known {
-            // Its future was dropped, who knows when.
             self.near.all_changed();
         }
-        self.writing.under_way.drops.fetch_sub(1, Ordering::SeqCst);
+        lock(&self.under_way.writes).remove(&self.number);
+        if self.drops {
+            self.under_way.drops.fetch_sub(1, Ordering::SeqCst);
+        }
     }
 }
