@@ -1,5 +1,6 @@
 //! Reads and fills: the way of a fragment from being asked for to being kept.
 
+use std::pin::pin;
 use std::time::{Duration, Instant};
 
 use crate::clock::micros;
@@ -148,7 +149,7 @@ impl Cacheops {
         is_same: &dyn Fn(&TemplateUse) -> bool,
     ) -> Result<Found, Error> {
         let caller = Caller { is_async: false, may_wait: true };
-        match block_on(self.attempt(request, is_same, caller))? {
+        match block_on(pin!(self.attempt(request, is_same, caller)))? {
             Attempt::Done(found) => Ok(found),
             Attempt::Wait(flight) => {
                 flight.wait(self.inner.settings.wait_limit);

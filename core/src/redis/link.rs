@@ -1,6 +1,7 @@
 //! The line to the shared store while it holds: one connection, or one to each
 //! master of a cluster.
 
+use std::pin::pin;
 use std::sync::RwLock;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
@@ -92,7 +93,8 @@ impl Link {
 
     async fn run_at_one(&self, commands: &[Command]) -> Result<Vec<Reply>, Why> {
         let pipeline = wire::pipeline(commands);
-        let sending = self.nodes[0].connection.send(&pipeline, wire::answers(commands));
+        // Pinned where it is: it is large, and moving it takes time.
+        let sending = pin!(self.nodes[0].connection.send(&pipeline, wire::answers(commands)));
         wire::replies(commands, self.in_time(sending).await?)
     }
 

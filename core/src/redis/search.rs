@@ -105,6 +105,9 @@ impl<'a> Search<'a> {
         for one in wanted.iter_mut() {
             self.judge_near(one);
         }
+        if !wanted.iter().any(Wanted::is_open) {
+            return Ok(());
+        }
         self.judge_values(wanted, values).await?;
         // What was in memory and does not hold may have been made anew.
         let values = self.read_values(wanted, |one| one.near.is_some() && one.is_open()).await?;
