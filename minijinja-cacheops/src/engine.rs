@@ -39,7 +39,10 @@ impl Engine for MiniJinjaEngine {
     }
 
     fn read_queryset(value: &Value) -> Result<QuerySet, String> {
-        QuerySet::deserialize(value.clone()).map_err(|error| error.to_string())
+        QuerySet::deserialize(value.clone()).map_err(|error| match error.detail() {
+            Some(why) => why.to_owned(),
+            None => error.to_string(),
+        })
     }
 
     fn error(why: String) -> Error {

@@ -39,6 +39,8 @@ pub(crate) struct Tera<'a> {
     pub(crate) page: Option<&'a str>,
     /// What the blocks set that bodies with blocks may hold.
     pub(crate) block_sets: &'a BTreeMap<String, Sets>,
+    /// Whether tags whose bodies hold blocks become nothing.
+    pub(crate) drops_block_tags: bool,
     /// Whether an `include` names a template in a way that cannot be read.
     pub(crate) unreadable: Cell<bool>,
 }
@@ -46,7 +48,14 @@ pub(crate) struct Tera<'a> {
 impl<'a> Tera<'a> {
     /// For reading only.
     pub(crate) fn reader(syntax: &'a Syntax, block_sets: &'a BTreeMap<String, Sets>) -> Self {
-        Tera { syntax, first_tag: 0, page: None, block_sets, unreadable: Cell::new(false) }
+        Tera {
+            syntax,
+            first_tag: 0,
+            page: None,
+            block_sets,
+            drops_block_tags: false,
+            unreadable: Cell::new(false),
+        }
     }
 
     fn number(&self, tag: &OpenTag<'_>) -> usize {
@@ -90,8 +99,11 @@ fn arguments(tag: &OpenTag<'_>) -> String {
             for (at, expression) in arguments.positional.iter().enumerate() {
                 push(&format!("q{at}"), expression);
             }
-            let keywords =
-                [("timeout", arguments.timeout), ("name", arguments.name), ("lock", arguments.lock)];
+            let keywords = [
+                ("timeout", arguments.timeout),
+                ("name", arguments.name),
+                ("lock", arguments.lock),
+            ];
             for (name, expression) in keywords {
                 expression.into_iter().for_each(|expression| push(name, expression));
             }
@@ -113,6 +125,10 @@ fn arguments(tag: &OpenTag<'_>) -> String {
 
 impl Dialect for Tera<'_> {
     fn open(&self, tag: &OpenTag<'_>, out: &mut String) {
+        if self.drops_block_tags && tag.has_blocks {
+            let lines = "\n".repeat(tag.text.matches('\n').count());
+            return self.statements(&[format!("if true{lines}")], tag.edges, out);
+        }
         let number = self.number(tag);
         let begin = if matches!(tag.kind, TagKind::Custom(_)) { BEGIN_CUSTOM } else { BEGIN };
         let mut statements: Vec<String> = Vec::new();
@@ -126,6 +142,9 @@ impl Dialect for Tera<'_> {
     }
 
     fn close(&self, tag: &OpenTag<'_>, edges: Edges<'_>, out: &mut String) {
+        if self.drops_block_tags && tag.has_blocks {
+            return self.statements(&["endif".to_owned()], edges, out);
+        }
         let number = self.number(tag);
         let first = ["endfilter".to_owned(), "else".to_owned()];
         self.statements(&first, Edges { right: "", ..edges }, out);

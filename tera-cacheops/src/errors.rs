@@ -118,9 +118,9 @@ impl<'a> Excerpt<'a> {
             })
             .max_by_key(|(name, _)| name.len())?;
         let head = &before[..before.len() - name.len()];
-        let is_quote = quote.strip_prefix(&format!("{line} | ")).is_some_and(|text| {
-            template.rewritten.split('\n').nth(line - 1) == Some(text)
-        });
+        let is_quote = quote
+            .strip_prefix(&format!("{line} | "))
+            .is_some_and(|text| template.rewritten.split('\n').nth(line - 1) == Some(text));
         let is_place = bar.trim() == "|" && is_quote && under.ends_with('^');
         let width = under.chars().rev().take_while(|c| *c == '^').count();
         let place = Place { name, line, column: column.checked_sub(1)?, width };

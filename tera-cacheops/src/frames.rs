@@ -85,9 +85,7 @@ pub(crate) fn depth() -> usize {
 /// Drops all bodies but the first `depth`.
 pub(crate) fn cut(depth: usize) {
     loop {
-        let over = with(|frames| {
-            if frames.open.len() > depth { frames.open.pop() } else { None }
-        });
+        let over = with(|frames| if frames.open.len() > depth { frames.open.pop() } else { None });
         if over.flatten().is_none() {
             return;
         }
@@ -108,9 +106,7 @@ pub(crate) fn token() -> Value {
 pub(crate) fn end(token: &Value) -> Result<Ended, Error> {
     let key = token.as_map().and_then(|map| map.keys().next());
     let id = key.and_then(Key::as_str).and_then(|id| id.parse::<u64>().ok());
-    let place = with(|frames| {
-        frames.open.iter().rposition(|frame| Some(frame.id) == id)
-    });
+    let place = with(|frames| frames.open.iter().rposition(|frame| Some(frame.id) == id));
     let Some(place) = place.flatten() else {
         return Err(Error::message("a cache tag has lost its fragment: it ends in another thread"));
     };

@@ -93,8 +93,9 @@ impl Library {
     }
 
     /// Takes note of what Tera has taken.
-    pub(crate) fn commit(&self, changed: Names<Loaded>) {
+    pub(crate) fn commit(&self, changed: Names<Loaded>, gone: &[String]) {
         let mut inner = self.inner.write().unwrap_or_else(PoisonError::into_inner);
+        gone.iter().for_each(|name| drop(inner.templates.remove(name)));
         inner.templates.extend(changed);
     }
 
@@ -103,6 +104,7 @@ impl Library {
     pub(crate) fn rewrite(
         &self,
         batch: &[(String, String)],
+        gone: &[String],
         syntax: &Syntax,
         custom: &[String],
         asks: &Asks<'_>,
@@ -110,6 +112,7 @@ impl Library {
         let before = self.templates();
         let mut authors: Names<Author> =
             before.iter().map(|(name, loaded)| (name.clone(), loaded.author.clone())).collect();
+        gone.iter().for_each(|name| drop(authors.remove(name)));
         for (name, text) in batch {
             authors.insert(name.clone(), Arc::new(Author::read(name, text, syntax, custom)?));
         }
@@ -125,6 +128,47 @@ impl Library {
             }
         }
         Ok(changed)
+    }
+
+    /// The templates of an inheritance, with nothing in place of the tags whose
+    /// bodies hold blocks; none where there is no such tag.
+    pub(crate) fn without_block_tags(
+        &self,
+        name: &str,
+        syntax: &Syntax,
+        custom: &[String],
+    ) -> Names<Loaded> {
+        let templates = self.templates();
+        let authors: Names<Author> =
+            templates.iter().map(|(name, loaded)| (name.clone(), loaded.author.clone())).collect();
+        let families = Families::of(&authors);
+        let name = resolve(&authors, name).first().map_or(name, |(name, _)| name);
+        if !families.get(name).is_some_and(|family| family.has_block_tags) {
+            return Names::new();
+        }
+        let root = families.roots.get(name);
+        let with_tags = templates.iter().filter(|(name, loaded)| {
+            loaded.author.has_block_tags && families.roots.get(name.as_str()) == root
+        });
+        let plain = with_tags.filter_map(|(name, loaded)| {
+            let inner = self.inner.read().unwrap_or_else(PoisonError::into_inner);
+            let first_tag = *inner.numbered.get(loaded.signature.as_bytes())?;
+            let dialect = dialect::Tera {
+                first_tag,
+                page: Some("plain"),
+                drops_block_tags: true,
+                ..dialect::Tera::reader(syntax, &NO_SETS)
+            };
+            let done = rewrite(&loaded.author.text, syntax, custom, &dialect).ok()?;
+            let plain = Loaded {
+                author: loaded.author.clone(),
+                signature: loaded.signature,
+                rewritten: done.source.as_str().into(),
+                moved: done.moved,
+            };
+            Some((name.clone(), Arc::new(plain)))
+        });
+        plain.collect()
     }
 
     /// Rewrites a template, and numbers its tags unless that has been done.
@@ -145,6 +189,7 @@ impl Library {
             first_tag,
             page: plan.page.as_deref(),
             block_sets: plan.block_sets,
+            drops_block_tags: false,
             unreadable: Cell::new(false),
         };
         let done = rewrite(&author.text, syntax, custom, &dialect)
@@ -298,11 +343,7 @@ impl<'a> Plan<'a> {
 
 /// Stands for a template and all that it uses: what it includes and extends,
 /// and where its components are defined.
-fn closure(
-    name: &str,
-    authors: &Names<Author>,
-    asks: &Asks<'_>,
-) -> Result<FragmentKey, Wrong> {
+fn closure(name: &str, authors: &Names<Author>, asks: &Asks<'_>) -> Result<FragmentKey, Wrong> {
     let mut seen: BTreeMap<&str, &Author> = BTreeMap::new();
     let mut next = resolve(authors, name);
     while let Some((at, author)) = next.pop() {
@@ -318,7 +359,8 @@ fn closure(
             next.extend(found);
         }
         for component in &author.components {
-            let defines = |(_, author): &(&String, &Arc<Author>)| author.defines.contains(component);
+            let defines =
+                |(_, author): &(&String, &Arc<Author>)| author.defines.contains(component);
             let found: Vec<_> = authors.iter().filter(defines).collect();
             if found.is_empty() && (asks.has_component)(component) {
                 return Err(foreign(component));

@@ -186,10 +186,8 @@ pub(crate) fn rows(value: &Value) -> TeraResult<Value> {
     rows.load().map_err(|why| match why {
         NoRows::Queryset(error) => Error::message(error.to_string()),
         NoRows::Query(error) => {
-            let error = Error::chain("a queryset's query failed", error);
-            let words = error.to_string();
             rendering::keep(error);
-            Error::message(words)
+            Error::message("a queryset's query failed")
         }
     })
 }
@@ -253,7 +251,9 @@ impl Querysets {
             let first = querysets.len();
             collect_querysets::<TeraEngine>(argument, &|_| None, &mut querysets)?;
             key.list(querysets.len() - first);
-            querysets[first..].iter().for_each(|queryset| key.bytes(digest_of(queryset).as_bytes()));
+            querysets[first..]
+                .iter()
+                .for_each(|queryset| key.bytes(digest_of(queryset).as_bytes()));
         }
         Ok(Querysets::Many(querysets))
     }

@@ -1,12 +1,14 @@
 //! A rendering that the plugin began: [`Tags::render`](crate::Tags::render).
 
 use std::cell::RefCell;
+use std::error::Error;
 
 use cacheops::Page;
-use tera::Error;
 
 use crate::frames;
 use crate::tags::Shared;
+
+type Cause = Box<dyn Error + Send + Sync>;
 
 struct Rendering {
     page: Page,
@@ -15,7 +17,7 @@ struct Rendering {
     /// How many bodies were under way when it began.
     depth: usize,
     /// The error of the application's that ends it.
-    cause: Option<Error>,
+    cause: Option<Cause>,
 }
 
 thread_local! {
@@ -38,9 +40,14 @@ impl Guard {
         Guard(())
     }
 
-    /// The error of the application's that Tera has only told of.
-    pub(crate) fn take_cause(&self) -> Option<Error> {
-        RENDERINGS.with_borrow_mut(|renderings| renderings.last_mut()?.cause.take())
+    /// An error that ends the rendering, with that of the application's which
+    /// Tera has only told of.
+    pub(crate) fn tell(&self, error: tera::Error) -> tera::Error {
+        let cause = RENDERINGS.with_borrow_mut(|renderings| renderings.last_mut()?.cause.take());
+        match cause {
+            Some(cause) => tera::Error::chain(error, cause),
+            None => error,
+        }
     }
 }
 
@@ -66,7 +73,7 @@ fn address(shared: &Shared) -> usize {
 }
 
 /// Keeps an error of the application's; Tera passes on no more than its words.
-pub(crate) fn keep(error: Error) {
+pub(crate) fn keep(error: Cause) {
     RENDERINGS.with_borrow_mut(|renderings| {
         if let Some(last) = renderings.last_mut() {
             last.cause = Some(error);

@@ -1,5 +1,7 @@
 //! The plugin: what it adds to a Tera, and how templates pass it.
 
+#[cfg(feature = "glob_fs")]
+use std::collections::BTreeSet;
 use std::collections::HashMap;
 use std::io::Write;
 use std::path::Path;
@@ -12,7 +14,7 @@ use tera::{Context, Delimiters, Error, Kwargs, State, Tera, TeraResult, Value};
 
 use crate::custom::{Caching, TagCall};
 use crate::engine::{RULES, STATEMENTS};
-use crate::library::{Asks, Library, Wrong};
+use crate::library::{Asks, Library, Loaded, Names, Wrong};
 use crate::rendering::Guard;
 use crate::{begin, dialect, errors, frames, querysets};
 
@@ -56,7 +58,20 @@ pub(crate) struct Shared {
     syntax: RwLock<Syntax>,
     custom: RwLock<HashMap<String, Arc<Decorator>>>,
     marks: OnceLock<Box<Marks>>,
+    #[cfg(feature = "glob_fs")]
+    glob: RwLock<Glob>,
 }
+
+/// What was loaded by a glob.
+#[cfg(feature = "glob_fs")]
+#[derive(Clone, Default)]
+struct Glob {
+    pattern: Option<String>,
+    names: BTreeSet<String>,
+}
+
+/// What Tera calls a template that is not added.
+const ONE_OFF: &str = "__tera_one_off";
 
 type Decorator = dyn Fn(&TagCall<'_>) -> Result<Caching, Error> + Send + Sync;
 type Marks = dyn Fn(&State<'_>) -> bool + Send + Sync;
@@ -79,6 +94,8 @@ impl Tags {
             syntax: RwLock::new(syntax_of(&Delimiters::default())),
             custom: RwLock::default(),
             marks: OnceLock::new(),
+            #[cfg(feature = "glob_fs")]
+            glob: RwLock::default(),
         });
         register_tags(tera, &shared);
         register_functions(tera, cache);
@@ -125,7 +142,7 @@ impl Tags {
     ) -> TeraResult<()> {
         let batch: Vec<(String, String)> =
             templates.into_iter().map(|(name, source)| (name.into(), source.into())).collect();
-        self.add(tera, &batch)
+        self.add(tera, &batch, &[])
     }
 
     /// Adds templates from files, in place of [`Tera::add_template_files`];
@@ -152,31 +169,98 @@ impl Tags {
             };
             batch.push((name, read_file(path)?));
         }
-        self.add(tera, &batch)
+        self.add(tera, &batch, &[])
     }
 
-    fn add(&self, tera: &mut Tera, batch: &[(String, String)]) -> TeraResult<()> {
+    /// Loads all templates that a glob finds, in place of
+    /// [`Tera::load_from_glob`]; those loaded otherwise stay.
+    ///
+    /// # Errors
+    ///
+    /// As [`add_template_files`](Tags::add_template_files), and a glob that is
+    /// none; then nothing is changed.
+    #[cfg(feature = "glob_fs")]
+    pub fn load_from_glob(&self, tera: &mut Tera, glob: &str) -> TeraResult<()> {
+        let mut batch = Vec::new();
+        for (path, name) in tera::load_from_glob(glob)? {
+            batch.push((name, read_file(&path)?));
+        }
+        let before = self.shared.glob.read().unwrap_or_else(PoisonError::into_inner).clone();
+        let names: BTreeSet<String> = batch.iter().map(|(name, _)| name.clone()).collect();
+        let known = self.shared.library.templates();
+        let is_gone = |name: &&String| !names.contains(*name) && known.contains_key(*name);
+        let gone: Vec<String> = before.names.iter().filter(is_gone).cloned().collect();
+        self.add(tera, &batch, &gone)?;
+        let mut now = self.shared.glob.write().unwrap_or_else(PoisonError::into_inner);
+        *now = Glob { pattern: Some(glob.to_owned()), names };
+        Ok(())
+    }
+
+    /// Loads anew what the glob finds now, in place of [`Tera::full_reload`].
+    /// Tera cannot be told to forget a template, so one whose file is gone
+    /// throws an error when it is rendered.
+    ///
+    /// # Errors
+    ///
+    /// As [`load_from_glob`](Tags::load_from_glob), and where there was none.
+    #[cfg(feature = "glob_fs")]
+    pub fn full_reload(&self, tera: &mut Tera) -> TeraResult<()> {
+        let glob = self.shared.glob.read().unwrap_or_else(PoisonError::into_inner).pattern.clone();
+        match glob {
+            Some(glob) => self.load_from_glob(tera, &glob),
+            None => Err(Error::message("Reloading is only available if you are using a glob")),
+        }
+    }
+
+    fn add(&self, tera: &mut Tera, batch: &[(String, String)], gone: &[String]) -> TeraResult<()> {
+        let syntax = self.shared.syntax();
+        let changed = self.rewritten(tera, batch, gone)?;
+        let mut rewritten: Vec<(String, Arc<str>)> =
+            changed.iter().map(|(name, loaded)| (name.clone(), loaded.rewritten.clone())).collect();
+        rewritten.extend(gone.iter().map(|name| (name.clone(), tombstone(&syntax))));
         let shared = &self.shared;
-        let syntax = shared.syntax.read().unwrap_or_else(PoisonError::into_inner).clone();
+        if let Err(error) = tera.add_raw_templates(rewritten) {
+            let mut all = shared.library.templates();
+            all.extend(changed);
+            return Err(errors::of_authors(error, &all));
+        }
+        shared.library.commit(changed, gone);
+        Ok(())
+    }
+
+    fn rewritten(
+        &self,
+        tera: &Tera,
+        batch: &[(String, String)],
+        gone: &[String],
+    ) -> TeraResult<Names<Loaded>> {
+        let shared = &self.shared;
+        let syntax = shared.syntax();
         check_delimiters(tera, &syntax)?;
         let custom = shared.custom_names();
         let asks = Asks {
             has_template: &|name| tera.contains_template(name),
             has_component: &|name| tera.contains_component(name),
         };
-        let changed = shared
-            .library
-            .rewrite(batch, &syntax, &custom, &asks)
-            .map_err(|wrong| self.tell(wrong, batch))?;
-        let rewritten: Vec<(String, Arc<str>)> =
-            changed.iter().map(|(name, loaded)| (name.clone(), loaded.rewritten.clone())).collect();
-        if let Err(error) = tera.add_raw_templates(rewritten) {
-            let mut all = shared.library.templates();
-            all.extend(changed);
-            return Err(errors::of_authors(error, &all));
-        }
-        shared.library.commit(changed);
-        Ok(())
+        let changed = shared.library.rewrite(batch, gone, &syntax, &custom, &asks);
+        changed.map_err(|wrong| self.tell(wrong, batch))
+    }
+
+    /// What the engine is to get for a source with tags that is not added,
+    /// for [`Tera::render_str`]. Each source that differs leaves its tags
+    /// behind, so it is for a bounded number of sources.
+    ///
+    /// # Errors
+    ///
+    /// As [`add_template`](Tags::add_template).
+    pub fn rewrite(&self, tera: &Tera, source: &str) -> TeraResult<String> {
+        self.one_off(tera, source).map(|loaded| loaded.rewritten.to_string())
+    }
+
+    fn one_off(&self, tera: &Tera, source: &str) -> TeraResult<Arc<Loaded>> {
+        let batch = [(ONE_OFF.to_owned(), source.to_owned())];
+        let mut changed = self.rewritten(tera, &batch, &[])?;
+        changed.remove(ONE_OFF).ok_or_else(|| Error::message("the source was not read"))
     }
 
     fn tell(&self, wrong: Wrong, batch: &[(String, String)]) -> Error {
@@ -185,10 +269,12 @@ impl Tags {
                 let new = batch.iter().rev().find(|(other, _)| *other == name);
                 let author = match new {
                     Some((_, source)) => source.as_str().into(),
-                    None => self.shared.library.templates().get(&name).map_or_else(
-                        || Arc::from(""),
-                        |loaded| loaded.author.text.clone(),
-                    ),
+                    None => self
+                        .shared
+                        .library
+                        .templates()
+                        .get(&name)
+                        .map_or_else(|| Arc::from(""), |loaded| loaded.author.text.clone()),
                 };
                 errors::in_tag(&name, &author, &error)
             }
@@ -286,15 +372,82 @@ impl Tags {
         self.within(|| tera.render_to(name, context, write))
     }
 
+    /// Renders a source that is not added, as [`Tera::render_str`] does; see
+    /// [`rewrite`](Tags::rewrite).
+    ///
+    /// # Errors
+    ///
+    /// As [`add_template`](Tags::add_template) and [`render`](Tags::render).
+    pub fn render_str(
+        &self,
+        tera: &Tera,
+        source: &str,
+        context: &Context,
+        autoescape: bool,
+    ) -> TeraResult<String> {
+        let loaded = self.one_off(tera, source)?;
+        let mut templates = self.shared.library.templates();
+        templates.insert(ONE_OFF.to_owned(), loaded.clone());
+        self.within_of(&templates, || tera.render_str(&loaded.rewritten, context, autoescape))
+    }
+
+    /// Renders a block of a template, as [`Tera::render_block`] does. That one
+    /// gives nothing for a block inside of a cache tag, as it does for one
+    /// inside of a filter section; here such tags do not cache, and a copy of
+    /// the Tera is made for it.
+    ///
+    /// # Errors
+    ///
+    /// As [`render`](Tags::render).
+    pub fn render_block(
+        &self,
+        tera: &Tera,
+        name: &str,
+        block: &str,
+        context: &Context,
+    ) -> TeraResult<String> {
+        let shared = &self.shared;
+        let custom = shared.custom_names();
+        let plain = shared.library.without_block_tags(name, &shared.syntax(), &custom);
+        if plain.is_empty() {
+            return self.within(|| tera.render_block(name, block, context));
+        }
+        let mut copy = tera.clone();
+        let sources = plain.iter().map(|(name, loaded)| (name.as_str(), &*loaded.rewritten));
+        copy.add_raw_templates(sources)?;
+        let mut templates = shared.library.templates();
+        templates.extend(plain);
+        self.within_of(&templates, || copy.render_block(name, block, context))
+    }
+
+    /// Renders a component, as [`Tera::render_component`] does.
+    ///
+    /// # Errors
+    ///
+    /// As [`render`](Tags::render).
+    pub fn render_component(
+        &self,
+        tera: &Tera,
+        name: &str,
+        context: &Context,
+        body: Option<&str>,
+        autoescape: bool,
+    ) -> TeraResult<String> {
+        self.within(|| tera.render_component(name, context, body, autoescape))
+    }
+
+    fn within_of<R>(
+        &self,
+        templates: &Names<Loaded>,
+        render: impl FnOnce() -> TeraResult<R>,
+    ) -> TeraResult<R> {
+        let guard = Guard::new(&self.shared);
+        render().map_err(|error| guard.tell(errors::of_authors(error, templates)))
+    }
+
     fn within<R>(&self, render: impl FnOnce() -> TeraResult<R>) -> TeraResult<R> {
         let guard = Guard::new(&self.shared);
-        render().map_err(|error| {
-            let error = self.author_error(error);
-            match guard.take_cause() {
-                Some(cause) => Error::chain(error, cause),
-                None => error,
-            }
-        })
+        render().map_err(|error| guard.tell(self.author_error(error)))
     }
 
     /// An error of Tera's, told of what the authors wrote: for renderings by
@@ -327,6 +480,10 @@ impl std::fmt::Debug for Tags {
 }
 
 impl Shared {
+    fn syntax(&self) -> Syntax {
+        self.syntax.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
     fn custom_names(&self) -> Vec<String> {
         let custom = self.custom.read().unwrap_or_else(PoisonError::into_inner);
         custom.keys().cloned().collect()
@@ -351,6 +508,12 @@ fn syntax_of(delimiters: &Delimiters) -> Syntax {
         line_comment: None,
         rules: RULES,
     }
+}
+
+/// What a template becomes whose file is gone.
+fn tombstone(syntax: &Syntax) -> Arc<str> {
+    let (start, end) = &syntax.variable;
+    format!("{start} throw(message=\"the file of this template is gone\") {end}").into()
 }
 
 /// Tera does not tell its delimiters: those here must be what it reads.

@@ -70,7 +70,7 @@ fn end_step(steps: &mut [Step], lines: &mut Vec<&str>) {
 }
 
 /// The source as one engine spells it.
-fn spelled(source: &str, engine: &str) -> String {
+pub fn spelled(source: &str, engine: &str) -> String {
     let mut out = String::with_capacity(source.len());
     let mut rest = source;
     while let Some((before, behind)) = rest.split_once('‹') {

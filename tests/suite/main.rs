@@ -64,4 +64,5 @@ mod loading;
 mod reading;
 mod redis;
 mod servers;
+mod tera;
 mod values;

@@ -123,10 +123,7 @@ pub fn write_value<E: Engine>(value: &E::Value, key: &mut KeyWriter) -> Result<(
     Ok(())
 }
 
-fn write_map<E: Engine>(
-    pairs: &[(E::Value, E::Value)],
-    key: &mut KeyWriter,
-) -> Result<(), String> {
+fn write_map<E: Engine>(pairs: &[(E::Value, E::Value)], key: &mut KeyWriter) -> Result<(), String> {
     let mut entries = Vec::with_capacity(pairs.len());
     for (name, value) in pairs {
         let mut entry = (KeyWriter::default(), KeyWriter::default());
@@ -335,9 +332,9 @@ pub fn collect_querysets<E: Engine>(
 pub fn condition<E: Engine>(name: &str, value: &E::Value) -> Result<Condition, E::Error> {
     let datum = E::read(value).map_err(E::error)?;
     match datum {
-        Datum::Undefined => Err(E::undefined(format!(
-            "queryset(): `{name}` is undefined; `none` stands for NULL"
-        ))),
+        Datum::Undefined => {
+            Err(E::undefined(format!("queryset(): `{name}` is undefined; `none` stands for NULL")))
+        }
         Datum::List(items) => Ok(is_in(name, items)),
         _ => Ok(eq(name, value)),
     }
