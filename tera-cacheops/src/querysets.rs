@@ -144,6 +144,37 @@ impl Lazy {
     }
 }
 
+impl Lazy {
+    /// For functions of templates: the value, whose rows live until the
+    /// rendering ends that is under way in this thread. It must be one by
+    /// [`Tags::render`](crate::Tags::render) or its kin.
+    ///
+    /// ```
+    /// use tera::{Context, Kwargs, State, Tera};
+    /// use tera_cacheops::{Tags, cacheops::{Cacheops, QuerySet, eq}, lazy};
+    ///
+    /// let cache = Cacheops::in_memory();
+    /// let mut tera = Tera::default();
+    /// let tags = Tags::install(&mut tera, &cache);
+    /// tera.register_function("comments", move |kwargs: Kwargs, _: &State| {
+    ///     let article: u64 = kwargs.must_get("of")?;
+    ///     let set = QuerySet::table("comments").filter(eq("article", article));
+    ///     let rows = lazy(&cache, set, move || Ok::<_, std::io::Error>(vec![article]));
+    ///     Ok::<_, tera::Error>(rows.keep())
+    /// });
+    /// let source = "{% set c = comments(of=7) %}{% cached_as c %}{{ c | rows | join }}{% endcached_as %}";
+    /// tags.add_template(&mut tera, "page", source)?;
+    /// assert_eq!(tags.render(&tera, "page", &Context::new())?, "7");
+    /// # Ok::<_, tera::Error>(())
+    /// ```
+    #[must_use]
+    pub fn keep(self) -> Value {
+        let value = self.value();
+        rendering::keep_rows(self);
+        value
+    }
+}
+
 impl Drop for Held {
     fn drop(&mut self) {
         HELD.write().unwrap_or_else(PoisonError::into_inner).remove(&self.number);

@@ -6,6 +6,7 @@ use std::error::Error;
 use cacheops::Page;
 
 use crate::frames;
+use crate::querysets::Lazy;
 use crate::tags::Shared;
 
 type Cause = Box<dyn Error + Send + Sync>;
@@ -18,6 +19,8 @@ struct Rendering {
     depth: usize,
     /// The error of the application's that ends it.
     cause: Option<Cause>,
+    /// Rows that functions of the template have made.
+    kept: Vec<Lazy>,
 }
 
 thread_local! {
@@ -35,6 +38,7 @@ impl Guard {
             owner: address(shared),
             depth: frames::depth(),
             cause: None,
+            kept: Vec::new(),
         };
         RENDERINGS.with_borrow_mut(|renderings| renderings.push(rendering));
         Guard(())
@@ -70,6 +74,15 @@ pub(crate) fn page(shared: &Shared) -> Option<Page> {
 
 fn address(shared: &Shared) -> usize {
     std::ptr::from_ref(shared) as usize
+}
+
+/// Keeps rows until the rendering ends, if the plugin has begun it.
+pub(crate) fn keep_rows(rows: Lazy) {
+    RENDERINGS.with_borrow_mut(|renderings| {
+        if let Some(last) = renderings.last_mut() {
+            last.kept.push(rows);
+        }
+    });
 }
 
 /// Keeps an error of the application's; Tera passes on no more than its words.

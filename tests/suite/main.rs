@@ -62,6 +62,7 @@ mod fixtures;
 mod limits;
 mod loading;
 mod reading;
+mod real_templates;
 mod redis;
 mod servers;
 mod tera;
