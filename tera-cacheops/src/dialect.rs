@@ -123,6 +123,21 @@ fn arguments(tag: &OpenTag<'_>) -> String {
     out
 }
 
+fn is_one_string(expression: &str) -> bool {
+    let mut inside = expression.chars();
+    let Some(quote) = inside.next().filter(|first| matches!(first, '"' | '\'' | '`')) else {
+        return false;
+    };
+    while let Some(next) = inside.next() {
+        match next {
+            '\\' => drop(inside.next()),
+            _ if next == quote => return inside.as_str().is_empty(),
+            _ => {}
+        }
+    }
+    false
+}
+
 impl Dialect for Tera<'_> {
     fn open(&self, tag: &OpenTag<'_>, out: &mut String) {
         if self.drops_block_tags && tag.has_blocks {
@@ -135,7 +150,9 @@ impl Dialect for Tera<'_> {
         for name in self.sets(tag).keys() {
             statements.push(format!("set {VARIABLE}_{number}_{name} = {name}"));
         }
-        statements.push(format!("if {number} | {begin}({})", arguments(tag)));
+        let arguments = arguments(tag);
+        let lines = tag.lines_beyond(&arguments);
+        statements.push(format!("if {number} | {begin}({arguments}){lines}"));
         statements.push(format!("set {VARIABLE}_{number} = {FILL}()"));
         statements.push(format!("filter {STORE}(fill={VARIABLE}_{number})"));
         self.statements(&statements, tag.edges, out);
@@ -164,8 +181,9 @@ impl Dialect for Tera<'_> {
         self.statements(&last, Edges { left: "", ..edges }, out);
     }
 
-    fn reference(&self, statement: &str, expression: &str, out: &mut String) {
-        if statement == "include" || expression.contains('\\') {
+    fn reference(&self, _statement: &str, expression: &str, out: &mut String) {
+        // Other expressions than names are the engine's to refuse.
+        if expression.contains('\\') && is_one_string(expression) {
             self.unreadable.set(true);
         }
         out.push_str(expression);
