@@ -51,7 +51,7 @@ fuzz_target!(|data: &[u8]| {
 fn in_tera(source: &str) {
     let mut tera = Tera::default();
     let tags = tera_cacheops::Tags::install(&mut tera, &Cacheops::in_memory());
-    if !source.contains("cached") && !source.contains('\\') {
+    if !source.contains("cached") {
         let rewritten = tags.rewrite(&tera, source).expect("without tags nothing is wrong");
         assert_eq!(rewritten, source);
     }
@@ -59,7 +59,7 @@ fn in_tera(source: &str) {
     match tags.add_template(&mut tera, "t", source) {
         Ok(()) => {}
         Err(error) => {
-            assert!(before.is_err() || source.contains('\\'), "{error}");
+            assert!(before.is_err(), "{error}");
             assert!(!error.to_string().contains("_cacheops"), "{error}");
         }
     }

@@ -1,6 +1,6 @@
 //! What Tera gets instead of the tags.
 
-use std::cell::Cell;
+use std::cell::RefCell;
 use std::collections::BTreeMap;
 
 use cacheops::template::{Dialect, Edges, OpenTag, Sets, Syntax, TagKind};
@@ -41,8 +41,9 @@ pub(crate) struct Tera<'a> {
     pub(crate) block_sets: &'a BTreeMap<String, Sets>,
     /// Whether tags whose bodies hold blocks become nothing.
     pub(crate) drops_block_tags: bool,
-    /// Whether an `include` names a template in a way that cannot be read.
-    pub(crate) unreadable: Cell<bool>,
+    /// The templates whose names are written with escapes, by the statement
+    /// that names them.
+    pub(crate) escaped: RefCell<Vec<(String, String)>>,
 }
 
 impl<'a> Tera<'a> {
@@ -54,7 +55,7 @@ impl<'a> Tera<'a> {
             page: None,
             block_sets,
             drops_block_tags: false,
-            unreadable: Cell::new(false),
+            escaped: RefCell::default(),
         }
     }
 
@@ -123,19 +124,23 @@ fn arguments(tag: &OpenTag<'_>) -> String {
     out
 }
 
-fn is_one_string(expression: &str) -> bool {
+/// What a string of Tera's holds, if the expression is one.
+fn unescaped(expression: &str) -> Option<String> {
     let mut inside = expression.chars();
-    let Some(quote) = inside.next().filter(|first| matches!(first, '"' | '\'' | '`')) else {
-        return false;
-    };
-    while let Some(next) = inside.next() {
-        match next {
-            '\\' => drop(inside.next()),
-            _ if next == quote => return inside.as_str().is_empty(),
-            _ => {}
-        }
+    let quote = inside.next().filter(|first| matches!(first, '"' | '\'' | '`'))?;
+    let mut text = String::new();
+    loop {
+        text.push(match inside.next()? {
+            '\\' => match inside.next()? {
+                'n' => '\n',
+                't' => '\t',
+                'r' => '\r',
+                other => other,
+            },
+            next if next == quote => return inside.as_str().is_empty().then_some(text),
+            next => next,
+        });
     }
-    false
 }
 
 impl Dialect for Tera<'_> {
@@ -181,10 +186,10 @@ impl Dialect for Tera<'_> {
         self.statements(&last, Edges { left: "", ..edges }, out);
     }
 
-    fn reference(&self, _statement: &str, expression: &str, out: &mut String) {
+    fn reference(&self, statement: &str, expression: &str, out: &mut String) {
         // Other expressions than names are the engine's to refuse.
-        if expression.contains('\\') && is_one_string(expression) {
-            self.unreadable.set(true);
+        if let Some(name) = unescaped(expression).filter(|_| expression.contains('\\')) {
+            self.escaped.borrow_mut().push((statement.to_owned(), name));
         }
         out.push_str(expression);
     }

@@ -280,9 +280,6 @@ impl Tags {
                 };
                 errors::in_tag(&name, &author, &error)
             }
-            Wrong::Name(name) => Error::message(format!(
-                "`{name}` names another template with a backslash: cache tags need plain names"
-            )),
             Wrong::Foreign(name, used) => Error::message(format!(
                 "`{name}` has cache tags around or beside `{used}`, which was not loaded through `Tags`: what it holds would not be part of their keys"
             )),
