@@ -628,6 +628,17 @@ impl Fill {
         self.recorder.enter();
     }
 
+    /// [`enter`](Self::enter) where nothing is dropped when a body fails: the
+    /// fill counts as given up as soon as nobody holds `life`. It is to be
+    /// dropped some time after that.
+    pub fn enter_while(&self, life: &std::sync::Weak<str>) {
+        self.recorder.last_with(life.clone());
+        if let Some(lead) = &self.lead {
+            lead.last_with(life.clone());
+        }
+        self.recorder.enter();
+    }
+
     pub(crate) fn recorder(&self) -> &Arc<Recorder> {
         &self.recorder
     }

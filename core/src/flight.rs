@@ -6,8 +6,9 @@
 use std::collections::HashMap;
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::OnceLock;
 use std::task::{Context, Poll, Waker};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::key::FragmentKey;
 use crate::sync::{Arc, Condvar, Mutex, lock};
@@ -19,7 +20,12 @@ pub(crate) struct Flight {
     is_async: bool,
     state: Mutex<State>,
     landed: Condvar,
+    /// What the fill lasts with, if it does not by itself.
+    lasts: OnceLock<std::sync::Weak<str>>,
 }
+
+/// How often a waiting caller looks whether the fill has been given up.
+const LOOK: Duration = Duration::from_millis(10);
 
 #[derive(Default)]
 struct State {
@@ -33,9 +39,21 @@ impl Flight {
         if self.is_async {
             return;
         }
-        let state = lock(&self.state);
-        let waited = self.landed.wait_timeout_while(state, limit, |state| !state.landed);
-        drop(waited);
+        let until = Instant::now() + limit;
+        loop {
+            let left = until.saturating_duration_since(Instant::now());
+            let state = lock(&self.state);
+            let step = left.min(LOOK);
+            let waited = self.landed.wait_timeout_while(state, step, |state| !state.landed);
+            let landed = waited.map(|(state, _)| state.landed).unwrap_or(true);
+            if landed || left.is_zero() || self.is_given_up() {
+                return;
+            }
+        }
+    }
+
+    fn is_given_up(&self) -> bool {
+        self.lasts.get().is_some_and(|life| life.strong_count() == 0)
     }
 
     /// Waits until the fill has ended.
@@ -112,6 +130,13 @@ pub(crate) struct Lead {
     key: FragmentKey,
     flight: Arc<Flight>,
     flights: Arc<Flights>,
+}
+
+impl Lead {
+    /// Makes the fill one that has been given up as soon as nobody holds this.
+    pub(crate) fn last_with(&self, life: std::sync::Weak<str>) {
+        let _ = self.flight.lasts.set(life);
+    }
 }
 
 impl Drop for Lead {

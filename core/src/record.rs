@@ -2,12 +2,14 @@
 //!
 //! Rendering is synchronous, so the fills under way in a thread form a stack.
 //! It holds weak references: a fill that was given up by an error on the way
-//! disappears from it by itself. An asynchronous body puts its fill on the
+//! disappears from it by itself. Where nothing is dropped on the way, a fill
+//! lasts while something else lives that is. An asynchronous body puts its fill on the
 //! stack whenever it is polled.
 
 use std::cell::{Cell, RefCell};
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::OnceLock;
 use std::task::{Context, Poll};
 
 use crate::fragment::Dependencies;
@@ -16,7 +18,11 @@ use crate::sync::{Arc, Mutex, Weak, lock, thread_local};
 
 /// What a fill under way has been found to depend on.
 #[derive(Debug, Default)]
-pub(crate) struct Recorder(Mutex<Dependencies>);
+pub(crate) struct Recorder {
+    found: Mutex<Dependencies>,
+    /// What the fill lasts with, if it does not by itself.
+    lasts: OnceLock<std::sync::Weak<str>>,
+}
 
 thread_local! {
     static EARLY: RefCell<Early> = const { RefCell::new(Early::new()) };
@@ -26,7 +32,7 @@ thread_local! {
 
 impl Recorder {
     pub(crate) fn new(dependencies: Dependencies) -> Arc<Self> {
-        Arc::new(Recorder(Mutex::new(dependencies)))
+        Arc::new(Recorder { found: Mutex::new(dependencies), lasts: OnceLock::new() })
     }
 
     /// Puts the fill on the stack of this thread.
@@ -47,12 +53,21 @@ impl Recorder {
         });
     }
 
+    /// Makes the fill one that has been given up as soon as nobody holds this.
+    pub(crate) fn last_with(&self, life: std::sync::Weak<str>) {
+        let _ = self.lasts.set(life);
+    }
+
+    fn lasts(&self) -> bool {
+        self.lasts.get().is_none_or(|life| life.strong_count() > 0)
+    }
+
     pub(crate) fn with<R>(&self, f: impl FnOnce(&mut Dependencies) -> R) -> R {
-        f(&mut lock(&self.0))
+        f(&mut lock(&self.found))
     }
 
     pub(crate) fn take(&self) -> Dependencies {
-        std::mem::take(&mut lock(&self.0))
+        std::mem::take(&mut lock(&self.found))
     }
 }
 
@@ -65,7 +80,7 @@ pub(crate) fn current() -> Option<Arc<Recorder>> {
             }
             let mut stack = stack.borrow_mut();
             while let Some(weak) = stack.last() {
-                if let Some(recorder) = weak.upgrade() {
+                if let Some(recorder) = weak.upgrade().filter(|recorder| recorder.lasts()) {
                     return Some(recorder);
                 }
                 stack.pop();
@@ -166,7 +181,10 @@ pub(crate) fn stamps_around() -> Vec<Arc<Stamp>> {
 /// All fills under way in this thread.
 fn around() -> Vec<Arc<Recorder>> {
     STACK
-        .try_with(|stack| stack.borrow().iter().filter_map(Weak::upgrade).collect())
+        .try_with(|stack| {
+            let stack = stack.borrow();
+            stack.iter().filter_map(Weak::upgrade).filter(|recorder| recorder.lasts()).collect()
+        })
         .unwrap_or_default()
 }
 

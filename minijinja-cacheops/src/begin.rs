@@ -1,19 +1,17 @@
 //! What the filters do that a tag becomes.
 
-use std::time::Duration;
-
+use cacheops::template::{Given, Mark, Options, Tag, write_plain};
 use cacheops::{Found, FragmentKey, KeyWriter, Page, QuerySet, Request};
 use minijinja::value::{Kwargs, ValueKind, ValueOrKwargs};
 use minijinja::{Error, State, Value};
 
 use crate::custom::TagCall;
+use crate::engine::MiniJinjaEngine;
 use crate::errors::in_rendering;
 use crate::fragment::{Fragment, Making};
 use crate::keys;
-use crate::marks::Mark;
-use crate::querysets::Given;
+use crate::querysets::Querysets;
 use crate::tags::Shared;
-use crate::templates::Tag;
 
 /// Begins a `cached_as` or `cached`: looks the fragment up.
 pub(crate) fn begin(
@@ -34,13 +32,14 @@ pub(crate) fn begin(
     let timeout = take(usize::from(tag.slots.timeout)).first();
     let name = take(usize::from(tag.slots.name)).first();
     let lock = take(usize::from(tag.slots.lock)).first();
-    let extra = take(tag.slots.extra);
+    let extra: Vec<&Value> = take(tag.slots.extra).iter().collect();
 
     let mut key = KeyWriter::new();
     let marks = begin_key(shared, state, tag, &mut key);
-    let given = Given::read(querysets, &mut key).map_err(fail)?;
-    let options = Options::read(timeout, name, lock, extra, &mut key).map_err(fail)?;
-    given.with(|querysets| {
+    let querysets = Querysets::read(querysets, &mut key).map_err(fail)?;
+    let given = Given { timeout, name, lock, extra: &extra };
+    let options = Options::read::<MiniJinjaEngine>(&given, &mut key).map_err(fail)?;
+    querysets.with(|querysets| {
         let asked = Asked { tag, querysets, options: &options, marks };
         look_up(shared, state, &asked, &mut key)
     })
@@ -62,19 +61,9 @@ pub(crate) fn begin_custom(
     kwargs.assert_all_used()?;
     let mut key = KeyWriter::new();
     let marks = begin_key(shared, state, tag, &mut key);
-    write_plain(arguments, kwargs, &mut key);
-    key.list(caching.querysets.len());
-    caching.querysets.iter().for_each(|queryset| queryset.write_key(&mut key));
-    write_name(caching.name.as_deref(), &mut key);
-    key.bytes(caching.extra.as_ref().map_or(&[], |extra| extra.as_bytes()));
-    let options = Options {
-        timeout: caching.timeout,
-        name: caching.name.as_deref(),
-        lock: caching.lock,
-        skip: caching.skip,
-        variant: caching.extra.as_ref().map(|extra| extra.as_bytes().to_vec()),
-    };
-    let querysets: Vec<&QuerySet> = caching.querysets.iter().collect();
+    write_arguments(arguments, kwargs, &mut key);
+    let options = caching.options(&mut key);
+    let querysets: Vec<&QuerySet> = caching.querysets();
     let asked = Asked { tag, querysets: &querysets, options: &options, marks };
     look_up(shared, state, &asked, &mut key)
 }
@@ -88,107 +77,12 @@ fn tag(shared: &Shared, number: usize) -> Result<&Tag, Error> {
     })
 }
 
-/// Plain arguments tell fragments apart by themselves.
-fn write_plain(arguments: &[Value], kwargs: &Kwargs, key: &mut KeyWriter) {
-    let plain = |value: &Value| {
-        let kinds = [ValueKind::None, ValueKind::Bool, ValueKind::Number, ValueKind::String];
-        kinds.contains(&value.kind())
-    };
-    let mut push = |name: &str, value: &Value| {
-        key.str(name);
-        if !plain(value) {
-            key.variant("other", 0);
-        } else if keys::write(value, key).is_err() {
-            key.variant("nan", 0);
-        }
-    };
-    arguments.iter().for_each(|value| push("", value));
+fn write_arguments(arguments: &[Value], kwargs: &Kwargs, key: &mut KeyWriter) {
+    arguments.iter().for_each(|value| write_plain::<MiniJinjaEngine>("", value, key));
     for name in kwargs.args() {
         if let Ok(value) = kwargs.peek::<&Value>(name) {
-            push(name, value);
+            write_plain::<MiniJinjaEngine>(name, value, key);
         }
-    }
-}
-
-/// What a tag says besides its querysets.
-pub(crate) struct Options<'a> {
-    pub(crate) timeout: Option<Duration>,
-    pub(crate) name: Option<&'a str>,
-    pub(crate) lock: bool,
-    pub(crate) skip: bool,
-    pub(crate) variant: Option<Vec<u8>>,
-}
-
-impl<'a> Options<'a> {
-    pub(crate) fn read(
-        timeout: Option<&Value>,
-        name: Option<&'a Value>,
-        lock: Option<&Value>,
-        extra: &[Value],
-        key: &mut KeyWriter,
-    ) -> Result<Self, String> {
-        let name = name.map(read_name).transpose()?.flatten();
-        write_name(name, key);
-        let start = key.as_bytes().len();
-        match extra {
-            [] => key.none(),
-            [one] => keys::write(one, key)?,
-            many => {
-                key.list(many.len());
-                many.iter().try_for_each(|one| keys::write(one, key))?;
-            }
-        }
-        let variant = (name.is_some() && !extra.is_empty()).then(|| key.as_bytes()[start..].into());
-        // Safe text prints another way than the same text unescaped.
-        extra.iter().for_each(|one| key.bool(one.is_safe()));
-        Ok(Options {
-            timeout: timeout.map(read_timeout).transpose()?.flatten(),
-            name,
-            lock: lock.is_none_or(|lock| lock.is_none() || lock.is_true()),
-            skip: false,
-            variant,
-        })
-    }
-}
-
-fn write_name(name: Option<&str>, key: &mut KeyWriter) {
-    match name {
-        Some(name) => key.str(name),
-        None => key.none(),
-    }
-}
-
-fn read_name(value: &Value) -> Result<Option<&str>, String> {
-    match value.kind() {
-        ValueKind::String => Ok(value.as_str()),
-        ValueKind::None => Ok(None),
-        ValueKind::Undefined => {
-            Err("the fragment's name is undefined: put a plain name in quotes".to_owned())
-        }
-        other => Err(format!("the fragment's name is {other}, and it must be text")),
-    }
-}
-
-fn read_timeout(value: &Value) -> Result<Option<Duration>, String> {
-    if value.is_none() {
-        return Ok(None);
-    }
-    let seconds = match value.kind() {
-        ValueKind::Number => f64::try_from(value.clone()).ok(),
-        _ => None,
-    };
-    match seconds {
-        Some(seconds) if seconds > 0.0 => match Duration::try_from_secs_f64(seconds) {
-            Ok(time) if !time.is_zero() => Ok(Some(time)),
-            _ => Err(format!("a time limit of {seconds:e} seconds cannot be kept")),
-        },
-        Some(seconds) => Err(format!(
-            "the time limit is {seconds}, and it must be above zero: leave it out for the default, or leave the tag out not to cache"
-        )),
-        None => Err(format!(
-            "the time limit is {}, and it must be a number of seconds, or `none` for the default",
-            value.kind()
-        )),
     }
 }
 

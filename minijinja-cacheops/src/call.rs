@@ -3,14 +3,16 @@
 
 use std::time::UNIX_EPOCH;
 
+use cacheops::template::{Given, Options};
 use cacheops::{Cacheops, Found, KeyWriter, Request};
 use minijinja::value::Kwargs;
 use minijinja::{AutoEscape, Error, ErrorKind, State, Value};
 
-use crate::begin::{Options, page_of};
+use crate::begin::page_of;
+use crate::engine::MiniJinjaEngine;
 use crate::errors::in_rendering;
 use crate::keys;
-use crate::querysets::Given;
+use crate::querysets::Querysets;
 use crate::tags::Shared;
 use crate::templates::Calls;
 
@@ -39,13 +41,18 @@ pub(crate) fn call(
     key.str(shared.cache.prefix());
     keys::write_escaping(state.auto_escape(), &mut key);
     write_place(shared, state, &mut key).map_err(fail)?;
-    let given = Given::read(arguments, &mut key).map_err(fail)?;
-    let options =
-        Options::read(timeout.as_ref(), name.as_ref(), lock.as_ref(), extra.as_slice(), &mut key)
-            .map_err(fail)?;
+    let querysets = Querysets::read(arguments, &mut key).map_err(fail)?;
+    let extra: Vec<&Value> = extra.iter().collect();
+    let given = Given {
+        timeout: timeout.as_ref(),
+        name: name.as_ref(),
+        lock: lock.as_ref(),
+        extra: &extra,
+    };
+    let options = Options::read::<MiniJinjaEngine>(&given, &mut key).map_err(fail)?;
     let place = state.name().to_owned();
     let page = page_of(shared, state);
-    let found = given.with(|querysets| {
+    let found = querysets.with(|querysets| {
         let request = Request {
             querysets,
             name: options.name,

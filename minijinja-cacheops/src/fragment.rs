@@ -3,11 +3,10 @@
 use std::fmt;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
+use cacheops::template::Mark;
 use cacheops::{Fill, FragmentKey, Hit};
 use minijinja::Value;
 use minijinja::value::{Object, ObjectRepr};
-
-use crate::marks::Mark;
 
 /// What the variable of a tag holds: the text, or the duty to make it. It is
 /// true while the body has to run. Dropped by an error on the way, it drops

@@ -1,12 +1,15 @@
 //! Querysets as values in templates, with their rows or without.
 
 use std::fmt;
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, OnceLock};
 
-use cacheops::{Cacheops, Condition, FragmentKey, KeyWriter, Lease, QuerySet, eq, is_in};
-use minijinja::value::{Enumerator, Kwargs, Object, ObjectRepr, Serde, ValueKind};
+use cacheops::template::{NoRows, Rows, collect_querysets, condition};
+use cacheops::{Cacheops, FragmentKey, KeyWriter, QuerySet};
+use minijinja::value::{Enumerator, Kwargs, Object, ObjectRepr, Serde};
 use minijinja::{Error, ErrorKind, Value};
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
+
+use crate::engine::MiniJinjaEngine;
 
 /// A queryset together with the digest that stands for it in keys.
 #[derive(Debug)]
@@ -97,15 +100,13 @@ where
     F: Fn() -> Result<Vec<T>, E> + Send + Sync + 'static,
 {
     let run = move || match run() {
-        Ok(rows) => Ok(rows.into_iter().map(|row| Value::from(Serde(row))).collect()),
-        Err(error) => Err(failed(error.into())),
+        Ok(rows) => Ok(Arc::new(rows.into_iter().map(|row| Value::from(Serde(row))).collect())),
+        Err(error) => Err(error.into()),
     };
+    let queryset = queryset.into();
     Value::from_object(Lazy {
-        known: Known::new(queryset.into()),
-        cache: cache.clone(),
-        run: Box::new(run),
-        loaded: Mutex::new(None),
-        reader: Arc::new(()),
+        known: Known::new(queryset.clone()),
+        rows: Rows::new(cache, queryset, run),
     })
 }
 
@@ -133,59 +134,31 @@ impl std::error::Error for Failed {
     }
 }
 
-type Run = dyn Fn() -> Result<Vec<Value>, Error> + Send + Sync;
-
+#[derive(Debug)]
 struct Lazy {
     known: Known,
-    cache: Cacheops,
-    run: Box<Run>,
-    loaded: Mutex<Option<Loaded>>,
-    /// Lives as long as the rows can be shown.
-    reader: Arc<()>,
-}
-
-#[derive(Clone)]
-struct Loaded {
-    rows: Arc<Vec<Value>>,
-    lease: Lease,
+    rows: Rows<Arc<Vec<Value>>>,
 }
 
 impl Lazy {
     /// The rows; the fill around this point depends on them from now on.
     fn load(&self) -> Result<Arc<Vec<Value>>, Error> {
-        let known = self.loaded.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        let loaded = match known.filter(|loaded| loaded.lease.is_current()) {
-            Some(loaded) => loaded,
-            // Whoever shows something instead of the rows must not keep it.
-            None => self.query().inspect_err(|_| self.cache.do_not_cache())?,
-        };
-        loaded.lease.bind(&self.reader);
-        Ok(loaded.rows)
-    }
-
-    /// Runs the query, without holding the lock: it may render in turn.
-    fn query(&self) -> Result<Loaded, Error> {
-        let lease = self.cache.lease(&[&self.known.queryset]);
-        let lease = lease.map_err(|e| Error::new(ErrorKind::InvalidOperation, e.to_string()))?;
-        // Bound before it runs: what is shown instead of a failure depends on
-        // the rows as well.
-        lease.bind(&self.reader);
-        let rows = (self.run)()?;
-        let loaded = Loaded { rows: Arc::new(rows), lease };
-        *self.loaded.lock().unwrap_or_else(PoisonError::into_inner) = Some(loaded.clone());
-        Ok(loaded)
+        self.rows.load().map_err(|why| match why {
+            NoRows::Queryset(error) => Error::new(ErrorKind::InvalidOperation, error.to_string()),
+            NoRows::Query(error) => failed(error),
+        })
     }
 }
 
 /// Rows being gone through. What was read counts as long as that lasts, even
 /// where nobody else holds the list any more.
-struct Rows {
+struct Going {
     _lazy: Arc<Lazy>,
     rows: Arc<Vec<Value>>,
     next: usize,
 }
 
-impl Iterator for Rows {
+impl Iterator for Going {
     type Item = Value;
 
     fn next(&mut self) -> Option<Value> {
@@ -215,12 +188,6 @@ impl Iterator for Once {
     }
 }
 
-impl fmt::Debug for Lazy {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Lazy").field("queryset", &self.known.queryset).finish_non_exhaustive()
-    }
-}
-
 impl Object for Lazy {
     fn repr(self: &Arc<Self>) -> ObjectRepr {
         ObjectRepr::Seq
@@ -236,7 +203,7 @@ impl Object for Lazy {
 
     fn enumerate(self: &Arc<Self>) -> Enumerator {
         match self.load() {
-            Ok(rows) => Enumerator::Iter(Box::new(Rows { _lazy: self.clone(), rows, next: 0 })),
+            Ok(rows) => Enumerator::Iter(Box::new(Going { _lazy: self.clone(), rows, next: 0 })),
             // An invalid value, which the engine raises where it meets it; of
             // unknown length, so that nobody takes it for a row.
             Err(error) => Enumerator::Iter(Box::new(Once(Some(Value::from(error))))),
@@ -245,13 +212,13 @@ impl Object for Lazy {
 }
 
 /// Querysets given to a tag, read from its arguments.
-pub(crate) enum Given<'a> {
+pub(crate) enum Querysets<'a> {
     /// The usual case: one, and no copy.
     One(&'a QuerySet),
     Many(Vec<QuerySet>),
 }
 
-impl<'a> Given<'a> {
+impl<'a> Querysets<'a> {
     /// Reads the arguments, and writes into the key what stands for them.
     pub(crate) fn read(arguments: &'a [Value], key: &mut KeyWriter) -> Result<Self, String> {
         key.list(arguments.len());
@@ -259,7 +226,7 @@ impl<'a> Given<'a> {
             && let Some(known) = known(value)
         {
             key.key(known.digest());
-            return Ok(Given::One(&known.queryset));
+            return Ok(Querysets::One(&known.queryset));
         }
         let mut querysets = Vec::new();
         for argument in arguments {
@@ -268,13 +235,13 @@ impl<'a> Given<'a> {
             key.list(querysets.len() - first);
             querysets[first..].iter().for_each(|queryset| key.key(&digest_of(queryset)));
         }
-        Ok(Given::Many(querysets))
+        Ok(Querysets::Many(querysets))
     }
 
     pub(crate) fn with<R>(&self, f: impl FnOnce(&[&QuerySet]) -> R) -> R {
         match self {
-            Given::One(queryset) => f(&[queryset]),
-            Given::Many(querysets) => f(&querysets.iter().collect::<Vec<_>>()),
+            Querysets::One(queryset) => f(&[queryset]),
+            Querysets::Many(querysets) => f(&querysets.iter().collect::<Vec<_>>()),
         }
     }
 }
@@ -294,41 +261,8 @@ pub(crate) fn all_of(value: &Value) -> Result<Vec<QuerySet>, String> {
 }
 
 fn collect(value: &Value, querysets: &mut Vec<QuerySet>) -> Result<(), String> {
-    if let Some(known) = known(value) {
-        querysets.push(known.queryset.clone());
-        return Ok(());
-    }
-    match value.kind() {
-        ValueKind::String => {
-            querysets.push(QuerySet::table(value.as_str().unwrap_or_default()));
-            Ok(())
-        }
-        ValueKind::Map => {
-            let queryset = QuerySet::deserialize(value.clone())
-                .map_err(|error| format!("a map that is no queryset: {error}"))?;
-            querysets.push(queryset);
-            Ok(())
-        }
-        ValueKind::Seq | ValueKind::Iterable => {
-            let before = querysets.len();
-            for item in value.try_iter().map_err(|error| error.to_string())? {
-                collect(&item, querysets).map_err(|why| format!(
-                    "a list that is not all querysets ({why}): pass the queryset beside its rows, or `lazy(…)` rows"
-                ))?;
-            }
-            if querysets.len() == before {
-                return Err(
-                    "an empty list is no queryset: pass the queryset beside its rows, or `lazy(…)` rows"
-                        .to_owned(),
-                );
-            }
-            Ok(())
-        }
-        ValueKind::Undefined => Err("the queryset is undefined".to_owned()),
-        other => Err(format!(
-            "{other} is no queryset: pass a `QuerySet`, `lazy(…)` rows, or the name of a table"
-        )),
-    }
+    let known = |value: &Value| known(value).map(|known| known.queryset.clone());
+    collect_querysets::<MiniJinjaEngine>(value, &known, querysets)
 }
 
 /// `queryset("articles", category=3, status=["a", "b"])`: the function of that
@@ -337,20 +271,9 @@ pub(crate) fn queryset_function(table: &str, conditions: Kwargs) -> Result<Value
     let mut set = QuerySet::table(table);
     let names: Vec<&str> = conditions.args().collect();
     for name in names {
-        set = set.filter(condition(name, conditions.get(name)?)?);
+        set = set.filter(condition::<MiniJinjaEngine>(name, &conditions.get(name)?)?);
     }
     conditions.assert_all_used()?;
     set.check().map_err(|e| Error::new(ErrorKind::InvalidOperation, format!("queryset(): {e}")))?;
     Ok(queryset(set))
-}
-
-fn condition(name: &str, value: Value) -> Result<Condition, Error> {
-    match value.kind() {
-        ValueKind::Undefined => Err(Error::new(
-            ErrorKind::UndefinedError,
-            format!("queryset(): `{name}` is undefined; `none` stands for NULL"),
-        )),
-        ValueKind::Seq | ValueKind::Iterable => Ok(is_in(name, value.try_iter()?)),
-        _ => Ok(eq(name, value)),
-    }
 }

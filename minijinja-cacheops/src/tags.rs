@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::path::Path;
 use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 
-use cacheops::template::{Syntax, rewrite};
+use cacheops::template::{Rules, Syntax, rewrite};
 use cacheops::{Cacheops, TemplateUse};
 use minijinja::syntax::SyntaxConfig;
 use minijinja::value::Kwargs;
@@ -277,6 +277,7 @@ fn read_syntax(syntax: &SyntaxConfig) -> Syntax {
         comment: pair(syntax.comment_delimiters()),
         line_statement: syntax.line_statement_prefix().map(str::to_owned),
         line_comment: syntax.line_comment_prefix().map(str::to_owned),
+        rules: Rules::default(),
     }
 }
 

@@ -4,40 +4,9 @@
 use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, PoisonError, RwLock};
 
-use cacheops::template::{OpenTag, Rewritten, TagKind};
+use cacheops::template::{Numbered, Rewritten, Tag, source_digest};
 use cacheops::{FragmentKey, KeyWriter, TemplateUse};
 use minijinja::{ErrorKind, State, Template};
-
-use crate::numbered::Numbered;
-
-/// A tag of a loaded template.
-#[derive(Debug)]
-pub(crate) struct Tag {
-    /// Stands for all about the tag that does not change: its kind, its place
-    /// and the source of its template.
-    pub(crate) key: FragmentKey,
-    pub(crate) name: String,
-    /// As the author wrote it.
-    pub(crate) text: String,
-    /// `page.html:12`.
-    pub(crate) place: String,
-    pub(crate) slots: Slots,
-    /// The templates whose sources the body is made of besides its own.
-    pub(crate) references: Vec<String>,
-    pub(crate) has_blocks: bool,
-    /// Whether its template imports macros by names that only rendering tells.
-    pub(crate) dynamic_imports: bool,
-}
-
-/// Which arguments a tag has, in the order in which they are passed on.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Slots {
-    pub(crate) querysets: usize,
-    pub(crate) timeout: bool,
-    pub(crate) name: bool,
-    pub(crate) lock: bool,
-    pub(crate) extra: usize,
-}
 
 /// A source as the engine has it.
 #[derive(Debug)]
@@ -105,14 +74,14 @@ impl Templates {
         author: &'s str,
         rewrite: impl FnOnce(usize) -> Result<Rewritten<'s>, E>,
     ) -> Result<String, E> {
-        let digest = digest_of(name, author);
+        let digest = source_digest(name, author);
         let mut inner = self.write();
         let known = inner.numbered.get(&digest).copied();
         let first = known.unwrap_or(inner.count);
         let done = rewrite(first)?;
         if known.is_none() {
             for tag in &done.tags {
-                self.tags.set(first + tag.index, Tag::of(name, &digest, tag, &done));
+                self.tags.set(first + tag.index, Tag::new(name, &digest, tag, &done));
             }
             inner.count = first + done.tags.len();
             inner.numbered.insert(digest, first);
@@ -154,7 +123,7 @@ impl Source {
         Source {
             text: text.into(),
             author: text.into(),
-            digest: digest_of(name, text),
+            digest: source_digest(name, text),
             references: found.map(|found| owned(&found.references)).unwrap_or_default(),
             calls: found.map_or(Calls::Ambiguous(1), Calls::of),
         }
@@ -175,45 +144,6 @@ impl Calls {
         });
         doubtful.map_or(Calls::Distinct, |(_, call)| Calls::Ambiguous(call.line))
     }
-}
-
-impl Tag {
-    fn of(template: &str, digest: &FragmentKey, tag: &OpenTag<'_>, done: &Rewritten<'_>) -> Self {
-        let slots = match &tag.kind {
-            TagKind::CachedAs(arguments) | TagKind::Cached(arguments) => Slots {
-                querysets: arguments.positional.len(),
-                timeout: arguments.timeout.is_some(),
-                name: arguments.name.is_some(),
-                lock: arguments.lock.is_some(),
-                extra: arguments.extra.len(),
-            },
-            TagKind::Custom(_) => Slots::default(),
-        };
-        let mut key = KeyWriter::new();
-        key.variant("tag", 3);
-        key.str(tag.name);
-        key.key(digest);
-        key.int(tag.index as i128);
-        Tag {
-            key: key.finish(),
-            name: tag.name.to_owned(),
-            text: tag.text.to_owned(),
-            place: format!("{template}:{}", tag.line),
-            slots,
-            references: owned(&tag.includes.union(&done.imports).copied().collect()),
-            has_blocks: tag.has_blocks,
-            dynamic_imports: done.dynamic_imports,
-        }
-    }
-}
-
-/// Stands for a source under a name: a changed template is a new fragment,
-/// and so is the same text under another name.
-fn digest_of(name: &str, author: &str) -> FragmentKey {
-    let mut key = KeyWriter::new();
-    key.str(name);
-    key.str(author);
-    key.finish()
 }
 
 /// Reads the present sources of templates and of all that these name plainly.

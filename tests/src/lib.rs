@@ -143,6 +143,12 @@ pub struct Layout {
 
 /// An engine with its plugin.
 pub trait Engine {
+    /// What fixtures call it.
+    const NAME: &'static str;
+
+    /// How deep tags nest.
+    const MAX_DEPTH: usize;
+
     /// An engine whose tags use `cache`; it has a tag `cache_menu` of its own,
     /// which varies by its argument and by `lang`, is named `menu`, depends on
     /// `menu_items`, and is skipped where `is_staff` is true.

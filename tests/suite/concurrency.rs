@@ -8,6 +8,7 @@ use std::thread;
 use std::time::Duration;
 
 use cacheops::{Cacheops, Error, PrefixQuery, QuerySet, WriteEvent, eq};
+use cacheops_tests::fixture::spelled;
 use cacheops_tests::{Backend, Context, Delimiters, Engine, Layout, Query};
 use serde_json::json;
 
@@ -276,15 +277,10 @@ fn never_stale<B: Backend>() {
 fn never_stale_in_templates<B: Backend, E: Engine + Sync>() {
     let cache = B::cache(Cacheops::builder());
     let mut engine = E::new(&cache, Delimiters::Default, Layout::default());
-    engine
-        .add(
-            "page.txt",
-            "{% cached timeout=3600 %}{% for r in r0 %}{{ r }}{% endfor %} {% cached_as r1 %}{% for r in r1 %}{{ r }}{% endfor %}{% endcached_as %} {{ r2|first }} {% include \"part.txt\" %}{% endcached %}",
-        )
-        .unwrap();
-    engine
-        .add("part.txt", "{% cached_as r3, name=\"part\" %}{{ r3[0] }}{% endcached_as %}")
-        .unwrap();
+    let part = "{% cached_as r3, name=\"part\" %}{{ r3‹¦ | rows›|first }}{% endcached_as %}";
+    engine.add("part.txt", &spelled(part, E::NAME)).unwrap();
+    let page = "{% cached timeout=3600 %}{% for r in r0‹¦ | rows› %}{{ r }}{% endfor %} {% cached_as r1 %}{% for r in r1‹¦ | rows› %}{{ r }}{% endfor %}{% endcached_as %} {{ r2‹¦ | rows›|first }} {% include \"part.txt\" %}{% endcached %}";
+    engine.add("page.txt", &spelled(page, E::NAME)).unwrap();
     let oracle = Arc::new(Oracle::new(ROWS));
     let context = || {
         let mut context = Context::default();
@@ -331,7 +327,8 @@ fn never_stale_in_templates<B: Backend, E: Engine + Sync>() {
 fn a_change_during_a_render<B: Backend, E: Engine>() {
     let cache = B::cache(Cacheops::builder());
     let mut engine = E::new(&cache, Delimiters::Default, Layout::default());
-    engine.add("page", "{% cached_as rows %}{{ rows|join }}{% endcached_as %}").unwrap();
+    let page = "{% cached_as rows %}{{ rows‹¦ | rows›|join }}{% endcached_as %}";
+    engine.add("page", &spelled(page, E::NAME)).unwrap();
     let database = Arc::new(AtomicU64::new(1));
     let (read, inner) = (database.clone(), cache.clone());
     let query: Query = Arc::new(move || {
@@ -353,11 +350,13 @@ fn a_change_during_a_render<B: Backend, E: Engine>() {
 /// Rows that were read before an inner fragment began, and changed in between:
 /// by a loop around it, by a variable, in a fragment or outside of any.
 fn rows_read_early<B: Backend, E: Engine>() {
-    let inner = "{% cached_as queryset(\"rows\", id=r.id) %}{{ r.v }}{% endcached_as %}";
-    let loop_around = format!("{{% for r in rows %}}{{{{ change() }}}}{inner}{{% endfor %}}");
-    let variable = "{% set v = rows[0].v %}{{ change() }}{% cached_as queryset(\"rows\", id=1) %}{{ v }}{% endcached_as %}";
-    let between = "{% for r in rows %}{% cached name=\"m\" %}{{ change() }}{% cached_as queryset(\"rows\", id=r.id) %}{{ r.v }}{% endcached_as %}{% endcached %}{% endfor %}";
-    let before_between = "{% for r in rows %}{{ change() }}{% cached name=\"m\" %}{% cached_as queryset(\"rows\", id=r.id) %}{{ r.v }}{% endcached_as %}{% endcached %}{% endfor %}";
+    let inner =
+        "{% cached_as queryset(‹\"rows\"¦table=\"rows\"›, id=r.id) %}{{ r.v }}{% endcached_as %}";
+    let loop_around =
+        format!("{{% for r in rows‹¦ | rows› %}}{{{{ change() }}}}{inner}{{% endfor %}}");
+    let variable = "‹{% set v = rows[0].v %}¦{% set v = rows | rows | first | get(key=\"v\") %}›{{ change() }}{% cached_as queryset(‹\"rows\"¦table=\"rows\"›, id=1) %}{{ v }}{% endcached_as %}";
+    let between = "{% for r in rows‹¦ | rows› %}{% cached name=\"m\" %}{{ change() }}{% cached_as queryset(‹\"rows\"¦table=\"rows\"›, id=r.id) %}{{ r.v }}{% endcached_as %}{% endcached %}{% endfor %}";
+    let before_between = "{% for r in rows‹¦ | rows› %}{{ change() }}{% cached name=\"m\" %}{% cached_as queryset(‹\"rows\"¦table=\"rows\"›, id=r.id) %}{{ r.v }}{% endcached_as %}{% endcached %}{% endfor %}";
     for source in [
         loop_around.clone(),
         format!("{{% cached_as rows %}}{loop_around}{{% endcached_as %}}"),
@@ -381,7 +380,7 @@ fn rows_read_early<B: Backend, E: Engine>() {
                 invalidate.invalidate_obj("rows", &json!({"id": 1})).unwrap();
             }
         });
-        engine.add("page.txt", &source).unwrap();
+        engine.add("page.txt", &spelled(&source, E::NAME)).unwrap();
         let context = || {
             let database = database.clone();
             let query: Query =

@@ -62,10 +62,10 @@ fn a_large_template<B: Backend, E: Engine>() {
     let cache = B::cache(Cacheops::builder());
     let mut engine = E::new(&cache, Delimiters::Default, Layout::default());
     let text = "<p>some text\n".repeat(10 * MIB as usize / 13);
-    let source = format!("{text}{{% cached %}}{{{{ n }}}}{{% endcached %}}{text}");
+    let source = format!("{text}{{% cached %}}{{{{ 1 }}}}{{% endcached %}}{text}");
     engine.add("page", &source).unwrap();
     let page = engine.render("page", &Context::default()).unwrap();
-    assert_eq!(page.len(), 2 * text.len() - 1);
+    assert_eq!(page.trim_end().len(), 2 * text.len());
     // A tag that is never closed costs no more than one that is.
     let error = engine.add("page", &format!("{text}{{% cached %}}")).unwrap_err();
     assert!(error.contains("is never closed"), "{error}");
@@ -77,15 +77,18 @@ fn nesting<B: Backend, E: Engine>() {
     let nested = |depth: usize| {
         format!("{}x{}", "{% cached %}".repeat(depth), "{% endcached %}".repeat(depth))
     };
-    engine.add("deep", &nested(40)).unwrap();
+    engine.add("deep", &nested(E::MAX_DEPTH)).unwrap();
     for _ in 0..2 {
         assert_eq!(engine.render("deep", &Context::default()).unwrap(), "x");
     }
-    assert_eq!((cache.stats().misses, cache.stats().hits), (40, 1));
+    assert_eq!((cache.stats().misses, cache.stats().hits), (E::MAX_DEPTH as u64, 1));
     let error = engine.add("deeper", &nested(200)).unwrap_err();
     assert_eq!(
         error,
-        "syntax error: `{% cached %}`: it is inside 40 other cache tags, and that is as deep as they can nest (in deeper:1)"
+        format!(
+            "syntax error: `{{% cached %}}`: it is inside {} other cache tags, and that is as deep as they can nest (in deeper:1)",
+            E::MAX_DEPTH
+        )
     );
     // Beside each other there is no such bound.
     engine.add("many", &"{% cached %}x{% endcached %}".repeat(2_000)).unwrap();

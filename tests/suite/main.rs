@@ -18,9 +18,19 @@ macro_rules! on_stores_and_engines {
                 super::$test::<cacheops_tests::InMemory, cacheops_tests::engines::MiniJinja>();
             })*
         }
+        mod in_memory_tera {
+            $(#[test] fn $test() {
+                super::$test::<cacheops_tests::InMemory, cacheops_tests::engines::Tera>();
+            })*
+        }
         mod over_redis_minijinja {
             $(#[test] fn $test() {
                 super::$test::<cacheops_tests::OverRedis, cacheops_tests::engines::MiniJinja>();
+            })*
+        }
+        mod over_redis_tera {
+            $(#[test] fn $test() {
+                super::$test::<cacheops_tests::OverRedis, cacheops_tests::engines::Tera>();
             })*
         }
         mod strict_minijinja {
@@ -28,9 +38,19 @@ macro_rules! on_stores_and_engines {
                 super::$test::<cacheops_tests::Strict, cacheops_tests::engines::MiniJinja>();
             })*
         }
+        mod strict_tera {
+            $(#[test] fn $test() {
+                super::$test::<cacheops_tests::Strict, cacheops_tests::engines::Tera>();
+            })*
+        }
         mod over_cluster_minijinja {
             $(#[test] fn $test() {
                 super::$test::<cacheops_tests::OverCluster, cacheops_tests::engines::MiniJinja>();
+            })*
+        }
+        mod over_cluster_tera {
+            $(#[test] fn $test() {
+                super::$test::<cacheops_tests::OverCluster, cacheops_tests::engines::Tera>();
             })*
         }
     };
@@ -43,6 +63,8 @@ mod fixtures;
 mod limits;
 mod loading;
 mod reading;
+mod real_templates;
 mod redis;
 mod servers;
+mod tera;
 mod values;

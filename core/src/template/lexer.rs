@@ -15,6 +15,41 @@ pub struct Syntax {
     pub line_statement: Option<String>,
     /// What begins a comment that ends with its line, if anything does.
     pub line_comment: Option<String>,
+    /// What else tells the language from others.
+    pub rules: Rules,
+}
+
+/// What a template language has besides its delimiters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rules {
+    /// Statements that have an end.
+    pub blocks: &'static [&'static str],
+    /// How deep cache tags may nest.
+    pub max_depth: usize,
+    /// Whether a delimiter inside open parentheses ends nothing.
+    pub balanced: bool,
+    /// Whether `+` at an edge keeps the white space there.
+    pub plus_edges: bool,
+    /// Whether backticks quote, too.
+    pub backticks: bool,
+    /// Whether there are components, `<card />`, and `body` is what a caller
+    /// hands them.
+    pub components: bool,
+}
+
+impl Default for Rules {
+    /// Those of Jinja, as MiniJinja has it: its parser takes 150 statements
+    /// inside each other, and a tag becomes three.
+    fn default() -> Self {
+        Rules {
+            blocks: &["for", "if", "with", "autoescape", "filter", "block", "macro", "call"],
+            max_depth: 40,
+            balanced: true,
+            plus_edges: true,
+            backticks: false,
+            components: false,
+        }
+    }
 }
 
 impl Default for Syntax {
@@ -26,6 +61,7 @@ impl Default for Syntax {
             comment: pair("{#", "#}"),
             line_statement: None,
             line_comment: None,
+            rules: Rules::default(),
         }
     }
 }
@@ -122,11 +158,12 @@ impl<'s, 'x> Lexer<'s, 'x> {
     fn basic_tag(&self, at: usize, name: &str, edge: bool) -> Option<usize> {
         let rest = &self.source[at..];
         let mut it = rest;
+        let edges: &[char] = if self.syntax.rules.plus_edges { &['-', '+'] } else { &['-'] };
         if edge {
-            it = it.strip_prefix(['-', '+']).unwrap_or(it);
+            it = it.strip_prefix(edges).unwrap_or(it);
         }
         it = it.trim_ascii_start().strip_prefix(name)?.trim_ascii_start();
-        it = it.strip_prefix(['-', '+']).unwrap_or(it);
+        it = it.strip_prefix(edges).unwrap_or(it);
         it = it.strip_prefix(self.syntax.block.1.as_str())?;
         Some(rest.len() - it.len())
     }
@@ -165,7 +202,8 @@ impl<'s, 'x> Lexer<'s, 'x> {
 
     fn edge(&self) -> &'s str {
         match self.source.as_bytes().get(self.at) {
-            Some(b'-' | b'+') => &self.source[self.at..=self.at],
+            Some(b'-') => &self.source[self.at..=self.at],
+            Some(b'+') if self.syntax.rules.plus_edges => &self.source[self.at..=self.at],
             _ => "",
         }
     }
@@ -177,7 +215,7 @@ impl<'s, 'x> Lexer<'s, 'x> {
         let mut tokens = Vec::new();
         loop {
             let blank = self.skip_blanks();
-            if self.balance == 0 {
+            if self.balance == 0 || !self.syntax.rules.balanced {
                 let right = self.edge();
                 if self.source[self.at + right.len()..].starts_with(end) {
                     self.at += right.len() + end.len();
@@ -227,7 +265,8 @@ impl<'s, 'x> Lexer<'s, 'x> {
     }
 
     fn token(&mut self, blank: bool) -> Option<Token<'s>> {
-        let token = tokens::next(&self.source[self.at..], self.at, blank)?;
+        let backticks = self.syntax.rules.backticks;
+        let token = tokens::next(&self.source[self.at..], self.at, blank, backticks)?;
         self.balance += token.depth();
         self.at = token.end();
         Some(token)

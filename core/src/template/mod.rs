@@ -27,12 +27,27 @@
 //! ```
 
 mod args;
+mod caching;
 mod lexer;
+mod marks;
+mod numbered;
 mod parser;
 mod rewrite;
+mod rows;
+mod tag;
 mod tokens;
+mod values;
 
 pub use args::{Argument, Arguments};
-pub use lexer::Syntax;
-pub use parser::{CallSite, Edges, OpenTag, TagKind};
-pub use rewrite::{Dialect, Rewritten, rewrite};
+pub use caching::{Caching, check_tag_name};
+pub use lexer::{Rules, Syntax};
+pub use marks::Mark;
+pub use numbered::Numbered;
+pub use parser::{CallSite, Edges, OpenTag, Sets, TagKind};
+pub use rewrite::{Dialect, Moved, Rewritten, rewrite};
+pub use rows::{NoRows, Rows};
+pub use tag::{Slots, Tag, source_digest};
+pub use values::{
+    Datum, Engine, Given, Options, collect_querysets, condition, write_name, write_plain,
+    write_value,
+};

@@ -1,19 +1,11 @@
 //! Finds the tags and what is inside them, and sees that they are whole.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::args::{self, Argument, Arguments};
-use super::lexer::{Lexer, Piece, PieceKind, Syntax};
+use super::lexer::{Lexer, Piece, PieceKind, Rules, Syntax};
 use super::tokens::{Token, TokenKind};
 use crate::error::Error;
-
-/// How deep tags may nest: MiniJinja's parser takes 150 statements inside each
-/// other, and a tag becomes three.
-const MAX_DEPTH: usize = 40;
-
-/// Statements of the engines that have an end.
-const ENGINE_BLOCKS: [&str; 9] =
-    ["for", "if", "with", "autoescape", "filter", "block", "macro", "call", "component"];
 
 /// What a tag is.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -62,6 +54,36 @@ pub struct OpenTag<'s> {
     /// Names to whose attributes the body assigns, although it has not made
     /// them: it is to work on copies, or a hit would lack the assignment.
     pub assigns: BTreeSet<&'s str>,
+    /// Names that the body sets, and that would be set behind it where the
+    /// engine gives it no scope of its own.
+    pub sets: BTreeMap<&'s str, Sets>,
+}
+
+/// How a name is set.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Sets {
+    /// By `set`, in no loop inside.
+    pub local: bool,
+    /// By `set_global`, in a loop or not.
+    pub global: bool,
+}
+
+impl Sets {
+    /// Takes over how the name is set elsewhere.
+    pub fn add(&mut self, other: Sets) {
+        self.local |= other.local;
+        self.global |= other.global;
+    }
+}
+
+impl OpenTag<'_> {
+    /// The line ends of the tag that are missing in `written`, so that every
+    /// line stays the line it was.
+    #[must_use]
+    pub fn lines_beyond(&self, written: &str) -> String {
+        let lines = |text: &str| text.matches('\n').count();
+        "\n".repeat(lines(self.text).saturating_sub(lines(written)))
+    }
 }
 
 /// Something to be put in place of a range of the source.
@@ -78,6 +100,8 @@ pub(super) enum With<'s> {
     Close(usize, Edges<'s>),
     /// The name of a template that is known only when it is rendered.
     Reference(&'s str, &'s str),
+    /// What the dialect begins the source with.
+    Prelude,
 }
 
 /// What was found in a source.
@@ -91,6 +115,14 @@ pub(super) struct Parsed<'s> {
     pub(super) imports: BTreeSet<&'s str>,
     pub(super) dynamic_imports: bool,
     pub(super) calls: Vec<CallSite<'s>>,
+    /// The template that it extends, if its name is plain.
+    pub(super) extends: Option<&'s str>,
+    /// Components that it may use.
+    pub(super) components: BTreeSet<&'s str>,
+    /// Components that it defines.
+    pub(super) defines: BTreeSet<&'s str>,
+    /// Names that are set in blocks, and behind them.
+    pub(super) block_sets: BTreeMap<&'s str, Sets>,
 }
 
 /// A `{% call cached_as(…) %}`, for templates that are not rewritten.
@@ -110,6 +142,7 @@ pub(super) fn parse<'s>(
     let mut parser = Parser {
         source,
         custom,
+        rules: syntax.rules,
         parsed: Parsed::default(),
         stack: Vec::new(),
         line: 1,
@@ -125,6 +158,7 @@ pub(super) fn parse<'s>(
 struct Parser<'s, 'c> {
     source: &'s str,
     custom: &'c [String],
+    rules: Rules,
     parsed: Parsed<'s>,
     stack: Vec<Open<'s>>,
     line: usize,
@@ -140,6 +174,8 @@ struct Open<'s> {
     tag: Option<usize>,
     /// The variables set inside so far.
     own: BTreeSet<&'s str>,
+    /// Whether this is a loop, and not yet its `else`.
+    repeats: bool,
 }
 
 impl<'s> Parser<'s, '_> {
@@ -147,14 +183,22 @@ impl<'s> Parser<'s, '_> {
         self.line += self.source[self.counted..piece.start].matches('\n').count();
         self.counted = piece.start;
         self.note_blocks(&piece);
-        self.refuse_caller(&piece)?;
+        if self.rules.components {
+            self.note_components(&piece.tokens);
+            self.refuse_body(&piece)?;
+        } else {
+            self.refuse_caller(&piece)?;
+        }
         if piece.kind == PieceKind::Expression {
             return Ok(());
         }
-        let Some(name) = piece.tokens.first().filter(|t| t.kind == TokenKind::Word) else {
-            return Ok(());
+        let name = match piece.tokens.first() {
+            Some(first) if first.kind == TokenKind::Word => first.text,
+            Some(first) if self.rules.components && first.text == "<" => {
+                return self.component_call(&piece.tokens);
+            }
+            _ => return Ok(()),
         };
-        let name = name.text;
         match name.strip_prefix("end") {
             Some(opener) if self.is_tag(opener) => self.close_tag(opener, &piece),
             Some(opener) => self.close_statement(opener),
@@ -170,11 +214,12 @@ impl<'s> Parser<'s, '_> {
     fn open_tag(&mut self, name: &'s str, piece: &Piece<'s>) -> Result<(), Error> {
         let text = self.source[piece.start..piece.end].trim();
         let fail = |line, why: String| Error::template(line, format!("`{text}`: {why}"));
-        if self.stack.iter().filter(|open| open.tag.is_some()).count() >= MAX_DEPTH {
+        if self.stack.iter().filter(|open| open.tag.is_some()).count() >= self.rules.max_depth {
             return Err(fail(
                 self.line,
                 format!(
-                    "it is inside {MAX_DEPTH} other cache tags, and that is as deep as they can nest"
+                    "it is inside {} other cache tags, and that is as deep as they can nest",
+                    self.rules.max_depth
                 ),
             ));
         }
@@ -209,6 +254,7 @@ impl<'s> Parser<'s, '_> {
             includes: BTreeSet::new(),
             has_blocks: false,
             assigns: BTreeSet::new(),
+            sets: BTreeMap::new(),
         });
         self.edit(piece.start, piece.end, With::Open(index));
         self.push(name, Some(index));
@@ -277,25 +323,39 @@ impl<'s> Parser<'s, '_> {
     fn statement(&mut self, name: &'s str, piece: &Piece<'s>) -> Result<(), Error> {
         let tokens = &piece.tokens[1..];
         match name {
-            "set" => self.set(tokens),
+            "set" => self.set(tokens, Sets { local: true, global: false }),
+            "set_global" => self.set(tokens, Sets { local: false, global: true }),
             "include" | "import" | "from" | "extends" => self.reference(name, tokens)?,
+            "else" => self.end_repetition(),
+            "component" => self.note_definition(tokens),
             "break" | "continue" => self.leave_loop(name)?,
             "call" => self.call(tokens),
             _ => {}
         }
-        if ENGINE_BLOCKS.contains(&name) {
+        if self.rules.blocks.contains(&name) {
             self.push(name, None);
+        }
+        if name == "extends" {
+            self.edit(piece.end, piece.end, With::Prelude);
         }
         Ok(())
     }
 
     fn push(&mut self, name: &'s str, tag: Option<usize>) {
-        self.stack.push(Open { name, line: self.line, tag, own: BTreeSet::new() });
+        let repeats = name == "for";
+        self.stack.push(Open { name, line: self.line, tag, own: BTreeSet::new(), repeats });
+    }
+
+    /// The `else` of a loop is outside of its scope.
+    fn end_repetition(&mut self) {
+        if let Some(open) = self.stack.last_mut() {
+            open.repeats = false;
+        }
     }
 
     /// `set x = …` makes a variable, `set x.y = …` changes one, and `set x`
     /// alone begins a block.
-    fn set(&mut self, tokens: &[Token<'s>]) {
+    fn set(&mut self, tokens: &[Token<'s>], how: Sets) {
         let mut depth = 0;
         let assigns = tokens.iter().position(|token| {
             depth += token.depth();
@@ -313,9 +373,28 @@ impl<'s> Parser<'s, '_> {
             } else if let Some(open) = self.stack.last_mut() {
                 open.own.insert(target.text);
             }
+            if !behind_dot {
+                self.note_set(target.text, how);
+            }
         }
         if assigns.is_none() {
             self.push("set", None);
+        }
+    }
+
+    /// Notes what a body or a block sets without a scope around it.
+    fn note_set(&mut self, name: &'s str, how: Sets) {
+        for open in self.stack.iter().rev() {
+            if (open.repeats && !how.global) || open.name == "component" {
+                return;
+            }
+            if open.name == "block" {
+                self.parsed.block_sets.entry(name).or_default().add(how);
+            }
+            if let Some(tag) = open.tag {
+                self.parsed.tags[tag].sets.entry(name).or_default().add(how);
+                return;
+            }
         }
     }
 
@@ -383,6 +462,9 @@ impl<'s> Parser<'s, '_> {
             return Ok(());
         };
         let names = plain_names(&tokens[..length]);
+        if let ("extends", Some([name])) = (statement, names.as_deref()) {
+            self.parsed.extends = Some(name);
+        }
         if (statement == "extends" || names.is_none()) && is_one(&tokens[..length]) {
             let expression = &self.source[first.start..last.end()];
             self.parsed.dynamic_imports |= matches!(statement, "import" | "from");
@@ -406,6 +488,80 @@ impl<'s> Parser<'s, '_> {
 
     fn innermost_tag(&self) -> Option<usize> {
         self.stack.iter().rev().find_map(|open| open.tag)
+    }
+
+    /// `<card …>` begins a component with a body, `</card>` ends it.
+    fn component_call(&mut self, tokens: &[Token<'s>]) -> Result<(), Error> {
+        let Some(second) = tokens.get(1) else { return Ok(()) };
+        if second.kind == TokenKind::Word {
+            let last = component_end(tokens, 1);
+            self.push(&self.source[second.start..tokens[last].end()], None);
+            return Ok(());
+        }
+        match self.stack.last() {
+            Some(Open { tag: Some(tag), .. }) if second.text == "/" => {
+                let tag = &self.parsed.tags[*tag];
+                let name: String = tokens.iter().map(|token| token.text).collect();
+                let why = format!(
+                    "`{name}` comes while `{}` of line {} is still open: close that first by `end{}`",
+                    tag.text, tag.line, tag.name
+                );
+                Err(Error::template(self.line, why))
+            }
+            Some(_) if second.text == "/" => {
+                self.stack.pop();
+                Ok(())
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Notes what may be a use of a component; a comparison does no harm.
+    fn note_components(&mut self, tokens: &[Token<'s>]) {
+        for (at, token) in tokens.iter().enumerate() {
+            let next = tokens.get(at + 1);
+            if let (true, Some(first)) = (token.text == "<", next)
+                && first.kind == TokenKind::Word
+            {
+                let last = component_end(tokens, at + 1);
+                self.parsed.components.insert(&self.source[first.start..tokens[last].end()]);
+            }
+        }
+    }
+
+    fn note_definition(&mut self, tokens: &[Token<'s>]) {
+        if let Some(first) = tokens.first() {
+            let last = component_end(tokens, 0);
+            self.parsed.defines.insert(&self.source[first.start..tokens[last].end()]);
+        }
+    }
+
+    /// `body` inside a component is what its caller hands it, and the key knows
+    /// nothing of it unless the tag says so.
+    fn refuse_body(&self, piece: &Piece<'s>) -> Result<(), Error> {
+        let Some(component) = self.stack.iter().position(|open| open.name == "component") else {
+            return Ok(());
+        };
+        let is_body = |(at, token): (usize, &Token<'_>)| {
+            let before = at.checked_sub(1).map(|before| piece.tokens[before].text);
+            let after = piece.tokens.get(at + 1).map(|after| after.text);
+            token.is_word("body") && before != Some(".") && after != Some("=")
+        };
+        if !piece.tokens.iter().enumerate().any(is_body) {
+            return Ok(());
+        }
+        let tags = self.stack[component..].iter().filter_map(|open| open.tag);
+        for tag in tags.map(|tag| &self.parsed.tags[tag]) {
+            let is_word = |c: char| c == '_' || c.is_alphanumeric();
+            if !tag.text.split(|c| !is_word(c)).any(|word| word == "body") {
+                let why = format!(
+                    "`body` inside `{}` of line {}: every caller would get the body of the first; add `extra=body`, or put the tag around the use of the component instead",
+                    tag.text, tag.line
+                );
+                return Err(Error::template(self.line, why));
+            }
+        }
+        Ok(())
     }
 
     /// `caller()` renders what the key knows nothing of.
@@ -460,6 +616,17 @@ impl<'s> Parser<'s, '_> {
             _ => Ok(self.parsed),
         }
     }
+}
+
+/// Where a dotted name that begins at `first` ends.
+fn component_end(tokens: &[Token<'_>], first: usize) -> usize {
+    let mut last = first;
+    while tokens.get(last + 1).is_some_and(|dot| dot.is_operator("."))
+        && tokens.get(last + 2).is_some_and(|part| part.kind == TokenKind::Word)
+    {
+        last += 2;
+    }
+    last
 }
 
 /// Whether parentheses around the tokens leave what they are: there is no

@@ -1,9 +1,10 @@
 //! Puts an engine's own statements in place of the tags.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
 
 use super::lexer::Syntax;
-use super::parser::{CallSite, Edges, OpenTag, With, parse};
+use super::parser::{CallSite, Edges, OpenTag, Sets, With, parse};
 use crate::error::Error;
 
 /// What an engine understands instead of the tags.
@@ -20,6 +21,19 @@ pub trait Dialect {
     /// Writes an expression that names a template: of any `extends`, and of an
     /// `include`, `import` or `from` whose template is known only in rendering.
     fn reference(&self, statement: &str, expression: &str, out: &mut String);
+
+    /// Writes what the source is to begin with; behind `extends`, if that is
+    /// there.
+    fn prelude(&self, _out: &mut String) {}
+}
+
+/// A range of the source, and what stands there now.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Moved {
+    /// In what the author wrote.
+    pub author: Range<usize>,
+    /// In what the engine gets.
+    pub rewritten: Range<usize>,
 }
 
 /// A source without tags, and what is known of them.
@@ -37,6 +51,16 @@ pub struct Rewritten<'s> {
     pub dynamic_imports: bool,
     /// The places where `call` hands a body to `cached_as` or `cached`.
     pub calls: Vec<CallSite<'s>>,
+    /// The template that it extends, if its name is plain.
+    pub extends: Option<&'s str>,
+    /// Components that it may use, and more names perhaps.
+    pub components: BTreeSet<&'s str>,
+    /// Components that it defines.
+    pub defines: BTreeSet<&'s str>,
+    /// Names that its blocks set, and that would be set behind them.
+    pub block_sets: BTreeMap<&'s str, Sets>,
+    /// What was put in place of what, in order.
+    pub moved: Vec<Moved>,
 }
 
 /// Rewrites a source; `custom` are the names of the application's own tags.
@@ -54,16 +78,24 @@ pub fn rewrite<'s>(
     let parsed = parse(source, syntax, custom)?;
     let mut out = String::with_capacity(source.len() + parsed.edits.len() * 128);
     let mut copied = 0;
+    let mut moved = Vec::with_capacity(parsed.edits.len());
+    if !parsed.edits.iter().any(|edit| matches!(edit.with, With::Prelude)) {
+        dialect.prelude(&mut out);
+        moved.push(Moved { author: 0..0, rewritten: 0..out.len() });
+    }
     for edit in &parsed.edits {
         out.push_str(&source[copied..edit.start]);
         copied = edit.end;
+        let start = out.len();
         match edit.with {
             With::Open(tag) => dialect.open(&parsed.tags[tag], &mut out),
             With::Close(tag, edges) => dialect.close(&parsed.tags[tag], edges, &mut out),
             With::Reference(statement, expression) => {
                 dialect.reference(statement, expression, &mut out);
             }
+            With::Prelude => dialect.prelude(&mut out),
         }
+        moved.push(Moved { author: edit.start..edit.end, rewritten: start..out.len() });
     }
     out.push_str(&source[copied..]);
     Ok(Rewritten {
@@ -73,6 +105,11 @@ pub fn rewrite<'s>(
         imports: parsed.imports,
         dynamic_imports: parsed.dynamic_imports,
         calls: parsed.calls,
+        extends: parsed.extends,
+        components: parsed.components,
+        defines: parsed.defines,
+        block_sets: parsed.block_sets,
+        moved,
     })
 }
 

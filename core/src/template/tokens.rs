@@ -54,10 +54,11 @@ impl<'s> Token<'s> {
 
 /// The first word of `rest`, which begins at `start`; none where a string has
 /// no end or nothing is left.
-pub(super) fn next(rest: &str, start: usize, blank: bool) -> Option<Token<'_>> {
+pub(super) fn next(rest: &str, start: usize, blank: bool, backticks: bool) -> Option<Token<'_>> {
     let first = rest.chars().next()?;
     let (kind, length) = match first {
         '"' | '\'' => (TokenKind::Text, string_length(rest, first)?),
+        '`' if backticks => (TokenKind::Text, string_length(rest, first)?),
         '(' | '[' | '{' => (TokenKind::Open, 1),
         ')' | ']' | '}' => (TokenKind::Close, 1),
         ',' => (TokenKind::Comma, 1),

@@ -32,6 +32,9 @@ fn syntax(delimiters: Delimiters, layout: Layout) -> SyntaxConfig {
 }
 
 impl Engine for MiniJinja {
+    const NAME: &'static str = "minijinja";
+    const MAX_DEPTH: usize = 40;
+
     fn new(cache: &Cacheops, delimiters: Delimiters, layout: Layout) -> Self {
         let mut env = Environment::new();
         env.set_debug(false);

@@ -5,7 +5,8 @@ use std::sync::OnceLock;
 /// Things by number. Reading one is two loads, so that threads which render
 /// the same template do not write to a common place; growing is for one thread
 /// at a time, which the caller sees to.
-pub(crate) struct Numbered<T> {
+#[derive(Debug)]
+pub struct Numbered<T> {
     /// Chunk `n` has room for `FIRST << n` things.
     chunks: [OnceLock<Box<[OnceLock<T>]>>; CHUNKS],
 }
@@ -20,13 +21,14 @@ impl<T> Default for Numbered<T> {
 }
 
 impl<T> Numbered<T> {
-    pub(crate) fn get(&self, number: usize) -> Option<&T> {
+    /// The thing of a number, if there is one.
+    pub fn get(&self, number: usize) -> Option<&T> {
         let (chunk, place) = place_of(number)?;
         self.chunks.get(chunk)?.get()?.get(place)?.get()
     }
 
     /// Puts a thing at a number that is free; what is there already stays.
-    pub(crate) fn set(&self, number: usize, thing: T) {
+    pub fn set(&self, number: usize, thing: T) {
         let Some((chunk, place)) = place_of(number) else { return };
         let Some(chunk_cell) = self.chunks.get(chunk) else { return };
         let things =

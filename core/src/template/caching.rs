@@ -1,0 +1,151 @@
+//! Tags of the application's own.
+
+use std::fmt;
+use std::marker::PhantomData;
+use std::time::Duration;
+
+use super::values::{Engine, Options, write_name, write_value};
+use crate::key::KeyWriter;
+use crate::queryset::QuerySet;
+
+/// How the body of a tag of one's own is cached.
+///
+/// Plain arguments of the tag (numbers, text, booleans) are part of the key by
+/// themselves; everything else that the body varies by belongs into
+/// [`extra`](Caching::extra).
+#[must_use]
+pub struct Caching<E> {
+    skip: bool,
+    querysets: Vec<QuerySet>,
+    extra: Option<KeyWriter>,
+    name: Option<String>,
+    timeout: Option<Duration>,
+    lock: bool,
+    engine: PhantomData<fn() -> E>,
+}
+
+impl<E: Engine> Caching<E> {
+    /// As `cached_as` does: until a change can alter `queryset`, or another
+    /// given by [`also`](Caching::also).
+    pub fn cached_as(queryset: impl Into<QuerySet>) -> Self {
+        Caching::cached().also(queryset)
+    }
+
+    /// As `cached` does: until the time limit.
+    pub fn cached() -> Self {
+        Caching {
+            skip: false,
+            querysets: Vec::new(),
+            extra: None,
+            name: None,
+            timeout: None,
+            lock: true,
+            engine: PhantomData,
+        }
+    }
+
+    /// Not at all, and no fragment around it either.
+    pub fn skip() -> Self {
+        Caching { skip: true, ..Caching::cached() }
+    }
+
+    /// Names another queryset that the body is made from.
+    pub fn also(mut self, queryset: impl Into<QuerySet>) -> Self {
+        self.querysets.push(queryset.into());
+        self
+    }
+
+    /// What else the body varies by; a second call replaces the first.
+    ///
+    /// # Errors
+    ///
+    /// A value that is undefined or cannot tell fragments apart.
+    pub fn extra(mut self, extra: &E::Value) -> Result<Self, E::Error> {
+        let mut key = KeyWriter::new();
+        write_value::<E>(extra, &mut key).map_err(E::error)?;
+        self.extra = Some(key);
+        Ok(self)
+    }
+
+    /// The name that `invalidate_fragment` reaches it by.
+    pub fn name(mut self, name: impl Into<String>) -> Self {
+        self.name = Some(name.into());
+        self
+    }
+
+    /// The time limit.
+    pub fn timeout(mut self, timeout: Duration) -> Self {
+        self.timeout = Some(timeout);
+        self
+    }
+
+    /// Whether renders that miss together share one; true by default.
+    pub fn lock(mut self, lock: bool) -> Self {
+        self.lock = lock;
+        self
+    }
+
+    /// The querysets. For plugins.
+    #[must_use]
+    pub fn querysets(&self) -> Vec<&QuerySet> {
+        self.querysets.iter().collect()
+    }
+
+    /// Writes what stands for it, and answers the rest. For plugins.
+    #[must_use]
+    pub fn options(&self, key: &mut KeyWriter) -> Options<'_> {
+        key.list(self.querysets.len());
+        self.querysets.iter().for_each(|queryset| queryset.write_key(key));
+        write_name(self.name.as_deref(), key);
+        key.bytes(self.extra.as_ref().map_or(&[], |extra| extra.as_bytes()));
+        Options {
+            timeout: self.timeout,
+            name: self.name.as_deref(),
+            lock: self.lock,
+            skip: self.skip,
+            variant: self.extra.as_ref().map(|extra| extra.as_bytes().to_vec()),
+        }
+    }
+}
+
+impl<E> fmt::Debug for Caching<E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Caching")
+            .field("skip", &self.skip)
+            .field("querysets", &self.querysets)
+            .field("name", &self.name)
+            .finish_non_exhaustive()
+    }
+}
+
+impl<E> Clone for Caching<E> {
+    fn clone(&self) -> Self {
+        Caching {
+            skip: self.skip,
+            querysets: self.querysets.clone(),
+            extra: self.extra.clone(),
+            name: self.name.clone(),
+            timeout: self.timeout,
+            lock: self.lock,
+            engine: PhantomData,
+        }
+    }
+}
+
+/// Refuses a name that no tag can have; `statements` are the engine's.
+///
+/// # Errors
+///
+/// Why it cannot be one, in words.
+pub fn check_tag_name(name: &str, statements: &[&str]) -> Result<(), String> {
+    let is_word = |c: char| c == '_' || c.is_ascii_alphanumeric();
+    let taken = statements.contains(&name) || ["cached", "cached_as"].contains(&name);
+    let why = if !name.chars().all(is_word) || !name.starts_with(|c: char| !c.is_ascii_digit()) {
+        "a tag is called by letters, digits and underscores"
+    } else if taken || name.starts_with("end") {
+        "the engine or the library has that name already, or takes it for an end"
+    } else {
+        return Ok(());
+    };
+    Err(format!("{name:?} cannot be a tag: {why}"))
+}

@@ -1,0 +1,91 @@
+//! Tags of loaded templates.
+
+use super::parser::{OpenTag, TagKind};
+use super::rewrite::Rewritten;
+use crate::key::{FragmentKey, KeyWriter};
+
+/// A tag of a loaded template.
+#[derive(Debug)]
+pub struct Tag {
+    /// Stands for all about the tag that does not change: its kind, its place
+    /// and the source of its template.
+    pub key: FragmentKey,
+    /// `cached_as`, `cached`, or a name of the application's own.
+    pub name: String,
+    /// As the author wrote it.
+    pub text: String,
+    /// `page.html:12`.
+    pub place: String,
+    /// The arguments that it has.
+    pub slots: Slots,
+    /// The templates whose sources the body is made of besides its own.
+    pub references: Vec<String>,
+    /// Whether the body holds blocks, or calls `super`.
+    pub has_blocks: bool,
+    /// Whether its template imports macros by names that only rendering tells.
+    pub dynamic_imports: bool,
+}
+
+/// Which arguments a tag has, in the order in which they are passed on.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Slots {
+    /// How many querysets.
+    pub querysets: usize,
+    /// Whether a time limit.
+    pub timeout: bool,
+    /// Whether a name.
+    pub name: bool,
+    /// Whether `lock`.
+    pub lock: bool,
+    /// How many values of `extra`.
+    pub extra: usize,
+}
+
+impl Tag {
+    /// A tag that was found in the template `template`, whose source `digest`
+    /// stands for.
+    #[must_use]
+    pub fn new(
+        template: &str,
+        digest: &FragmentKey,
+        tag: &OpenTag<'_>,
+        found: &Rewritten<'_>,
+    ) -> Self {
+        let slots = match &tag.kind {
+            TagKind::CachedAs(arguments) | TagKind::Cached(arguments) => Slots {
+                querysets: arguments.positional.len(),
+                timeout: arguments.timeout.is_some(),
+                name: arguments.name.is_some(),
+                lock: arguments.lock.is_some(),
+                extra: arguments.extra.len(),
+            },
+            TagKind::Custom(_) => Slots::default(),
+        };
+        let mut key = KeyWriter::new();
+        key.variant("tag", 3);
+        key.str(tag.name);
+        key.key(digest);
+        key.int(tag.index as i128);
+        let references = tag.includes.union(&found.imports);
+        Tag {
+            key: key.finish(),
+            name: tag.name.to_owned(),
+            text: tag.text.to_owned(),
+            place: format!("{template}:{}", tag.line),
+            slots,
+            references: references.map(|name| (*name).to_owned()).collect(),
+            has_blocks: tag.has_blocks,
+            dynamic_imports: found.dynamic_imports,
+        }
+    }
+}
+
+/// Stands for a source under a name: a changed template is a new fragment,
+/// and so is the same text under another name.
+#[must_use]
+pub fn source_digest(name: &str, source: &str) -> FragmentKey {
+    let mut key = KeyWriter::new();
+    key.str(name);
+    key.str(source);
+    key.finish()
+}

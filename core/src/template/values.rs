@@ -1,0 +1,341 @@
+//! Values of template engines, as far as tags look into them.
+
+use std::time::Duration;
+
+use serde::Serialize;
+
+use crate::key::KeyWriter;
+use crate::queryset::{Condition, QuerySet, eq, is_in};
+
+/// A template engine, for what the plugins of all engines share. A plugin
+/// implements it for a type of its own.
+pub trait Engine {
+    /// The engine's values.
+    type Value: Clone + Serialize;
+    /// The engine's errors.
+    type Error;
+
+    /// Looks into a value.
+    ///
+    /// # Errors
+    ///
+    /// Why it cannot be looked into, in words.
+    fn read(value: &Self::Value) -> Result<Datum<'_, Self::Value>, String>;
+
+    /// Whether a value prints without being escaped.
+    fn is_safe(value: &Self::Value) -> bool;
+
+    /// The queryset that a map of the engine's stands for.
+    ///
+    /// # Errors
+    ///
+    /// Why it is none, in words.
+    fn read_queryset(value: &Self::Value) -> Result<QuerySet, String>;
+
+    /// An error of the engine's.
+    fn error(why: String) -> Self::Error;
+
+    /// An error about a variable that is not defined.
+    fn undefined(why: String) -> Self::Error {
+        Self::error(why)
+    }
+}
+
+/// What a value holds.
+#[derive(Clone, Debug)]
+pub enum Datum<'a, V> {
+    /// No value at all.
+    Undefined,
+    /// None, null.
+    None,
+    /// True or false.
+    Bool(bool),
+    /// A number without fraction.
+    Int(i128),
+    /// One above all `Int`s.
+    UInt(u128),
+    /// A number with a fraction.
+    Float(f64),
+    /// Text.
+    Text(&'a str),
+    /// Bytes.
+    Bytes(&'a [u8]),
+    /// Values in order.
+    List(Vec<V>),
+    /// Values by key.
+    Map(Vec<(V, V)>),
+    /// Anything else, by the name of its kind.
+    Other(String),
+}
+
+impl<V> Datum<'_, V> {
+    /// The name of the kind, for messages.
+    #[must_use]
+    pub fn kind(&self) -> &str {
+        match self {
+            Datum::Undefined => "undefined",
+            Datum::None => "none",
+            Datum::Bool(_) => "bool",
+            Datum::Int(_) | Datum::UInt(_) | Datum::Float(_) => "number",
+            Datum::Text(_) => "string",
+            Datum::Bytes(_) => "bytes",
+            Datum::List(_) => "sequence",
+            Datum::Map(_) => "map",
+            Datum::Other(name) => name,
+        }
+    }
+}
+
+/// Writes a value of `extra`; the same bytes as serde gives for the Rust value
+/// that it stands for, so that `invalidate_fragment_extra` finds it.
+///
+/// # Errors
+///
+/// A value that cannot tell fragments apart, in words.
+pub fn write_value<E: Engine>(value: &E::Value, key: &mut KeyWriter) -> Result<(), String> {
+    match E::read(value)? {
+        Datum::Undefined => {
+            return Err(
+                "`extra` is undefined: fragments would be shared that should differ; give it a value, or `none` to mean that"
+                    .to_owned(),
+            );
+        }
+        Datum::None => key.none(),
+        Datum::Bool(value) => key.bool(value),
+        Datum::Int(number) => key.int(number),
+        Datum::UInt(number) => key.uint(number),
+        Datum::Float(number) => {
+            key.float(number).map_err(|error| format!("`extra`: {}", error.detail()))?;
+        }
+        Datum::Text(text) => key.str(text),
+        Datum::Bytes(bytes) => key.bytes(bytes),
+        Datum::List(items) => {
+            key.list(items.len());
+            items.iter().try_for_each(|item| write_value::<E>(item, key))?;
+        }
+        Datum::Map(pairs) => write_map::<E>(&pairs, key)?,
+        Datum::Other(kind) => {
+            return Err(format!(
+                "`extra` is {kind}, and that cannot tell fragments apart: give a value such as its id"
+            ));
+        }
+    }
+    Ok(())
+}
+
+fn write_map<E: Engine>(pairs: &[(E::Value, E::Value)], key: &mut KeyWriter) -> Result<(), String> {
+    let mut entries = Vec::with_capacity(pairs.len());
+    for (name, value) in pairs {
+        let mut entry = (KeyWriter::default(), KeyWriter::default());
+        write_value::<E>(name, &mut entry.0)?;
+        write_value::<E>(value, &mut entry.1)?;
+        entries.push(entry);
+    }
+    key.map(entries);
+    Ok(())
+}
+
+/// Writes an argument of a tag of the application's own: plain ones tell
+/// fragments apart by themselves.
+pub fn write_plain<E: Engine>(name: &str, value: &E::Value, key: &mut KeyWriter) {
+    key.str(name);
+    let is_plain = matches!(
+        E::read(value),
+        Ok(Datum::None
+            | Datum::Bool(_)
+            | Datum::Int(_)
+            | Datum::UInt(_)
+            | Datum::Float(_)
+            | Datum::Text(_))
+    );
+    if !is_plain {
+        key.variant("other", 0);
+    } else if write_value::<E>(value, key).is_err() {
+        key.variant("nan", 0);
+    }
+}
+
+/// What a tag says besides its querysets.
+#[derive(Clone, Debug)]
+pub struct Options<'a> {
+    /// Its time limit.
+    pub timeout: Option<Duration>,
+    /// The name that reaches it.
+    pub name: Option<&'a str>,
+    /// Whether renders that miss together share one.
+    pub lock: bool,
+    /// Told not to cache it.
+    pub skip: bool,
+    /// What reaches it besides the name.
+    pub variant: Option<Vec<u8>>,
+}
+
+/// The arguments of a tag that are not querysets.
+#[derive(Debug)]
+pub struct Given<'a, V> {
+    /// `timeout`, if given.
+    pub timeout: Option<&'a V>,
+    /// `name`, if given.
+    pub name: Option<&'a V>,
+    /// `lock`, if given.
+    pub lock: Option<&'a V>,
+    /// `extra`, in one value or several.
+    pub extra: &'a [&'a V],
+}
+
+impl<'a> Options<'a> {
+    /// Reads the arguments of a tag, and writes what stands for them.
+    ///
+    /// # Errors
+    ///
+    /// An argument that makes no sense, in words.
+    pub fn read<E: Engine>(
+        given: &Given<'a, E::Value>,
+        key: &mut KeyWriter,
+    ) -> Result<Self, String> {
+        let name = given.name.map(read_name::<E>).transpose()?.flatten();
+        write_name(name, key);
+        let start = key.as_bytes().len();
+        match given.extra {
+            [] => key.none(),
+            [one] => write_value::<E>(one, key)?,
+            many => {
+                key.list(many.len());
+                many.iter().try_for_each(|one| write_value::<E>(one, key))?;
+            }
+        }
+        let variant =
+            (name.is_some() && !given.extra.is_empty()).then(|| key.as_bytes()[start..].into());
+        // Safe text prints another way than the same text unescaped.
+        given.extra.iter().for_each(|one| key.bool(E::is_safe(one)));
+        Ok(Options {
+            timeout: given.timeout.map(read_timeout::<E>).transpose()?.flatten(),
+            name,
+            lock: given.lock.map(read_lock::<E>).transpose()?.unwrap_or(true),
+            skip: false,
+            variant,
+        })
+    }
+}
+
+/// Writes a fragment's name, or that it has none.
+pub fn write_name(name: Option<&str>, key: &mut KeyWriter) {
+    match name {
+        Some(name) => key.str(name),
+        None => key.none(),
+    }
+}
+
+fn read_name<E: Engine>(value: &E::Value) -> Result<Option<&str>, String> {
+    match E::read(value)? {
+        Datum::Text(name) => Ok(Some(name)),
+        Datum::None => Ok(None),
+        Datum::Undefined => {
+            Err("the fragment's name is undefined: put a plain name in quotes".to_owned())
+        }
+        other => Err(format!("the fragment's name is {}, and it must be text", other.kind())),
+    }
+}
+
+fn read_lock<E: Engine>(value: &E::Value) -> Result<bool, String> {
+    Ok(match E::read(value)? {
+        Datum::None => true,
+        Datum::Undefined => false,
+        Datum::Bool(lock) => lock,
+        Datum::Int(number) => number != 0,
+        Datum::Float(number) => number != 0.0,
+        Datum::Text(text) => !text.is_empty(),
+        Datum::List(items) => !items.is_empty(),
+        Datum::Map(pairs) => !pairs.is_empty(),
+        _ => true,
+    })
+}
+
+fn read_timeout<E: Engine>(value: &E::Value) -> Result<Option<Duration>, String> {
+    let datum = E::read(value)?;
+    let seconds = match &datum {
+        Datum::None => return Ok(None),
+        // Whole seconds beyond 2^52 are no time limit in any case.
+        Datum::Int(number) => *number as f64,
+        Datum::UInt(number) => *number as f64,
+        Datum::Float(number) => *number,
+        other => {
+            return Err(format!(
+                "the time limit is {}, and it must be a number of seconds, or `none` for the default",
+                other.kind()
+            ));
+        }
+    };
+    // Not a number is not above zero either.
+    if seconds.is_nan() || seconds <= 0.0 {
+        return Err(format!(
+            "the time limit is {seconds}, and it must be above zero: leave it out for the default, or leave the tag out not to cache"
+        ));
+    }
+    match Duration::try_from_secs_f64(seconds) {
+        Ok(time) if !time.is_zero() => Ok(Some(time)),
+        _ => Err(format!("a time limit of {seconds:e} seconds cannot be kept")),
+    }
+}
+
+/// Collects the querysets in a value, in order. `known` answers for values
+/// that are querysets by themselves.
+///
+/// # Errors
+///
+/// A value that is no queryset, in words.
+pub fn collect_querysets<E: Engine>(
+    value: &E::Value,
+    known: &dyn Fn(&E::Value) -> Option<QuerySet>,
+    querysets: &mut Vec<QuerySet>,
+) -> Result<(), String> {
+    if let Some(queryset) = known(value) {
+        querysets.push(queryset);
+        return Ok(());
+    }
+    match E::read(value)? {
+        Datum::Text(table) => querysets.push(QuerySet::table(table)),
+        Datum::Map(_) => {
+            let queryset = E::read_queryset(value)
+                .map_err(|error| format!("a map that is no queryset: {error}"))?;
+            querysets.push(queryset);
+        }
+        Datum::List(items) if items.is_empty() => {
+            return Err(
+                "an empty list is no queryset: pass the queryset beside its rows, or `lazy(…)` rows"
+                    .to_owned(),
+            );
+        }
+        Datum::List(items) => {
+            for item in &items {
+                collect_querysets::<E>(item, known, querysets).map_err(|why| format!(
+                    "a list that is not all querysets ({why}): pass the queryset beside its rows, or `lazy(…)` rows"
+                ))?;
+            }
+        }
+        Datum::Undefined => return Err("the queryset is undefined".to_owned()),
+        other => {
+            return Err(format!(
+                "{} is no queryset: pass a `QuerySet`, `lazy(…)` rows, or the name of a table",
+                other.kind()
+            ));
+        }
+    }
+    Ok(())
+}
+
+/// The condition that a keyword of `queryset()` stands for.
+///
+/// # Errors
+///
+/// A value that is undefined, or that no column holds.
+pub fn condition<E: Engine>(name: &str, value: &E::Value) -> Result<Condition, E::Error> {
+    let datum = E::read(value).map_err(E::error)?;
+    match datum {
+        Datum::Undefined => {
+            Err(E::undefined(format!("queryset(): `{name}` is undefined; `none` stands for NULL")))
+        }
+        Datum::List(items) => Ok(is_in(name, items)),
+        _ => Ok(eq(name, value)),
+    }
+}

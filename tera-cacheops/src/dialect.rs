@@ -1,0 +1,206 @@
+//! What Tera gets instead of the tags.
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+
+use cacheops::template::{Dialect, Edges, OpenTag, Sets, Syntax, TagKind};
+
+/// The filter that looks a fragment up, for the tags of the library.
+pub(crate) const BEGIN: &str = "_cacheops_begin";
+/// The same for tags of the application's own.
+pub(crate) const BEGIN_CUSTOM: &str = "_cacheops_begin_custom";
+/// The function that gives what a fill lasts with.
+pub(crate) const FILL: &str = "_cacheops_fill";
+/// The filter that stores what a body rendered.
+pub(crate) const STORE: &str = "_cacheops_store";
+/// The function that gives the text of a fragment that was found.
+pub(crate) const HIT: &str = "_cacheops_hit";
+/// What the variables of the plugin begin with.
+pub(crate) const VARIABLE: &str = "_cacheops";
+/// The variable that says which page is rendered, for bodies with blocks.
+pub(crate) const PAGE: &str = "_cacheops_page";
+
+/// Writes, for a tag of number `first_tag + index`,
+///
+/// ```jinja
+/// {% if 7 | _cacheops_begin(…) %}{% set _cacheops_7 = _cacheops_fill() %}{% filter _cacheops_store(fill=_cacheops_7) %}
+/// body
+/// {% endfilter %}{% else %}{{ _cacheops_hit() }}{% endif %}
+/// ```
+///
+/// on as many lines as the author had. Neither statement refuses blocks. They
+/// give the body no scope either, so what it sets is put back behind it, hit
+/// or miss alike: `{% set _cacheops_7_x = x %}` stands before, and
+/// `{% set x = _cacheops_7_x %}` behind.
+pub(crate) struct Tera<'a> {
+    pub(crate) syntax: &'a Syntax,
+    pub(crate) first_tag: usize,
+    /// What stands for the page, if bodies with blocks are to know it.
+    pub(crate) page: Option<&'a str>,
+    /// What the blocks set that bodies with blocks may hold.
+    pub(crate) block_sets: &'a BTreeMap<String, Sets>,
+    /// Whether tags whose bodies hold blocks become nothing.
+    pub(crate) drops_block_tags: bool,
+    /// The templates whose names are written with escapes, by the statement
+    /// that names them.
+    pub(crate) escaped: RefCell<Vec<(String, String)>>,
+}
+
+impl<'a> Tera<'a> {
+    /// For reading only.
+    pub(crate) fn reader(syntax: &'a Syntax, block_sets: &'a BTreeMap<String, Sets>) -> Self {
+        Tera {
+            syntax,
+            first_tag: 0,
+            page: None,
+            block_sets,
+            drops_block_tags: false,
+            escaped: RefCell::default(),
+        }
+    }
+
+    fn number(&self, tag: &OpenTag<'_>) -> usize {
+        self.first_tag + tag.index
+    }
+
+    /// The names that are put back behind a tag.
+    fn sets<'t>(&'t self, tag: &'t OpenTag<'_>) -> BTreeMap<&'t str, Sets> {
+        let mut sets: BTreeMap<&str, Sets> = tag.sets.iter().map(|(n, s)| (*n, *s)).collect();
+        if tag.has_blocks {
+            for (name, how) in self.block_sets {
+                sets.entry(name).or_default().add(*how);
+            }
+        }
+        sets
+    }
+
+    /// Writes statements; the edges are those of the first and the last one.
+    fn statements(&self, statements: &[String], edges: Edges<'_>, out: &mut String) {
+        let (start, end) = &self.syntax.block;
+        for (at, statement) in statements.iter().enumerate() {
+            let left = if at == 0 { edges.left } else { "" };
+            let right = if at + 1 == statements.len() { edges.right } else { "" };
+            for part in [start, left, " ", statement, " ", right, end] {
+                out.push_str(part);
+            }
+        }
+    }
+}
+
+fn arguments(tag: &OpenTag<'_>) -> String {
+    let mut out = String::new();
+    let mut push = |name: &str, expression: &str| {
+        let separator = if out.is_empty() { "" } else { ", " };
+        for part in [separator, name, "=", expression] {
+            out.push_str(part);
+        }
+    };
+    match &tag.kind {
+        TagKind::CachedAs(arguments) | TagKind::Cached(arguments) => {
+            for (at, expression) in arguments.positional.iter().enumerate() {
+                push(&format!("q{at}"), expression);
+            }
+            let keywords = [
+                ("timeout", arguments.timeout),
+                ("name", arguments.name),
+                ("lock", arguments.lock),
+            ];
+            for (name, expression) in keywords {
+                expression.into_iter().for_each(|expression| push(name, expression));
+            }
+            for (at, expression) in arguments.extra.iter().enumerate() {
+                push(&format!("e{at}"), expression);
+            }
+        }
+        TagKind::Custom(arguments) => {
+            for (at, argument) in arguments.iter().enumerate() {
+                match argument.name {
+                    Some(name) => push(name, argument.expression),
+                    None => push(&format!("_{at}"), argument.expression),
+                }
+            }
+        }
+    }
+    out
+}
+
+/// What a string of Tera's holds, if the expression is one.
+fn unescaped(expression: &str) -> Option<String> {
+    let mut inside = expression.chars();
+    let quote = inside.next().filter(|first| matches!(first, '"' | '\'' | '`'))?;
+    let mut text = String::new();
+    loop {
+        text.push(match inside.next()? {
+            '\\' => match inside.next()? {
+                'n' => '\n',
+                't' => '\t',
+                'r' => '\r',
+                other => other,
+            },
+            next if next == quote => return inside.as_str().is_empty().then_some(text),
+            next => next,
+        });
+    }
+}
+
+impl Dialect for Tera<'_> {
+    fn open(&self, tag: &OpenTag<'_>, out: &mut String) {
+        if self.drops_block_tags && tag.has_blocks {
+            let lines = "\n".repeat(tag.text.matches('\n').count());
+            return self.statements(&[format!("if true{lines}")], tag.edges, out);
+        }
+        let number = self.number(tag);
+        let begin = if matches!(tag.kind, TagKind::Custom(_)) { BEGIN_CUSTOM } else { BEGIN };
+        let mut statements: Vec<String> = Vec::new();
+        for name in self.sets(tag).keys() {
+            statements.push(format!("set {VARIABLE}_{number}_{name} = {name}"));
+        }
+        let arguments = arguments(tag);
+        let lines = tag.lines_beyond(&arguments);
+        statements.push(format!("if {number} | {begin}({arguments}){lines}"));
+        statements.push(format!("set {VARIABLE}_{number} = {FILL}()"));
+        statements.push(format!("filter {STORE}(fill={VARIABLE}_{number})"));
+        self.statements(&statements, tag.edges, out);
+    }
+
+    fn close(&self, tag: &OpenTag<'_>, edges: Edges<'_>, out: &mut String) {
+        if self.drops_block_tags && tag.has_blocks {
+            return self.statements(&["endif".to_owned()], edges, out);
+        }
+        let number = self.number(tag);
+        let first = ["endfilter".to_owned(), "else".to_owned()];
+        self.statements(&first, Edges { right: "", ..edges }, out);
+        let (start, end) = &self.syntax.variable;
+        for part in [start, " ", HIT, "() ", end] {
+            out.push_str(part);
+        }
+        let mut last = vec!["endif".to_owned()];
+        for (name, how) in self.sets(tag) {
+            if how.global {
+                last.push(format!("set_global {name} = {VARIABLE}_{number}_{name}"));
+            }
+            if how.local {
+                last.push(format!("set {name} = {VARIABLE}_{number}_{name}"));
+            }
+        }
+        self.statements(&last, Edges { left: "", ..edges }, out);
+    }
+
+    fn reference(&self, statement: &str, expression: &str, out: &mut String) {
+        // Other expressions than names are the engine's to refuse.
+        if let Some(name) = unescaped(expression).filter(|_| expression.contains('\\')) {
+            self.escaped.borrow_mut().push((statement.to_owned(), name));
+        }
+        out.push_str(expression);
+    }
+
+    fn prelude(&self, out: &mut String) {
+        let Some(page) = self.page else { return };
+        let statements = [
+            format!("block {VARIABLE}"),
+            format!("set {PAGE} = \"{page}\""),
+            "endblock".to_owned(),
+        ];
+        self.statements(&statements, Edges { left: "", right: "", line_end: "" }, out);
+    }
+}

@@ -1,0 +1,188 @@
+//! Errors at the place where the author made them.
+//!
+//! Tera tells of an error in text: a message, the place, the line, and a mark
+//! under it. The plugin reads that, and puts the author's places and lines for
+//! those of the rewritten source.
+
+use std::ops::Range;
+
+use tera::Error;
+
+use crate::dialect::VARIABLE;
+use crate::library::{Loaded, Names};
+
+/// An error in a tag, found in loading.
+pub(crate) fn in_tag(name: &str, source: &str, error: &cacheops::Error) -> Error {
+    let line = error.line().unwrap_or(1);
+    let text = source.split('\n').nth(line - 1).unwrap_or_default();
+    // The message begins with the tag as the author wrote it.
+    let quoted = error.detail().split('`').nth(1).unwrap_or_default();
+    let first = quoted.lines().next().unwrap_or_default();
+    let found = if first.is_empty() { None } else { text.find(first) };
+    let column = found.map_or(0, |at| text[..at].chars().count());
+    let width = found.map_or(1, |_| first.chars().count());
+    let mut out = format!("error: {}\n", error.detail());
+    Place { name, line, column, width }.write(text, "--> ", &mut out);
+    Error::message(out)
+}
+
+/// An error that Tera found in rewritten sources, told of the authors'.
+pub(crate) fn of_authors(error: Error, templates: &Names<Loaded>) -> Error {
+    let told = error.to_string();
+    let text = retell(&told, templates);
+    if text == told {
+        return error;
+    }
+    match std::error::Error::source(&error) {
+        Some(source) => Error::chain(text, source.to_string()),
+        None => Error::message(text),
+    }
+}
+
+/// Puts the authors' places and lines into a report of Tera's.
+pub(crate) fn retell(told: &str, templates: &Names<Loaded>) -> String {
+    let lines: Vec<&str> = told.split('\n').collect();
+    let mut out: Vec<String> = Vec::with_capacity(lines.len());
+    let mut at = 0;
+    while at < lines.len() {
+        match Excerpt::read(&lines[at..], templates) {
+            Some(excerpt) => {
+                out.push(excerpt.retold());
+                at += Excerpt::LINES;
+            }
+            None => {
+                out.push(without_variables(lines[at]));
+                at += 1;
+            }
+        }
+    }
+    out.join("\n")
+}
+
+/// Tera lists the variables that there are: not those of the plugin.
+fn without_variables(line: &str) -> String {
+    const LIST: &str = " Available variables: ";
+    let Some((before, list)) = line.split_once(LIST) else { return line.to_owned() };
+    let kept: Vec<&str> = list.split(", ").filter(|name| !name.starts_with(VARIABLE)).collect();
+    if kept.is_empty() { before.to_owned() } else { format!("{before}{LIST}{}", kept.join(", ")) }
+}
+
+/// A place in a template. Columns count from 0.
+struct Place<'a> {
+    name: &'a str,
+    line: usize,
+    column: usize,
+    width: usize,
+}
+
+impl Place<'_> {
+    /// Writes a place and its line, as Tera does.
+    fn write(&self, text: &str, head: &str, out: &mut String) {
+        let padding = " ".repeat(self.line.to_string().len());
+        let head = if head == "--> " { format!("{padding}{head}") } else { head.to_owned() };
+        let under: String =
+            text.chars().take(self.column).map(|c| if c == '\t' { c } else { ' ' }).collect();
+        out.push_str(&format!(
+            "{head}{}:{}:{}\n{padding} |\n{} | {text}\n{padding} | {under}{}",
+            self.name,
+            self.line,
+            self.column + 1,
+            self.line,
+            "^".repeat(self.width.max(1)),
+        ));
+    }
+}
+
+/// A place in a report of Tera's.
+struct Excerpt<'a> {
+    template: &'a Loaded,
+    head: &'a str,
+    place: Place<'a>,
+}
+
+impl<'a> Excerpt<'a> {
+    const LINES: usize = 4;
+
+    /// Reads the lines of a place, if they are one of a known template.
+    fn read(lines: &[&'a str], templates: &'a Names<Loaded>) -> Option<Self> {
+        let [head, bar, quote, under, ..] = lines else { return None };
+        let mut parts = head.rsplitn(3, ':');
+        let column: usize = parts.next()?.parse().ok()?;
+        let line: usize = parts.next()?.parse().ok()?;
+        let before = parts.next()?;
+        // The name may hold blanks: it is the longest that is known.
+        let (name, template) = templates
+            .iter()
+            .filter(|(name, _)| {
+                before.strip_suffix(name.as_str()).is_some_and(|head| head.ends_with(' '))
+            })
+            .max_by_key(|(name, _)| name.len())?;
+        let head = &before[..before.len() - name.len()];
+        let is_quote = quote
+            .strip_prefix(&format!("{line} | "))
+            .is_some_and(|text| template.rewritten.split('\n').nth(line - 1) == Some(text));
+        let is_place = bar.trim() == "|" && is_quote && under.ends_with('^');
+        let width = under.chars().rev().take_while(|c| *c == '^').count();
+        let place = Place { name, line, column: column.checked_sub(1)?, width };
+        is_place.then_some(Excerpt { template, head, place })
+    }
+
+    /// The same place in what the author wrote.
+    fn retold(&self) -> String {
+        let template = self.template;
+        let start = offset(&template.rewritten, self.place.line, self.place.column);
+        let end = skip(&template.rewritten, start, self.place.width);
+        let author = self.author_range(start..end);
+        let text = &template.author.text;
+        let line_start = text[..author.start].rfind('\n').map_or(0, |at| at + 1);
+        let line_end = text[author.start..].find('\n').map_or(text.len(), |at| author.start + at);
+        let place = Place {
+            name: self.place.name,
+            line: text[..author.start].matches('\n').count() + 1,
+            column: text[line_start..author.start].chars().count(),
+            width: text[author.start..author.end.min(line_end).max(author.start)].chars().count(),
+        };
+        let mut out = String::new();
+        let head = self.head.trim_start();
+        let head = if head == "--> " { head } else { self.head };
+        place.write(&text[line_start..line_end], head, &mut out);
+        out
+    }
+
+    /// What the author wrote where a range is in the rewritten source: the
+    /// same text, or else the whole tag that stood there.
+    fn author_range(&self, range: Range<usize>) -> Range<usize> {
+        let mut shift = (0, 0);
+        for moved in &self.template.moved {
+            if range.start < moved.rewritten.start {
+                break;
+            }
+            if range.start < moved.rewritten.end {
+                let tag = &self.template.author.text[moved.author.clone()];
+                let piece = &self.template.rewritten[range.clone()];
+                return match tag.find(piece).filter(|_| !piece.is_empty()) {
+                    Some(at) => moved.author.start + at..moved.author.start + at + piece.len(),
+                    None => moved.author.clone(),
+                };
+            }
+            shift = (moved.author.end, moved.rewritten.end);
+        }
+        let back = |at: usize| (at + shift.0).saturating_sub(shift.1);
+        let len = self.template.author.text.len();
+        back(range.start).min(len)..back(range.end).min(len)
+    }
+}
+
+/// The byte at a line and column.
+fn offset(text: &str, line: usize, column: usize) -> usize {
+    let start = match line {
+        1 => 0,
+        _ => text.match_indices('\n').nth(line - 2).map_or(text.len(), |(at, _)| at + 1),
+    };
+    skip(text, start, column)
+}
+
+/// The byte some characters behind another.
+fn skip(text: &str, start: usize, count: usize) -> usize {
+    text[start..].char_indices().nth(count).map_or(text.len(), |(at, _)| start + at)
+}

@@ -1,0 +1,320 @@
+//! Querysets as values in templates, with their rows or without.
+
+use std::cell::RefCell;
+use std::collections::{BTreeMap, HashMap};
+use std::error::Error as StdError;
+use std::fmt;
+use std::rc::Rc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, PoisonError, RwLock, Weak};
+
+use cacheops::template::{Engine, NoRows, Rows, collect_querysets, condition};
+use cacheops::{Cacheops, FragmentKey, KeyWriter, QuerySet};
+use serde::{Serialize, Serializer};
+use tera::value::Key;
+use tera::{Error, Kwargs, TeraResult, Value};
+
+use crate::engine::TeraEngine;
+use crate::rendering;
+
+/// The name under which a queryset's map carries what stands for it in keys.
+pub(crate) const MARK: &str = "_cacheops";
+
+/// The length of a digest.
+const DIGEST: usize = 20;
+
+fn digest_of(queryset: &QuerySet) -> FragmentKey {
+    let mut key = KeyWriter::new();
+    queryset.write_key(&mut key);
+    key.finish()
+}
+
+/// A queryset with its digest, and with the number of its rows if it has any.
+#[derive(Serialize)]
+struct Marked<'a> {
+    #[serde(flatten)]
+    queryset: &'a QuerySet,
+    #[serde(rename = "_cacheops", serialize_with = "write_bytes")]
+    mark: Vec<u8>,
+}
+
+fn write_bytes<S: Serializer>(bytes: &[u8], serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_bytes(bytes)
+}
+
+impl<'a> Marked<'a> {
+    fn new(queryset: &'a QuerySet, rows: Option<u64>) -> Self {
+        let mut mark = digest_of(queryset).as_bytes().to_vec();
+        mark.extend(rows.map(u64::to_le_bytes).into_iter().flatten());
+        Marked { queryset, mark }
+    }
+}
+
+/// A queryset as a value for templates, without rows.
+///
+/// For a queryset whose rows the template iterates, use [`lazy`]. A
+/// [`QuerySet`] that came into the context through serde works as well; this
+/// is faster, since it is hashed once.
+///
+/// ```
+/// use tera::Context;
+/// use tera_cacheops::{cacheops::QuerySet, queryset};
+///
+/// let mut context = Context::new();
+/// context.insert_value("articles", queryset(QuerySet::table("articles")));
+/// ```
+pub fn queryset(queryset: impl Into<QuerySet>) -> Value {
+    Value::try_from_serializable(&Marked::new(&queryset.into(), None))
+        .unwrap_or_else(|_| Value::undefined())
+}
+
+/// A queryset with its rows: put it into the context, and have the template
+/// iterate `articles | rows`. Its query runs when the template first does so,
+/// and not at all where the fragment around it is a hit.
+///
+/// It runs at most once while no change meets it, however often the template
+/// iterates. Asking for the rows inside any fragment makes that fragment
+/// depend on them, with the stamps from before the query ran. Make one for
+/// each render, and keep it until the rendering has ended: Tera's values are
+/// plain data, so the context does not hold the query.
+///
+/// ```
+/// use tera::{Context, Tera};
+/// use tera_cacheops::{Tags, cacheops::{Cacheops, QuerySet}, lazy};
+///
+/// let cache = Cacheops::in_memory();
+/// let mut tera = Tera::default();
+/// let tags = Tags::install(&mut tera, &cache);
+/// let list = "{% cached_as titles %}{{ titles | rows | join }}{% endcached_as %}";
+/// tags.add_template(&mut tera, "list", list)?;
+/// let page = || {
+///     let titles = lazy(&cache, QuerySet::table("articles"), || {
+///         Ok::<_, std::io::Error>(vec!["a", "b"]) // here the database is asked
+///     });
+///     let mut context = Context::new();
+///     context.insert("titles", &titles);
+///     tera.render("list", &context)
+/// };
+/// assert_eq!(page()?, "ab");
+/// assert_eq!(page()?, "ab"); // the query did not run
+/// # Ok::<_, tera::Error>(())
+/// ```
+pub fn lazy<T, E, F>(cache: &Cacheops, queryset: impl Into<QuerySet>, run: F) -> Lazy
+where
+    T: Serialize,
+    E: Into<Box<dyn StdError + Send + Sync>>,
+    F: Fn() -> Result<Vec<T>, E> + Send + Sync + 'static,
+{
+    let run = move || match run() {
+        Ok(rows) => Ok(Value::try_from_serializable(&rows)?),
+        Err(error) => Err(error.into()),
+    };
+    Lazy::new(Rows::new(cache, queryset.into(), run))
+}
+
+/// A queryset with its rows; see [`lazy`]. What goes into the context is its
+/// queryset, and a number by which its rows are found while this lives. Clones
+/// share their rows.
+#[derive(Clone)]
+pub struct Lazy(Arc<Held>);
+
+struct Held {
+    number: u64,
+    rows: Arc<Rows<Value>>,
+}
+
+/// The rows of all [`Lazy`] that live.
+static HELD: RwLock<BTreeMap<u64, Weak<Rows<Value>>>> = RwLock::new(BTreeMap::new());
+
+impl Lazy {
+    fn new(rows: Rows<Value>) -> Self {
+        static COUNT: AtomicU64 = AtomicU64::new(0);
+        let number = COUNT.fetch_add(1, Ordering::Relaxed);
+        let rows = Arc::new(rows);
+        let mut held = HELD.write().unwrap_or_else(PoisonError::into_inner);
+        held.insert(number, Arc::downgrade(&rows));
+        Lazy(Arc::new(Held { number, rows }))
+    }
+
+    /// What goes into the context, for
+    /// [`insert_value`](tera::Context::insert_value).
+    #[must_use]
+    pub fn value(&self) -> Value {
+        Value::try_from_serializable(self).unwrap_or_else(|_| Value::undefined())
+    }
+}
+
+impl Lazy {
+    /// For functions of templates: the value, whose rows live until the
+    /// rendering ends that is under way in this thread. It must be one by
+    /// [`Tags::render`](crate::Tags::render) or its kin.
+    ///
+    /// ```
+    /// use tera::{Context, Kwargs, State, Tera};
+    /// use tera_cacheops::{Tags, cacheops::{Cacheops, QuerySet, eq}, lazy};
+    ///
+    /// let cache = Cacheops::in_memory();
+    /// let mut tera = Tera::default();
+    /// let tags = Tags::install(&mut tera, &cache);
+    /// tera.register_function("comments", move |kwargs: Kwargs, _: &State| {
+    ///     let article: u64 = kwargs.must_get("of")?;
+    ///     let set = QuerySet::table("comments").filter(eq("article", article));
+    ///     let rows = lazy(&cache, set, move || Ok::<_, std::io::Error>(vec![article]));
+    ///     Ok::<_, tera::Error>(rows.keep())
+    /// });
+    /// let source = "{% set c = comments(of=7) %}{% cached_as c %}{{ c | rows | join }}{% endcached_as %}";
+    /// tags.add_template(&mut tera, "page", source)?;
+    /// assert_eq!(tags.render(&tera, "page", &Context::new())?, "7");
+    /// # Ok::<_, tera::Error>(())
+    /// ```
+    #[must_use]
+    pub fn keep(self) -> Value {
+        let value = self.value();
+        rendering::keep_rows(self);
+        value
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        HELD.write().unwrap_or_else(PoisonError::into_inner).remove(&self.number);
+    }
+}
+
+impl Serialize for Lazy {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        Marked::new(self.0.rows.queryset(), Some(self.0.number)).serialize(serializer)
+    }
+}
+
+impl fmt::Debug for Lazy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Lazy").field("queryset", self.0.rows.queryset()).finish_non_exhaustive()
+    }
+}
+
+/// `articles | rows` and `rows(of=articles)`: runs the query unless that has
+/// been done. What is a list already passes as it is.
+pub(crate) fn rows(value: &Value) -> TeraResult<Value> {
+    if value.is_array() {
+        return Ok(value.clone());
+    }
+    let Some((_, number)) = mark_of(value) else {
+        return Err(Error::message(format!(
+            "rows: {} is no queryset with rows: pass what `lazy(…)` makes",
+            value.name()
+        )));
+    };
+    let Some(number) = number else {
+        return Err(Error::message("rows: this queryset has none: make it by `lazy(…)`"));
+    };
+    let held = HELD.read().unwrap_or_else(PoisonError::into_inner).get(&number).cloned();
+    let Some(rows) = held.and_then(|rows| rows.upgrade()) else {
+        return Err(Error::message(
+            "rows: what `lazy(…)` made has been dropped: keep it until the rendering has ended",
+        ));
+    };
+    rows.load().map_err(|why| match why {
+        NoRows::Queryset(error) => Error::message(error.to_string()),
+        NoRows::Query(error) => {
+            rendering::keep(error);
+            Error::message("a queryset's query failed")
+        }
+    })
+}
+
+/// The digest of a queryset, and the number of its rows.
+fn mark_of(value: &Value) -> Option<(&[u8; DIGEST], Option<u64>)> {
+    let mark = value.as_map()?.get(&Key::Str(MARK))?.as_bytes()?;
+    let digest = mark.first_chunk()?;
+    let number = mark[DIGEST..].first_chunk().map(|bytes| u64::from_le_bytes(*bytes));
+    Some((digest, number))
+}
+
+/// Querysets given to a tag, read from its arguments.
+pub(crate) enum Querysets {
+    /// The usual case: one, that was read before.
+    One(Rc<QuerySet>),
+    Many(Vec<QuerySet>),
+}
+
+thread_local! {
+    /// Querysets by their digests, so that each is read once.
+    static READ: RefCell<HashMap<[u8; DIGEST], Rc<QuerySet>>> = RefCell::default();
+}
+
+/// How many querysets are remembered as read, in each thread.
+const MOST_READ: usize = 512;
+
+fn read(value: &Value, digest: &[u8; DIGEST]) -> Result<Rc<QuerySet>, String> {
+    let known = READ.try_with(|read| read.borrow().get(digest).cloned()).ok().flatten();
+    if let Some(known) = known {
+        return Ok(known);
+    }
+    let queryset = TeraEngine::read_queryset(value)
+        .map_err(|error| format!("a map that is no queryset: {error}"))?;
+    if digest_of(&queryset).as_bytes() != digest {
+        return Err("a map that is no queryset: it has been changed".to_owned());
+    }
+    let queryset = Rc::new(queryset);
+    let _ = READ.try_with(|read| {
+        let mut read = read.borrow_mut();
+        if read.len() >= MOST_READ {
+            read.clear();
+        }
+        read.insert(*digest, queryset.clone());
+    });
+    Ok(queryset)
+}
+
+impl Querysets {
+    /// Reads the arguments, and writes into the key what stands for them.
+    pub(crate) fn read(arguments: &[&Value], key: &mut KeyWriter) -> Result<Self, String> {
+        key.list(arguments.len());
+        if let [value] = arguments
+            && let Some((digest, _)) = mark_of(value)
+        {
+            key.bytes(digest);
+            return Ok(Querysets::One(read(value, digest)?));
+        }
+        let mut querysets = Vec::new();
+        for argument in arguments {
+            let first = querysets.len();
+            collect_querysets::<TeraEngine>(argument, &|_| None, &mut querysets)?;
+            key.list(querysets.len() - first);
+            querysets[first..]
+                .iter()
+                .for_each(|queryset| key.bytes(digest_of(queryset).as_bytes()));
+        }
+        Ok(Querysets::Many(querysets))
+    }
+
+    pub(crate) fn with<R>(&self, f: impl FnOnce(&[&QuerySet]) -> R) -> R {
+        match self {
+            Querysets::One(queryset) => f(&[queryset]),
+            Querysets::Many(querysets) => f(&querysets.iter().collect::<Vec<_>>()),
+        }
+    }
+}
+
+/// The querysets in a value, in order.
+pub(crate) fn all_of(value: &Value) -> Result<Vec<QuerySet>, String> {
+    let mut querysets = Vec::new();
+    collect_querysets::<TeraEngine>(value, &|_| None, &mut querysets)?;
+    Ok(querysets)
+}
+
+/// `"articles" | queryset(category=3, status=["a", "b"])`, and
+/// `queryset(table="articles", …)`.
+pub(crate) fn build(table: &str, conditions: &Kwargs, but: &str) -> TeraResult<Value> {
+    let mut names: Vec<(&str, &Value)> =
+        conditions.iter().filter_map(|(key, value)| Some((key.as_str()?, value))).collect();
+    names.retain(|(name, _)| *name != but);
+    names.sort_unstable_by_key(|(name, _)| *name);
+    let mut set = QuerySet::table(table);
+    for (name, value) in names {
+        set = set.filter(condition::<TeraEngine>(name, value)?);
+    }
+    set.check().map_err(|error| Error::message(format!("queryset(): {error}")))?;
+    Ok(queryset(set))
+}
