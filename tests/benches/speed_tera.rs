@@ -3,6 +3,7 @@
 //!
 //! `cargo bench -p cacheops-tests --bench speed_tera`
 
+#[allow(dead_code, reason = "no bench uses all of it")]
 #[path = "measure/mod.rs"]
 mod measure;
 
