@@ -1,0 +1,109 @@
+//! The pages are the same by either engine.
+
+use std::sync::Arc;
+
+use cacheops_examples::blog::{Engine, Options};
+
+use crate::site::{Folder, Site, edit, newest};
+
+/// What an engine may write in its own way: white space between words and
+/// tags, and how a sign is escaped. A fragment's key is the engine's own, and
+/// times pass.
+fn plain(html: &str) -> String {
+    let html = html.replace("&#x27;", "&#39;").replace("&#x2f;", "/");
+    let (html, _bar) = html.split_once("<section class=\"bar\"").unwrap_or((&html, ""));
+    html.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+/// Two sites on one database, by one engine each.
+fn both() -> [Site; 2] {
+    let folder = Arc::new(Folder::new());
+    Engine::ALL
+        .map(|engine| Site::open(Options { engine, ..Options::new(folder.db()) }, folder.clone()))
+}
+
+#[track_caller]
+fn assert_same(what: &str, [one, other]: [&str; 2]) {
+    let (one, other) = (plain(one), plain(other));
+    if let Some(at) = one.bytes().zip(other.bytes()).position(|(a, b)| a != b) {
+        let around = |text: &str| {
+            String::from_utf8_lossy(
+                &text.as_bytes()[at.saturating_sub(60)..text.len().min(at + 60)],
+            )
+            .into_owned()
+        };
+        panic!("{what}:\n{}\n{}", around(&one), around(&other));
+    }
+    assert_eq!(one.len(), other.len(), "{what}");
+}
+
+#[test]
+fn pages_are_the_same() {
+    let sites = both();
+    let slug = newest(&sites[0]);
+    let paths = [
+        "/",
+        "/?page=2",
+        "/category/start",
+        "/author/ada-brandt",
+        "/tag/redis",
+        "/archive/2026-03",
+        "/search",
+        "/search?q=queryset",
+        "/search?q=%3Cscript%3E",
+        "/nowhere",
+        "/comment/1/edit",
+        &format!("/article/{slug}"),
+        &format!("/article/{slug}/edit"),
+    ];
+    for path in paths {
+        for cookie in ["", "view=titles", "outline=1"] {
+            let [one, other] = sites.each_ref().map(|site| site.get_as(path, cookie));
+            assert_eq!(one.status, other.status, "{path}");
+            let what = format!("{path} {cookie}");
+            assert_same(&what, [&without_keys(&one.body), &without_keys(&other.body)]);
+        }
+    }
+}
+
+/// A page without the keys of its fragments.
+fn without_keys(html: &str) -> String {
+    let mut parts = html.split("cacheops ");
+    let first = parts.next().unwrap_or_default();
+    let rest = parts.map(|part| part.split_once("-->").map_or(part, |(_, rest)| rest));
+    [first].into_iter().chain(rest).collect()
+}
+
+#[test]
+fn forms_with_mistakes_are_the_same() {
+    let sites = both();
+    let wrong = |site: &Site| edit(site, "querysets", &[("title", ""), ("summary", "<'/\">")]);
+    let [one, other] = sites.each_ref().map(wrong);
+    assert_same("an article", [&one.body, &other.body]);
+    let wrong = |site: &Site| site.post("/article/querysets/comments", &[("name", "A & B")]);
+    let [one, other] = sites.each_ref().map(wrong);
+    assert_same("a comment without a text", [&one.body, &other.body]);
+}
+
+#[test]
+fn bars_are_the_same() {
+    let sites = both();
+    for path in ["/", "/", "/article/querysets", "/category/start", "/search?q=queryset"] {
+        let [one, other] = sites.each_ref().map(|site| {
+            site.page(path);
+            site.last()
+        });
+        for fact in ["queries", "hits", "missed"] {
+            assert_eq!(one[fact], other[fact], "{path}: {fact}");
+        }
+    }
+}
+
+#[test]
+fn a_name_of_an_engine_is_read_back() {
+    for engine in Engine::ALL {
+        assert_eq!(engine.to_string().parse(), Ok(engine));
+    }
+    let error = "jinja2".parse::<Engine>().unwrap_err();
+    assert_eq!(error, "\"jinja2\" is no engine here: choose minijinja or tera");
+}
