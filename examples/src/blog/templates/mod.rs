@@ -71,16 +71,16 @@ impl FromStr for Engine {
 pub(crate) struct Templates(Loaded);
 
 enum Loaded {
-    MiniJinja(minijinja::MiniJinja),
-    Tera(tera::Tera),
+    MiniJinja(Box<minijinja::MiniJinja>),
+    Tera(Box<tera::Tera>),
 }
 
 impl Templates {
     /// Loads them, with all tags, functions and filters.
     pub(crate) fn load(engine: Engine, cache: &Cacheops, db: &Db) -> Result<Self, Error> {
         Ok(Templates(match engine {
-            Engine::MiniJinja => Loaded::MiniJinja(minijinja::MiniJinja::new(cache, db)?),
-            Engine::Tera => Loaded::Tera(tera::Tera::new(cache, db)?),
+            Engine::MiniJinja => Loaded::MiniJinja(Box::new(minijinja::MiniJinja::new(cache, db)?)),
+            Engine::Tera => Loaded::Tera(Box::new(tera::Tera::new(cache, db)?)),
         }))
     }
 
