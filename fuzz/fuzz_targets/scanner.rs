@@ -10,10 +10,12 @@ use libfuzzer_sys::fuzz_target;
 use minijinja::Environment;
 use minijinja::syntax::SyntaxConfig;
 use minijinja_cacheops::Tags;
+use tera::Tera;
 
 fuzz_target!(|data: &[u8]| {
     let Some((first, rest)) = data.split_first() else { return };
     let Ok(source) = std::str::from_utf8(rest) else { return };
+    in_tera(source);
     let mut builder = SyntaxConfig::builder();
     builder.trim_blocks(first & 1 != 0).lstrip_blocks(first & 2 != 0);
     if first & 4 != 0 {
@@ -45,3 +47,20 @@ fuzz_target!(|data: &[u8]| {
         let _ = env.template_from_named_str("t", &rewritten);
     }
 });
+
+fn in_tera(source: &str) {
+    let mut tera = Tera::default();
+    let tags = tera_cacheops::Tags::install(&mut tera, &Cacheops::in_memory());
+    if !source.contains("cached") {
+        let rewritten = tags.rewrite(&tera, source).expect("without tags nothing is wrong");
+        assert_eq!(rewritten, source);
+    }
+    let before = tera.clone().add_raw_template("t", source);
+    match tags.add_template(&mut tera, "t", source) {
+        Ok(()) => {}
+        Err(error) => {
+            assert!(before.is_err(), "{error}");
+            assert!(!error.to_string().contains("_cacheops"), "{error}");
+        }
+    }
+}

@@ -77,8 +77,10 @@ impl Dialect for MiniJinja<'_> {
         for part in [start, tag.edges.left, " with ", FRAGMENT, " = ", &number, "|", begin, "("] {
             out.push_str(part);
         }
+        let written = out.len();
         Self::arguments(tag, out);
-        for part in [") ", end.as_str()] {
+        let lines = tag.lines_beyond(&out[written..]);
+        for part in [")", &lines, " ", end.as_str()] {
             out.push_str(part);
         }
         self.statement(out, &format!("if {FRAGMENT}"));

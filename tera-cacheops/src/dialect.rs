@@ -1,6 +1,6 @@
 //! What Tera gets instead of the tags.
 
-use std::cell::Cell;
+use std::cell::RefCell;
 use std::collections::BTreeMap;
 
 use cacheops::template::{Dialect, Edges, OpenTag, Sets, Syntax, TagKind};
@@ -41,8 +41,9 @@ pub(crate) struct Tera<'a> {
     pub(crate) block_sets: &'a BTreeMap<String, Sets>,
     /// Whether tags whose bodies hold blocks become nothing.
     pub(crate) drops_block_tags: bool,
-    /// Whether an `include` names a template in a way that cannot be read.
-    pub(crate) unreadable: Cell<bool>,
+    /// The templates whose names are written with escapes, by the statement
+    /// that names them.
+    pub(crate) escaped: RefCell<Vec<(String, String)>>,
 }
 
 impl<'a> Tera<'a> {
@@ -54,7 +55,7 @@ impl<'a> Tera<'a> {
             page: None,
             block_sets,
             drops_block_tags: false,
-            unreadable: Cell::new(false),
+            escaped: RefCell::default(),
         }
     }
 
@@ -123,6 +124,25 @@ fn arguments(tag: &OpenTag<'_>) -> String {
     out
 }
 
+/// What a string of Tera's holds, if the expression is one.
+fn unescaped(expression: &str) -> Option<String> {
+    let mut inside = expression.chars();
+    let quote = inside.next().filter(|first| matches!(first, '"' | '\'' | '`'))?;
+    let mut text = String::new();
+    loop {
+        text.push(match inside.next()? {
+            '\\' => match inside.next()? {
+                'n' => '\n',
+                't' => '\t',
+                'r' => '\r',
+                other => other,
+            },
+            next if next == quote => return inside.as_str().is_empty().then_some(text),
+            next => next,
+        });
+    }
+}
+
 impl Dialect for Tera<'_> {
     fn open(&self, tag: &OpenTag<'_>, out: &mut String) {
         if self.drops_block_tags && tag.has_blocks {
@@ -135,7 +155,9 @@ impl Dialect for Tera<'_> {
         for name in self.sets(tag).keys() {
             statements.push(format!("set {VARIABLE}_{number}_{name} = {name}"));
         }
-        statements.push(format!("if {number} | {begin}({})", arguments(tag)));
+        let arguments = arguments(tag);
+        let lines = tag.lines_beyond(&arguments);
+        statements.push(format!("if {number} | {begin}({arguments}){lines}"));
         statements.push(format!("set {VARIABLE}_{number} = {FILL}()"));
         statements.push(format!("filter {STORE}(fill={VARIABLE}_{number})"));
         self.statements(&statements, tag.edges, out);
@@ -165,8 +187,9 @@ impl Dialect for Tera<'_> {
     }
 
     fn reference(&self, statement: &str, expression: &str, out: &mut String) {
-        if statement == "include" || expression.contains('\\') {
-            self.unreadable.set(true);
+        // Other expressions than names are the engine's to refuse.
+        if let Some(name) = unescaped(expression).filter(|_| expression.contains('\\')) {
+            self.escaped.borrow_mut().push((statement.to_owned(), name));
         }
         out.push_str(expression);
     }

@@ -6,7 +6,7 @@
 //! is loaded, and its number stands for that: a template is rewritten anew
 //! when another has changed that it uses.
 
-use std::cell::Cell;
+use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, PoisonError, RwLock};
 
@@ -70,8 +70,6 @@ struct Inner {
 pub(crate) enum Wrong {
     /// A tag that is wrong.
     Tag(String, cacheops::Error),
-    /// A name of a template that cannot be read.
-    Name(String),
     /// A template that did not come through the plugin: the one that uses it,
     /// and its name.
     Foreign(String, String),
@@ -190,7 +188,7 @@ impl Library {
             page: plan.page.as_deref(),
             block_sets: plan.block_sets,
             drops_block_tags: false,
-            unreadable: Cell::new(false),
+            escaped: RefCell::default(),
         };
         let done = rewrite(&author.text, syntax, custom, &dialect)
             .map_err(|error| Wrong::Tag(name.to_owned(), error))?;
@@ -216,10 +214,14 @@ impl Author {
         let reader = dialect::Tera::reader(syntax, &none);
         let found = rewrite(text, syntax, custom, &reader)
             .map_err(|error| Wrong::Tag(name.to_owned(), error))?;
-        if reader.unreadable.get() {
-            return Err(Wrong::Name(name.to_owned()));
+        let mut author = Author::of(name, text, &found);
+        for (statement, name) in reader.escaped.take() {
+            if statement == "extends" {
+                author.extends = Some(name.clone());
+            }
+            author.references.push(name);
         }
-        Ok(Author::of(name, text, &found))
+        Ok(author)
     }
 
     fn of(name: &str, text: &str, found: &Rewritten<'_>) -> Self {

@@ -81,7 +81,9 @@ impl Tags {
     /// `queryset`, `rows` and `get_last_invalidation`.
     ///
     /// All templates that the ones with tags use are to be loaded through
-    /// this, those without tags too. A Tera with delimiters of its own is to
+    /// this, and all that extend them, those without tags too: a layout's
+    /// fragment differs by what fills its blocks, and a child that passed by
+    /// is not known. A Tera with delimiters of its own is to
     /// be told of them by [`set_delimiters`](Tags::set_delimiters). Teras that
     /// share a cache share the fragments of templates with the same name and
     /// source: where they would render those differently, by other globals or
@@ -278,9 +280,6 @@ impl Tags {
                 };
                 errors::in_tag(&name, &author, &error)
             }
-            Wrong::Name(name) => Error::message(format!(
-                "`{name}` names another template with a backslash: cache tags need plain names"
-            )),
             Wrong::Foreign(name, used) => Error::message(format!(
                 "`{name}` has cache tags around or beside `{used}`, which was not loaded through `Tags`: what it holds would not be part of their keys"
             )),

@@ -100,12 +100,17 @@ fn misses(table: &mut Table, site: &Site) {
 
 fn threads(table: &mut Table, site: &Site) {
     // As in a server: the templates are shared, the context each request's own.
-    let renderer = || {
-        let context = Site::context();
-        move || drop(black_box(site.tera.render("tag", &context).unwrap()))
+    let scaling = |name: &'static str| {
+        let renderer = || {
+            let context = Site::context();
+            move || drop(black_box(site.tera.render(name, &context).unwrap()))
+        };
+        let (one, two) = throughput(&renderer, Duration::from_millis(300), 9);
+        two / one
     };
-    let (one, two) = throughput(&renderer, Duration::from_millis(300), 9);
-    table.ratio_at_least("hits a second of two threads to one", two / one, 1.7);
+    let plain = scaling("plain");
+    table.ratio_at_least("hits a second of two threads to one", scaling("tag"), 1.7);
+    table.ratio_at_least("  pages without a tag, for comparison", plain, 0.0);
 }
 
 /// Limits in nanoseconds were set on a machine that renders an empty template

@@ -9,8 +9,7 @@ use cacheops::Cacheops;
 use minijinja::Environment;
 use tera::Tera;
 
-const ENDINGS: [&str; 9] =
-    ["html", "xml", "txt", "tera", "j2", "jinja", "jinja2", "_t", "html_t"];
+const ENDINGS: [&str; 9] = ["html", "xml", "txt", "tera", "j2", "jinja", "jinja2", "_t", "html_t"];
 
 fn templates(folder: &Path, found: &mut Vec<PathBuf>) {
     for entry in fs::read_dir(folder).unwrap() {

@@ -193,6 +193,12 @@ fn templates_that_use_each_other() {
     tags.add_template(&mut tera, "deep.html", "D").unwrap();
     assert_eq!((render(&tera, 3), render(&tera, 4)), ("[pD3]".into(), "[pD3]".into()));
     assert_eq!(render(&old, 5), "[pd1]");
+    // A name with escapes.
+    let escaped = "{% cached %}{% include \"de\\\"ep\" %}{% endcached %}";
+    tags.add_templates(&mut tera, [("de\"ep", "1"), ("escaped", escaped)]).unwrap();
+    assert_eq!(tera.render("escaped", &n(1)).unwrap(), "1");
+    tags.add_template(&mut tera, "de\"ep", "2").unwrap();
+    assert_eq!(tera.render("escaped", &n(1)).unwrap(), "2");
     // What fails changes nothing.
     assert!(tags.add_template(&mut tera, "deep.html", "{{ x | nothing }}").is_err());
     assert!(tags.add_template(&mut tera, "part.html", "{% cached %}").is_err());

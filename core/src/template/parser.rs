@@ -76,6 +76,16 @@ impl Sets {
     }
 }
 
+impl OpenTag<'_> {
+    /// The line ends of the tag that are missing in `written`, so that every
+    /// line stays the line it was.
+    #[must_use]
+    pub fn lines_beyond(&self, written: &str) -> String {
+        let lines = |text: &str| text.matches('\n').count();
+        "\n".repeat(lines(self.text).saturating_sub(lines(written)))
+    }
+}
+
 /// Something to be put in place of a range of the source.
 #[derive(Debug)]
 pub(super) struct Edit<'s> {

@@ -2,7 +2,7 @@
 
 use proptest::prelude::*;
 
-use super::super::{Dialect, Edges, OpenTag, Syntax, TagKind, rewrite};
+use super::super::{Dialect, Edges, OpenTag, Rules, Syntax, TagKind, rewrite};
 
 /// Keeps the lines of what it replaces, and marks where tags were.
 struct Lines;
@@ -26,7 +26,7 @@ impl Dialect for Lines {
     }
 }
 
-fn syntaxes() -> [Syntax; 3] {
+fn syntaxes() -> [Syntax; 4] {
     let pair = |a: &str, b: &str| (a.to_owned(), b.to_owned());
     let angle = Syntax {
         block: pair("<%", "%>"),
@@ -39,7 +39,15 @@ fn syntaxes() -> [Syntax; 3] {
         line_comment: Some("##".to_owned()),
         ..Syntax::default()
     };
-    [Syntax::default(), angle, lines]
+    let rules = Rules {
+        balanced: false,
+        plus_edges: false,
+        backticks: true,
+        components: true,
+        ..Rules::default()
+    };
+    let components = Syntax { rules, ..Syntax::default() };
+    [Syntax::default(), angle, lines, components]
 }
 
 proptest! {
@@ -47,7 +55,7 @@ proptest! {
 
     /// Text without tags comes out byte for byte, and nothing panics.
     #[test]
-    fn text_without_tags_passes(source in "([a-z \n\r\"'\\\\(){}\\[\\]<>%#=,.|+-]|\\{%|%\\}|\\{\\{|\\}\\}|raw|endraw|ä|🐍){0,60}") {
+    fn text_without_tags_passes(source in "([a-z \n\r\"'`\\\\(){}\\[\\]<>%#=,.|+-]|\\{%|%\\}|\\{\\{|\\}\\}|raw|endraw|ä|🐍){0,60}") {
         for syntax in syntaxes() {
             let done = rewrite(&source, &syntax, &[], &Lines).unwrap();
             prop_assert_eq!(&done.source, &source);
@@ -56,7 +64,7 @@ proptest! {
 
     /// With tags, nothing panics, and every line stays the line it was.
     #[test]
-    fn lines_stay(source in "([a-z \n\"'(),=-]|\\{% ?-?|%\\}|cached |cached_as |endcached |endcached_as |for |endfor |include |\\{%cached%\\}|\\{%endcached%\\}|\\{#|#\\}){0,60}") {
+    fn lines_stay(source in "([a-z \n\"'(),=-]|\\{% ?-?|%\\}|cached |cached_as |endcached |endcached_as |for |endfor |include |\\{%cached%\\}|\\{%endcached%\\}|\\{#|#\\}|component |endcomponent |<card|</card>|body|set x|set_global x|block |else ){0,60}") {
         for syntax in syntaxes() {
             if let Ok(done) = rewrite(&source, &syntax, &[], &Lines) {
                 let lines = |text: &str| text.matches('\n').count();
