@@ -104,6 +104,7 @@ mod errors;
 mod frames;
 mod library;
 mod querysets;
+mod render;
 mod rendering;
 mod tags;
 

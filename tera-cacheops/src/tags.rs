@@ -3,7 +3,6 @@
 #[cfg(feature = "glob_fs")]
 use std::collections::BTreeSet;
 use std::collections::HashMap;
-use std::io::Write;
 use std::path::Path;
 use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 use std::time::UNIX_EPOCH;
@@ -15,7 +14,6 @@ use tera::{Context, Delimiters, Error, Kwargs, State, Tera, TeraResult, Value};
 use crate::custom::{Caching, TagCall};
 use crate::engine::{RULES, STATEMENTS};
 use crate::library::{Asks, Library, Loaded, Names, Wrong};
-use crate::rendering::Guard;
 use crate::{begin, dialect, errors, frames, querysets};
 
 /// The cache tags of a Tera.
@@ -49,7 +47,7 @@ use crate::{begin, dialect, errors, frames, querysets};
 /// ```
 #[derive(Clone)]
 pub struct Tags {
-    shared: Arc<Shared>,
+    pub(crate) shared: Arc<Shared>,
 }
 
 pub(crate) struct Shared {
@@ -69,9 +67,6 @@ struct Glob {
     pattern: Option<String>,
     names: BTreeSet<String>,
 }
-
-/// What Tera calls a template that is not added.
-const ONE_OFF: &str = "__tera_one_off";
 
 type Decorator = dyn Fn(&TagCall<'_>) -> Result<Caching, Error> + Send + Sync;
 type Marks = dyn Fn(&State<'_>) -> bool + Send + Sync;
@@ -230,7 +225,7 @@ impl Tags {
         Ok(())
     }
 
-    fn rewritten(
+    pub(crate) fn rewritten(
         &self,
         tera: &Tera,
         batch: &[(String, String)],
@@ -246,23 +241,6 @@ impl Tags {
         };
         let changed = shared.library.rewrite(batch, gone, &syntax, &custom, &asks);
         changed.map_err(|wrong| self.tell(wrong, batch))
-    }
-
-    /// What the engine is to get for a source with tags that is not added,
-    /// for [`Tera::render_str`]. Each source that differs leaves its tags
-    /// behind, so it is for a bounded number of sources.
-    ///
-    /// # Errors
-    ///
-    /// As [`add_template`](Tags::add_template).
-    pub fn rewrite(&self, tera: &Tera, source: &str) -> TeraResult<String> {
-        self.one_off(tera, source).map(|loaded| loaded.rewritten.to_string())
-    }
-
-    fn one_off(&self, tera: &Tera, source: &str) -> TeraResult<Arc<Loaded>> {
-        let batch = [(ONE_OFF.to_owned(), source.to_owned())];
-        let mut changed = self.rewritten(tera, &batch, &[])?;
-        changed.remove(ONE_OFF).ok_or_else(|| Error::message("the source was not read"))
     }
 
     fn tell(&self, wrong: Wrong, batch: &[(String, String)]) -> Error {
@@ -345,131 +323,6 @@ impl Tags {
         // The first one stays: what is rendered already may rely on it.
         let _ = self.shared.marks.set(Box::new(is_on));
     }
-
-    /// Renders a template, as [`Tera::render`] does.
-    ///
-    /// # Errors
-    ///
-    /// As there, told of what the authors wrote. The error of a lazy
-    /// queryset's query is the `source()`.
-    pub fn render(&self, tera: &Tera, name: &str, context: &Context) -> TeraResult<String> {
-        self.within(|| tera.render(name, context))
-    }
-
-    /// Renders a template into a writer, as [`Tera::render_to`] does.
-    ///
-    /// # Errors
-    ///
-    /// As [`render`](Tags::render).
-    pub fn render_to(
-        &self,
-        tera: &Tera,
-        name: &str,
-        context: &Context,
-        write: impl Write,
-    ) -> TeraResult<()> {
-        self.within(|| tera.render_to(name, context, write))
-    }
-
-    /// Renders a source that is not added, as [`Tera::render_str`] does; see
-    /// [`rewrite`](Tags::rewrite).
-    ///
-    /// # Errors
-    ///
-    /// As [`add_template`](Tags::add_template) and [`render`](Tags::render).
-    pub fn render_str(
-        &self,
-        tera: &Tera,
-        source: &str,
-        context: &Context,
-        autoescape: bool,
-    ) -> TeraResult<String> {
-        let loaded = self.one_off(tera, source)?;
-        let mut templates = self.shared.library.templates();
-        templates.insert(ONE_OFF.to_owned(), loaded.clone());
-        self.within_of(&templates, || tera.render_str(&loaded.rewritten, context, autoescape))
-    }
-
-    /// Renders a block of a template, as [`Tera::render_block`] does. That one
-    /// gives nothing for a block inside of a cache tag, as it does for one
-    /// inside of a filter section; here such tags do not cache, and a copy of
-    /// the Tera is made for it.
-    ///
-    /// # Errors
-    ///
-    /// As [`render`](Tags::render).
-    pub fn render_block(
-        &self,
-        tera: &Tera,
-        name: &str,
-        block: &str,
-        context: &Context,
-    ) -> TeraResult<String> {
-        let shared = &self.shared;
-        let custom = shared.custom_names();
-        let plain = shared.library.without_block_tags(name, &shared.syntax(), &custom);
-        if plain.is_empty() {
-            return self.within(|| tera.render_block(name, block, context));
-        }
-        let mut copy = tera.clone();
-        let sources = plain.iter().map(|(name, loaded)| (name.as_str(), &*loaded.rewritten));
-        copy.add_raw_templates(sources)?;
-        let mut templates = shared.library.templates();
-        templates.extend(plain);
-        self.within_of(&templates, || copy.render_block(name, block, context))
-    }
-
-    /// Renders a component, as [`Tera::render_component`] does.
-    ///
-    /// # Errors
-    ///
-    /// As [`render`](Tags::render).
-    pub fn render_component(
-        &self,
-        tera: &Tera,
-        name: &str,
-        context: &Context,
-        body: Option<&str>,
-        autoescape: bool,
-    ) -> TeraResult<String> {
-        self.within(|| tera.render_component(name, context, body, autoescape))
-    }
-
-    fn within_of<R>(
-        &self,
-        templates: &Names<Loaded>,
-        render: impl FnOnce() -> TeraResult<R>,
-    ) -> TeraResult<R> {
-        let guard = Guard::new(&self.shared);
-        render().map_err(|error| guard.tell(errors::of_authors(error, templates)))
-    }
-
-    fn within<R>(&self, render: impl FnOnce() -> TeraResult<R>) -> TeraResult<R> {
-        let guard = Guard::new(&self.shared);
-        render().map_err(|error| guard.tell(self.author_error(error)))
-    }
-
-    /// An error of Tera's, told of what the authors wrote: for renderings by
-    /// Tera itself. One that does not touch a rewritten line is passed as it
-    /// is.
-    #[must_use]
-    pub fn author_error(&self, error: Error) -> Error {
-        errors::of_authors(error, &self.shared.library.templates())
-    }
-
-    /// An error with all its causes, each with the line that the author wrote.
-    #[must_use]
-    pub fn explain(&self, error: &Error) -> String {
-        let templates = self.shared.library.templates();
-        let mut out = errors::retell(&error.to_string(), &templates);
-        let mut next = std::error::Error::source(error);
-        while let Some(cause) = next {
-            out.push_str("\ncaused by: ");
-            out.push_str(&errors::retell(&cause.to_string(), &templates));
-            next = cause.source();
-        }
-        out
-    }
 }
 
 impl std::fmt::Debug for Tags {
@@ -479,11 +332,11 @@ impl std::fmt::Debug for Tags {
 }
 
 impl Shared {
-    fn syntax(&self) -> Syntax {
+    pub(crate) fn syntax(&self) -> Syntax {
         self.syntax.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    fn custom_names(&self) -> Vec<String> {
+    pub(crate) fn custom_names(&self) -> Vec<String> {
         let custom = self.custom.read().unwrap_or_else(PoisonError::into_inner);
         custom.keys().cloned().collect()
     }
