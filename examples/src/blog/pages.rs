@@ -365,3 +365,13 @@ pub(crate) async fn asset(Path(name): Path<String>) -> Response {
 pub(crate) async fn nowhere(State(app): State<Arc<App>>, visit: Visit) -> Response {
     page(app, visit, |_| Ok(Page::not_found())).await
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn signs_are_escaped_in_addresses() {
+        assert_eq!(in_address("a-b_c.d~e 1&2=ü/"), "a-b_c.d~e%201%262%3D%C3%BC%2F");
+    }
+}
