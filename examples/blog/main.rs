@@ -10,8 +10,11 @@ use cacheops_examples::blog::{Options, serve};
 const HELP: &str = "\
 A blog whose pages are made of cached fragments.
 
-Usage: blog [--db FILE] [--port N] [--redis URL [--strict]]
+Usage: blog [--engine NAME] [--db FILE] [--port N] [--redis URL [--strict]]
 
+  --engine NAME
+               the template engine, minijinja or tera: the same pages
+               (default: minijinja)
   --db FILE    where the rows are kept; made and filled if it is not there
                (default: blog.db)
   --port N     where to listen on 127.0.0.1; 0 lets the system choose
@@ -66,6 +69,7 @@ fn parse(mut arguments: impl Iterator<Item = String>) -> Result<Option<Options>,
             || inline.clone().or_else(|| arguments.next()).ok_or(format!("{name} needs a value"));
         match name {
             "--help" | "-h" => return Ok(None),
+            "--engine" => options.engine = value()?.parse()?,
             "--db" => options.db = value()?.into(),
             "--port" => {
                 let port = value()?;

@@ -13,8 +13,10 @@ pub enum Error {
     Database(rusqlite::Error),
     /// The cache was used in a way that makes no sense.
     Cache(cacheops::Error),
-    /// A template could not be loaded or rendered.
-    Template(minijinja::Error),
+    /// MiniJinja could not load or render a template.
+    MiniJinja(minijinja::Error),
+    /// Tera could not load or render a template.
+    Tera(tera::Error),
     /// The address could not be listened on.
     Listen(io::Error),
     /// A request was cut off while it was worked on.
@@ -28,7 +30,8 @@ impl fmt::Display for Error {
         match self {
             Error::Database(error) => write!(f, "the database: {error}"),
             Error::Cache(error) => write!(f, "the cache: {error}"),
-            Error::Template(error) => write!(f, "a template: {error:#}"),
+            Error::MiniJinja(error) => write!(f, "a template: {error:#}"),
+            Error::Tera(error) => write!(f, "a template: {error}"),
             Error::Listen(error) if error.kind() == io::ErrorKind::AddrInUse => {
                 f.write_str("the port is taken by another program; choose one with --port N")
             }
@@ -44,7 +47,8 @@ impl std::error::Error for Error {
         match self {
             Error::Database(error) => Some(error),
             Error::Cache(error) => Some(error),
-            Error::Template(error) => Some(error),
+            Error::MiniJinja(error) => Some(error),
+            Error::Tera(error) => Some(error),
             Error::Listen(error) => Some(error),
             Error::Interrupted | Error::Seed(_) => None,
         }
@@ -64,5 +68,6 @@ macro_rules! from {
 from! {
     Database: rusqlite::Error,
     Cache: cacheops::Error,
-    Template: minijinja::Error,
+    MiniJinja: minijinja::Error,
+    Tera: tera::Error,
 }

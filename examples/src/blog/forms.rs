@@ -11,20 +11,19 @@ use axum::extract::rejection::FormRejection;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use axum::response::Response;
-use minijinja::context;
-use minijinja::value::Serde;
 use serde::{Deserialize, Serialize};
 
 use super::App;
-use super::db::{Article, Author, Category, Comment};
+use super::db::{Article, Author, Category, Comment, Place};
 use super::error::Error;
 use super::pages::{Page, Reply, Table, reply};
-use super::templates::thousands;
+use super::templates::Values;
 use super::visit::Visit;
+use super::words::thousands;
 use super::writes::{ArticleChange, Changes};
 
 /// Mistakes by the names of their fields.
-type Errors = BTreeMap<&'static str, String>;
+pub(crate) type Errors = BTreeMap<&'static str, String>;
 
 /// A form as it came, or why it could not be read.
 type Sent<T> = Result<Form<T>, FormRejection>;
@@ -236,10 +235,7 @@ pub(crate) async fn add_comment(
                 let (id, changes) = app.add_comment(place.id, &name, &body)?;
                 app.saved(changes, &slug, &format!("#comment-{id}"))
             }
-            Err(errors) => {
-                let context = context!(id => place.id, slug, fields => Serde(form), errors);
-                Ok(refused(Page::new("article.html", place.name, context)))
-            }
+            Err(errors) => Ok(refused(commented(place, &slug, &form, errors))),
         }
     })
     .await
@@ -331,8 +327,8 @@ impl App {
 /// The page after a change that is saved and not announced.
 fn unannounced(status: StatusCode, slug: &str, anchor: &str) -> Reply {
     let again = status == StatusCode::SERVICE_UNAVAILABLE;
-    let context = context!(slug, anchor, again);
-    let page = Page::new("unannounced.html", "Saved, but not announced", context);
+    let values = Values::new().with("slug", slug).with("anchor", anchor).with("again", again);
+    let page = Page::new("unannounced.html", "Saved, but not announced", values);
     Reply::Page(Page { status, ..page })
 }
 
@@ -341,16 +337,24 @@ fn number(text: &str) -> i64 {
     text.parse().unwrap_or_default()
 }
 
+/// An article with its comments, and a form for another.
+pub(crate) fn commented(place: Place, slug: &str, form: &CommentForm, errors: Errors) -> Page {
+    let values = Values::new().with("id", place.id).with("slug", slug);
+    Page::new("article.html", place.name, values.with("fields", form).with("errors", errors))
+}
+
 fn article_page(slug: &str, form: &ArticleForm, choices: &Choices, errors: Errors) -> Reply {
     let is_wrong = !errors.is_empty();
-    let context = context!(slug, fields => Serde(form), choices => Serde(choices), errors);
-    with_errors(is_wrong, Page::new("article_form.html", "Edit the article", context))
+    let values = Values::new().with("slug", slug).with("fields", form);
+    let values = values.with("choices", choices).with("errors", errors);
+    with_errors(is_wrong, Page::new("article_form.html", "Edit the article", values))
 }
 
 fn comment_page(id: i64, slug: &str, form: &CommentForm, errors: Errors) -> Reply {
     let is_wrong = !errors.is_empty();
-    let context = context!(id, slug, fields => Serde(form), errors);
-    with_errors(is_wrong, Page::new("comment_form.html", "Edit the comment", context))
+    let values = Values::new().with("id", id).with("slug", slug);
+    let values = values.with("fields", form).with("errors", errors);
+    with_errors(is_wrong, Page::new("comment_form.html", "Edit the comment", values))
 }
 
 fn with_errors(is_wrong: bool, page: Page) -> Reply {

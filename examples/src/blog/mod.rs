@@ -1,8 +1,8 @@
 //! A blog whose pages are made of cached fragments.
 //!
 //! - `queries` says what templates can ask for, and which querysets that is.
-//! - `templates` sets the environment up; the templates themselves are in
-//!   `examples/blog/templates`.
+//! - `templates` sets the engine up, MiniJinja or Tera; the templates
+//!   themselves are in `examples/blog/templates` and `templates-tera`.
 //! - `writes` changes the database, and announces what changed.
 //! - `bar` and `live` show what the cache does meanwhile, `shared` what Redis
 //!   holds, where there is one.
@@ -20,6 +20,7 @@ mod seed;
 mod shared;
 mod templates;
 mod visit;
+mod words;
 mod writes;
 
 use std::future::Future;
@@ -33,8 +34,6 @@ use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::middleware::from_fn;
 use axum::routing::{get, post};
-use minijinja::Environment;
-use minijinja_cacheops::Tags;
 use minijinja_cacheops::cacheops::{Cacheops, Consistency, Redis};
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
@@ -43,6 +42,8 @@ use tokio::task::JoinHandle;
 use db::Db;
 pub use error::Error;
 use live::Log;
+pub use templates::Engine;
+use templates::Templates;
 
 /// The largest form that is read, in bytes: above what any of them may hold,
 /// so that one that is too long comes back with what was typed.
@@ -57,6 +58,8 @@ const PATIENCE: Duration = Duration::from_secs(2);
 pub struct Options {
     /// The file of the database; it is made, and filled, if there is none.
     pub db: PathBuf,
+    /// The template engine; the pages are the same by any.
+    pub engine: Engine,
     /// The port on this machine; 0 lets the system choose.
     pub port: u16,
     /// The URL of the Redis that instances of the site share; without one, the
@@ -73,7 +76,14 @@ impl Options {
     /// A site of its own, on a port that the system chooses.
     #[must_use]
     pub fn new(db: PathBuf) -> Self {
-        Options { db, port: 0, redis: None, strict: false, redis_timeout: None }
+        Options {
+            db,
+            engine: Engine::default(),
+            port: 0,
+            redis: None,
+            strict: false,
+            redis_timeout: None,
+        }
     }
 }
 
@@ -146,8 +156,7 @@ async fn run(
 struct App {
     db: Db,
     cache: Cacheops,
-    env: Environment<'static>,
-    tags: Tags,
+    templates: Templates,
     log: Log,
 }
 
@@ -157,8 +166,8 @@ impl App {
         seed::fill_if_empty(&db)?;
         let log = Log::default();
         let cache = open_cache(options, &db, &log)?;
-        let (env, tags) = templates::environment(&cache, &db)?;
-        Ok(Arc::new(App { db, cache, env, tags, log }))
+        let templates = Templates::load(options.engine, &cache, &db)?;
+        Ok(Arc::new(App { db, cache, templates, log }))
     }
 }
 

@@ -9,19 +9,18 @@ use axum::http::header::{
     CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS,
 };
 use axum::response::{Html, IntoResponse, Redirect, Response};
-use minijinja::value::Serde;
-use minijinja::{Value, context};
 use minijinja_cacheops::cacheops::{QuerySet, eq};
-use minijinja_cacheops::lazy;
 use serde::Deserialize;
 
 use super::db::Place;
 use super::error::Error;
+use super::forms::{CommentForm, Errors};
 use super::listing::{Listing, PER_PAGE, Selection};
 use super::live::Snapshot;
 use super::shared::Line;
+use super::templates::Values;
 use super::visit::Visit;
-use super::{App, bar, templates};
+use super::{App, bar, forms, words};
 
 /// The longest text that is searched for, in characters.
 const LONGEST_SEARCH: usize = 100;
@@ -31,7 +30,7 @@ pub(crate) struct Page {
     pub(crate) status: StatusCode,
     pub(crate) template: &'static str,
     pub(crate) title: String,
-    pub(crate) context: Value,
+    pub(crate) values: Values,
 }
 
 /// What answers a request.
@@ -43,14 +42,14 @@ pub(crate) enum Reply {
 }
 
 impl Page {
-    pub(crate) fn new(template: &'static str, title: impl Into<String>, context: Value) -> Self {
-        Page { status: StatusCode::OK, template, title: title.into(), context }
+    pub(crate) fn new(template: &'static str, title: impl Into<String>, values: Values) -> Self {
+        Page { status: StatusCode::OK, template, title: title.into(), values }
     }
 
     /// A page that says why there is no other.
     pub(crate) fn message(status: StatusCode, title: &str, text: &str) -> Self {
-        let context = context!(heading => title, text);
-        Page { status, ..Page::new("message.html", title, context) }
+        let values = Values::new().with("heading", title).with("text", text);
+        Page { status, ..Page::new("message.html", title, values) }
     }
 
     /// The page for an address that leads nowhere.
@@ -88,17 +87,12 @@ impl App {
             Reply::Page(page) => page,
             Reply::Redirect(to) => return Ok(Redirect::to(&to).into_response()),
         };
-        let context = context!(
-            title => page.title,
-            outline => visit.outline,
-            view => visit.view,
-            views => context!(
-                cards => visit.with("view=cards"),
-                titles => visit.with("view=titles"),
-            ),
-            ..page.context
-        );
-        let mut html = self.env.get_template(page.template)?.render(context)?;
+        let views = Values::new()
+            .with("cards", visit.with("view=cards"))
+            .with("titles", visit.with("view=titles"));
+        let values = page.values.with("title", page.title).with("outline", visit.outline);
+        let values = values.with("view", visit.view).with("views", views);
+        let mut html = self.templates.render(page.template, &values)?;
         self.add_bar(visit, &mut html)?;
         Ok((page.status, headers(), Html(html)).into_response())
     }
@@ -110,14 +104,13 @@ impl App {
         let summary = record.summary(&visit.here);
         let outlines = visit.outline.then(|| record.outlines(html, &self.cache));
         let switch = visit.with(if visit.outline { "outline=0" } else { "outline=1" });
-        let context = context!(
-            bar => Serde(&summary),
-            line => Line::of(&self.cache).map(Serde),
-            outline => visit.outline,
-            outlines => outlines.map(Value::from_safe_string),
-            switch,
-        );
-        html.push_str(&self.env.get_template("bar.html")?.render(context)?);
+        let values = Values::new()
+            .with("bar", &summary)
+            .with("line", Line::of(&self.cache))
+            .with("outline", visit.outline)
+            .with("outlines", outlines)
+            .with("switch", switch);
+        html.push_str(&self.templates.render("bar.html", &values)?);
         // Watching is not to push what is watched out of the log.
         if !visit.here.starts_with("/cache") {
             self.log.note_request(summary);
@@ -128,10 +121,7 @@ impl App {
     /// The page for a mistake in the program, which goes to its operator.
     #[expect(clippy::print_stderr, reason = "the example's operator sits at the terminal")]
     fn failure(&self, error: &Error) -> Response {
-        match error {
-            Error::Template(error) => eprintln!("{}", self.tags.explain(error)),
-            error => eprintln!("{error}"),
-        }
+        eprintln!("{}", self.templates.explain(error));
         let text = "Something went wrong here. It has been noted.";
         (StatusCode::INTERNAL_SERVER_ERROR, text).into_response()
     }
@@ -152,17 +142,29 @@ impl App {
     }
 
     /// A page of a list: what its template needs, or nothing beyond the last.
-    fn listing(&self, selection: Selection, page: u64) -> Result<Option<Value>, Error> {
+    fn listing(&self, selection: Selection, page: u64) -> Result<Option<Listed>, Error> {
         let count = selection.count(&self.cache, &self.db)?;
         let pages = count.div_ceil(PER_PAGE).max(1);
         if page == 0 || page > pages {
             return Ok(None);
         }
         let listing = Listing { selection, page };
-        let (db, asked) = (self.db.clone(), listing.clone());
-        let rows = lazy(&self.cache, listing.queryset(), move || asked.ids(&db));
-        let listing = Value::from(Serde(&listing));
-        Ok(Some(context!(listing, rows, count, page, pages)))
+        let values = Values::new().with("listing", listing).with("count", count);
+        Ok(Some(Listed { count, values: values.with("page", page).with("pages", pages) }))
+    }
+}
+
+/// A page of a list.
+struct Listed {
+    count: u64,
+    values: Values,
+}
+
+impl Listed {
+    /// What its template needs, with where its other pages are: an address up
+    /// to their numbers.
+    fn at(self, base: String) -> Values {
+        self.values.with("base", base)
     }
 }
 
@@ -205,32 +207,32 @@ impl Asked {
     }
 }
 
-type Listed = (State<Arc<App>>, Visit, Query<Asked>);
+type Asks = (State<Arc<App>>, Visit, Query<Asked>);
 
 /// The newest articles.
-pub(crate) async fn front((State(app), visit, Query(asked)): Listed) -> Response {
+pub(crate) async fn front((State(app), visit, Query(asked)): Asks) -> Response {
     page(app, visit, move |app| {
         let Some(listing) = app.listing(Selection::All, asked.page())? else {
             return Ok(Page::not_found());
         };
-        Ok(Page::new("front.html", "The cacheops handbook", context!(base => "/?", ..listing)))
+        Ok(Page::new("front.html", "The cacheops handbook", listing.at("/?".to_owned())))
     })
     .await
 }
 
 /// The articles of a category.
-pub(crate) async fn category(Path(slug): Path<String>, listed: Listed) -> Response {
-    by_place(Table::Categories, "category", slug, Selection::Category, listed).await
+pub(crate) async fn category(Path(slug): Path<String>, asks: Asks) -> Response {
+    by_place(Table::Categories, "category", slug, Selection::Category, asks).await
 }
 
 /// The articles of a tag.
-pub(crate) async fn tag(Path(slug): Path<String>, listed: Listed) -> Response {
-    by_place(Table::Tags, "tag", slug, Selection::Tag, listed).await
+pub(crate) async fn tag(Path(slug): Path<String>, asks: Asks) -> Response {
+    by_place(Table::Tags, "tag", slug, Selection::Tag, asks).await
 }
 
 /// The articles of an author.
-pub(crate) async fn author(Path(slug): Path<String>, listed: Listed) -> Response {
-    by_place(Table::Authors, "author", slug, Selection::Author, listed).await
+pub(crate) async fn author(Path(slug): Path<String>, asks: Asks) -> Response {
+    by_place(Table::Authors, "author", slug, Selection::Author, asks).await
 }
 
 async fn by_place(
@@ -238,16 +240,15 @@ async fn by_place(
     kind: &'static str,
     slug: String,
     selection: fn(i64) -> Selection,
-    (State(app), visit, Query(asked)): Listed,
+    (State(app), visit, Query(asked)): Asks,
 ) -> Response {
     page(app, visit, move |app| {
         let Some(place) = app.place(table, &slug)? else { return Ok(Page::not_found()) };
         let Some(listing) = app.listing(selection(place.id), asked.page())? else {
             return Ok(Page::not_found());
         };
-        let base = format!("/{kind}/{slug}?");
-        let context = context!(kind, id => place.id, base, ..listing);
-        Ok(Page::new("list.html", place.name, context))
+        let values = listing.at(format!("/{kind}/{slug}?"));
+        Ok(Page::new("list.html", place.name, values.with("kind", kind).with("id", place.id)))
     })
     .await
 }
@@ -255,7 +256,7 @@ async fn by_place(
 /// The articles of a month.
 pub(crate) async fn month(
     Path(month): Path<String>,
-    (State(app), visit, Query(asked)): Listed,
+    (State(app), visit, Query(asked)): Asks,
 ) -> Response {
     page(app, visit, move |app| {
         if !is_month(&month) {
@@ -263,18 +264,13 @@ pub(crate) async fn month(
         }
         let selection = Selection::Month(month.clone());
         let listing = app.listing(selection, asked.page())?;
-        let Some(listing) = listing.filter(has_rows) else {
+        let Some(listing) = listing.filter(|listing| listing.count > 0) else {
             return Ok(Page::not_found());
         };
-        let base = format!("/archive/{month}?");
-        let context = context!(kind => "month", id => &month, base, ..listing);
-        Ok(Page::new("list.html", templates::month(&month), context))
+        let values = listing.at(format!("/archive/{month}?"));
+        Ok(Page::new("list.html", words::month(&month), values.with("kind", "month")))
     })
     .await
-}
-
-fn has_rows(listing: &Value) -> bool {
-    listing.get_attr("count").is_ok_and(|count| count.is_true())
 }
 
 /// Whether a text is of the form `2026-03`.
@@ -284,19 +280,30 @@ fn is_month(text: &str) -> bool {
 }
 
 /// What contains a text.
-pub(crate) async fn search((State(app), visit, Query(asked)): Listed) -> Response {
+pub(crate) async fn search((State(app), visit, Query(asked)): Asks) -> Response {
     page(app, visit, move |app| {
         let page = asked.page();
         let q: String = asked.q.unwrap_or_default().trim().chars().take(LONGEST_SEARCH).collect();
         if q.is_empty() {
-            return Ok(Page::new("search.html", "Search", context!(q)));
+            return Ok(Page::new("search.html", "Search", Values::new().with("q", q)));
         }
         let Some(listing) = app.listing(Selection::Search(q.clone()), page)? else {
             return Ok(Page::not_found());
         };
-        Ok(Page::new("search.html", format!("Search: {q}"), context!(q, ..listing)))
+        let values = listing.at(format!("/search?q={}&", in_address(&q)));
+        Ok(Page::new("search.html", format!("Search: {q}"), values.with("q", q)))
     })
     .await
+}
+
+/// A text as it stands in an address.
+fn in_address(text: &str) -> String {
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte);
+    let one = |byte: u8| match is_plain(byte) {
+        true => char::from(byte).to_string(),
+        false => format!("%{byte:02X}"),
+    };
+    text.bytes().map(one).collect()
 }
 
 /// An article with its comments.
@@ -307,8 +314,7 @@ pub(crate) async fn article(
 ) -> Response {
     page(app, visit, move |app| {
         let Some(place) = app.place(Table::Articles, &slug)? else { return Ok(Page::not_found()) };
-        let context = context!(id => place.id, slug, fields => context!(), errors => context!());
-        Ok(Page::new("article.html", place.name, context))
+        Ok(forms::commented(place, &slug, &CommentForm::default(), Errors::new()))
     })
     .await
 }
@@ -329,8 +335,8 @@ pub(crate) async fn comments(
 /// The live page.
 pub(crate) async fn live(State(app): State<Arc<App>>, visit: Visit) -> Response {
     page(app, visit, |app| {
-        let now = Value::from(Serde(Snapshot::take(&app.cache, &app.log)));
-        Ok(Page::new("live.html", "Inside the cache", context!(now)))
+        let now = Snapshot::take(&app.cache, &app.log);
+        Ok(Page::new("live.html", "Inside the cache", Values::new().with("now", now)))
     })
     .await
 }
@@ -358,4 +364,14 @@ pub(crate) async fn asset(Path(name): Path<String>) -> Response {
 /// Any other address.
 pub(crate) async fn nowhere(State(app): State<Arc<App>>, visit: Visit) -> Response {
     page(app, visit, |_| Ok(Page::not_found())).await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn signs_are_escaped_in_addresses() {
+        assert_eq!(in_address("a-b_c.d~e 1&2=ü/"), "a-b_c.d~e%201%262%3D%C3%BC%2F");
+    }
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use cacheops_examples::blog::{Options, serve};
+use cacheops_examples::blog::{Engine, Options, serve};
 use cacheops_tests::servers::{Mode, PATIENCE, Proxy, Server, wait_at_most};
 use serde_json::Value;
 
@@ -12,9 +12,18 @@ use crate::site::{Folder, Site, edit, names, newest};
 /// How long another instance may show what was before; the cache's default.
 const BOUND: Duration = Duration::from_secs(1);
 
-fn two(redis: &str) -> (Site, Site) {
+either_engine! {
+    an_edit_in_one_appears_in_the_other,
+    a_strict_instance_sees_each_edit_at_once,
+    what_one_has_made_the_other_finds,
+    both_tiers_are_shown,
+    without_redis_pages_go_on_and_edits_say_who_may_not_see_them,
+    what_could_not_be_announced_is_announced_again,
+}
+
+fn two(engine: Engine, redis: &str) -> (Site, Site) {
     let folder = Arc::new(Folder::new());
-    (Site::over(redis, &folder), Site::over(redis, &folder))
+    (Site::over(engine, redis, &folder), Site::over(engine, redis, &folder))
 }
 
 /// Asks for a page until it says something, which it does within the bound of
@@ -41,10 +50,9 @@ fn fragment(live: &Value, name: &str) -> Value {
     all.iter().find(|fragment| fragment["name"] == name).unwrap().clone()
 }
 
-#[test]
-fn an_edit_in_one_appears_in_the_other() {
+fn an_edit_in_one_appears_in_the_other(engine: Engine) {
     let server = Server::start();
-    let (here, there) = two(&server.url());
+    let (here, there) = two(engine, &server.url());
     let slug = newest(&here);
     let article = format!("/article/{slug}");
     for path in ["/", &article] {
@@ -64,12 +72,11 @@ fn an_edit_in_one_appears_in_the_other() {
     appears(&here, &article, "Zoë");
 }
 
-#[test]
-fn a_strict_instance_sees_each_edit_at_once() {
+fn a_strict_instance_sees_each_edit_at_once(engine: Engine) {
     let server = Server::start();
     let folder = Arc::new(Folder::new());
-    let here = Site::over(&server.url(), &folder);
-    let options = Site::options_over(&server.url(), &folder);
+    let here = Site::over(engine, &server.url(), &folder);
+    let options = Site::options_over(engine, &server.url(), &folder);
     let there = Site::open(Options { strict: true, ..options }, folder);
     let slug = newest(&there);
     for number in 0..5 {
@@ -80,10 +87,9 @@ fn a_strict_instance_sees_each_edit_at_once() {
     }
 }
 
-#[test]
-fn what_one_has_made_the_other_finds() {
+fn what_one_has_made_the_other_finds(engine: Engine) {
     let server = Server::start();
-    let (here, there) = two(&server.url());
+    let (here, there) = two(engine, &server.url());
     here.page("/");
     there.page("/");
     let last = there.last();
@@ -97,10 +103,9 @@ fn what_one_has_made_the_other_finds() {
     assert!(again.contains("<dt>in Redis</dt><dd>0</dd>"), "{again}");
 }
 
-#[test]
-fn both_tiers_are_shown() {
+fn both_tiers_are_shown(engine: Engine) {
     let server = Server::start();
-    let (here, there) = two(&server.url());
+    let (here, there) = two(engine, &server.url());
     let slug = newest(&here);
     there.page("/");
     let live = there.live();
@@ -131,17 +136,16 @@ fn both_tiers_are_shown() {
     let is_gone = || fragment(&there.live(), "sidebar")["shared"]["state"] == "missing";
     assert!(wait_at_most(PATIENCE, is_gone));
 
-    let alone = Site::start();
+    let alone = Site::start(engine);
     alone.page("/");
     assert_eq!(alone.live()["line"], Value::Null);
     assert_eq!(fragment(&alone.live(), "card")["shared"], Value::Null);
     assert!(alone.page("/").contains("<dt>hit</dt>"));
 }
 
-#[test]
-fn without_redis_pages_go_on_and_edits_say_who_may_not_see_them() {
+fn without_redis_pages_go_on_and_edits_say_who_may_not_see_them(engine: Engine) {
     let server = Server::start();
-    let (here, there) = two(&server.url());
+    let (here, there) = two(engine, &server.url());
     let slug = newest(&here);
     let path = format!("/article/{slug}");
     there.page("/");
@@ -176,13 +180,12 @@ fn without_redis_pages_go_on_and_edits_say_who_may_not_see_them() {
     }
 }
 
-#[test]
-fn what_could_not_be_announced_is_announced_again() {
+fn what_could_not_be_announced_is_announced_again(engine: Engine) {
     let server = Server::start();
     let proxy = Proxy::start(server.port());
     let folder = Arc::new(Folder::new());
-    let here = Site::over(&server.url_at(proxy.port()), &folder);
-    let there = Site::over(&server.url(), &folder);
+    let here = Site::over(engine, &server.url_at(proxy.port()), &folder);
+    let there = Site::over(engine, &server.url(), &folder);
     let slug = newest(&there);
     there.page("/");
 
@@ -204,7 +207,7 @@ fn a_redis_that_is_not_there_is_told_of() {
     let server = Server::start();
     let url = server.url();
     drop(server);
-    let site = Site::start();
+    let site = Site::start(Engine::default());
     let options = Options { redis: Some(url), ..Options::new(site.folder().join("blog.db")) };
     let error = site.block_on(serve(options)).unwrap_err().to_string();
     assert!(error.contains("the cache: shared tier unavailable: redis: "), "{error}");

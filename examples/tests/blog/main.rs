@@ -1,19 +1,60 @@
 //! Drives the blog over HTTP, as a browser would.
 #![allow(clippy::unwrap_used, reason = "a test fails by it")]
 
+/// Makes tests of functions that take an engine: one by each.
+macro_rules! either_engine {
+    ($($name:ident,)*) => {
+        mod minijinja {
+            $(#[test]
+            fn $name() {
+                super::$name(cacheops_examples::blog::Engine::MiniJinja);
+            })*
+        }
+        mod tera {
+            $(#[test]
+            fn $name() {
+                super::$name(cacheops_examples::blog::Engine::Tera);
+            })*
+        }
+    };
+}
+
+mod engines;
 mod instances;
 mod site;
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use cacheops_examples::blog::{Options, serve};
+use cacheops_examples::blog::{Engine, Options, serve};
 use serde_json::Value;
 
 use site::{Site, area, edit, names, newest};
 
-#[test]
-fn pages_are_there() {
-    let site = Site::start();
+either_engine! {
+    pages_are_there,
+    all_articles_and_what_they_link_to_are_there,
+    what_is_not_there_is_404,
+    the_second_time_nothing_is_asked_of_the_database,
+    the_front_page_is_made_of_many_fragments,
+    an_edit_changes_just_what_shows_the_article,
+    an_edit_elsewhere_leaves_the_cards_alone,
+    saving_without_a_change_invalidates_nothing,
+    other_tags_change_just_where_tags_are_shown,
+    a_comment_changes_just_where_it_is_shown,
+    who_changes_something_sees_it_at_once_whoever_reads_meanwhile,
+    a_comment_can_be_changed_and_deleted,
+    a_wrong_form_comes_back_with_what_was_typed,
+    too_much_text_is_refused_politely,
+    html_is_text,
+    search_finds_what_contains_the_words,
+    a_list_varies_by_how_it_is_wanted,
+    outlines_tell_of_each_fragment,
+    the_live_page_tells_of_invalidations,
+    an_existing_database_is_kept,
+}
+
+fn pages_are_there(engine: Engine) {
+    let site = Site::start(engine);
     let front = site.page("/");
     assert!(front.contains("Newest articles") && front.contains("Page 1 of 3"), "{front}");
     assert_eq!(front.matches("<article class=\"card\">").count(), 5);
@@ -31,24 +72,22 @@ fn pages_are_there() {
     assert!(site.page("/static/site.css").contains("--paper"));
 }
 
-#[test]
-fn all_articles_and_what_they_link_to_are_there() {
-    let site = Site::start();
+fn all_articles_and_what_they_link_to_are_there(engine: Engine) {
+    let site = Site::start(engine);
     for page in 1..=3 {
         let list = site.page(&format!("/?page={page}"));
         for rest in list.split("<h2><a href=\"").skip(1) {
             let article = site.page(rest.split_once('"').unwrap().0);
             for link in article.split("href=\"/article/").skip(1) {
-                let to = link.split_once(['"', '#']).unwrap().0;
+                let to = link.split_once(['"', '#', '?']).unwrap().0;
                 assert_eq!(site.get(&format!("/article/{to}")).status, 200, "{to}");
             }
         }
     }
 }
 
-#[test]
-fn what_is_not_there_is_404() {
-    let site = Site::start();
+fn what_is_not_there_is_404(engine: Engine) {
+    let site = Site::start(engine);
     let addresses = [
         "/nowhere",
         "/article/nothing",
@@ -73,9 +112,8 @@ fn what_is_not_there_is_404() {
     assert_eq!(site.post("/comment/999/delete", &[]).status, 404);
 }
 
-#[test]
-fn the_second_time_nothing_is_asked_of_the_database() {
-    let site = Site::start();
+fn the_second_time_nothing_is_asked_of_the_database(engine: Engine) {
+    let site = Site::start(engine);
     for path in ["/", "/?page=2", "/article/querysets", "/category/start", "/author/ada-brandt"] {
         site.page(path);
         site.page(path);
@@ -87,18 +125,16 @@ fn the_second_time_nothing_is_asked_of_the_database() {
     }
 }
 
-#[test]
-fn the_front_page_is_made_of_many_fragments() {
-    let site = Site::start();
+fn the_front_page_is_made_of_many_fragments(engine: Engine) {
+    let site = Site::start(engine);
     let mut missed = site.missed("/");
     assert!(missed.len() >= 12, "{missed:?}");
     missed.dedup();
     assert!(missed.len() >= 12, "{missed:?}");
 }
 
-#[test]
-fn an_edit_changes_just_what_shows_the_article() {
-    let site = Site::start();
+fn an_edit_changes_just_what_shows_the_article(engine: Engine) {
+    let site = Site::start(engine);
     let slug = newest(&site);
     site.page("/");
     let answer = edit(&site, &slug, &[("title", "Another title")]);
@@ -123,9 +159,8 @@ fn an_edit_changes_just_what_shows_the_article() {
     assert!(site.page(&format!("/article/{slug}")).contains("<h1>Another title</h1>"));
 }
 
-#[test]
-fn an_edit_elsewhere_leaves_the_cards_alone() {
-    let site = Site::start();
+fn an_edit_elsewhere_leaves_the_cards_alone(engine: Engine) {
+    let site = Site::start(engine);
     site.page("/");
     site.page("/article/first-ten-minutes");
     site.page("/article/querysets");
@@ -137,18 +172,16 @@ fn an_edit_elsewhere_leaves_the_cards_alone() {
     assert_eq!(site.missed("/article/querysets"), [""; 0]);
 }
 
-#[test]
-fn saving_without_a_change_invalidates_nothing() {
-    let site = Site::start();
+fn saving_without_a_change_invalidates_nothing(engine: Engine) {
+    let site = Site::start(engine);
     let slug = newest(&site);
     site.page("/");
     assert_eq!(edit(&site, &slug, &[]).status, 303);
     assert_eq!(site.missed("/"), [""; 0]);
 }
 
-#[test]
-fn other_tags_change_just_where_tags_are_shown() {
-    let site = Site::start();
+fn other_tags_change_just_where_tags_are_shown(engine: Engine) {
+    let site = Site::start(engine);
     let slug = newest(&site);
     site.page("/");
     assert_eq!(edit(&site, &slug, &[("tags", "Brand new")]).status, 303);
@@ -158,9 +191,8 @@ fn other_tags_change_just_where_tags_are_shown() {
     assert!(site.page(&format!("/article/{slug}/edit")).contains("value=\"Brand new\""));
 }
 
-#[test]
-fn a_comment_changes_just_where_it_is_shown() {
-    let site = Site::start();
+fn a_comment_changes_just_where_it_is_shown(engine: Engine) {
+    let site = Site::start(engine);
     let slug = newest(&site);
     let path = format!("/article/{slug}");
     site.page("/");
@@ -178,9 +210,8 @@ fn a_comment_changes_just_where_it_is_shown() {
     assert!(page.contains("Zoë") && page.contains("one\n\ntwo"), "{page}");
 }
 
-#[test]
-fn who_changes_something_sees_it_at_once_whoever_reads_meanwhile() {
-    let site = Site::start();
+fn who_changes_something_sees_it_at_once_whoever_reads_meanwhile(engine: Engine) {
+    let site = Site::start(engine);
     let slug = newest(&site);
     let path = format!("/article/{slug}");
     let is_done = AtomicBool::new(false);
@@ -203,9 +234,8 @@ fn who_changes_something_sees_it_at_once_whoever_reads_meanwhile() {
     });
 }
 
-#[test]
-fn a_comment_can_be_changed_and_deleted() {
-    let site = Site::start();
+fn a_comment_can_be_changed_and_deleted(engine: Engine) {
+    let site = Site::start(engine);
     let path = "/article/querysets";
     let page = site.page(path);
     let (_, rest) = page.split_once("href=\"/comment/").unwrap();
@@ -221,9 +251,8 @@ fn a_comment_can_be_changed_and_deleted() {
     assert_eq!(site.get(&edit).status, 404);
 }
 
-#[test]
-fn a_wrong_form_comes_back_with_what_was_typed() {
-    let site = Site::start();
+fn a_wrong_form_comes_back_with_what_was_typed(engine: Engine) {
+    let site = Site::start(engine);
     let answer = edit(&site, "querysets", &[("title", "  "), ("summary", "Kept <as> typed")]);
     assert_eq!(answer.status, 422);
     assert!(answer.body.contains("A title is needed."), "{}", answer.body);
@@ -241,9 +270,8 @@ fn a_wrong_form_comes_back_with_what_was_typed() {
     assert!(answer.body.contains("Choose one of the list."), "{}", answer.body);
 }
 
-#[test]
-fn too_much_text_is_refused_politely() {
-    let site = Site::start();
+fn too_much_text_is_refused_politely(engine: Engine) {
+    let site = Site::start(engine);
     let long = "x".repeat(100 << 10);
     let answer = site.post("/article/querysets/comments", &[("name", "Ann"), ("body", &long)]);
     assert_eq!(answer.status, 422);
@@ -255,9 +283,8 @@ fn too_much_text_is_refused_politely() {
     assert!(!site.page("/article/querysets").contains("xxxx"));
 }
 
-#[test]
-fn html_is_text() {
-    let site = Site::start();
+fn html_is_text(engine: Engine) {
+    let site = Site::start(engine);
     let evil = "<script>alert(1)</script>";
     site.post("/article/querysets/comments", &[("name", evil), ("body", evil)]);
     let changes = [
@@ -276,9 +303,8 @@ fn html_is_text() {
     }
 }
 
-#[test]
-fn search_finds_what_contains_the_words() {
-    let site = Site::start();
+fn search_finds_what_contains_the_words(engine: Engine) {
+    let site = Site::start(engine);
     let found = site.page("/search?q=queryset");
     assert!(found.contains("found") && found.contains("<article class=\"card\">"), "{found}");
     assert!(found.contains("search?q=queryset&amp;page=2"), "{found}");
@@ -289,9 +315,8 @@ fn search_finds_what_contains_the_words() {
     assert_eq!(site.get("/search?q=queryset&page=99").status, 404);
 }
 
-#[test]
-fn a_list_varies_by_how_it_is_wanted() {
-    let site = Site::start();
+fn a_list_varies_by_how_it_is_wanted(engine: Engine) {
+    let site = Site::start(engine);
     let answer = site.get("/?page=2&view=titles");
     assert_eq!(answer.status, 303);
     assert!(answer.head.contains("location: /?page=2\r\n"), "{}", answer.head);
@@ -301,9 +326,8 @@ fn a_list_varies_by_how_it_is_wanted() {
     assert!(site.page("/").contains("class=\"card\""));
 }
 
-#[test]
-fn outlines_tell_of_each_fragment() {
-    let site = Site::start();
+fn outlines_tell_of_each_fragment(engine: Engine) {
+    let site = Site::start(engine);
     site.page("/");
     assert!(!site.page("/").contains("<!--cacheops"));
     let cold = site.get_as("/", "outline=1").body;
@@ -323,9 +347,8 @@ fn outlines_tell_of_each_fragment() {
     }
 }
 
-#[test]
-fn the_live_page_tells_of_invalidations() {
-    let site = Site::start();
+fn the_live_page_tells_of_invalidations(engine: Engine) {
+    let site = Site::start(engine);
     site.page("/");
     site.post("/article/querysets/comments", &[("name", "Ann"), ("body", "Hello.")]);
     let live = site.live();
@@ -338,9 +361,8 @@ fn the_live_page_tells_of_invalidations() {
     assert!(page.contains(">table comments, id ") && page.contains("(invalidated)"), "{page}");
 }
 
-#[test]
-fn an_existing_database_is_kept() {
-    let mut site = Site::start();
+fn an_existing_database_is_kept(engine: Engine) {
+    let mut site = Site::start(engine);
     assert_eq!(edit(&site, "querysets", &[("title", "Mine")]).status, 303);
     site.restart();
     assert!(site.page("/article/querysets").contains("<h1>Mine</h1>"));
@@ -349,7 +371,7 @@ fn an_existing_database_is_kept() {
 
 #[test]
 fn a_port_that_is_taken_is_told_of() {
-    let site = Site::start();
+    let site = Site::start(Engine::default());
     let db = Options::new(site.folder().join("other.db"));
     let options = Options { port: site.address().port(), ..db };
     let error = site.block_on(serve(options)).unwrap_err();
@@ -358,7 +380,7 @@ fn a_port_that_is_taken_is_told_of() {
 
 #[test]
 fn forms_of_other_sites_are_refused() {
-    let site = Site::start();
+    let site = Site::start(Engine::default());
     let answer = site.send(
         "POST /comment/1/delete HTTP/1.1\r\nHost: blog\r\nConnection: close\r\n\
          Sec-Fetch-Site: cross-site\r\nContent-Length: 0\r\n\r\n",

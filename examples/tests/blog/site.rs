@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use cacheops_examples::blog::{Options, Server, serve};
+use cacheops_examples::blog::{Engine, Options, Server, serve};
 use cacheops_tests::servers::PATIENCE;
 use serde_json::Value;
 use tokio::runtime::Runtime;
@@ -52,21 +52,21 @@ pub(crate) struct Answer {
 
 impl Site {
     /// Without Redis.
-    pub(crate) fn start() -> Site {
+    pub(crate) fn start(engine: Engine) -> Site {
         let folder = Arc::new(Folder::new());
-        let options = Options::new(folder.db());
+        let options = Options { engine, ..Options::new(folder.db()) };
         Site::open(options, folder)
     }
 
     /// Over a Redis, on a database that may have other sites.
-    pub(crate) fn over(redis: &str, folder: &Arc<Folder>) -> Site {
-        Site::open(Site::options_over(redis, folder), folder.clone())
+    pub(crate) fn over(engine: Engine, redis: &str, folder: &Arc<Folder>) -> Site {
+        Site::open(Site::options_over(engine, redis, folder), folder.clone())
     }
 
     /// On a busy machine Redis is slow, and not to be given up for that.
-    pub(crate) fn options_over(redis: &str, folder: &Folder) -> Options {
+    pub(crate) fn options_over(engine: Engine, redis: &str, folder: &Folder) -> Options {
         let (redis, redis_timeout) = (Some(redis.to_owned()), Some(PATIENCE));
-        Options { redis, redis_timeout, ..Options::new(folder.db()) }
+        Options { engine, redis, redis_timeout, ..Options::new(folder.db()) }
     }
 
     pub(crate) fn open(options: Options, folder: Arc<Folder>) -> Site {
@@ -208,6 +208,7 @@ fn unescape(html: &str) -> String {
         ("&gt;", ">"),
         ("&quot;", "\""),
         ("&#x27;", "'"),
+        ("&#39;", "'"),
         ("&#x2f;", "/"),
         ("&amp;", "&"),
     ]
