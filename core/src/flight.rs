@@ -39,9 +39,9 @@ impl Flight {
         if self.is_async {
             return;
         }
-        let until = Instant::now() + limit;
+        let began = Instant::now();
         loop {
-            let left = until.saturating_duration_since(Instant::now());
+            let left = limit.saturating_sub(began.elapsed());
             let state = lock(&self.state);
             let step = left.min(LOOK);
             let waited = self.landed.wait_timeout_while(state, step, |state| !state.landed);
