@@ -116,7 +116,7 @@ impl Flights {
 
     pub(crate) fn join(self: &Arc<Self>, key: FragmentKey, is_async: bool) -> Role {
         let mut flights = lock(self.shard(&key));
-        if let Some(flight) = flights.get(&key) {
+        if let Some(flight) = flights.get(&key).filter(|flight| !flight.is_given_up()) {
             return Role::Follow(flight.clone());
         }
         let flight = Arc::new(Flight { is_async, ..Flight::default() });
@@ -141,7 +141,12 @@ impl Lead {
 
 impl Drop for Lead {
     fn drop(&mut self) {
-        lock(self.flights.shard(&self.key)).remove(&self.key);
+        let mut flights = lock(self.flights.shard(&self.key));
+        // One that was given up may have been followed by another.
+        if flights.get(&self.key).is_some_and(|flight| Arc::ptr_eq(flight, &self.flight)) {
+            flights.remove(&self.key);
+        }
+        drop(flights);
         self.flight.land();
     }
 }

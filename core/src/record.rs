@@ -48,6 +48,10 @@ impl Recorder {
             let mut stack = stack.borrow_mut();
             let place = stack.iter().rposition(|weak| weak.as_ptr() == Arc::as_ptr(self));
             if let Some(place) = place {
+                let above = stack[place + 1..].iter().filter_map(Weak::upgrade);
+                let given_up: Vec<Dependencies> =
+                    above.filter(|inner| !inner.lasts()).map(|inner| inner.take()).collect();
+                given_up.iter().for_each(|inner| self.with(|fill| fill.absorb(inner)));
                 stack.truncate(place);
             }
         });
@@ -79,9 +83,15 @@ pub(crate) fn current() -> Option<Arc<Recorder>> {
                 return None;
             }
             let mut stack = stack.borrow_mut();
+            let mut given_up = Vec::new();
             while let Some(weak) = stack.last() {
-                if let Some(recorder) = weak.upgrade().filter(|recorder| recorder.lasts()) {
-                    return Some(recorder);
+                match weak.upgrade() {
+                    Some(recorder) if recorder.lasts() => {
+                        // What was shown in its place depends on what it read.
+                        given_up.iter().for_each(|inner| recorder.with(|fill| fill.absorb(inner)));
+                        return Some(recorder);
+                    }
+                    recorder => given_up.extend(recorder.map(|recorder| recorder.take())),
                 }
                 stack.pop();
             }

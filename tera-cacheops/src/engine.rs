@@ -6,7 +6,7 @@ use serde::Deserialize;
 use tera::value::{Key, ValueKind};
 use tera::{Error, Value};
 
-use crate::querysets;
+use crate::querysets::{self, MARK};
 
 /// How Tera reads templates. Its parser takes 39 statements inside each other,
 /// and a tag becomes two.
@@ -56,7 +56,9 @@ impl Engine for TeraEngine {
             ValueKind::F64 => Datum::Float(value.as_f64().unwrap_or(f64::NAN)),
             ValueKind::Array => Datum::List(value.as_array().unwrap_or_default().to_vec()),
             ValueKind::Map => {
-                let pairs = value.as_map().into_iter().flatten();
+                // What stands for a queryset's rows is another in each rendering.
+                let own = |(key, _): &(&Key<'_>, &Value)| key.as_str() != Some(MARK);
+                let pairs = value.as_map().into_iter().flatten().filter(own);
                 Datum::Map(pairs.map(|(key, value)| (key.as_value(), value.clone())).collect())
             }
             _ => match (value.as_i128(), value.as_u128()) {

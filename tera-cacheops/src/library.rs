@@ -8,6 +8,7 @@
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use cacheops::template::{Moved, Numbered, Rewritten, Sets, Syntax, Tag, rewrite, source_digest};
@@ -51,6 +52,7 @@ pub(crate) type Names<T> = BTreeMap<String, Arc<T>>;
 /// being rendered keeps the version of a template that it began with.
 #[derive(Default)]
 pub(crate) struct Library {
+    base: Base,
     tags: Numbered<Tag>,
     inner: RwLock<Inner>,
 }
@@ -63,6 +65,18 @@ struct Inner {
     /// the same again gives the same numbers.
     numbered: BTreeMap<[u8; 20], usize>,
     templates: Names<Loaded>,
+}
+
+/// The first number of a library: no two give a tag the same one, so that a
+/// template which was rewritten for another is refused.
+#[derive(Debug)]
+struct Base(usize);
+
+impl Default for Base {
+    fn default() -> Self {
+        static COUNT: AtomicUsize = AtomicUsize::new(0);
+        Base(COUNT.fetch_add(1, Ordering::Relaxed) << (usize::BITS / 2))
+    }
 }
 
 /// What goes wrong with a template, and in which one.
@@ -83,7 +97,7 @@ pub(crate) struct Asks<'a> {
 
 impl Library {
     pub(crate) fn tag(&self, number: usize) -> Option<&Tag> {
-        self.tags.get(number)
+        self.tags.get(number.checked_sub(self.base.0)?)
     }
 
     pub(crate) fn templates(&self) -> Names<Loaded> {
@@ -118,7 +132,7 @@ impl Library {
         let mut changed = Names::new();
         for (name, author) in &authors {
             let plan = Plan::of(name, author, &authors, &families, asks)?;
-            let signature = plan.signature();
+            let signature = plan.signature(syntax, custom);
             let known = before.get(name).is_some_and(|loaded| loaded.signature == signature);
             if !known || batch.iter().any(|(other, _)| other == name) {
                 let loaded = self.number(name, author, &plan, signature, syntax, custom)?;
@@ -181,7 +195,7 @@ impl Library {
     ) -> Result<Loaded, Wrong> {
         let mut inner = self.inner.write().unwrap_or_else(PoisonError::into_inner);
         let known = inner.numbered.get(signature.as_bytes()).copied();
-        let first_tag = known.unwrap_or(inner.count);
+        let first_tag = known.unwrap_or(self.base.0 + inner.count);
         let dialect = dialect::Tera {
             syntax,
             first_tag,
@@ -194,9 +208,10 @@ impl Library {
             .map_err(|error| Wrong::Tag(name.to_owned(), error))?;
         if known.is_none() {
             for tag in &done.tags {
-                self.tags.set(first_tag + tag.index, Tag::new(name, &plan.closure, tag, &done));
+                let place = first_tag - self.base.0 + tag.index;
+                self.tags.set(place, Tag::new(name, &plan.closure, tag, &done));
             }
-            inner.count = first_tag + done.tags.len();
+            inner.count = first_tag - self.base.0 + done.tags.len();
             inner.numbered.insert(*signature.as_bytes(), first_tag);
         }
         Ok(Loaded {
@@ -329,9 +344,13 @@ impl<'a> Plan<'a> {
         })
     }
 
-    fn signature(&self) -> FragmentKey {
+    fn signature(&self, syntax: &Syntax, custom: &[String]) -> FragmentKey {
         let mut key = KeyWriter::new();
         key.key(&self.closure);
+        // What is a tag, and what is only text.
+        key.str(&format!("{syntax:?}"));
+        key.list(custom.len());
+        custom.iter().for_each(|name| key.str(name));
         key.bool(self.page.is_some());
         key.list(self.block_sets.len());
         for (name, how) in self.block_sets {

@@ -399,3 +399,57 @@ fn a_lazy_queryset_of_a_table_that_is_never_cached() {
     assert_eq!(cache.stats().stored, 0);
     assert!(render("unknown").unwrap_err().to_string().contains("no profile"));
 }
+
+/// A template that was rewritten for one set of tags says so under another.
+#[test]
+fn tags_installed_twice() {
+    let cache = Cacheops::in_memory();
+    let mut tera = tera::Tera::default();
+    let first = Tags::install(&mut tera, &cache);
+    first.add_template(&mut tera, "p1", "{% cached %}A{% endcached %}").unwrap();
+    let second = Tags::install(&mut tera, &cache);
+    second.add_template(&mut tera, "p2", "{% cached %}B{% endcached %}").unwrap();
+    let render = |name| second.render(&tera, name, &tera::Context::new());
+    assert!(render("p1").unwrap_err().to_string().contains("rewritten for another Tera"));
+    assert_eq!(render("p2").unwrap(), "B");
+}
+
+/// A statement that becomes a tag between two attempts to load it.
+#[test]
+fn a_tag_that_comes_later() {
+    let cache = Cacheops::in_memory();
+    let mut tera = tera::Tera::default();
+    let tags = Tags::install(&mut tera, &cache);
+    let page = "{% menu %}P{% endmenu %}";
+    assert!(tags.add_template(&mut tera, "page", page).is_err());
+    tags.decorator_tag("menu", |_| Ok(tera_cacheops::Caching::cached())).unwrap();
+    tags.add_template(&mut tera, "other", "{% menu %}O{% endmenu %}").unwrap();
+    tags.add_template(&mut tera, "page", page).unwrap();
+    let render = |name| tags.render(&tera, name, &tera::Context::new()).unwrap();
+    assert_eq!((render("page"), render("other")), ("P".to_owned(), "O".to_owned()));
+}
+
+/// A body that fails inside a fragment which is not Tera's: what is shown in
+/// its place depends on what the body read.
+#[test]
+fn failures_inside_other_fragments() {
+    let cache = Cacheops::in_memory();
+    let mut tera = tera::Tera::default();
+    let tags = Tags::install(&mut tera, &cache);
+    tags.add_template(&mut tera, "inner", "{% cached_as 'inner' %}{{ gone }}{% endcached_as %}")
+        .unwrap();
+    let context = std::cell::RefCell::new(tera::Context::new());
+    let outer = || {
+        cache
+            .cached()
+            .get_or_fill(|| {
+                let text = tera.render("inner", &context.borrow());
+                Ok::<_, cacheops::Error>(text.unwrap_or_else(|_| "fallback".to_owned()))
+            })
+            .unwrap()
+    };
+    assert_eq!(outer(), "fallback");
+    context.borrow_mut().insert("gone", "back");
+    cache.invalidate_model("inner").unwrap();
+    assert_eq!(outer(), "back");
+}
