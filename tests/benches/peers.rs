@@ -184,8 +184,13 @@ fn invalidations(peer: &Peer) {
         (0..200).for_each(|_| cache.invalidate_obj(TABLE, &other).unwrap());
         gets[100..].to_vec()
     };
-    let refilled = |what: &str, drop: &dyn Fn(), count: u64, times: usize| {
+    let empty = || {
+        // Of a flush alone memory may hear later.
+        cache.invalidate_all().unwrap();
         peer.flush();
+    };
+    let refilled = |what: &str, drop: &dyn Fn(), count: u64, times: usize| {
+        empty();
         let (mut found, mut gets) = (Vec::new(), Vec::new());
         for _ in 0..times {
             assert_eq!(fill(&cache, count, false), count, "misses after an invalidation");
@@ -206,7 +211,7 @@ fn invalidations(peer: &Peer) {
     refilled("invalidate_obj_100000", &drop_obj, MANY, 5);
     refilled("invalidate_model_100000", &drop_model, MANY, 5);
 
-    peer.flush();
+    empty();
     fill(&cache, MANY, true);
     let times = peer.in_turns(vec![(100, Box::new(drop_obj))], 30);
     let get = median(&times[1]);

@@ -53,10 +53,10 @@ def table(lines, title):
     print("|---" * (1 + len(COLUMNS)) + "|")
     for what, name in ROWS:
         row(name, cells(what, lambda line: number(line["p50"])))
-    trips = [cells(f"trips_{what}", lambda line: number(line["p50"])[:-2] or "0")
+    trips = [cells(f"trips_{what}", lambda line: f"{line['p50']:.0f}")
              for what in ("hit", "miss", "page20")]
     row("trips: hit / miss / page of 20", [" / ".join(each) for each in zip(*trips)])
-    row("Redis bytes a fragment, of 2,048", cells("memory", lambda line: f"{line['fragment']:,}"))
+    row("Redis bytes a fragment, of 2,048", cells("memory", lambda line: f"{line['fragment']:,.0f}"))
     print()
 
 
