@@ -152,12 +152,8 @@ impl<'a> Excerpt<'a> {
     /// What the author wrote where a range is in the rewritten source: the
     /// same text, or else the whole tag that stood there.
     fn author_range(&self, range: Range<usize>) -> Range<usize> {
-        let mut shift = (0, 0);
         for moved in &self.template.moved {
-            if range.start < moved.rewritten.start {
-                break;
-            }
-            if range.start < moved.rewritten.end {
+            if moved.rewritten.contains(&range.start) {
                 let tag = &self.template.author.text[moved.author.clone()];
                 let piece = &self.template.rewritten[range.clone()];
                 return match tag.find(piece).filter(|_| !piece.is_empty()) {
@@ -165,11 +161,19 @@ impl<'a> Excerpt<'a> {
                     None => moved.author.clone(),
                 };
             }
-            shift = (moved.author.end, moved.rewritten.end);
         }
-        let back = |at: usize| (at + shift.0).saturating_sub(shift.1);
-        let len = self.template.author.text.len();
-        back(range.start).min(len)..back(range.end).min(len)
+        let start = self.back(range.start);
+        start..self.back(range.end).max(start)
+    }
+
+    /// Where the author has what is at a place of the rewritten source; the end
+    /// of a tag for what is inside one.
+    fn back(&self, at: usize) -> usize {
+        let text = &self.template.author.text;
+        let before = self.template.moved.iter().rfind(|moved| moved.rewritten.start < at);
+        let place =
+            before.map_or(at, |moved| moved.author.end + at.saturating_sub(moved.rewritten.end));
+        text.floor_char_boundary(place.min(text.len()))
     }
 }
 

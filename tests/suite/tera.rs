@@ -453,3 +453,19 @@ fn failures_inside_other_fragments() {
     cache.invalidate_model("inner").unwrap();
     assert_eq!(outer(), "back");
 }
+
+/// A call whose span holds a whole tag, before text of several bytes a letter.
+#[test]
+fn errors_around_a_tag_before_other_letters() {
+    for shift in ["", "a"] {
+        let (mut tera, tags, _) = engine();
+        let ending = format!("{shift}{}", "\u{e4}".repeat(300));
+        let source = format!("{{% <C> %}}{{% cached %}}x{{% endcached %}}{{% </C> %}}{ending}");
+        tags.add_template(&mut tera, "c", "{% component C() %}{{ gone }}{% endcomponent C %}")
+            .unwrap();
+        tags.add_template(&mut tera, "page", &source).unwrap();
+        let error = tags.render(&tera, "page", &Context::new()).unwrap_err();
+        let report = format!("{error}");
+        assert!(report.contains("gone") && !report.contains("_cacheops"), "{report}");
+    }
+}
