@@ -174,9 +174,11 @@ impl Keeper {
     pub(crate) async fn beat(&self, link: &Link) -> Result<(), Why> {
         match link.beat().await {
             Ok(beat) => {
-                if link.note_evicted(beat.evicted) {
-                    // Before anything is trusted that was asked for then.
+                if link.has_evicted(beat.evicted) {
+                    // Before anything is trusted that was asked for then, by
+                    // this beat or by another that finds the number noted.
                     self.near.all_changed();
+                    link.note_evicted(beat.evicted);
                 }
                 self.renew_trust(link.session, &beat);
                 Ok(())

@@ -113,10 +113,14 @@ impl Link {
         Ok(all)
     }
 
-    /// Notes how many keys have been evicted; whether they are more than there
-    /// were the last time.
-    pub(crate) fn note_evicted(&self, evicted: u64) -> bool {
-        self.evicted.swap(evicted, Ordering::SeqCst) != evicted
+    /// Whether other keys have been evicted than those that were noted.
+    pub(crate) fn has_evicted(&self, evicted: u64) -> bool {
+        self.evicted.load(Ordering::SeqCst) != evicted
+    }
+
+    /// Notes how many keys have been evicted, of which memory knows.
+    pub(crate) fn note_evicted(&self, evicted: u64) {
+        self.evicted.store(evicted, Ordering::SeqCst);
     }
 
     /// Whether a change of a key may go unsaid: servers do not tell a client
