@@ -76,7 +76,7 @@ impl<'a> Cached<'a> {
             querysets,
             place: Location::caller(),
             name: None,
-            extra: KeyWriter::new(),
+            extra: KeyWriter::empty(),
             has_extra: false,
             timeout: None,
             lock: true,

@@ -1,20 +1,20 @@
 //! Reads and fills: the way of a fragment from being asked for to being kept.
 
 use std::pin::pin;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use crate::clock::micros;
 use crate::error::{Error, ErrorKind};
 use crate::flight::{Flight, Lead, Role};
 use crate::fragment::{Body, Dependencies, Fragment, TemplateUse};
 use crate::handle::{Cacheops, Inner};
-use crate::key::{FragmentKey, KeyWriter};
-use crate::observe::{CacheRead, Outcome};
+use crate::key::FragmentKey;
+use crate::lookup::{Asked, IsSame};
+use crate::observe::Outcome;
 use crate::page::Page;
-use crate::prefix::Prefixes;
 use crate::queryset::{QuerySet, TableDnf, to_dnf};
 use crate::record::{self, Recorder};
-use crate::shared::{HeldLock, Leased, Missed};
+use crate::shared::{HeldLock, Leased, Looked};
 use crate::store::{Scope, Stamp};
 use crate::sync::{Arc, block_on};
 
@@ -43,10 +43,6 @@ pub struct Request<'a> {
     pub page: Option<&'a Page>,
 }
 
-/// Says whether a template that a body was found to use is still the same.
-pub(crate) trait IsSame: Fn(&TemplateUse) -> bool {}
-impl<F: Fn(&TemplateUse) -> bool + ?Sized> IsSame for F {}
-
 impl<'a> Request<'a> {
     /// Asks for the fragment under `key`, made from no queryset.
     #[must_use]
@@ -64,24 +60,12 @@ impl<'a> Request<'a> {
         }
     }
 
-    fn label(&self) -> &'a str {
+    pub(crate) fn label(&self) -> &'a str {
         self.name.unwrap_or(self.place)
     }
 
-    fn tables(&self) -> Vec<&'a str> {
+    pub(crate) fn tables(&self) -> Vec<&'a str> {
         self.querysets.iter().flat_map(|queryset| queryset.tables()).collect()
-    }
-}
-
-/// Where a fragment lies.
-struct Address<'a> {
-    key: FragmentKey,
-    prefixes: Prefixes<'a>,
-}
-
-impl Address<'_> {
-    fn prefix(&self) -> &str {
-        &self.prefixes.whole
     }
 }
 
@@ -98,7 +82,7 @@ pub enum Found {
 
 /// A fragment that was found.
 #[derive(Clone, Debug)]
-pub struct Hit(Arc<Fragment>);
+pub struct Hit(pub(crate) Arc<Fragment>);
 
 impl Hit {
     /// The text, if the fragment came from a template.
@@ -189,87 +173,66 @@ impl Cacheops {
         caller: Caller,
     ) -> Result<Attempt, Error> {
         let inner = &*self.inner;
-        let watch = inner.settings.observers.hear_reads().then(Instant::now);
+        let asked = Asked::now(inner, request);
+        let bypass = |why| Ok(Attempt::Done(inner.bypass(&asked, why)));
         if request.skip || !inner.is_enabled() {
-            return Ok(Attempt::Done(inner.bypass(request, Outcome::Bypassed, watch)));
+            return bypass(Outcome::Bypassed);
         }
-        let address = inner.address(request);
-        let hit =
-            |(fragment, outcome)| Ok(Attempt::Done(inner.hit(request, fragment, outcome, watch)));
+        let address = &asked.address;
         request.page.into_iter().for_each(|page| page.note(address.key, address.prefix()));
-        let Missed { why, seen } = match inner.lookup(&address, request.page, is_same).await {
-            Ok(found) => return hit(found),
-            Err(missed) if missed.why.is_outage() => {
-                return Ok(Attempt::Done(inner.bypass(request, missed.why, watch)));
-            }
-            Err(missed) => missed,
+        let why = match inner.look(address, request.page, is_same).await {
+            Ok(found) => return Ok(Attempt::Done(inner.hit(&asked, found))),
+            Err(why) if why.is_outage() => return bypass(why),
+            Err(why) => why,
         };
         let plan = Plan::of(inner, request)?;
         if plan.never {
-            return Ok(Attempt::Done(inner.bypass(request, Outcome::Bypassed, watch)));
+            return bypass(Outcome::Bypassed);
         }
-        let lead = match self.take_off(&address, request, caller) {
+        let lead = match self.take_off(&asked, caller) {
             Ok(lead) => lead,
             Err(flight) => return Ok(Attempt::Wait(flight)),
         };
         // The one that led before may just have stored it.
         if lead.is_some()
             && inner.settings.store.get(&address.key).is_some()
-            && let Ok(found) = inner.lookup(&address, None, is_same).await
+            && let Ok(found) = inner.look(address, None, is_same).await
         {
-            drop(lead);
-            return hit(found);
+            return Ok(Attempt::Done(inner.hit(&asked, found)));
         }
-        let mut leased = inner.lease(&plan, request, &address).await;
-        if leased.as_ref().is_some_and(|leased| leased.is_taken)
-            && caller.may_wait
-            && record::current().is_none()
-            && let Some(shared) = &inner.settings.shared
-        {
-            // Another process fills it.
-            shared.wait_for_holder(address.prefix(), address.key, inner.settings.wait_limit).await;
-            if let Ok(found) = inner.lookup(&address, None, is_same).await {
-                return hit(found);
+        let may_wait = caller.may_wait && record::current().is_none();
+        match inner.look_or_lease(&asked, &plan, is_same, may_wait).await {
+            Ok(Looked::Found(fragment)) => {
+                Ok(Attempt::Done(inner.hit(&asked, (fragment, Outcome::SharedHit))))
             }
-            leased = inner.lease(&plan, request, &address).await;
+            Ok(Looked::Leased(leased, shared)) => {
+                let why = if shared == Outcome::NoValue { why } else { shared };
+                inner.report(&asked, why, None);
+                let fill = Fill::begin(self, &asked, plan, leased, lead);
+                Ok(Attempt::Done(Found::Miss(fill)))
+            }
+            Err(why) => bypass(why),
         }
-        let Some(leased) = leased else {
-            return Ok(Attempt::Done(inner.bypass(request, Outcome::BreakerOpen, watch)));
-        };
-        // Another process may just have stored it, and given the lock back.
-        if leased.lying.is_some()
-            && leased.lying != seen
-            && let Ok(found) = inner.lookup(&address, None, is_same).await
-        {
-            return hit(found);
-        }
-        inner.report(request, why, watch, None);
-        Ok(Attempt::Done(Found::Miss(Fill::begin(self, request, &address, plan, leased, lead))))
     }
 
     /// Begins a fill in place of what was found and is of no use.
     pub(crate) async fn refill(&self, request: &Request<'_>, found: &Hit) -> Result<Found, Error> {
         let inner = &*self.inner;
-        let address = inner.address(request);
-        inner.settings.store.forget(&address.key, &found.0);
+        let asked = Asked::now(inner, request);
+        inner.settings.store.forget(&asked.address.key, &found.0);
         let plan = Plan::of(inner, request)?;
-        Ok(match inner.lease(&plan, request, &address).await {
-            Some(leased) => Found::Miss(Fill::begin(self, request, &address, plan, leased, None)),
+        Ok(match inner.lease(&asked, &plan).await {
+            Some(leased) => Found::Miss(Fill::begin(self, &asked, plan, leased, None)),
             None => Found::Bypass,
         })
     }
 
     /// Leads the flight of the fragment, flies alone, or says whom to wait for.
-    fn take_off(
-        &self,
-        address: &Address<'_>,
-        request: &Request<'_>,
-        caller: Caller,
-    ) -> Result<Option<Lead>, Arc<Flight>> {
-        if !request.lock {
+    fn take_off(&self, asked: &Asked<'_>, caller: Caller) -> Result<Option<Lead>, Arc<Flight>> {
+        if !asked.request.lock {
             return Ok(None);
         }
-        match self.inner.flights.join(address.key, caller.is_async) {
+        match self.inner.flights.join(asked.address.key, caller.is_async) {
             Role::Lead(lead) => Ok(Some(lead)),
             // Whoever fills something never waits, so no two wait for each other.
             Role::Follow(_) if !caller.may_wait || record::current().is_some() => Ok(None),
@@ -353,8 +316,8 @@ impl Lease {
 }
 
 /// What a fill needs to know before it begins.
-struct Plan {
-    tables: Vec<TableDnf>,
+pub(crate) struct Plan {
+    pub(crate) tables: Vec<TableDnf>,
     timeout: Option<Duration>,
     never: bool,
 }
@@ -395,170 +358,6 @@ impl Inner {
         Ok((timeout, never))
     }
 
-    /// Answers that the caller is to render for itself, and sees to it that
-    /// nothing around is stored: it would lack what is read meanwhile.
-    fn bypass(&self, request: &Request<'_>, why: Outcome, watch: Option<Instant>) -> Found {
-        self.report(request, why, watch, None);
-        record::record(|outer| outer.uncacheable = true);
-        Found::Bypass
-    }
-
-    /// Where the fragment lies. A computed prefix is part of its key.
-    fn address<'a>(&'a self, request: &Request<'a>) -> Address<'a> {
-        let prefix = &self.settings.prefix;
-        if !prefix.is_computed() {
-            return Address { key: request.key, prefixes: prefix.all_of(&[]) };
-        }
-        let prefixes = prefix.all_of(&request.tables());
-        let mut key = KeyWriter::new();
-        key.str(&prefixes.whole);
-        key.bytes(request.key.as_bytes());
-        Address { key: key.finish(), prefixes }
-    }
-
-    /// Takes the stamps of a fill, and asks for its lock; `None` where there is
-    /// no line to the shared tier.
-    async fn lease(
-        &self,
-        plan: &Plan,
-        request: &Request<'_>,
-        address: &Address<'_>,
-    ) -> Option<Leased> {
-        let scope = Scope {
-            prefixes: &address.prefixes,
-            tables: &plan.tables,
-            name: request.name,
-            variant: request.variant,
-        };
-        self.lease_scope(&scope, request.lock.then_some(address.key)).await
-    }
-
-    async fn lease_scope(&self, scope: &Scope<'_>, lock: Option<FragmentKey>) -> Option<Leased> {
-        match &self.settings.shared {
-            None => Some(Leased {
-                stamps: self.settings.store.lease(scope),
-                is_taken: false,
-                lying: None,
-                lock: None,
-            }),
-            Some(shared) => shared.lease(scope, lock).await,
-        }
-    }
-
-    /// The fragment, if it is there and holds, and where it was; else why not.
-    async fn lookup(
-        &self,
-        address: &Address<'_>,
-        page: Option<&Page>,
-        is_same: &(impl IsSame + ?Sized),
-    ) -> Result<(Arc<Fragment>, Outcome), Missed> {
-        let near = self.settings.store.get(&address.key);
-        let Some(shared) = &self.settings.shared else {
-            return Ok(self.lookup_here(address, near, is_same)?);
-        };
-        match page.and_then(|page| page.take(&address.key)) {
-            Some(Ok(fragment)) if self.check(&fragment, is_same).is_ok() => {
-                return Ok((fragment, Outcome::SharedHit));
-            }
-            Some(Err(missed)) => return Err(missed),
-            _ => {}
-        }
-        if near.is_some() && !shared.is_strict() && !shared.is_trusted() {
-            shared.reassure().await;
-        }
-        // Asked first: what is current after that was so while trust held.
-        let is_trusted = shared.is_trusted();
-        let here = match &near {
-            Some(fragment) => self.check(fragment, is_same),
-            None => Err(Outcome::NoValue),
-        };
-        if let (Ok(()), Some(fragment)) = (here, &near)
-            && is_trusted
-        {
-            return Ok((fragment.clone(), Outcome::Hit));
-        }
-        // What is out for other reasons than a stamp is so wherever it lies.
-        let of_use = matches!(here, Ok(()) | Err(Outcome::StampChanged));
-        let usable = near.clone().filter(|_| of_use);
-        let asked = shared.find(address.prefix(), address.key, usable, page);
-        let found = match asked.await {
-            Ok(fragment) => match self.check(&fragment, is_same) {
-                Ok(()) => Ok(fragment),
-                Err(why) => Err(why.into()),
-            },
-            Err(Missed { why: Outcome::NoValue, seen }) => {
-                Err(Missed { why: here.err().unwrap_or(Outcome::NoValue), seen })
-            }
-            Err(missed) => Err(missed),
-        };
-        if let (Err(missed), Some(near)) = (&found, &near)
-            && !missed.why.is_outage()
-        {
-            self.settings.store.forget(&address.key, near);
-        }
-        Ok((found?, Outcome::SharedHit))
-    }
-
-    /// [`lookup`](Self::lookup) where there is nothing but this process.
-    fn lookup_here(
-        &self,
-        address: &Address<'_>,
-        near: Option<Arc<Fragment>>,
-        is_same: &(impl IsSame + ?Sized),
-    ) -> Result<(Arc<Fragment>, Outcome), Outcome> {
-        let fragment = near.ok_or(Outcome::NoValue)?;
-        match self.check(&fragment, is_same) {
-            Ok(()) => Ok((fragment, Outcome::Hit)),
-            Err(why) => {
-                self.settings.store.forget(&address.key, &fragment);
-                Err(why)
-            }
-        }
-    }
-
-    /// Whether a fragment holds, as far as this process knows.
-    fn check(&self, fragment: &Fragment, is_same: &(impl IsSame + ?Sized)) -> Result<(), Outcome> {
-        if !fragment.has_current_stamps() {
-            Err(Outcome::StampChanged)
-        } else if fragment.expires_at().is_some_and(|at| at <= self.now()) {
-            Err(Outcome::Expired)
-        } else if !fragment.templates().iter().all(is_same) {
-            Err(Outcome::TemplateChanged)
-        } else {
-            Ok(())
-        }
-    }
-
-    fn hit(
-        &self,
-        request: &Request<'_>,
-        fragment: Arc<Fragment>,
-        outcome: Outcome,
-        watch: Option<Instant>,
-    ) -> Found {
-        self.report(request, outcome, watch, Some(&fragment));
-        record::record(|outer| outer.absorb_fragment(&fragment));
-        Found::Hit(Hit(fragment))
-    }
-
-    fn report(
-        &self,
-        request: &Request<'_>,
-        outcome: Outcome,
-        watch: Option<Instant>,
-        fragment: Option<&Arc<Fragment>>,
-    ) {
-        self.counters.read(outcome);
-        let Some(watch) = watch else { return };
-        self.settings.observers.read(&CacheRead {
-            name: request.label(),
-            key: request.key,
-            outcome,
-            time: watch.elapsed(),
-            age: fragment.map(|f| Duration::from_micros(self.now().saturating_sub(f.stored_at))),
-        });
-    }
-
     /// The conjunctions of all tables that the querysets read.
     fn tables(&self, querysets: &[&QuerySet]) -> Result<Vec<TableDnf>, Error> {
         let mut tables = Vec::with_capacity(querysets.len());
@@ -592,13 +391,13 @@ pub struct Fill {
 impl Fill {
     fn begin(
         cache: &Cacheops,
-        request: &Request<'_>,
-        address: &Address<'_>,
+        asked: &Asked<'_>,
         plan: Plan,
         leased: Leased,
         lead: Option<Lead>,
     ) -> Self {
         let settings = &cache.inner.settings;
+        let Asked { request, address, .. } = asked;
         // Now, when whatever changes from here on meets a stamp of this fill.
         let uncacheable = !record::is_data_around_current();
         Fill {

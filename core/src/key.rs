@@ -100,7 +100,12 @@ impl KeyWriter {
     /// An empty key.
     #[must_use]
     pub fn new() -> Self {
-        KeyWriter { bytes: Vec::with_capacity(128) }
+        KeyWriter { bytes: Vec::with_capacity(256) }
+    }
+
+    /// An empty key that is likely to stay so.
+    pub(crate) fn empty() -> Self {
+        KeyWriter { bytes: Vec::new() }
     }
 
     /// Nothing, which is a part too.

@@ -57,6 +57,7 @@ mod fragment;
 mod handle;
 mod invalidate;
 mod key;
+mod lookup;
 mod observe;
 mod page;
 mod prefix;

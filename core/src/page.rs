@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use crate::fragment::Fragment;
 use crate::handle::Cacheops;
 use crate::key::FragmentKey;
-use crate::shared::Missed;
+use crate::observe::Outcome;
 use crate::sync::{Arc, Mutex, lock};
 
 /// The rendering of one page: the fragments that it asks for.
@@ -44,8 +44,9 @@ struct Asked {
     spots: Vec<Spot>,
     /// Where in it a trip began.
     trips: Vec<usize>,
-    /// What was brought along, found or not.
-    ahead: HashMap<FragmentKey, Result<Arc<Fragment>, Missed>>,
+    /// What was brought along, found or not; or what was made since, of which
+    /// nothing is known.
+    ahead: HashMap<FragmentKey, Option<Brought>>,
 }
 
 /// Where a fragment lies.
@@ -55,6 +56,9 @@ pub(crate) struct Spot {
     /// Only where it is computed; else it is the same for all.
     pub(crate) prefix: Option<Arc<str>>,
 }
+
+/// A fragment that was brought along, or why it is none.
+type Brought = Result<Arc<Fragment>, Outcome>;
 
 /// The most fragments that are brought along.
 const MOST: usize = 64;
@@ -86,31 +90,36 @@ impl Page {
 
     /// What was brought along of a fragment. What was not found there is made
     /// now, and so no longer counts.
-    pub(crate) fn take(&self, key: &FragmentKey) -> Option<Result<Arc<Fragment>, Missed>> {
+    pub(crate) fn take(&self, key: &FragmentKey) -> Option<Brought> {
         let mut asked = lock(&self.0.as_ref()?.asked);
-        match asked.ahead.get(key)? {
-            Ok(fragment) => Some(Ok(fragment.clone())),
-            Err(_) => asked.ahead.remove(key),
+        let brought = asked.ahead.get_mut(key)?;
+        match brought {
+            Some(Ok(fragment)) => Some(Ok(fragment.clone())),
+            _ => brought.take(),
         }
     }
 
-    /// What the trip for the fragment asked for last is to bring along.
+    /// What the trip for the fragment asked for last is to bring along. One
+    /// that was brought along itself leads none.
     #[cfg(feature = "redis")]
     pub(crate) fn begin_trip(&self) -> Vec<Spot> {
         let Some(page) = &self.0 else { return Vec::new() };
         let mut asked = lock(&page.asked);
         let place = asked.spots.len().saturating_sub(1);
+        let Some(leader) = asked.spots.get(place).map(|spot| spot.key) else { return Vec::new() };
+        if asked.ahead.contains_key(&leader) {
+            return Vec::new();
+        }
         asked.trips.push(place);
-        let Some(leader) = asked.spots.get(place) else { return Vec::new() };
         let Some(shared) = &page.cache.inner.settings.shared else { return Vec::new() };
-        let followers = shared.followers(&leader.key);
+        let followers = shared.followers(&leader);
         followers.iter().filter(|spot| !asked.ahead.contains_key(&spot.key)).cloned().collect()
     }
 
     #[cfg(feature = "redis")]
-    pub(crate) fn bring(&self, key: FragmentKey, found: Result<Arc<Fragment>, Missed>) {
+    pub(crate) fn bring(&self, key: FragmentKey, found: Brought) {
         if let Some(page) = &self.0 {
-            lock(&page.asked).ahead.insert(key, found);
+            lock(&page.asked).ahead.insert(key, Some(found));
         }
     }
 }

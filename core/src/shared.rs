@@ -1,35 +1,20 @@
 //! The shared tier as the rest of the core sees it; without the feature
 //! `redis` there is none, and all this vanishes.
 
-use crate::observe::Outcome;
 #[cfg(feature = "redis")]
-pub(crate) use crate::redis::{Head, HeldLock, Leased, Tier};
+pub(crate) use crate::redis::{HeldLock, Leased, Looked, Tier};
 #[cfg(not(feature = "redis"))]
-pub(crate) use none::{Head, HeldLock, Leased, Tier};
-
-/// A fragment that was not found.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Missed {
-    pub(crate) why: Outcome,
-    /// What lies in its place in the shared tier.
-    pub(crate) seen: Option<Head>,
-}
-
-impl From<Outcome> for Missed {
-    fn from(why: Outcome) -> Self {
-        Missed { why, seen: None }
-    }
-}
+pub(crate) use none::{HeldLock, Leased, Looked, Tier};
 
 #[cfg(not(feature = "redis"))]
 mod none {
     use std::time::Duration;
 
-    use super::Missed;
     use crate::error::Error;
     use crate::fragment::Fragment;
     use crate::invalidate::Event;
     use crate::key::FragmentKey;
+    use crate::observe::Outcome;
     use crate::page::{Page, Spot};
     use crate::prefix::Prefix;
     use crate::store::{Dropped, Scope, Stamp};
@@ -41,14 +26,16 @@ mod none {
     /// A lock that nobody holds.
     pub(crate) enum HeldLock {}
 
-    /// What tells one stored fragment from another.
-    pub(crate) type Head = [u8; 0];
-
     pub(crate) struct Leased {
         pub(crate) stamps: Vec<Arc<Stamp>>,
         pub(crate) is_taken: bool,
-        pub(crate) lying: Option<Head>,
         pub(crate) lock: Option<HeldLock>,
+    }
+
+    #[expect(dead_code, reason = "what is not there finds nothing")]
+    pub(crate) enum Looked {
+        Found(Arc<Fragment>),
+        Leased(Leased, Outcome),
     }
 
     impl Tier {
@@ -76,13 +63,25 @@ mod none {
             match *self {}
         }
 
-        pub(crate) async fn find(
+        pub(crate) async fn recheck(
             &self,
             _: &str,
             _: FragmentKey,
-            _: Option<Arc<Fragment>>,
+            _: Arc<Fragment>,
             _: Option<&Page>,
-        ) -> Result<Arc<Fragment>, Missed> {
+        ) -> Result<Arc<Fragment>, Outcome> {
+            match *self {}
+        }
+
+        pub(crate) async fn find_or_lease(
+            &self,
+            _: &Scope<'_>,
+            _: FragmentKey,
+            _: bool,
+            _: Option<&Fragment>,
+            _: Option<&Page>,
+            _: impl Fn(&Fragment) -> Result<(), Outcome>,
+        ) -> Result<Looked, Outcome> {
             match *self {}
         }
 

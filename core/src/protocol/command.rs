@@ -1,26 +1,27 @@
 //! What is said to a shared store. Each command touches the keys that it
 //! names and no other, and is atomic by itself; nothing relies on more.
 
+use std::sync::Arc;
 use std::time::Duration;
+
+/// A key that is read again and again.
+pub(crate) type Key = Arc<[u8]>;
 
 /// A command to the shared store.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Command {
     /// Reads a key, and asks to be told when it changes. → [`Reply::Value`]
-    Get(Vec<u8>),
-    /// Reads the first bytes of a key, as many as are asked for.
-    /// → [`Reply::Value`]
-    Head(Vec<u8>, usize),
+    Get(Key),
     /// Reads a field of a hash, and asks to be told when the hash changes.
     /// → [`Reply::Value`]
-    HGet(Vec<u8>, &'static [u8]),
+    HGet(Key, &'static [u8]),
     /// Reads a hash. → [`Reply::Fields`]
     HGetAll(Vec<u8>),
     /// Writes a field if it is not there. → [`Reply::Done`]
-    HSetNx(Vec<u8>, Vec<u8>, Vec<u8>),
+    HSetNx(Key, Vec<u8>, Vec<u8>),
     /// Writes a key if it is not there, to live for so long at most.
     /// → [`Reply::Done`]
-    SetNx(Vec<u8>, Vec<u8>, Option<Duration>),
+    SetNx(Key, Vec<u8>, Option<Duration>),
     /// Writes a key, to live for so long at most. → [`Reply::Done`]
     Set(Vec<u8>, Vec<u8>, Option<Duration>),
     /// Drops keys, all at once where one server has them.

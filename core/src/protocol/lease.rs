@@ -8,7 +8,7 @@
 
 use std::time::Duration;
 
-use super::{Command, EPOCH, Reply, Token};
+use super::{Command, EPOCH, Key, Reply, Token};
 
 /// What a lease has to register and read.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
@@ -16,13 +16,13 @@ pub(crate) struct LeasePlan {
     pub(crate) tables: Vec<TablePlan>,
     /// Keys of stamps that are plain keys, with what to put there if there is
     /// nothing, and for how long.
-    pub(crate) stamps: Vec<(Vec<u8>, Vec<u8>, Option<Duration>)>,
+    pub(crate) stamps: Vec<(Key, Vec<u8>, Option<Duration>)>,
 }
 
 /// A table whose registry takes part.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct TablePlan {
-    pub(crate) registry: Vec<u8>,
+    pub(crate) registry: Key,
     /// The epoch to begin, if there is none.
     pub(crate) epoch: Token,
     /// The schemes to register, as fields of the registry.

@@ -12,7 +12,7 @@ mod sweep;
 mod token;
 mod verdict;
 
-pub(crate) use command::{Command, Reply};
+pub(crate) use command::{Command, Key, Reply};
 pub(crate) use lease::{LeasePlan, TablePlan};
 pub(crate) use near::{current, has_to_be_read, is_leased, is_other_epoch, stands_for};
 pub(crate) use sweep::{Next, Registry, Sweep, SweepTarget, Swept};

@@ -16,38 +16,62 @@ pub(crate) struct ByAddress<V> {
 /// From so many entries on they are found by the index.
 const MANY: usize = 16;
 
-impl<V> ByAddress<V> {
-    pub(crate) fn new() -> Self {
+impl<V> Default for ByAddress<V> {
+    fn default() -> Self {
         ByAddress { entries: Vec::new(), index: HashMap::new() }
+    }
+}
+
+impl<V> ByAddress<V> {
+    pub(crate) fn with_capacity(count: usize) -> Self {
+        ByAddress { entries: Vec::with_capacity(count), ..ByAddress::default() }
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// In the order in which they came.
+    pub(crate) fn values(&self) -> impl Iterator<Item = &V> {
+        self.values_from(0)
+    }
+
+    /// Without the first so many.
+    pub(crate) fn values_from(&self, first: usize) -> impl Iterator<Item = &V> {
+        self.entries[first..].iter().map(|(_, value)| value)
+    }
+
+    pub(crate) fn values_mut_from(&mut self, first: usize) -> impl Iterator<Item = &mut V> {
+        self.entries[first..].iter_mut().map(|(_, value)| value)
     }
 
     pub(crate) fn get(&self, stamp: &Arc<Stamp>) -> Option<&V> {
-        self.place_of(address(stamp)).map(|place| &self.entries[place].1)
+        self.place_of(stamp).map(|place| &self.entries[place].1)
     }
 
     pub(crate) fn has(&self, stamp: &Arc<Stamp>) -> bool {
-        self.place_of(address(stamp)).is_some()
+        self.place_of(stamp).is_some()
     }
 
     pub(crate) fn insert(&mut self, stamp: &Arc<Stamp>, value: V) {
-        let address = address(stamp);
-        match self.place_of(address) {
+        match self.place_of(stamp) {
             Some(place) => self.entries[place].1 = value,
-            None => self.push(address, value),
+            None => self.push(address(stamp), value),
         }
     }
 
     /// Does so if there is none; whether it did.
     pub(crate) fn insert_new(&mut self, stamp: &Arc<Stamp>, value: impl FnOnce() -> V) -> bool {
-        let address = address(stamp);
-        let is_new = self.place_of(address).is_none();
+        let is_new = !self.has(stamp);
         if is_new {
-            self.push(address, value());
+            self.push(address(stamp), value());
         }
         is_new
     }
 
-    fn place_of(&self, address: usize) -> Option<usize> {
+    /// Where in that order it is.
+    pub(crate) fn place_of(&self, stamp: &Arc<Stamp>) -> Option<usize> {
+        let address = address(stamp);
         if self.entries.len() < MANY {
             return self.entries.iter().position(|(at, _)| *at == address);
         }
@@ -76,7 +100,7 @@ mod tests {
     #[test]
     fn few_and_many() {
         let stamps: Vec<_> = (0..3 * MANY).map(|_| Stamp::dropped()).collect();
-        let mut map = ByAddress::new();
+        let mut map = ByAddress::default();
         for (n, stamp) in stamps.iter().enumerate() {
             assert!(!map.has(stamp));
             assert!(map.insert_new(stamp, || n));

@@ -21,14 +21,7 @@ use crate::store::{Place, Stamp};
 use crate::sync::Arc;
 
 const VERSION: u8 = 1;
-pub(crate) const HEAD: usize = 6;
-
-/// The first bytes of what was written, by which it is told from all else.
-pub(crate) type Head = [u8; HEAD];
-
-pub(crate) fn head_of(bytes: &[u8]) -> Option<Head> {
-    bytes.first_chunk().copied()
-}
+const HEAD: usize = 6;
 
 const VALUE: u8 = 1;
 const COMPRESSED: u8 = 2;
@@ -59,32 +52,37 @@ pub(crate) struct Written {
 }
 
 /// Stamps and all that is above them, parents first, each once.
-pub(crate) struct Lineage {
-    pub(crate) stamps: Vec<Arc<Stamp>>,
-    places: ByAddress<usize>,
-}
+#[derive(Default)]
+pub(crate) struct Lineage(ByAddress<Arc<Stamp>>);
 
 impl Lineage {
     pub(crate) fn of(stamps: &[Arc<Stamp>]) -> Self {
-        let mut line =
-            Lineage { stamps: Vec::with_capacity(stamps.len() + 2), places: ByAddress::new() };
+        let mut line = Lineage(ByAddress::with_capacity(stamps.len() + 2));
         stamps.iter().for_each(|stamp| line.add(stamp));
         line
     }
 
     fn add(&mut self, stamp: &Arc<Stamp>) {
-        if self.places.has(stamp) {
+        if self.0.has(stamp) {
             return;
         }
         if let Some(parent) = stamp.parent() {
             self.add(parent);
         }
-        self.places.insert(stamp, self.stamps.len());
-        self.stamps.push(stamp.clone());
+        self.0.insert(stamp, stamp.clone());
     }
 
-    pub(crate) fn place_of(&self, stamp: Option<&Arc<Stamp>>) -> usize {
-        stamp.and_then(|stamp| self.places.get(stamp)).copied().unwrap_or(0)
+    pub(crate) fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    pub(crate) fn stamps(&self) -> impl Iterator<Item = &Arc<Stamp>> {
+        self.0.values()
+    }
+
+    /// Where the one above is; that of the first for what has none.
+    pub(crate) fn place_of(&self, parent: Option<&Arc<Stamp>>) -> usize {
+        parent.and_then(|parent| self.0.place_of(parent)).unwrap_or(0)
     }
 }
 
@@ -128,21 +126,22 @@ pub(crate) fn encode(fragment: &Fragment, compress_above: usize) -> Option<Vec<u
 
 fn write_stamps(out: &mut Vec<u8>, stamps: &[Arc<Stamp>]) -> Option<()> {
     let line = Lineage::of(stamps);
-    let mut named = ByAddress::new();
+    let mut named = ByAddress::default();
     for stamp in stamps {
         named.insert(stamp, ());
     }
-    number(out, line.stamps.len() as u64);
-    for stamp in &line.stamps {
+    number(out, line.len() as u64);
+    for stamp in line.stamps() {
         let shared = stamp.shared()?;
         let parent = line.place_of(stamp.parent());
         let named = named.has(stamp);
-        let stem = line.stamps.get(parent).and_then(|parent| key_stem(parent.shared()?.key()));
+        let above = stamp.parent().unwrap_or(stamp);
+        let stem = key_stem(above.shared()?.key());
         let rest = stem.and_then(|stem| shared.key().strip_prefix(&*stem));
         let flags = u64::from(rest.is_some()) << 3 | u64::from(named) << 2;
         number(out, (parent as u64) << 4 | flags | place_number(shared.place()));
         if shared.place() != Place::Everything {
-            text(out, rest.unwrap_or(shared.key()));
+            text(out, rest.unwrap_or(&**shared.key()));
         }
         out.extend(shared.token()?.as_bytes());
     }

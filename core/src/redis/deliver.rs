@@ -199,7 +199,7 @@ impl Keeper {
             .run(&[
                 Command::Scores(key.clone(), members),
                 Command::Highest(key, BEGINNING),
-                Command::Get(everything_key(&self.prefix)),
+                Command::Get(everything_key(&self.prefix).into()),
             ])
             .await?;
         let scores = |n: usize| match replies.get(n) {

@@ -130,6 +130,9 @@ impl Keeper {
     /// The line, waiting for it as long as an operation may take if it was cut
     /// a moment ago.
     pub(crate) async fn link(&self) -> Result<Arc<Link>, Why> {
+        if let Some(link) = self.link_now() {
+            return Ok(link);
+        }
         loop {
             let changed = self.changed.notified();
             let (until, why) = match &*read(&self.state) {
@@ -385,7 +388,7 @@ impl Keeper {
     async fn check_identity(&self, link: &Link, memory: &mut Memory) -> Result<(), Unfit> {
         let is_other = memory.mark.is_some_and(|known| known != link.mark);
         let key = everything_key(&self.prefix);
-        let found = link.run(&[Command::Get(key.clone())]).await?;
+        let found = link.run(&[Command::Get(key.as_slice().into())]).await?;
         let found = found.into_iter().next().and_then(|reply| reply.into_value());
         let is_known = found.is_none_or(|value| read_everything(&value, link).is_some());
         if (is_other || !is_known)

@@ -8,14 +8,15 @@
 //! - `by_address`: what is known of stamps for the time of a trip.
 //! - `codec`: how a fragment is written down.
 //! - `pending`: invalidations that could not be delivered yet.
-//! - `tier`: leases and fills over the line; `search`: lookups; `deliver`:
-//!   invalidations.
+//! - `tier`: lookups and fills over the line, by `search` and `lease`;
+//!   `deliver`: invalidations.
 
 mod by_address;
 mod codec;
 mod deliver;
 mod discover;
 mod keeper;
+mod lease;
 mod link;
 mod node;
 mod options;
@@ -27,10 +28,10 @@ mod under_way;
 mod waiters;
 mod wire;
 
-pub(crate) use codec::Head;
 pub use keeper::{LinkState, SharedStatus};
+pub(crate) use lease::{HeldLock, Leased};
 pub use options::{Consistency, Redis};
-pub(crate) use tier::{HeldLock, Leased, Tier};
+pub(crate) use tier::{Looked, Tier};
 
 use std::fmt;
 use std::time::Duration;

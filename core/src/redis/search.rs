@@ -1,13 +1,16 @@
 //! A lookup in the shared store.
 //!
 //! What is in memory of the fragment needs only its stamps compared; else the
-//! fragment itself is read, and then those of its stamps that are not known.
+//! fragment itself is read, with the stamps taken that it would be filled with,
+//! and then those of its stamps that are not known by that.
 
 use std::sync::Arc;
+use std::vec;
 
 use super::Why;
 use super::by_address::ByAddress;
-use super::codec::{Head, Lineage, Written, decode, head_of};
+use super::codec::{Lineage, Written, decode};
+use super::lease::Leasing;
 use super::link::Link;
 use super::tier::{Tier, fragment_key, is_epoch, read_command, session_of, token_at};
 use crate::fragment::{Dependencies, Fragment};
@@ -15,28 +18,33 @@ use crate::invalidate::everything_key;
 use crate::key::FragmentKey;
 use crate::observe::Outcome;
 use crate::protocol::{Command, Reply, Token, Verdict, current, has_to_be_read, verdict};
-use crate::shared::Missed;
 use crate::store::{MemoryStore, Place, Stamp};
 
 /// A lookup under way, of one fragment or of several at once.
 pub(crate) struct Search<'a> {
     tier: &'a Tier,
-    link: &'a Arc<Link>,
+    pub(super) link: &'a Arc<Link>,
     /// Whether only what is read from now on counts.
     afresh: bool,
-    /// What has been read of which stamps; they are kept, lest another takes
-    /// the place of one.
-    read: ByAddress<(Arc<Stamp>, Option<Token>)>,
+    /// What has been read of which stamps, or is being read.
+    read: ByAddress<Read>,
+}
+
+/// The order in which stamps are read: keys in a row go in one command.
+const EPOCHS_LAST: [bool; 2] = [false, true];
+
+/// What has been read of a stamp. It is kept, lest another takes its place.
+struct Read {
+    stamp: Arc<Stamp>,
+    found: Option<Token>,
 }
 
 /// A fragment that is looked for.
 pub(crate) struct Wanted<'p> {
-    prefix: &'p str,
     pub(crate) key: FragmentKey,
+    prefix: &'p str,
     near: Option<Arc<Fragment>>,
     held: Vec<Held>,
-    /// What lay in the store.
-    seen: Option<Head>,
     /// What is known of it so far.
     answer: Answer,
 }
@@ -55,31 +63,28 @@ struct Held {
     named: bool,
 }
 
-impl Held {
-    /// The token of the stamp, as far as it is known in memory.
-    fn known(&self) -> Option<Token> {
-        self.stamp.shared().and_then(|shared| shared.token())
-    }
+/// The token of a stamp, as far as it is known in memory.
+fn known(stamp: &Stamp) -> Option<Token> {
+    stamp.shared().and_then(|shared| shared.token())
 }
 
 impl<'p> Wanted<'p> {
     /// A fragment, and what is in memory of it.
     pub(crate) fn new(prefix: &'p str, key: FragmentKey, near: Option<Arc<Fragment>>) -> Self {
         let answer = Answer::Open(Outcome::NoValue);
-        Wanted { prefix, key, near, held: Vec::new(), seen: None, answer }
+        Wanted { key, prefix, near, held: Vec::new(), answer }
     }
 
     /// The command that reads it.
     fn read(&self) -> Command {
-        Command::Get(fragment_key(self.prefix, self.key))
+        Command::Get(fragment_key(self.prefix, self.key).into())
     }
 
-    pub(crate) fn answer(self) -> Result<Arc<Fragment>, Missed> {
-        let why = match self.answer {
-            Answer::Is(Ok(fragment)) => return Ok(fragment),
-            Answer::Is(Err(why)) | Answer::Open(why) => why,
-        };
-        Err(Missed { why, seen: self.seen })
+    pub(crate) fn answer(self) -> Result<Arc<Fragment>, Outcome> {
+        match self.answer {
+            Answer::Is(answer) => answer,
+            Answer::Open(why) => Err(why),
+        }
     }
 
     fn is_open(&self) -> bool {
@@ -89,34 +94,54 @@ impl<'p> Wanted<'p> {
 
 impl<'a> Search<'a> {
     pub(crate) fn new(tier: &'a Tier, link: &'a Arc<Link>) -> Self {
-        Search { tier, link, afresh: !tier.is_trusted(), read: ByAddress::new() }
+        Search { tier, link, afresh: !tier.is_trusted(), read: ByAddress::default() }
     }
 
     fn near(&self) -> &MemoryStore {
         &self.tier.keeper.near
     }
 
-    /// Answers for all that is wanted; an error if the line failed.
-    pub(crate) async fn find(&mut self, wanted: &mut [Wanted<'_>]) -> Result<(), Why> {
-        for one in wanted.iter_mut() {
-            self.hold_near(one);
+    /// A fragment whose value has to be read. `was` does not hold any more, and
+    /// is of use for its stamps only: what it was made from the last time is
+    /// likely what it is made from.
+    pub(crate) fn anew<'p>(
+        &self,
+        prefix: &'p str,
+        key: FragmentKey,
+        was: Option<&Fragment>,
+    ) -> Wanted<'p> {
+        let mut wanted = Wanted::new(prefix, key, None);
+        if let Some(was) = was {
+            wanted.held = renew(self.near(), was.stamps());
+            wanted.answer = Answer::Open(Outcome::StampChanged);
         }
-        let values = self.read_values(wanted, |one| one.near.is_none()).await?;
-        for one in wanted.iter_mut() {
-            self.judge_near(one);
-        }
+        wanted
+    }
+
+    /// Answers for all that is wanted, with a lease in the same trip; an error
+    /// if the line failed. The first is not read again if what is in memory of
+    /// it does not hold: a lease goes with that.
+    pub(crate) async fn find(
+        &mut self,
+        wanted: &mut [Wanted<'_>],
+        leasing: Option<&mut Leasing<'_>>,
+    ) -> Result<(), Why> {
+        wanted.iter_mut().for_each(|one| self.hold_near(one));
+        let values = self.read_values(wanted, leasing, |one| one.near.is_none()).await?;
+        wanted.iter_mut().for_each(|one| self.judge_near(one));
         if !wanted.iter().any(Wanted::is_open) {
             return Ok(());
         }
         self.judge_values(wanted, values).await?;
+        let Some((_, followers)) = wanted.split_first_mut() else { return Ok(()) };
         // What was in memory and does not hold may have been made anew.
-        let values = self.read_values(wanted, |one| one.near.is_some() && one.is_open()).await?;
-        self.judge_values(wanted, values).await
+        let is_asked = |one: &Wanted<'_>| one.near.is_some() && one.is_open();
+        let values = self.read_values(followers, None, is_asked).await?;
+        self.judge_values(followers, values).await
     }
 
     /// Puts the stamps in their places that a fragment in memory was made
-    /// under. One that is known not to hold is of use for them only: what it
-    /// was made from the last time is likely what it is made from.
+    /// under.
     fn hold_near(&self, one: &mut Wanted<'_>) {
         let Some(near) = &one.near else { return };
         one.held = renew(self.near(), near.stamps());
@@ -136,18 +161,37 @@ impl<'a> Search<'a> {
         };
     }
 
-    /// Reads the values of those that are asked for, and the stamps that are
-    /// held; the values, and whose they are.
+    /// Takes a lease, and reads the values of those that are asked for, and the
+    /// stamps that are held; the values, and whose they are.
     async fn read_values(
         &mut self,
         wanted: &[Wanted<'_>],
+        mut leasing: Option<&mut Leasing<'_>>,
         is_asked: impl Fn(&Wanted<'_>) -> bool,
     ) -> Result<Vec<(usize, Option<Vec<u8>>)>, Why> {
         let asked: Vec<usize> = (0..wanted.len()).filter(|n| is_asked(&wanted[*n])).collect();
-        let reads = asked.iter().map(|n| wanted[*n].read()).collect();
-        let held = wanted.iter().flat_map(|one| &one.held);
-        let replies = self.read_stamps(reads, held).await?;
-        Ok(asked.into_iter().zip(replies.into_iter().map(Reply::into_value)).collect())
+        let mut commands = Vec::new();
+        if let Some(leasing) = &mut leasing {
+            commands = leasing.commands();
+            // Read by the lease itself.
+            leasing.new_stamps().for_each(|stamp| self.note(stamp, None));
+        }
+        let taken = commands.len();
+        commands.extend(asked.iter().map(|n| wanted[*n].read()));
+        let leased = leasing.iter().flat_map(|leasing| leasing.leased());
+        let held = wanted.iter().flat_map(|one| &one.held).map(|held| &held.stamp);
+        let mut replies = self.read_stamps(commands, held.chain(leased)).await?;
+        if let Some(leasing) = leasing {
+            let (of_lease, _) = replies.split_at(taken.min(replies.len()));
+            leasing.settle(of_lease, |stamp, found| self.note(stamp, found))?;
+        }
+        let values = replies.drain(taken.min(replies.len())..).map(Reply::into_value);
+        Ok(asked.into_iter().zip(values).collect())
+    }
+
+    /// Notes what has been read of a stamp.
+    fn note(&mut self, stamp: &Arc<Stamp>, found: Option<Token>) {
+        self.read.insert(stamp, Read { stamp: stamp.clone(), found });
     }
 
     /// Judges what was read by its stamps, after reading those.
@@ -158,7 +202,6 @@ impl<'a> Search<'a> {
     ) -> Result<(), Why> {
         let mut written = Vec::with_capacity(values.len());
         for (n, value) in values {
-            wanted[n].seen = value.as_deref().and_then(head_of);
             let Some(value) = value.as_deref().and_then(|value| self.decode(value)) else {
                 let Answer::Open(why) = wanted[n].answer else { continue };
                 wanted[n].answer = Answer::Is(Err(why));
@@ -167,7 +210,7 @@ impl<'a> Search<'a> {
             let held = place(self.near(), &value);
             written.push((n, value, held));
         }
-        let held = written.iter().flat_map(|(_, _, held)| held);
+        let held = written.iter().flat_map(|(_, _, held)| held).map(|held| &held.stamp);
         self.read_stamps(Vec::new(), held).await?;
         for (n, value, held) in written {
             let knew = matches!(wanted[n].answer, Answer::Open(Outcome::StampChanged));
@@ -189,7 +232,7 @@ impl<'a> Search<'a> {
         let Some(value) = replies.first().and_then(Reply::value) else { return Ok(None) };
         let Some(written) = self.decode(value) else { return Ok(None) };
         let held = place(self.near(), &written);
-        self.read_stamps(Vec::new(), held.iter()).await?;
+        self.read_stamps(Vec::new(), held.iter().map(|held| &held.stamp)).await?;
         let holds = self.verdict(&held) == Verdict::Holds;
         let stamps = held.into_iter().filter(|held| held.named).map(|held| held.stamp);
         let fragment = restored(written, stamps.collect());
@@ -201,50 +244,59 @@ impl<'a> Search<'a> {
     }
 
     /// Whether news have come that the fragment does not hold any more.
-    fn was_invalidated(&self, fragment: &Fragment) -> bool {
+    pub(crate) fn was_invalidated(&self, fragment: &Fragment) -> bool {
         fragment
             .stamps()
             .iter()
             .any(|stamp| session_of(stamp) == self.link.session && !stamp.is_current())
     }
 
-    /// Sends `commands`, and with them reads of the stamps that have to be
-    /// read; the replies to the former.
-    async fn read_stamps(
+    /// Sends `commands`, and with them reads of those of `stamps` that have to
+    /// be read; the replies to the former.
+    async fn read_stamps<'s>(
         &mut self,
         mut commands: Vec<Command>,
-        held: impl Iterator<Item = &Held>,
+        stamps: impl Iterator<Item = &'s Arc<Stamp>>,
     ) -> Result<Vec<Reply>, Why> {
-        let mut stamps: Vec<Arc<Stamp>> = Vec::new();
-        for held in held {
-            let stamp = &held.stamp;
-            // What is asked for is not there until the answer says so.
-            if has_to_be_read(self.afresh, held.known())
-                && self.read.insert_new(stamp, || (stamp.clone(), None))
-            {
-                stamps.push(stamp.clone());
+        let first = self.read.len();
+        for stamp in stamps {
+            if has_to_be_read(self.afresh, known(stamp)) {
+                // What is asked for is not there until the answer says so.
+                self.read.insert_new(stamp, || Read { stamp: stamp.clone(), found: None });
             }
         }
-        // Keys in a row are read by one command.
-        stamps.sort_by_key(is_epoch);
-        let first = commands.len();
-        commands.extend(stamps.iter().filter_map(read_command));
+        let others = commands.len();
+        commands.reserve(self.read.len() - first);
+        for epochs in EPOCHS_LAST {
+            let asked = self.read.values_from(first).map(|read| &read.stamp);
+            commands.extend(asked.filter(|it| is_epoch(it) == epochs).filter_map(read_command));
+        }
         let mut replies = self.link.run(&commands).await?;
-        for (stamp, reply) in stamps.iter().zip(replies.split_off(first.min(replies.len()))) {
-            let found = reply.value().and_then(|value| token_at(stamp, value, self.link));
-            if found.is_none() && reply.value().is_some() && stamp.parent().is_none() {
-                return Err(Why::new("the servers have changed"));
-            }
-            self.tier.take(self.link, stamp, found);
-            self.read.insert(stamp, (stamp.clone(), found));
-        }
+        self.take_in(first, replies.drain(others.min(replies.len())..))?;
         Ok(replies)
+    }
+
+    /// Takes in the replies to the reads of all stamps but the first so many.
+    fn take_in(&mut self, first: usize, mut replies: vec::Drain<'_, Reply>) -> Result<(), Why> {
+        for epochs in EPOCHS_LAST {
+            let asked = self.read.values_mut_from(first);
+            let asked = asked.filter(|read| is_epoch(&read.stamp) == epochs);
+            for (read, reply) in asked.zip(replies.by_ref()) {
+                let value = reply.value();
+                read.found = value.and_then(|value| token_at(&read.stamp, value, self.link));
+                if read.found.is_none() && value.is_some() && read.stamp.parent().is_none() {
+                    return Err(Why::new("the servers have changed"));
+                }
+                self.tier.take(self.link, &read.stamp, read.found);
+            }
+        }
+        Ok(())
     }
 
     /// The token that counts for a stamp now.
     fn counts(&self, held: &Held) -> Option<Token> {
-        let read = self.read.get(&held.stamp).map(|(_, found)| *found);
-        current(self.afresh, read, held.known())
+        let read = self.read.get(&held.stamp).map(|read| read.found);
+        current(self.afresh, read, known(&held.stamp))
     }
 
     fn verdict(&self, held: &[Held]) -> Verdict {
@@ -287,8 +339,8 @@ fn restored(written: Written, stamps: Vec<Arc<Stamp>>) -> Fragment {
 /// The stamps in the places of those that a fragment in memory was made under.
 fn renew(near: &MemoryStore, stamps: &[Arc<Stamp>]) -> Vec<Held> {
     let line = Lineage::of(stamps);
-    let mut held: Vec<Held> = Vec::with_capacity(line.stamps.len());
-    for old in &line.stamps {
+    let mut held: Vec<Held> = Vec::with_capacity(line.len());
+    for old in line.stamps() {
         let Some(shared) = old.shared() else { continue };
         let parent = held.get(line.place_of(old.parent())).map(|held| held.stamp.clone());
         let stamp = match parent {

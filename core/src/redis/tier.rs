@@ -1,14 +1,14 @@
 //! Lookups, leases, fills and invalidations over the shared store, with process
 //! memory in front of it.
 
-use std::collections::HashSet;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use super::codec::{HEAD, Head, Lineage, encode, head_of};
+use super::codec::encode;
 use super::deliver::deliver;
-use super::keeper::{Keeper, SharedStatus, read_everything, write_everything};
+use super::keeper::{Keeper, SharedStatus, read_everything};
+use super::lease::{HeldLock, Leased, Leasing, lock_key};
 use super::link::Link;
 use super::options::{Consistency, Redis};
 use super::search::{Search, Wanted};
@@ -17,21 +17,19 @@ use crate::clock::Clock;
 use crate::error::{Error, ErrorKind};
 use crate::events::Due;
 use crate::fragment::Fragment;
-use crate::invalidate::{Event, Scheme, registry_key};
+use crate::invalidate::Event;
 use crate::key::FragmentKey;
 use crate::observe::Outcome;
 use crate::page::{Page, Spot};
 use crate::prefix::Prefix;
-use crate::protocol::{Command, EPOCH, LeasePlan, Reply, TablePlan, Token, is_leased};
-use crate::record;
-use crate::shared::Missed;
+use crate::protocol::{Command, EPOCH, Reply, Token};
 use crate::store::{Dropped, MemoryStore, Place, Scope, Stamp};
 
 /// The shared tier: Redis, and the thread that keeps the line to it.
 pub(crate) struct Tier {
     pub(super) keeper: Arc<Keeper>,
     thread: Option<JoinHandle<()>>,
-    runtime: tokio::runtime::Handle,
+    pub(super) runtime: tokio::runtime::Handle,
     /// What followed what on the pages that were rendered.
     followers: quick_cache::sync::Cache<FragmentKey, Arc<[Spot]>>,
 }
@@ -39,23 +37,12 @@ pub(crate) struct Tier {
 /// Pages whose followers are remembered, by their fragments that led trips.
 const MOST_LEADERS: usize = 4_096;
 
-/// The stamps of a fill, and the lock that it holds.
-pub(crate) struct Leased {
-    pub(crate) stamps: Vec<Arc<Stamp>>,
-    /// Whether another process fills the same fragment.
-    pub(crate) is_taken: bool,
-    /// What lies in the store by now, if the lock is held.
-    pub(crate) lying: Option<Head>,
-    pub(crate) lock: Option<HeldLock>,
-}
-
-/// A lock on the filling of a fragment; given back when it is dropped.
-pub(crate) struct HeldLock {
-    key: Vec<u8>,
-    until: Instant,
-    keeper: Arc<Keeper>,
-    runtime: tokio::runtime::Handle,
-    done: bool,
+/// What came of looking for a fragment, and of taking the stamps to fill it
+/// with.
+pub(crate) enum Looked {
+    Found(Arc<Fragment>),
+    /// It is to be made, for want of what is said.
+    Leased(Leased, Outcome),
 }
 
 impl Tier {
@@ -124,36 +111,80 @@ impl Tier {
         }
     }
 
-    /// Asks the shared store for a fragment, given what is in memory of it.
-    pub(crate) async fn find(
+    /// Asks the shared store whether a fragment in memory holds.
+    pub(crate) async fn recheck(
         &self,
         prefix: &str,
         key: FragmentKey,
-        near: Option<Arc<Fragment>>,
+        near: Arc<Fragment>,
         page: Option<&Page>,
-    ) -> Result<Arc<Fragment>, Missed> {
-        let link = match self.keeper.link().await {
-            Ok(link) => link,
-            Err(_) if near.is_some() => return Err(Outcome::Distrusted.into()),
-            Err(_) => return Err(Outcome::BreakerOpen.into()),
-        };
-        let mut wanted = vec![Wanted::new(prefix, key, near)];
-        let ahead = page.map(Page::begin_trip).unwrap_or_default();
-        for spot in &ahead {
+    ) -> Result<Arc<Fragment>, Outcome> {
+        let link = self.keeper.link().await.map_err(|_| Outcome::Distrusted)?;
+        let mut search = Search::new(self, &link);
+        if search.was_invalidated(&near) {
+            return Err(Outcome::StampChanged);
+        }
+        let spots = page.map(Page::begin_trip).unwrap_or_default();
+        let leader = Wanted::new(prefix, key, Some(near));
+        let mut wanted = self.with_followers(leader, prefix, &spots);
+        search.find(&mut wanted, None).await.map_err(|why| self.lost(&link, &why))?;
+        bring(page, wanted)
+    }
+
+    /// Asks the shared store for a fragment, and takes the stamps to fill it
+    /// with in the same trip. `was` is what does not hold any more: what it was
+    /// made from is likely what it is made from. What `holds` refuses is not
+    /// found.
+    pub(crate) async fn find_or_lease(
+        &self,
+        scope: &Scope<'_>,
+        key: FragmentKey,
+        lock: bool,
+        was: Option<&Fragment>,
+        page: Option<&Page>,
+        holds: impl Fn(&Fragment) -> Result<(), Outcome>,
+    ) -> Result<Looked, Outcome> {
+        let prefix = &*scope.prefixes.whole;
+        let link = self.keeper.link().await.map_err(|_| Outcome::BreakerOpen)?;
+        let mut search = Search::new(self, &link);
+        let leasing = Leasing::begin(self, &link, scope, lock.then_some(key));
+        let mut leasing = leasing.ok_or(Outcome::BreakerOpen)?;
+        let spots = page.map(Page::begin_trip).unwrap_or_default();
+        let leader = search.anew(prefix, key, was);
+        let mut wanted = self.with_followers(leader, prefix, &spots);
+        let found = search.find(&mut wanted, Some(&mut leasing)).await;
+        found.map_err(|why| self.lost(&link, &why))?;
+        let found = bring(page, wanted);
+        match found.and_then(|fragment| holds(&fragment).map(|()| fragment)) {
+            Ok(fragment) => Ok(Looked::Found(fragment)),
+            Err(why) => match leasing.finish().await {
+                Some(leased) => Ok(Looked::Leased(leased, why)),
+                None => Err(Outcome::BreakerOpen),
+            },
+        }
+    }
+
+    /// A fragment that leads a trip, and what it brings along.
+    fn with_followers<'p>(
+        &self,
+        leader: Wanted<'p>,
+        prefix: &'p str,
+        spots: &'p [Spot],
+    ) -> Vec<Wanted<'p>> {
+        let mut wanted = Vec::with_capacity(1 + spots.len());
+        wanted.push(leader);
+        wanted.extend(spots.iter().map(|spot| {
             // What is out for other reasons is seen when it is asked for.
             let near = self.keeper.near.get(&spot.key);
-            wanted.push(Wanted::new(spot.prefix.as_deref().unwrap_or(prefix), spot.key, near));
-        }
-        if let Err(why) = Search::new(self, &link).find(&mut wanted).await {
-            self.keeper.lost(link.session, &why);
-            return Err(Outcome::Distrusted.into());
-        }
-        let mut found = wanted.into_iter().map(|wanted| (wanted.key, wanted.answer()));
-        let first = found.next().map_or(Err(Outcome::NoValue.into()), |(_, answer)| answer);
-        if let Some(page) = page {
-            found.for_each(|(key, answer)| page.bring(key, answer));
-        }
-        first
+            Wanted::new(spot.prefix.as_deref().unwrap_or(prefix), spot.key, near)
+        }));
+        wanted
+    }
+
+    /// Gives the line up; what is in memory cannot be trusted then.
+    fn lost(&self, link: &Link, why: &Why) -> Outcome {
+        self.keeper.lost(link.session, why);
+        Outcome::Distrusted
     }
 
     /// What followed a fragment on the last page that asked for it.
@@ -185,52 +216,10 @@ impl Tier {
         lock: Option<FragmentKey>,
     ) -> Option<Leased> {
         let link = self.keeper.link().await.ok()?;
-        let stamps = self.keeper.near.lease(scope);
-        let line = Lineage::of(&stamps).stamps;
-        let now = self.time();
-        let (plan, owners) = self.plan(&link, &line, scope, now)?;
-        let begins = owners.stamps.iter().any(|stamp| stamp.parent().is_none());
-        let mut commands = Vec::new();
-        commands.extend(begins.then(|| self.keeper.times.begin(&self.keeper, now)));
-        let plan_at = commands.len();
-        commands.extend(plan.commands());
-        let lock_at = commands.len();
-        let limit = Some(self.keeper.options.lock_limit);
-        if let Some(key) = lock {
-            let name = lock_key(&scope.prefixes.whole, key);
-            commands.push(Command::SetNx(name, Vec::new(), limit));
-            commands.push(Command::Head(fragment_key(&scope.prefixes.whole, key), HEAD));
-        }
-        let around_at = commands.len();
-        let around = if link.may_lose_news() { read_around() } else { Vec::new() };
-        commands.extend(around.iter().filter_map(read_command));
-        let began = Instant::now();
-        let writing = self.keeper.under_way.write(&self.keeper.near);
-        let replies = self.run(&link, &commands).await.ok()?;
-        self.settle(&link, &plan, &owners, replies.get(plan_at..lock_at)?);
-        self.check(&link, &around, replies.get(around_at..)?);
-        writing.end();
-        if !link.is_causal || self.keeper.under_way.is_dropping() {
-            // The stamps around are looked at when this returns: as they are
-            // now, and not as the last news left them. Of what this process
-            // drops there are no news.
-            let around = read_around();
-            let reads: Vec<Command> = around.iter().filter_map(read_command).collect();
-            self.check(&link, &around, &self.run(&link, &reads).await.ok()?);
-        }
-        let answer = lock.and_then(|_| replies.get(lock_at));
-        let is_taken = answer == Some(&Reply::Done(false));
-        let lock = lock.filter(|_| answer == Some(&Reply::Done(true)));
-        let lying = lock.and_then(|_| head_of(replies.get(lock_at + 1)?.value()?));
-        let lock = lock.map(|key| self.hold(lock_key(&scope.prefixes.whole, key), began));
-        Some(Leased { stamps, is_taken, lying, lock })
-    }
-
-    /// The lock that was asked for then.
-    fn hold(&self, key: Vec<u8>, asked: Instant) -> HeldLock {
-        let until = asked + self.keeper.options.lock_limit;
-        let (keeper, runtime) = (self.keeper.clone(), self.runtime.clone());
-        HeldLock { key, until, keeper, runtime, done: false }
+        let mut leasing = Leasing::begin(self, &link, scope, lock)?;
+        let replies = self.run(&link, &leasing.commands()).await.ok()?;
+        leasing.settle(&replies, |_, _| {}).ok()?;
+        leasing.finish().await
     }
 
     pub(super) async fn run(&self, link: &Link, commands: &[Command]) -> Result<Vec<Reply>, Why> {
@@ -239,85 +228,6 @@ impl Tier {
             self.keeper.lost(link.session, why);
         }
         replies
-    }
-
-    /// What has to be registered and read for those stamps of a lineage that
-    /// this process has not leased yet; and whose they are, in the order of the
-    /// plan.
-    fn plan(
-        &self,
-        link: &Link,
-        line: &[Arc<Stamp>],
-        scope: &Scope<'_>,
-        now: u64,
-    ) -> Option<(LeasePlan, Owners)> {
-        let mut plan = LeasePlan::default();
-        let mut owners = Owners::default();
-        let is_leased = |stamp: &Arc<Stamp>| {
-            let has_scheme = stamp.parent().is_some_and(is_epoch);
-            stamp.shared().is_none_or(|s| is_leased(s.token(), has_scheme, s.is_registered()))
-        };
-        let mut epochs: Vec<Arc<Stamp>> = Vec::new();
-        for stamp in line.iter().filter(|stamp| !is_leased(stamp)) {
-            let Some(shared) = stamp.shared() else { continue };
-            let epoch = match shared.place() {
-                Place::Epoch => Some(stamp),
-                Place::Plain => stamp.parent().filter(|parent| is_epoch(parent)),
-                Place::Everything => None,
-            };
-            epochs.extend(epoch.cloned());
-            let token = Token::random()?;
-            let retention = Some(self.keeper.options.retention);
-            match shared.place() {
-                Place::Epoch => continue,
-                Place::Plain => {
-                    let token = token.as_bytes().to_vec();
-                    plan.stamps.push((shared.key().to_vec(), token, retention));
-                }
-                Place::Everything => {
-                    plan.stamps.push((
-                        shared.key().to_vec(),
-                        write_everything(token, link, now),
-                        None,
-                    ));
-                }
-            }
-            owners.stamps.push(stamp.clone());
-        }
-        let mut seen = HashSet::new();
-        epochs.retain(|epoch| seen.insert(Arc::as_ptr(epoch)));
-        for epoch in epochs {
-            let Some(shared) = epoch.shared() else { continue };
-            let of = |dnf: &&crate::queryset::TableDnf| {
-                registry_key(scope.prefixes.of(&dnf.table), &dnf.table).as_bytes() == shared.key()
-            };
-            let conjunctions = scope.tables.iter().filter(of).flat_map(|dnf| &dnf.conjunctions);
-            let mut schemes: Vec<Vec<u8>> =
-                conjunctions.map(|conjunction| Scheme::of(conjunction).field()).collect();
-            schemes.sort_unstable();
-            schemes.dedup();
-            let token = Token::random()?;
-            plan.tables.push(TablePlan { registry: shared.key().to_vec(), epoch: token, schemes });
-            owners.epochs.push(epoch);
-        }
-        Some((plan, owners))
-    }
-
-    /// Gives the stamps the tokens that were found; those that cannot have one
-    /// are dropped.
-    fn settle(&self, link: &Link, plan: &LeasePlan, owners: &Owners, replies: &[Reply]) {
-        let leased = plan.read(replies);
-        for (stamp, found) in owners.epochs.iter().zip(leased.epochs) {
-            self.take(link, stamp, found);
-        }
-        for (stamp, found) in owners.stamps.iter().zip(leased.stamps) {
-            let found = found.and_then(|value| token_at(stamp, &value, link));
-            if self.take(link, stamp, found)
-                && let Some(shared) = stamp.shared()
-            {
-                shared.note_registered();
-            }
-        }
     }
 
     /// Gives a stamp the token that was read over `link`. False if it cannot
@@ -332,7 +242,7 @@ impl Tier {
     }
 
     /// Drops those stamps whose tokens, read again, have changed.
-    fn check(&self, link: &Link, stamps: &[Arc<Stamp>], replies: &[Reply]) {
+    pub(super) fn check(&self, link: &Link, stamps: &[Arc<Stamp>], replies: &[Reply]) {
         for (stamp, reply) in stamps.iter().zip(replies) {
             let found = reply.value().and_then(|value| token_at(stamp, value, link));
             self.take(link, stamp, found);
@@ -349,7 +259,7 @@ impl Tier {
             let released = waiter.next();
             let Ok(link) = self.keeper.link().await else { break };
             // Read, so that the server tells when it goes.
-            match self.run(&link, &[Command::Get(key.clone())]).await {
+            match self.run(&link, &[Command::Get(key.as_slice().into())]).await {
                 Ok(replies) if replies.first().and_then(Reply::value).is_some() => {}
                 _ => break,
             }
@@ -453,57 +363,15 @@ impl Drop for Tier {
     }
 }
 
-impl HeldLock {
-    /// Gives the lock back by the command that is returned, unless it may have
-    /// gone to another by now.
-    fn release(mut self) -> Option<Command> {
-        self.take_command()
-    }
-
-    fn take_command(&mut self) -> Option<Command> {
-        let in_time = Instant::now() + Duration::from_millis(50) < self.until;
-        let first = !std::mem::replace(&mut self.done, true);
-        (first && in_time).then(|| Command::Unlink(vec![self.key.clone()]))
-    }
-}
-
-impl Drop for HeldLock {
-    /// A fill that came to nothing lets the others go on.
-    fn drop(&mut self) {
-        let Some(command) = self.take_command() else { return };
-        let Some(link) = self.keeper.link_now() else { return };
-        let (keeper, key) = (self.keeper.clone(), std::mem::take(&mut self.key));
-        self.runtime.spawn(async move {
-            // If it fails, the lock runs out by itself.
-            let _ = link.run(&[command]).await;
-            keeper.waiters.wake(&key);
-        });
-    }
-}
-
-/// Whose tokens a plan asks for, in its order.
-#[derive(Default)]
-struct Owners {
-    epochs: Vec<Arc<Stamp>>,
-    stamps: Vec<Arc<Stamp>>,
-}
-
 pub(super) fn is_epoch(stamp: &Arc<Stamp>) -> bool {
     stamp.shared().is_some_and(|shared| shared.place() == Place::Epoch)
 }
 
-/// The stamps that what was read around this point stands on, and those above.
-fn read_around() -> Vec<Arc<Stamp>> {
-    let mut line = Lineage::of(&record::stamps_around()).stamps;
-    line.retain(|stamp| stamp.shared().is_some());
-    line
-}
-
 /// The session that a stamp belongs to, by the one above all.
 pub(super) fn session_of(stamp: &Arc<Stamp>) -> u64 {
-    let mut top = stamp.clone();
+    let mut top = stamp;
     while let Some(parent) = top.parent() {
-        top = parent.clone();
+        top = parent;
     }
     top.shared().map_or(0, |shared| shared.session())
 }
@@ -512,8 +380,8 @@ pub(super) fn session_of(stamp: &Arc<Stamp>) -> u64 {
 pub(super) fn read_command(stamp: &Arc<Stamp>) -> Option<Command> {
     let shared = stamp.shared()?;
     Some(match shared.place() {
-        Place::Epoch => Command::HGet(shared.key().to_vec(), EPOCH),
-        Place::Everything | Place::Plain => Command::Get(shared.key().to_vec()),
+        Place::Epoch => Command::HGet(shared.key().clone(), EPOCH),
+        Place::Everything | Place::Plain => Command::Get(shared.key().clone()),
     })
 }
 
@@ -529,8 +397,14 @@ pub(super) fn fragment_key(prefix: &str, key: FragmentKey) -> Vec<u8> {
     [prefix.as_bytes(), b"frag:", &key.digits()].concat()
 }
 
-fn lock_key(prefix: &str, key: FragmentKey) -> Vec<u8> {
-    [prefix.as_bytes(), b"lock:", &key.digits()].concat()
+/// What was found of the fragment that led a trip; the page gets the rest.
+fn bring(page: Option<&Page>, wanted: Vec<Wanted<'_>>) -> Result<Arc<Fragment>, Outcome> {
+    let mut found = wanted.into_iter().map(|wanted| (wanted.key, wanted.answer()));
+    let first = found.next().map_or(Err(Outcome::NoValue), |(_, answer)| answer);
+    if let Some(page) = page {
+        found.for_each(|(key, answer)| page.bring(key, answer));
+    }
+    first
 }
 
 fn undelivered(why: &Why) -> Error {

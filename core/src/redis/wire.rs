@@ -50,7 +50,6 @@ pub(crate) fn write(command: &Command) -> Cmd {
             out = sized("GET", 1, key.len());
             out.arg(key)
         }
-        Command::Head(key, len) => out.arg("GETRANGE").arg(key).arg(0).arg(len.saturating_sub(1)),
         Command::HGet(key, field) => {
             out = sized("HGET", 2, key.len() + field.len());
             out.arg(key).arg(*field)
@@ -95,11 +94,10 @@ fn limited(out: &mut Cmd, limit: Option<Duration>) -> &mut Cmd {
 pub(crate) fn key(command: &Command) -> &[u8] {
     match command {
         Command::Get(key)
-        | Command::Head(key, _)
         | Command::HGet(key, _)
-        | Command::HGetAll(key)
         | Command::HSetNx(key, ..)
-        | Command::SetNx(key, ..)
+        | Command::SetNx(key, ..) => key,
+        Command::HGetAll(key)
         | Command::Set(key, ..)
         | Command::Raise { key, .. }
         | Command::Begin { key, .. }
@@ -146,7 +144,6 @@ pub(crate) fn reply(command: &Command, value: Value) -> Result<Reply, Why> {
     }
     Ok(match command {
         Command::Get(_) | Command::HGet(..) => Reply::Value(bytes(value)),
-        Command::Head(..) => Reply::Value(bytes(value).filter(|head| !head.is_empty())),
         Command::HGetAll(_) => Reply::Fields(fields(value)),
         Command::HSetNx(..) => Reply::Done(number(&value) == Some(1)),
         Command::SetNx(..) | Command::Set(..) | Command::Nudge { .. } => {

@@ -87,7 +87,7 @@ impl Stamp {
     /// share a stamp, and go together; in a shared store each has its own.
     #[cfg(feature = "redis")]
     fn is_at(&self, key: &[u8]) -> bool {
-        self.shared().is_none_or(|shared| shared.key() == key)
+        self.shared().is_none_or(|shared| **shared.key() == *key)
     }
 
     #[cfg(not(feature = "redis"))]

@@ -3,7 +3,7 @@
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use crate::protocol::{Token, stands_for};
+use crate::protocol::{Key, Token, stands_for};
 
 /// Where a stamp lies in the shared store, and the token that was found there.
 ///
@@ -12,7 +12,7 @@ use crate::protocol::{Token, stands_for};
 /// after such news fills in an object that is dropped already.
 #[derive(Debug)]
 pub(crate) struct SharedStamp {
-    key: Box<[u8]>,
+    key: Key,
     place: Place,
     /// The session in which it was made, for the stamp of everything: tokens
     /// read in another say nothing of it.
@@ -43,7 +43,7 @@ impl SharedStamp {
         self.session
     }
 
-    pub(crate) fn key(&self) -> &[u8] {
+    pub(crate) fn key(&self) -> &Key {
         &self.key
     }
 

@@ -7,10 +7,9 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use cacheops::{Cacheops, Error};
-use cacheops_tests::servers::Server;
-use futures_util::FutureExt;
+use cacheops_tests::servers::{Server, Trips};
 
-use super::{LONG, changed, patient, process, read, row, strict};
+use super::{LONG, changed, patient, process, read, row, strict, until};
 
 #[test]
 fn processes_share_a_fill() {
@@ -45,30 +44,38 @@ fn processes_share_a_fill() {
     assert_eq!(fills.load(Ordering::SeqCst), 1);
 }
 
-/// One that looked before the fill was stored, and asks for the lock when it
-/// has been given back, takes what is there.
+/// Whoever asks for a fragment asks for its lock, too; one that finds it gives
+/// the lock back.
 #[test]
-fn a_lock_that_comes_too_late() {
+fn hits_keep_no_lock() {
     let server = Server::start();
-    let (one, two) = (process(patient(&server)), process(strict(&server)));
-    // The same fill wherever it is asked for.
-    let ask = |cache: &Cacheops, value: u64| {
-        let fill = move || std::future::ready(Ok::<_, Error>(value));
-        let cache = cache.clone();
-        Box::pin(async move { row(&cache, 1).get_or_fill_async(fill).await.unwrap() })
-    };
+    let (one, two) = (process(patient(&server)), process(strict(&server).lock_limit(LONG)));
+    let began = Instant::now();
     for n in 1..20 {
-        let mut late = ask(&two, 0);
-        server.stop();
-        assert!((&mut late).now_or_never().is_none());
-        server.cont();
-        // Answered after what was sent before.
-        two.get_last_invalidation(["rows"]);
-        assert_eq!(futures_executor::block_on(ask(&one, n)), n);
-        assert_eq!(futures_executor::block_on(late), n);
-        // What lies there then is another, and does not hold.
+        assert_eq!(read(&one, 1, &Cell::new(n)), (n, true));
+        assert_eq!(read(&two, 1, &Cell::new(0)), (n, false));
+        until("the lock is given back", || server.command(&["KEYS", "lock:*"]).unwrap().is_empty());
         one.invalidate_obj("rows", &changed(1)).unwrap();
     }
+    assert!(began.elapsed() < LONG, "somebody waited");
+}
+
+/// Of the threads of a process that look for the same fragment, one asks.
+#[test]
+fn threads_share_a_lookup() {
+    let server = Server::start();
+    let (one, two) = (process(patient(&server)), process(patient(&server)));
+    assert_eq!(read(&one, 1, &Cell::new(1)), (1, true));
+    let mut trips = Trips::since_now(&server);
+    server.stop();
+    thread::scope(|scope| {
+        let ask = || scope.spawn(|| assert_eq!(read(&two, 1, &Cell::new(0)), (1, false)));
+        let asking: Vec<_> = (0..8).map(|_| ask()).collect();
+        server.cont();
+        asking.into_iter().for_each(|it| it.join().unwrap());
+    });
+    assert_eq!(two.stats().hits, 8);
+    assert!(trips.count() <= 2, "one to look, and one to give the lock back");
 }
 
 /// A holder that has died delays nobody beyond the limit.

@@ -4,7 +4,7 @@
 use super::names::Tok;
 use super::near::{Near, Obj, Object};
 use super::server::{Cmd, Rep, Server};
-use super::state::{At, Next, Outer, Pipe, Process, Purpose, State, Thread, Value};
+use super::state::{At, Next, Outer, Pipe, Process, Purpose, State, Taking, Thread, Value};
 
 /// Tokens from here on keep their numbers: a broken protocol reuses them.
 pub(super) const FIXED: Tok = 100;
@@ -114,7 +114,8 @@ impl Thread {
             stamps.iter_mut().for_each(&mut *visit);
         }
         match &mut self.at {
-            At::Checked(fragment) | At::Linked(_, Next::Look(Some(fragment))) => {
+            At::Checked(fragment)
+            | At::Linked(_, Next::Recheck(fragment) | Next::Anew(Some(fragment))) => {
                 fragment.stamps.iter_mut().for_each(visit);
             }
             At::Made(filling) => filling.stamps.iter_mut().for_each(visit),
@@ -151,12 +152,9 @@ impl Purpose {
                 look.held.iter_mut().for_each(|held| visit(&mut held.obj));
                 look.asked.iter_mut().for_each(&mut *visit);
                 look.read.iter_mut().for_each(|(obj, _)| visit(obj));
+                look.taking.iter_mut().for_each(|taking| taking.each_object(visit));
             }
-            Purpose::Lease(taking) | Purpose::Verify(taking, _) => {
-                taking.stamps.iter_mut().for_each(&mut *visit);
-                taking.table.iter_mut().for_each(|(_, _, obj)| visit(obj));
-                taking.plain.iter_mut().for_each(|(_, _, obj)| visit(obj));
-            }
+            Purpose::Verify(taking, _) => taking.each_object(visit),
             Purpose::Store(filling) => filling.stamps.iter_mut().for_each(&mut *visit),
             Purpose::Sweep(_) | Purpose::Drop(..) => {}
         }
@@ -174,11 +172,9 @@ impl Purpose {
                     .for_each(&mut *visit);
                 look.read.iter_mut().filter_map(|(_, found)| found.as_mut()).for_each(&mut *visit);
                 look.value.iter_mut().for_each(|value| value.each_token(visit));
+                look.taking.iter_mut().for_each(|taking| taking.each_token(visit));
             }
-            Purpose::Lease(taking) | Purpose::Verify(taking, _) => {
-                taking.table.iter_mut().for_each(|(token, ..)| visit(token));
-                taking.plain.iter_mut().for_each(|(_, token, _)| visit(token));
-            }
+            Purpose::Verify(taking, _) => taking.each_token(visit),
             Purpose::Sweep(sweep) => {
                 sweep.known.0.iter_mut().for_each(&mut *visit);
                 let replies = sweep.replies.iter_mut().flatten();
@@ -186,6 +182,19 @@ impl Purpose {
             }
             Purpose::Store(_) | Purpose::Drop(..) => {}
         }
+    }
+}
+
+impl Taking {
+    fn each_object(&mut self, visit: Visit<'_>) {
+        self.stamps.iter_mut().for_each(&mut *visit);
+        self.table.iter_mut().for_each(|(_, _, obj)| visit(obj));
+        self.plain.iter_mut().for_each(|(_, _, obj)| visit(obj));
+    }
+
+    fn each_token(&mut self, visit: Visit<'_>) {
+        self.table.iter_mut().for_each(|(token, ..)| visit(token));
+        self.plain.iter_mut().for_each(|(_, token, _)| visit(token));
     }
 }
 

@@ -2,7 +2,7 @@
 
 use super::broken::Broken;
 use super::lookup::{number_of, read_command};
-use super::names::{Key, bits, names, number, token};
+use super::names::{Key, Tok, bits, names, number, token};
 use super::near::{Fragment, Obj};
 use super::server::{Cmd, Rep};
 use super::state::{At, Filling, Last, Outer, Pipe, Purpose, State, Taking, Value};
@@ -11,16 +11,11 @@ use crate::protocol::{LeasePlan, Reply, TablePlan, Token};
 
 impl World {
     /// Begins the taking of stamps.
-    pub(super) fn lease(&self, s: &mut State, t: usize, session: u8) {
+    pub(super) fn lease(&self, s: &mut State, t: usize) -> Taking {
         let schemes = bits(self.schemes(self.fragment(s, t)));
         let process = s.threads[t].process;
         let stamps = s.processes[process].near.lease(schemes);
-        let taking = self.plan(s, t, stamps);
-        let cmds = self.lease_commands(&taking);
-        if cmds.is_empty() {
-            return self.fill(s, t, session, taking);
-        }
-        s.threads[t].at = At::Sent(Pipe::new(session, cmds), Purpose::Lease(taking));
+        self.plan(s, t, stamps)
     }
 
     /// What has to be registered and read: all that is not known.
@@ -64,7 +59,7 @@ impl World {
     }
 
     /// The commands that the shipped plan sends.
-    fn lease_commands(&self, taking: &Taking) -> Vec<Cmd> {
+    pub(super) fn lease_commands(&self, taking: &Taking) -> Vec<Cmd> {
         let mut cmds: Vec<Cmd> =
             shipped(taking).commands().iter().map(|command| names().read(command)).collect();
         if self.is(Broken::SchemesAtStore) {
@@ -78,8 +73,15 @@ impl World {
         cmds
     }
 
-    /// Takes the replies to a lease.
-    pub(super) fn leased(&self, s: &mut State, t: usize, pipe: &Pipe, mut taking: Taking) {
+    /// Takes the replies to a lease; what was found for which object.
+    pub(super) fn leased(
+        &self,
+        s: &mut State,
+        t: usize,
+        session: u8,
+        replies: &[Rep],
+        taking: &mut Taking,
+    ) -> Vec<(Obj, Option<Tok>)> {
         if self.is(Broken::ObjectsAfterReads) {
             let near = &mut s.processes[s.threads[t].process].near;
             taking.table.iter_mut().for_each(|(.., obj)| *obj = near.again(*obj));
@@ -91,11 +93,13 @@ impl World {
             Rep::Value(_) => Reply::Done(true),
             reply => names().reply(reply),
         };
-        let replies: Vec<Reply> = pipe.replies.iter().map(reply).collect();
-        let mut leased = shipped(&taking).read(&replies);
-        self.break_epochs(&taking, pipe, &mut leased.epochs);
+        let shipped_replies: Vec<Reply> = replies.iter().map(reply).collect();
+        let mut leased = shipped(taking).read(&shipped_replies);
+        self.break_epochs(taking, replies, &mut leased.epochs);
+        let mut read = Vec::new();
         for ((_, _, obj), found) in taking.table.iter().zip(leased.epochs) {
-            self.take(s, t, pipe.session, *obj, number_of(found));
+            self.take(s, t, session, *obj, number_of(found));
+            read.push((*obj, number_of(found)));
         }
         for ((key, _, obj), found) in taking.plain.iter().zip(leased.stamps) {
             let found = found.and_then(|value| {
@@ -103,26 +107,34 @@ impl World {
                 let ours = *key != Key::All || mark == [s.identity];
                 Token::read(value).filter(|_| ours || self.is(Broken::GoesBackUnnoticed))
             });
-            if self.take(s, t, pipe.session, *obj, number_of(found)) {
+            if self.take(s, t, session, *obj, number_of(found)) {
                 s.processes[s.threads[t].process].near.note_registered(*obj);
             }
+            read.push((*obj, number_of(found)));
         }
+        (taking.table, taking.plain) = (None, Vec::new());
+        read
+    }
+
+    /// Goes on to a fill, once what is around has been looked at again where
+    /// that has to be.
+    pub(super) fn fill_soon(&self, s: &mut State, t: usize, session: u8, taking: Taking) {
         let around = self.has_to_verify(s, t);
         if around.is_empty() {
-            return self.fill(s, t, pipe.session, taking);
+            return self.fill(s, t, taking);
         }
         let near = &s.processes[s.threads[t].process].near;
         let reads = around.iter().map(|obj| read_command(near.object(*obj).key)).collect();
         let purpose = Purpose::Verify(taking, around);
-        s.threads[t].at = At::Sent(Pipe::new(pipe.session, reads), purpose);
+        s.threads[t].at = At::Sent(Pipe::new(session, reads), purpose);
     }
 
     /// Lets only one of the two looks at the epoch count.
-    fn break_epochs(&self, taking: &Taking, pipe: &Pipe, epochs: &mut [Option<Token>]) {
+    fn break_epochs(&self, taking: &Taking, replies: &[Rep], epochs: &mut [Option<Token>]) {
         let reply = match self.broken {
             _ if taking.table.is_none() => return,
-            Some(Broken::EpochLast) => pipe.replies.last(),
-            Some(Broken::EpochOnce) => pipe.replies.get(1),
+            Some(Broken::EpochLast) => replies.last(),
+            Some(Broken::EpochOnce) => replies.get(1),
             _ => return,
         };
         let found = match reply {
@@ -155,11 +167,11 @@ impl World {
             let found = self.token_in(s, reply);
             self.take(s, t, pipe.session, *obj, found);
         }
-        self.fill(s, t, pipe.session, taking);
+        self.fill(s, t, taking);
     }
 
     /// Reads the data, now that the stamps are taken, or takes it from around.
-    fn fill(&self, s: &mut State, t: usize, session: u8, taking: Taking) {
+    fn fill(&self, s: &mut State, t: usize, taking: Taking) {
         let near = &s.processes[s.threads[t].process].near;
         let thread = &s.threads[t];
         let uncacheable = match &thread.outer {
@@ -174,7 +186,6 @@ impl World {
             s.threads[t].outer = Some(Outer { stamps, version, uncacheable });
             return self.look_up(s, t);
         }
-        let _ = session;
         s.threads[t].at = At::Made(filling);
     }
 
@@ -243,12 +254,12 @@ impl World {
 
 fn shipped(taking: &Taking) -> LeasePlan {
     let table = |(epoch, schemes, _): &(u8, u8, Obj)| TablePlan {
-        registry: names().registry.clone().into_bytes(),
+        registry: names().registry.as_bytes().into(),
         epoch: token(*epoch),
         schemes: bits(*schemes).map(|n| names().field(n)).collect(),
     };
     let plain = |(key, new, _): &(Key, u8, Obj)| {
-        (names().bytes(*key), token(*new).as_bytes().to_vec(), None)
+        (names().bytes(*key).into(), token(*new).as_bytes().to_vec(), None)
     };
     debug_assert!(taking.table.is_none_or(|(epoch, ..)| number(token(epoch)) == epoch));
     LeasePlan {

@@ -20,11 +20,13 @@ impl World {
         if self.is(Broken::OldSnapshot) {
             s.threads[t].opened = s.db;
         }
-        let holds = |near: &Fragment| process.near.are_current(&near.stamps);
-        if self.is_strict(s, t) || !near.as_ref().is_some_and(holds) {
-            return self.ask_for_line(s, t, Next::Look(near));
+        let Some(near) = near else {
+            let ahead = self.ahead_of_pages;
+            return self.ask_for_line(s, t, if ahead { Next::Ahead } else { Next::Anew(None) });
+        };
+        if self.is_strict(s, t) || !process.near.are_current(&near.stamps) {
+            return self.ask_for_line(s, t, Next::Recheck(near));
         }
-        let Some(near) = near else { return };
         if self.is(Broken::TrustLast) {
             s.threads[t].at = At::Checked(near);
         } else {
@@ -37,32 +39,51 @@ impl World {
         if s.processes[s.threads[t].process].trusted {
             self.serve(s, t, near.version, near.stamps, Last::NearHit);
         } else {
-            self.ask_for_line(s, t, Next::Look(Some(near)));
+            self.ask_for_line(s, t, Next::Recheck(near));
         }
     }
 
-    /// Looks in the store, given what is in memory.
-    pub(super) fn search(&self, s: &mut State, t: usize, session: u8, near: Option<Fragment>) {
-        let afresh = self.is_strict(s, t) || !s.processes[s.threads[t].process].trusted;
-        let mut look = Look {
-            afresh,
-            near,
+    fn begin_look(&self, s: &State, t: usize) -> Look {
+        Look {
+            afresh: self.is_strict(s, t) || !s.processes[s.threads[t].process].trusted,
+            near: None,
+            taking: None,
+            leasing: 0,
             held: Vec::new(),
             asked: Vec::new(),
             read: Vec::new(),
             value: None,
-        };
-        if let Some(near) = &look.near {
-            look.held = self.renew(s, t, near);
-            let memory = &s.processes[s.threads[t].process].near;
-            let invalidated =
-                |obj: &Obj| memory.session_of(*obj) == session && !memory.is_current(*obj);
-            if near.stamps.iter().any(invalidated) {
-                look.near = None;
-            }
         }
-        let asks_for_value = look.near.is_none();
-        self.send_look(s, t, session, look, asks_for_value);
+    }
+
+    /// Asks whether what is in memory holds, unless it is known not to.
+    pub(super) fn recheck(&self, s: &mut State, t: usize, session: u8, near: Fragment) {
+        let mut look = self.begin_look(s, t);
+        look.held = self.renew(s, t, &near);
+        let memory = &s.processes[s.threads[t].process].near;
+        let invalidated =
+            |obj: &Obj| memory.session_of(*obj) == session && !memory.is_current(*obj);
+        if near.stamps.iter().any(invalidated) {
+            return self.ask_for_line(s, t, Next::Anew(Some(near)));
+        }
+        look.near = Some(near);
+        self.send_look(s, t, session, look, Asks::Stamps);
+    }
+
+    /// Reads a value and leases nothing.
+    pub(super) fn look_ahead(&self, s: &mut State, t: usize, session: u8) {
+        let look = self.begin_look(s, t);
+        self.send_look(s, t, session, look, Asks::Value);
+    }
+
+    /// Reads the value, and leases.
+    pub(super) fn look_anew(&self, s: &mut State, t: usize, session: u8, was: Option<Fragment>) {
+        let mut look = self.begin_look(s, t);
+        look.taking = Some(self.lease(s, t));
+        if let Some(was) = was {
+            look.held = self.renew(s, t, &was);
+        }
+        self.send_look(s, t, session, look, Asks::ValueAndLease);
     }
 
     /// The objects in the places of those that a fragment was made under.
@@ -102,16 +123,26 @@ impl World {
         held
     }
 
-    /// Sends the reads of all held stamps that have to be read.
-    fn send_look(&self, s: &mut State, t: usize, session: u8, mut look: Look, value: bool) {
+    /// Sends what is asked, with the reads of all held stamps that have to be
+    /// read.
+    fn send_look(&self, s: &mut State, t: usize, session: u8, mut look: Look, asks: Asks) {
         let near = &s.processes[s.threads[t].process].near;
-        let is_asked = |held: &&Held| {
-            look.read.iter().all(|(obj, _)| *obj != held.obj)
-                && has_to_be_read(look.afresh, near.known(held.obj))
-        };
-        look.asked = look.held.iter().filter(is_asked).map(|held| held.obj).collect();
-        let mut cmds = Vec::new();
-        if value {
+        let taking = look.taking.as_ref().filter(|_| asks == Asks::ValueAndLease);
+        let mut cmds = taking.map_or(Vec::new(), |taking| self.lease_commands(taking));
+        look.leasing = cmds.len() as u8;
+        let new = |obj: &Obj| taking.is_some_and(|taking| taking.has_new(*obj));
+        let leased = taking.map_or(Vec::new(), |taking| near.lineage(&taking.stamps));
+        look.asked = Vec::new();
+        for obj in look.held.iter().map(|held| held.obj).chain(leased) {
+            if look.read.iter().all(|(read, _)| *read != obj)
+                && !look.asked.contains(&obj)
+                && has_to_be_read(look.afresh, near.known(obj))
+                && !new(&obj)
+            {
+                look.asked.push(obj);
+            }
+        }
+        if asks != Asks::Stamps {
             cmds.push(Cmd::Get(Key::Value(self.fragment(s, t) as u8)));
         }
         cmds.extend(look.asked.iter().map(|obj| read_command(near.object(*obj).key)));
@@ -128,8 +159,12 @@ impl World {
             look.held.iter_mut().for_each(|held| held.obj = near.again(held.obj));
             look.asked.iter_mut().for_each(|obj| *obj = near.again(*obj));
         }
-        let mut replies = pipe.replies.iter();
-        let asked_for_value = pipe.replies.len() > look.asked.len();
+        let (leased, rest) = pipe.replies.split_at(look.leasing.into());
+        if let (Some(taking), false) = (&mut look.taking, leased.is_empty()) {
+            look.read.extend(self.leased(s, t, pipe.session, leased, taking));
+        }
+        let mut replies = rest.iter();
+        let asked_for_value = rest.len() > look.asked.len();
         let value = asked_for_value.then(|| replies.next()).flatten();
         for (obj, reply) in std::mem::take(&mut look.asked).into_iter().zip(replies) {
             let found = self.token_in(s, reply);
@@ -145,9 +180,9 @@ impl World {
             Some(Rep::Value(Some(value))) => {
                 look.value = Some(*value);
                 look.held = self.place(s, t, value);
-                self.send_look(s, t, pipe.session, look, false);
+                self.send_look(s, t, pipe.session, look, Asks::Stamps);
             }
-            Some(_) => self.miss(s, t, pipe.session),
+            Some(_) => self.miss(s, t, pipe.session, look),
             None => self.judge(s, t, pipe.session, look),
         }
     }
@@ -175,7 +210,7 @@ impl World {
     }
 
     /// Compares the stamps that are held with those that count.
-    fn judge(&self, s: &mut State, t: usize, session: u8, mut look: Look) {
+    fn judge(&self, s: &mut State, t: usize, session: u8, look: Look) {
         let near = &s.processes[s.threads[t].process].near;
         let counts = |held: &Held| {
             let read = look.read.iter().find(|(obj, _)| *obj == held.obj);
@@ -195,12 +230,7 @@ impl World {
             near.fragments[fragment] = Some(Fragment { version, stamps: stamps.clone() });
             return self.serve(s, t, version, stamps, Last::SharedHit);
         }
-        if look.value.is_none() && look.near.take().is_some() {
-            // It may have been made anew.
-            look.held = Vec::new();
-            return self.send_look(s, t, session, look, true);
-        }
-        self.miss(s, t, session);
+        self.miss(s, t, session, look);
     }
 
     fn verdict(&self, mut pairs: Vec<Pair>) -> Verdict {
@@ -210,10 +240,14 @@ impl World {
         verdict(pairs)
     }
 
-    fn miss(&self, s: &mut State, t: usize, _session: u8) {
+    /// Fills with what was leased, or looks again and leases.
+    fn miss(&self, s: &mut State, t: usize, session: u8, look: Look) {
+        let Some(taking) = look.taking else {
+            return self.ask_for_line(s, t, Next::Anew(look.near));
+        };
         let fragment = self.fragment(s, t);
         s.processes[s.threads[t].process].near.fragments[fragment] = None;
-        self.ask_for_line(s, t, Next::Lease);
+        self.fill_soon(s, t, session, taking);
     }
 
     /// The token in a reply to the read of a stamp.
@@ -227,6 +261,14 @@ impl World {
             other => panic!("no stamp: {other:?}"),
         }
     }
+}
+
+/// What a trip of a lookup asks for besides stamps.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Asks {
+    Stamps,
+    Value,
+    ValueAndLease,
 }
 
 type Pair = (Option<crate::protocol::Token>, Option<crate::protocol::Token>);

@@ -132,8 +132,12 @@ pub(super) enum At {
 /// What a thread wants a line for.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Next {
-    Look(Option<Fragment>),
-    Lease,
+    /// To ask whether what is in memory holds.
+    Recheck(Fragment),
+    /// To fetch a value ahead.
+    Ahead,
+    /// To read the value and to lease, given what does not hold any more.
+    Anew(Option<Fragment>),
 }
 
 /// Commands on their way.
@@ -152,7 +156,6 @@ pub(super) struct Pipe {
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Purpose {
     Look(Look),
-    Lease(Taking),
     /// Looking again at the stamps around a fill.
     Verify(Taking, Vec<Obj>),
     Store(Filling),
@@ -166,6 +169,10 @@ pub(super) enum Purpose {
 pub(super) struct Look {
     pub(super) afresh: bool,
     pub(super) near: Option<Fragment>,
+    /// The lease that goes with it.
+    pub(super) taking: Option<Taking>,
+    /// How many of the commands under way are of the lease.
+    pub(super) leasing: u8,
     pub(super) held: Vec<Held>,
     /// Which stamps the commands under way read.
     pub(super) asked: Vec<Obj>,
@@ -207,6 +214,14 @@ pub(super) struct Sweeping {
     pub(super) version: u8,
     pub(super) known: (Option<Tok>, u8),
     pub(super) replies: Vec<Vec<Rep>>,
+}
+
+impl Taking {
+    /// Whether its commands read an object.
+    pub(super) fn has_new(&self, obj: Obj) -> bool {
+        self.table.is_some_and(|(.., epoch)| epoch == obj)
+            || self.plain.iter().any(|(.., plain)| *plain == obj)
+    }
 }
 
 impl Pipe {

@@ -22,6 +22,8 @@ pub(super) struct World {
     /// Which keys may be lost.
     pub(super) losable: Vec<Key>,
     pub(super) broken: Option<Broken>,
+    /// Whether values are fetched ahead, as for what follows on a page.
+    pub(super) ahead_of_pages: bool,
     /// Whether a thread that has a line may be slow to use it.
     pub(super) slow_lines: bool,
     /// Threads whose next rounds have been run before the search begins, one
@@ -88,6 +90,7 @@ impl World {
             mishaps: Mishaps::default(),
             losable: Vec::new(),
             broken: None,
+            ahead_of_pages: false,
             slow_lines: false,
             before: Vec::new(),
             inside: Vec::new(),
@@ -180,8 +183,9 @@ impl World {
 
     fn use_line(&self, s: &mut State, t: usize, session: u8, next: Next) {
         match next {
-            Next::Look(near) => self.search(s, t, session, near),
-            Next::Lease => self.lease(s, t, session),
+            Next::Recheck(near) => self.recheck(s, t, session, near),
+            Next::Ahead => self.look_ahead(s, t, session),
+            Next::Anew(was) => self.look_anew(s, t, session, was),
         }
     }
 
@@ -221,7 +225,6 @@ impl World {
         }
         match purpose {
             Purpose::Look(look) => self.looked(s, t, &pipe, look),
-            Purpose::Lease(taking) => self.leased(s, t, &pipe, taking),
             Purpose::Verify(taking, around) => self.verified(s, t, &pipe, taking, &around),
             Purpose::Store(filling) => self.filled(s, t, filling),
             Purpose::Sweep(sweep) => self.swept(s, t, &pipe, sweep),
@@ -232,7 +235,7 @@ impl World {
     /// The line was lost on the way.
     fn fail(&self, s: &mut State, t: usize, purpose: Purpose) {
         match purpose {
-            Purpose::Look(_) | Purpose::Lease(_) | Purpose::Verify(..) => self.bypass(s, t),
+            Purpose::Look(_) | Purpose::Verify(..) => self.bypass(s, t),
             Purpose::Store(filling) => self.filled(s, t, filling),
             Purpose::Sweep(sweep) => self.undelivered(s, t, sweep.version),
             Purpose::Drop(_, version) => self.undelivered(s, t, version),

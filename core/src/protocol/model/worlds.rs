@@ -36,6 +36,11 @@ pub(super) fn strict() -> World {
     two(STRICT, &[(0, Reader(OF_ROW, 1)), (1, Reader(OF_ROW, 1)), (1, Writer(&[Row]))])
 }
 
+/// The same where values are fetched ahead, as for what follows on a page.
+pub(super) fn strict_ahead() -> World {
+    World { ahead_of_pages: true, ..strict() }
+}
+
 /// A change while a fragment is filled.
 pub(super) fn one_reader() -> World {
     two(STRICT, &[(0, Reader(OF_ROW, 2)), (1, Writer(&[Row]))])
@@ -47,6 +52,11 @@ pub(super) fn stored() -> World {
     World { before: vec![0], ..two(BOUNDED, &threads) }
 }
 
+/// The same where values are fetched ahead.
+pub(super) fn stored_ahead() -> World {
+    World { ahead_of_pages: true, ..stored() }
+}
+
 /// The same in memory, where news of the change have to come.
 pub(super) fn bounded() -> World {
     two(BOUNDED, &[(0, Reader(OF_ROW, 2)), (1, Writer(&[Row]))])
@@ -55,6 +65,11 @@ pub(super) fn bounded() -> World {
 /// The same with a second process that reads.
 pub(super) fn bounded_readers() -> World {
     two(BOUNDED, &[(0, Reader(OF_ROW, 2)), (1, Reader(OF_ROW, 1)), (1, Writer(&[Row]))])
+}
+
+/// The same where values are fetched ahead.
+pub(super) fn bounded_ahead() -> World {
+    World { ahead_of_pages: true, ..bounded_readers() }
 }
 
 /// All in one process, which is not told of what it does itself.
@@ -73,6 +88,17 @@ pub(super) fn writers() -> World {
 pub(super) fn schemes() -> World {
     let threads = [Reader(OF_ROW, 3), Reader(LIST, 1), Writer(&[Table, Row])];
     World { before: vec![0, 2], ..alone(STRICT, &threads) }
+}
+
+/// The same in another process, which fetches ahead what does not hold.
+pub(super) fn schemes_ahead() -> World {
+    let threads = [
+        (1, Reader(OF_ROW, 1)),
+        (0, Reader(OF_ROW, 2)),
+        (0, Reader(LIST, 1)),
+        (1, Writer(&[Table, Row])),
+    ];
+    World { before: vec![0, 3], ahead_of_pages: true, ..two(STRICT, &threads) }
 }
 
 /// Invalidations of a table and of a row race in a process that looks up what
@@ -116,6 +142,12 @@ pub(super) fn nested_in_cluster() -> World {
     World { is_cluster: true, ..nested_elsewhere() }
 }
 
+/// The same, from when the row's fill is about to register, and the sweep has
+/// read what is registered.
+pub(super) fn nested_in_cluster_ahead() -> World {
+    World { ahead: vec![(0, 2), (2, 3)], ..nested_in_cluster() }
+}
+
 pub(super) fn cluster() -> World {
     World { is_cluster: true, ..strict() }
 }
@@ -139,7 +171,7 @@ pub(super) fn lost_registries() -> World {
 
 /// The same, from when the one has registered and the other is about to.
 pub(super) fn lost_registries_ahead() -> World {
-    World { ahead: vec![(0, 6), (1, 3)], ..lost_registries() }
+    World { ahead: vec![(0, 4), (1, 1)], ..lost_registries() }
 }
 
 /// A process fills again what it has filled before.

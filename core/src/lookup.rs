@@ -1,0 +1,240 @@
+//! Looking for a fragment: in memory, then in the shared tier, where there is
+//! one, and taking the stamps to fill it with.
+
+use std::time::{Duration, Instant};
+
+use crate::fill::{Found, Hit, Plan, Request};
+use crate::fragment::{Fragment, TemplateUse};
+use crate::handle::Inner;
+use crate::key::{FragmentKey, KeyWriter};
+use crate::observe::{CacheRead, Outcome};
+use crate::page::Page;
+use crate::prefix::Prefixes;
+use crate::record;
+use crate::shared::{Leased, Looked};
+use crate::store::Scope;
+use crate::sync::Arc;
+
+/// Says whether a template that a body was found to use is still the same.
+pub(crate) trait IsSame: Fn(&TemplateUse) -> bool {}
+impl<F: Fn(&TemplateUse) -> bool + ?Sized> IsSame for F {}
+
+/// Where a fragment lies.
+pub(crate) struct Address<'a> {
+    pub(crate) key: FragmentKey,
+    prefixes: Prefixes<'a>,
+}
+
+impl Address<'_> {
+    pub(crate) fn prefix(&self) -> &str {
+        &self.prefixes.whole
+    }
+}
+
+/// A request under way, and where its fragment lies.
+pub(crate) struct Asked<'r> {
+    pub(crate) request: &'r Request<'r>,
+    pub(crate) address: Address<'r>,
+    /// Since when, if an observer wants to know.
+    since: Option<Instant>,
+}
+
+impl<'r> Asked<'r> {
+    pub(crate) fn now(inner: &'r Inner, request: &'r Request<'r>) -> Self {
+        let since = inner.settings.observers.hear_reads().then(Instant::now);
+        Asked { request, address: inner.address(request), since }
+    }
+}
+
+impl Inner {
+    /// Where the fragment lies. A computed prefix is part of its key.
+    fn address<'a>(&'a self, request: &Request<'a>) -> Address<'a> {
+        let prefix = &self.settings.prefix;
+        if !prefix.is_computed() {
+            return Address { key: request.key, prefixes: prefix.all_of(&[]) };
+        }
+        let prefixes = prefix.all_of(&request.tables());
+        let mut key = KeyWriter::new();
+        key.str(&prefixes.whole);
+        key.bytes(request.key.as_bytes());
+        Address { key: key.finish(), prefixes }
+    }
+
+    /// The fragment, if it is in memory and holds, and who says so; else why
+    /// not. Over a shared tier that may take a trip, in which it is asked
+    /// whether it holds.
+    pub(crate) async fn look(
+        &self,
+        address: &Address<'_>,
+        page: Option<&Page>,
+        is_same: &(impl IsSame + ?Sized),
+    ) -> Result<(Arc<Fragment>, Outcome), Outcome> {
+        let near = self.settings.store.get(&address.key);
+        let Some(shared) = &self.settings.shared else {
+            return self.look_here(address, near, is_same);
+        };
+        match page.and_then(|page| page.take(&address.key)) {
+            Some(Ok(fragment)) if self.check(&fragment, is_same).is_ok() => {
+                return Ok((fragment, Outcome::SharedHit));
+            }
+            Some(Err(why)) => return Err(why),
+            _ => {}
+        }
+        let near = near.ok_or(Outcome::NoValue)?;
+        if !shared.is_strict() && !shared.is_trusted() {
+            shared.reassure().await;
+        }
+        // Asked first: what is current after that was so while trust held.
+        let is_trusted = shared.is_trusted();
+        match self.check(&near, is_same) {
+            Ok(()) if is_trusted => return Ok((near, Outcome::Hit)),
+            Ok(()) | Err(Outcome::StampChanged) => {}
+            // It is so wherever it lies.
+            Err(why) => return Err(why),
+        }
+        let fragment = shared.recheck(address.prefix(), address.key, near, page).await?;
+        self.check(&fragment, is_same)?;
+        Ok((fragment, Outcome::SharedHit))
+    }
+
+    /// [`look`](Self::look) where there is nothing but this process.
+    fn look_here(
+        &self,
+        address: &Address<'_>,
+        near: Option<Arc<Fragment>>,
+        is_same: &(impl IsSame + ?Sized),
+    ) -> Result<(Arc<Fragment>, Outcome), Outcome> {
+        let fragment = near.ok_or(Outcome::NoValue)?;
+        match self.check(&fragment, is_same) {
+            Ok(()) => Ok((fragment, Outcome::Hit)),
+            Err(why) => {
+                self.settings.store.forget(&address.key, &fragment);
+                Err(why)
+            }
+        }
+    }
+
+    /// The fragment, if it lies in the shared tier and holds; else the stamps
+    /// to fill it with, and why. Waits, if it may, for another process that is
+    /// filling it.
+    pub(crate) async fn look_or_lease(
+        &self,
+        asked: &Asked<'_>,
+        plan: &Plan,
+        is_same: &(impl IsSame + ?Sized),
+        may_wait: bool,
+    ) -> Result<Looked, Outcome> {
+        let page = asked.request.page;
+        let looked = self.look_once(asked, plan, is_same, page).await?;
+        let is_taken = matches!(&looked, Looked::Leased(leased, _) if leased.is_taken);
+        let Some(shared) = self.settings.shared.as_ref().filter(|_| is_taken && may_wait) else {
+            return Ok(looked);
+        };
+        drop(looked);
+        let Address { key, .. } = asked.address;
+        shared.wait_for_holder(asked.address.prefix(), key, self.settings.wait_limit).await;
+        self.look_once(asked, plan, is_same, None).await
+    }
+
+    async fn look_once(
+        &self,
+        asked: &Asked<'_>,
+        plan: &Plan,
+        is_same: &(impl IsSame + ?Sized),
+        page: Option<&Page>,
+    ) -> Result<Looked, Outcome> {
+        let Asked { request, address, .. } = asked;
+        let scope = self.scope(asked, plan);
+        let Some(shared) = &self.settings.shared else {
+            return Ok(Looked::Leased(self.lease_here(&scope), Outcome::NoValue));
+        };
+        let was = self.settings.store.get(&address.key);
+        let outdated = was.as_deref().filter(|was| !was.has_current_stamps());
+        let holds = |fragment: &Fragment| self.check(fragment, is_same);
+        let looked =
+            shared.find_or_lease(&scope, address.key, request.lock, outdated, page, holds).await;
+        if let (Ok(Looked::Leased(..)), Some(was)) = (&looked, &was) {
+            self.settings.store.forget(&address.key, was);
+        }
+        looked
+    }
+
+    fn scope<'s>(&self, asked: &'s Asked<'_>, plan: &'s Plan) -> Scope<'s> {
+        Scope {
+            prefixes: &asked.address.prefixes,
+            tables: &plan.tables,
+            name: asked.request.name,
+            variant: asked.request.variant,
+        }
+    }
+
+    /// Takes the stamps of a fill, and asks for its lock; `None` where there is
+    /// no line to the shared tier.
+    pub(crate) async fn lease(&self, asked: &Asked<'_>, plan: &Plan) -> Option<Leased> {
+        let lock = asked.request.lock.then_some(asked.address.key);
+        self.lease_scope(&self.scope(asked, plan), lock).await
+    }
+
+    pub(crate) async fn lease_scope(
+        &self,
+        scope: &Scope<'_>,
+        lock: Option<FragmentKey>,
+    ) -> Option<Leased> {
+        match &self.settings.shared {
+            None => Some(self.lease_here(scope)),
+            Some(shared) => shared.lease(scope, lock).await,
+        }
+    }
+
+    fn lease_here(&self, scope: &Scope<'_>) -> Leased {
+        Leased { stamps: self.settings.store.lease(scope), is_taken: false, lock: None }
+    }
+
+    /// Whether a fragment holds, as far as this process knows.
+    fn check(&self, fragment: &Fragment, is_same: &(impl IsSame + ?Sized)) -> Result<(), Outcome> {
+        if !fragment.has_current_stamps() {
+            Err(Outcome::StampChanged)
+        } else if fragment.expires_at().is_some_and(|at| at <= self.now()) {
+            Err(Outcome::Expired)
+        } else if !fragment.templates().iter().all(is_same) {
+            Err(Outcome::TemplateChanged)
+        } else {
+            Ok(())
+        }
+    }
+
+    /// Answers that the caller is to render for itself, and sees to it that
+    /// nothing around is stored: it would lack what is read meanwhile.
+    pub(crate) fn bypass(&self, asked: &Asked<'_>, why: Outcome) -> Found {
+        self.report(asked, why, None);
+        record::record(|outer| outer.uncacheable = true);
+        Found::Bypass
+    }
+
+    pub(crate) fn hit(
+        &self,
+        asked: &Asked<'_>,
+        (fragment, outcome): (Arc<Fragment>, Outcome),
+    ) -> Found {
+        self.report(asked, outcome, Some(&fragment));
+        record::record(|outer| outer.absorb_fragment(&fragment));
+        Found::Hit(Hit(fragment))
+    }
+
+    pub(crate) fn report(
+        &self,
+        asked: &Asked<'_>,
+        outcome: Outcome,
+        fragment: Option<&Arc<Fragment>>,
+    ) {
+        self.counters.read(outcome);
+        let Some(since) = asked.since else { return };
+        self.settings.observers.read(&CacheRead {
+            name: asked.request.label(),
+            key: asked.request.key,
+            outcome,
+            time: since.elapsed(),
+            age: fragment.map(|f| Duration::from_micros(self.now().saturating_sub(f.stored_at))),
+        });
+    }
+}
