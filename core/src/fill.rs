@@ -174,22 +174,34 @@ impl Cacheops {
     ) -> Result<Attempt, Error> {
         let inner = &*self.inner;
         let asked = Asked::now(inner, request);
-        let bypass = |why| Ok(Attempt::Done(inner.bypass(&asked, why)));
         if request.skip || !inner.is_enabled() {
-            return bypass(Outcome::Bypassed);
+            return Ok(Attempt::Done(inner.bypass(&asked, Outcome::Bypassed)));
         }
         let address = &asked.address;
         request.page.into_iter().for_each(|page| page.note(address.key, address.prefix()));
-        let why = match inner.look(address, request.page, is_same).await {
-            Ok(found) => return Ok(Attempt::Done(inner.hit(&asked, found))),
-            Err(why) if why.is_outage() => return bypass(why),
-            Err(why) => why,
-        };
-        let plan = Plan::of(inner, request)?;
+        match inner.look(address, request.page, is_same).await {
+            Ok(found) => Ok(Attempt::Done(inner.hit(&asked, found))),
+            Err(why) if why.is_outage() => Ok(Attempt::Done(inner.bypass(&asked, why))),
+            Err(why) => self.attempt_without(&asked, why, is_same, caller).await,
+        }
+    }
+
+    /// The rest of an attempt, where there is nothing of use in memory, for
+    /// what is said.
+    async fn attempt_without(
+        &self,
+        asked: &Asked<'_>,
+        why: Outcome,
+        is_same: &(impl IsSame + ?Sized),
+        caller: Caller,
+    ) -> Result<Attempt, Error> {
+        let (inner, address) = (&*self.inner, &asked.address);
+        let bypass = |why| Ok(Attempt::Done(inner.bypass(asked, why)));
+        let plan = Plan::of(inner, asked.request)?;
         if plan.never {
             return bypass(Outcome::Bypassed);
         }
-        let lead = match self.take_off(&asked, caller) {
+        let lead = match self.take_off(asked, caller) {
             Ok(lead) => lead,
             Err(flight) => return Ok(Attempt::Wait(flight)),
         };
@@ -198,17 +210,17 @@ impl Cacheops {
             && inner.settings.store.get(&address.key).is_some()
             && let Ok(found) = inner.look(address, None, is_same).await
         {
-            return Ok(Attempt::Done(inner.hit(&asked, found)));
+            return Ok(Attempt::Done(inner.hit(asked, found)));
         }
         let may_wait = caller.may_wait && record::current().is_none();
-        match inner.look_or_lease(&asked, &plan, is_same, may_wait).await {
+        match inner.look_or_lease(asked, &plan, is_same, may_wait).await {
             Ok(Looked::Found(fragment)) => {
-                Ok(Attempt::Done(inner.hit(&asked, (fragment, Outcome::SharedHit))))
+                Ok(Attempt::Done(inner.hit(asked, (fragment, Outcome::SharedHit))))
             }
             Ok(Looked::Leased(leased, shared)) => {
                 let why = if shared == Outcome::NoValue { why } else { shared };
-                inner.report(&asked, why, None);
-                let fill = Fill::begin(self, &asked, plan, leased, lead);
+                inner.report(asked, why, None);
+                let fill = Fill::begin(self, asked, plan, leased, lead);
                 Ok(Attempt::Done(Found::Miss(fill)))
             }
             Err(why) => bypass(why),

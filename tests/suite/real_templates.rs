@@ -1,9 +1,11 @@
-//! Templates that others wrote, from a folder that `REAL_TEMPLATES` names:
-//! they are downloaded for this and are no part of the repository. Where they
-//! came from and how many is in `docs/decisions.md`.
+//! Templates that others wrote: those in the package of Tera itself, which is
+//! there wherever this runs, and those in a folder that `REAL_TEMPLATES` names.
+//! None is part of the repository. What has been tried, and how many they were,
+//! is in `docs/decisions.md`.
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use cacheops::Cacheops;
 use minijinja::Environment;
@@ -23,13 +25,35 @@ fn templates(folder: &Path, found: &mut Vec<PathBuf>) {
     }
 }
 
+fn output(program: &str, arguments: &[&str]) -> String {
+    let program = std::env::var_os(program.to_uppercase()).unwrap_or(program.into());
+    let mut command = Command::new(program);
+    let output = command.args(arguments).current_dir(env!("CARGO_MANIFEST_DIR")).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).unwrap()
+}
+
+/// Where cargo keeps a package that this one depends on.
+fn package(name: &str) -> PathBuf {
+    let compiler = output("rustc", &["-vV"]);
+    let host = compiler.lines().find_map(|line| line.strip_prefix("host: ")).unwrap();
+    // Only what the host needs has been downloaded.
+    let metadata = ["metadata", "--format-version=1", "--offline", "--filter-platform", host];
+    let metadata: serde_json::Value = serde_json::from_str(&output("cargo", &metadata)).unwrap();
+    let mut packages = metadata["packages"].as_array().unwrap().iter();
+    let found = packages.find(|package| package["name"] == name).unwrap();
+    Path::new(found["manifest_path"].as_str().unwrap()).parent().unwrap().to_owned()
+}
+
 /// Without tags they pass byte for byte; inside of one, Tera takes them as it
 /// took them before.
 #[test]
 fn they_pass_unchanged() {
-    let Some(folder) = std::env::var_os("REAL_TEMPLATES") else { return };
     let mut paths = Vec::new();
-    templates(Path::new(&folder), &mut paths);
+    templates(&package("tera"), &mut paths);
+    if let Some(folder) = std::env::var_os("REAL_TEMPLATES") {
+        templates(Path::new(&folder), &mut paths);
+    }
     let cache = Cacheops::in_memory();
     let mut tera = Tera::default();
     let tags = tera_cacheops::Tags::install(&mut tera, &cache);
