@@ -169,7 +169,7 @@ impl<'a> Cached<'a> {
     /// future. It needs no particular runtime, and no runtime at all on a hit.
     ///
     /// A future that misses together with another waits for that one without
-    /// limit: one that is kept and not polled holds it up. Give `lock(false)`
+    /// limit: one that is kept and not polled holds it up; hits wait for none. Give `lock(false)`
     /// where that can be.
     ///
     /// ```

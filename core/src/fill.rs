@@ -203,7 +203,7 @@ impl Cacheops {
         }
         let lead = match self.take_off(asked, caller) {
             Ok(lead) => lead,
-            Err(flight) => return Ok(Attempt::Wait(flight)),
+            Err(flight) => return Ok(self.follow(asked, &plan, is_same, caller, flight).await),
         };
         // The one that led before may just have stored it.
         if lead.is_some()
@@ -224,6 +224,28 @@ impl Cacheops {
                 Ok(Attempt::Done(Found::Miss(fill)))
             }
             Err(why) => bypass(why),
+        }
+    }
+
+    /// What a follower does. A leader that is a future may be one that this one
+    /// has to end for to go on: while it looks, it is not waited for.
+    async fn follow(
+        &self,
+        asked: &Asked<'_>,
+        plan: &Plan,
+        is_same: &(impl IsSame + ?Sized),
+        caller: Caller,
+        flight: Arc<Flight>,
+    ) -> Attempt {
+        if !caller.is_async || flight.is_filling() {
+            return Attempt::Wait(flight);
+        }
+        match self.inner.look_or_lease(asked, plan, is_same, false).await {
+            Ok(Looked::Found(fragment)) => {
+                Attempt::Done(self.inner.hit(asked, (fragment, Outcome::SharedHit)))
+            }
+            Ok(Looked::Leased(..)) => Attempt::Wait(flight),
+            Err(why) => Attempt::Done(self.inner.bypass(asked, why)),
         }
     }
 
@@ -412,6 +434,7 @@ impl Fill {
         let Asked { request, address, .. } = asked;
         // Now, when whatever changes from here on meets a stamp of this fill.
         let uncacheable = !record::is_data_around_current();
+        lead.iter().for_each(Lead::begin_filling);
         Fill {
             cache: cache.clone(),
             key: address.key,

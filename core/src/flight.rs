@@ -11,6 +11,7 @@ use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
 use crate::key::FragmentKey;
+use crate::sync::atomic::{AtomicBool, Ordering};
 use crate::sync::{Arc, Condvar, Mutex, lock};
 
 /// A fill under way that others wait for.
@@ -18,6 +19,8 @@ use crate::sync::{Arc, Condvar, Mutex, lock};
 pub(crate) struct Flight {
     /// Led by a future, which may need the very thread that would wait.
     is_async: bool,
+    /// Whether its leader has looked everywhere, and makes it.
+    is_filling: AtomicBool,
     state: Mutex<State>,
     landed: Condvar,
     /// What the fill lasts with, if it does not by itself.
@@ -50,6 +53,10 @@ impl Flight {
                 return;
             }
         }
+    }
+
+    pub(crate) fn is_filling(&self) -> bool {
+        self.is_filling.load(Ordering::SeqCst)
     }
 
     fn is_given_up(&self) -> bool {
@@ -133,6 +140,11 @@ pub(crate) struct Lead {
 }
 
 impl Lead {
+    /// Notes that it was found nowhere.
+    pub(crate) fn begin_filling(&self) {
+        self.flight.is_filling.store(true, Ordering::SeqCst);
+    }
+
     /// Makes the fill one that has been given up as soon as nobody holds this.
     pub(crate) fn last_with(&self, life: std::sync::Weak<str>) {
         let _ = self.flight.lasts.set(life);

@@ -153,7 +153,9 @@ impl Inner {
         let holds = |fragment: &Fragment| self.check(fragment, is_same);
         let looked =
             shared.find_or_lease(&scope, address.key, request.lock, outdated, page, holds).await;
-        if let (Ok(Looked::Leased(..)), Some(was)) = (&looked, &was) {
+        if let (Ok(Looked::Leased(..)), Some(was)) = (&looked, &was)
+            && self.check(was, is_same).is_err()
+        {
             self.settings.store.forget(&address.key, was);
         }
         looked

@@ -3,8 +3,9 @@
 //! The order is what makes it exact. For each table: create the epoch if there
 //! is none, read it, register the schemes; then create the stamps that are
 //! missing; then read them all, and the epochs again. Only what the last reads
-//! show counts, and an epoch counts only if both reads show the same one, and no
-//! registration was refused: then the schemes were registered in it.
+//! show counts, and nothing can be filled under an epoch unless both reads show
+//! the same one, and no registration was refused: then the schemes were
+//! registered in it.
 
 use std::time::Duration;
 
@@ -35,6 +36,10 @@ pub(crate) struct TablePlan {
 pub(crate) struct Leased {
     pub(crate) epochs: Vec<Option<Token>>,
     pub(crate) stamps: Vec<Option<Vec<u8>>>,
+    /// Whether all schemes were registered in the epochs that were found. If
+    /// not, changes do not find what is under them: the tokens tell whether
+    /// something holds, and nothing can be filled under them.
+    pub(crate) is_registered: bool,
 }
 
 impl LeasePlan {
@@ -66,6 +71,7 @@ impl LeasePlan {
         let reads = registering + self.stamps.len();
         let stamps = (0..self.stamps.len()).map(|n| value(reads + n).map(<[u8]>::to_vec)).collect();
         let mut epochs = Vec::with_capacity(self.tables.len());
+        let mut is_registered = true;
         let mut at = 0;
         for (n, table) in self.tables.iter().enumerate() {
             let before = token(at + 1);
@@ -75,8 +81,9 @@ impl LeasePlan {
             at += table.schemes.len();
             // A server without room refuses.
             let all = registered.iter().all(|reply| matches!(reply, Reply::Done(_)));
-            epochs.push(before.filter(|_| all && before == after));
+            is_registered &= all && before.is_some() && before == after;
+            epochs.push(after);
         }
-        Leased { epochs, stamps }
+        Leased { epochs, stamps, is_registered }
     }
 }

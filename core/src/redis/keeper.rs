@@ -1,7 +1,7 @@
 //! Keeping the line to the shared store: a thread that connects, watches and
 //! connects again, and what the callers in other threads see of it.
 
-use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, RwLock};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -52,6 +52,18 @@ pub(crate) struct Keeper {
     pub(crate) under_way: UnderWay,
     pub(crate) waiters: Waiters,
     stopped: AtomicBool,
+    /// How many locks are being given back.
+    releasing: AtomicUsize,
+}
+
+/// A lock that is being given back.
+pub(crate) struct Releasing(Arc<Keeper>);
+
+impl Drop for Releasing {
+    fn drop(&mut self) {
+        self.0.releasing.fetch_sub(1, Ordering::SeqCst);
+        self.0.wanted.notify_one();
+    }
 }
 
 enum State {
@@ -124,6 +136,26 @@ impl Keeper {
             under_way: UnderWay::default(),
             waiters: Waiters::default(),
             stopped: AtomicBool::new(false),
+            releasing: AtomicUsize::new(0),
+        }
+    }
+
+    /// Notes that a lock is being given back, until what is returned is
+    /// dropped.
+    pub(crate) fn release(self: &Arc<Self>) -> Releasing {
+        self.releasing.fetch_add(1, Ordering::SeqCst);
+        Releasing(self.clone())
+    }
+
+    /// Waits until all locks are given back, as long as an operation may take.
+    async fn finish_releasing(&self) {
+        let until = Instant::now() + self.options.operation_timeout;
+        loop {
+            let wanted = self.wanted.notified();
+            let is_done = self.releasing.load(Ordering::SeqCst) == 0;
+            if is_done || !self.happens_before(until, wanted).await {
+                return;
+            }
         }
     }
 
@@ -331,6 +363,7 @@ impl Keeper {
                 }
             }
         }
+        self.finish_releasing().await;
     }
 
     /// Waits, or until something is wanted of the thread.

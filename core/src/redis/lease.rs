@@ -9,7 +9,7 @@ use super::Why;
 use super::codec::Lineage;
 use super::keeper::{Keeper, write_everything};
 use super::link::Link;
-use super::tier::{Tier, is_epoch, read_command, token_at};
+use super::tier::{Tier, is_epoch, read_command, token_in};
 use super::under_way::Writing;
 use crate::invalidate::{Scheme, registry_key};
 use crate::key::FragmentKey;
@@ -27,7 +27,8 @@ pub(crate) struct Leased {
 
 /// A lease under way: its commands go with others, or by themselves, and what
 /// they find is settled before anything else is made of the replies. Dropped,
-/// it gives its lock back.
+/// it gives its lock back; before it is settled, it distrusts the stamps that
+/// it was to read, for of its own writes this process is not told.
 pub(crate) struct Leasing<'a> {
     tier: &'a Tier,
     link: &'a Arc<Link>,
@@ -38,16 +39,13 @@ pub(crate) struct Leasing<'a> {
     owners: Owners,
     /// What is begun is noted to begin now, by the server's clock.
     now: u64,
-    /// The key of the lock that is asked for.
-    lock: Option<Vec<u8>>,
-    /// The lock, if it was got.
-    held: Option<HeldLock>,
+    /// The lock that is asked for.
+    lock: Option<HeldLock>,
     is_taken: bool,
     /// Stamps of what was read around, of which there may be no news.
     around: Vec<Arc<Stamp>>,
     /// Where among the commands the plan is.
     planned: Range<usize>,
-    began: Instant,
     writing: Option<Writing<'a>>,
 }
 
@@ -80,16 +78,19 @@ impl<'a> Leasing<'a> {
             plan: LeasePlan::default(),
             owners: Owners::default(),
             now: tier.time(),
-            lock: lock.map(|key| lock_key(&scope.prefixes.whole, key)),
-            held: None,
+            lock: None,
             is_taken: false,
             around: if link.may_lose_news() { read_around() } else { Vec::new() },
             planned: 0..0,
-            began: Instant::now(),
-            writing: Some(keeper.under_way.write(&keeper.near)),
+            writing: None,
         };
         leasing.plan_stamps(&new)?;
         leasing.plan_epochs(&new, scope)?;
+        let writes = leasing.new_stamps().next().is_some();
+        leasing.writing = writes.then(|| keeper.under_way.write(&keeper.near));
+        if let Some(key) = lock {
+            leasing.lock = Some(HeldLock::ask(tier, lock_key(&scope.prefixes.whole, key))?);
+        }
         Some(leasing)
     }
 
@@ -131,7 +132,7 @@ impl<'a> Leasing<'a> {
         Some(())
     }
 
-    /// The stamps that no command of this lease reads.
+    /// The stamps that there was nothing to register for.
     pub(crate) fn leased(&self) -> &[Arc<Stamp>] {
         &self.leased
     }
@@ -151,9 +152,7 @@ impl<'a> Leasing<'a> {
         let planned = self.plan.commands();
         self.planned = commands.len()..commands.len() + planned.len();
         commands.extend(planned);
-        let limit = Some(keeper.options.lock_limit);
-        let lock = self.lock.as_deref();
-        commands.extend(lock.map(|key| Command::SetNx(key.into(), Vec::new(), limit)));
+        commands.extend(self.lock.as_ref().map(HeldLock::command));
         commands.extend(self.around.iter().filter_map(read_command));
         commands
     }
@@ -168,47 +167,57 @@ impl<'a> Leasing<'a> {
         let (before, rest) = replies
             .split_at_checked(self.planned.end)
             .ok_or_else(|| Why::new("an answer is missing"))?;
-        self.settle_plan(&before[self.planned.start..], &mut tell);
+        self.settle_plan(&before[self.planned.start..], &mut tell)?;
         let (lock, around) = rest.split_at(rest.len().min(usize::from(self.lock.is_some())));
-        match lock.first() {
-            Some(Reply::Done(true)) => self.held = self.hold(),
-            Some(Reply::Done(false)) => self.is_taken = true,
-            _ => {}
-        }
+        self.is_taken = lock.first() == Some(&Reply::Done(false));
+        self.lock = self.lock.take().and_then(|asked| asked.answered(lock.first()));
         self.tier.check(self.link, &self.around, around);
         self.writing.take().into_iter().for_each(Writing::end);
         Ok(())
     }
 
-    /// The lock that was asked for.
-    fn hold(&self) -> Option<HeldLock> {
-        let keeper = self.tier.keeper.clone();
-        let until = self.began + keeper.options.lock_limit;
-        let (key, runtime) = (self.lock.clone()?, self.tier.runtime.clone());
-        Some(HeldLock { key, until, keeper, runtime, done: false })
-    }
-
     /// Gives the stamps the tokens that were found; those that cannot have one
     /// are dropped.
-    fn settle_plan(&self, replies: &[Reply], tell: &mut impl FnMut(&Arc<Stamp>, Option<Token>)) {
+    fn settle_plan(
+        &mut self,
+        replies: &[Reply],
+        tell: &mut impl FnMut(&Arc<Stamp>, Option<Token>),
+    ) -> Result<(), Why> {
         let leased = self.plan.read(replies);
         for (stamp, found) in self.owners.epochs.iter().zip(leased.epochs) {
             self.tier.take(self.link, stamp, found);
             tell(stamp, found);
         }
         for (stamp, found) in self.owners.stamps.iter().zip(leased.stamps) {
-            let found = found.and_then(|value| token_at(stamp, &value, self.link));
-            if self.tier.take(self.link, stamp, found)
+            let token = token_in(stamp, found.as_deref(), self.link)?;
+            if self.tier.take(self.link, stamp, token)
+                && leased.is_registered
                 && let Some(shared) = stamp.shared()
             {
                 shared.note_registered();
             }
-            tell(stamp, found);
+            tell(stamp, token);
         }
+        if !leased.is_registered {
+            // Changes would not find what is filled now.
+            self.stamps.push(Stamp::dropped());
+        }
+        Ok(())
+    }
+
+    /// Whether a stamp was lost that was thought to be leased already.
+    pub(crate) fn has_lost(&self) -> bool {
+        self.leased.iter().any(|stamp| !stamp.is_current())
+    }
+
+    /// Takes the lock over from a lease before this one.
+    pub(crate) fn take_over(&mut self, before: &mut Leasing<'_>) {
+        self.is_taken = before.is_taken;
+        self.lock = before.lock.take();
     }
 
     /// What came of it, for a fill that begins now.
-    pub(crate) async fn finish(self) -> Option<Leased> {
+    pub(crate) async fn finish(mut self) -> Option<Leased> {
         if !self.link.is_causal || self.tier.keeper.under_way.is_dropping() {
             // The stamps around are looked at when this returns: as they are
             // now, and not as the last news left them. Of what this process
@@ -218,7 +227,17 @@ impl<'a> Leasing<'a> {
             let replies = self.tier.run(self.link, &reads).await.ok()?;
             self.tier.check(self.link, &around, &replies);
         }
-        Some(Leased { stamps: self.stamps, is_taken: self.is_taken, lock: self.held })
+        let stamps = std::mem::take(&mut self.stamps);
+        Some(Leased { stamps, is_taken: self.is_taken, lock: self.lock.take() })
+    }
+}
+
+impl Drop for Leasing<'_> {
+    fn drop(&mut self) {
+        let Some(writing) = self.writing.take() else { return };
+        // Its commands may be carried out all the same.
+        self.new_stamps().for_each(|stamp| self.tier.keeper.near.drop_stamp(stamp));
+        writing.end();
     }
 }
 
@@ -252,39 +271,86 @@ pub(super) fn lock_key(prefix: &str, key: FragmentKey) -> Vec<u8> {
     [prefix.as_bytes(), b"lock:", &key.digits()].concat()
 }
 
-/// A lock on the filling of a fragment; given back when it is dropped.
+/// A lock on the filling of a fragment, asked for or held; given back when it
+/// is dropped.
 pub(crate) struct HeldLock {
     pub(super) key: Vec<u8>,
+    /// What tells it from that of another.
+    token: Token,
     until: Instant,
     keeper: Arc<Keeper>,
     runtime: tokio::runtime::Handle,
-    done: bool,
+    state: LockState,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum LockState {
+    /// It may be had, and may be another's.
+    Asked,
+    Held,
+    Done,
 }
 
 impl HeldLock {
+    fn ask(tier: &Tier, key: Vec<u8>) -> Option<Self> {
+        let keeper = tier.keeper.clone();
+        let until = Instant::now() + keeper.options.lock_limit;
+        let (token, runtime) = (Token::random()?, tier.runtime.clone());
+        Some(HeldLock { key, token, until, keeper, runtime, state: LockState::Asked })
+    }
+
+    /// The command that asks for it.
+    fn command(&self) -> Command {
+        let (key, token) = (self.key.as_slice().into(), self.token.as_bytes().to_vec());
+        Command::SetNx(key, token, Some(self.keeper.options.lock_limit))
+    }
+
+    /// The lock, if the reply says that it was got.
+    fn answered(mut self, reply: Option<&Reply>) -> Option<Self> {
+        let got = reply == Some(&Reply::Done(true));
+        self.state = if got { LockState::Held } else { LockState::Done };
+        got.then_some(self)
+    }
+
     /// Gives the lock back by the command that is returned, unless it may have
     /// gone to another by now.
     pub(super) fn release(mut self) -> Option<Command> {
-        self.take_command()
+        let held = self.end() == LockState::Held;
+        held.then(|| Command::Unlink(vec![self.key.clone()]))
     }
 
-    fn take_command(&mut self) -> Option<Command> {
+    /// What it is, if there is still something to give back; and nothing from
+    /// now on.
+    fn end(&mut self) -> LockState {
+        let state = std::mem::replace(&mut self.state, LockState::Done);
         let in_time = Instant::now() + Duration::from_millis(50) < self.until;
-        let first = !std::mem::replace(&mut self.done, true);
-        (first && in_time).then(|| Command::Unlink(vec![self.key.clone()]))
+        if in_time { state } else { LockState::Done }
     }
 }
 
 impl Drop for HeldLock {
     /// A fill that came to nothing lets the others go on.
     fn drop(&mut self) {
-        let Some(command) = self.take_command() else { return };
+        let state = self.end();
+        if state == LockState::Done {
+            return;
+        }
         let Some(link) = self.keeper.link_now() else { return };
         let (keeper, key) = (self.keeper.clone(), std::mem::take(&mut self.key));
+        let (token, releasing) = (self.token, keeper.release());
+        // If it fails, the lock runs out by itself.
         self.runtime.spawn(async move {
-            // If it fails, the lock runs out by itself.
-            let _ = link.run(&[command]).await;
-            keeper.waiters.wake(&key);
+            let is_own = match state {
+                LockState::Held => true,
+                _ => link.run(&[Command::Get(key.as_slice().into())]).await.is_ok_and(|replies| {
+                    replies.first().and_then(Reply::value) == Some(token.as_bytes())
+                }),
+            };
+            if is_own {
+                let _ = link.run(&[Command::Unlink(vec![key.clone()])]).await;
+                keeper.waiters.wake(&key);
+            }
+            drop(releasing);
         });
     }
 }

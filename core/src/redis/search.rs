@@ -12,7 +12,7 @@ use super::by_address::ByAddress;
 use super::codec::{Lineage, Written, decode};
 use super::lease::Leasing;
 use super::link::Link;
-use super::tier::{Tier, fragment_key, is_epoch, read_command, session_of, token_at};
+use super::tier::{Tier, fragment_key, is_epoch, read_command, session_of, token_in};
 use crate::fragment::{Dependencies, Fragment};
 use crate::invalidate::everything_key;
 use crate::key::FragmentKey;
@@ -243,12 +243,11 @@ impl<'a> Search<'a> {
         decode(value, &everything_key(&self.tier.keeper.prefix))
     }
 
-    /// Whether news have come that the fragment does not hold any more.
+    /// Whether news have come that the fragment does not hold any more. Where
+    /// only the stamp of everything is gone, memory is distrusted as a whole.
     pub(crate) fn was_invalidated(&self, fragment: &Fragment) -> bool {
-        fragment
-            .stamps()
-            .iter()
-            .any(|stamp| session_of(stamp) == self.link.session && !stamp.is_current())
+        let is_of_now = |stamp: &&Arc<Stamp>| session_of(stamp) == self.link.session;
+        fragment.stamps().iter().filter(is_of_now).any(|stamp| stamp.was_dropped())
     }
 
     /// Sends `commands`, and with them reads of those of `stamps` that have to
@@ -282,11 +281,7 @@ impl<'a> Search<'a> {
             let asked = self.read.values_mut_from(first);
             let asked = asked.filter(|read| is_epoch(&read.stamp) == epochs);
             for (read, reply) in asked.zip(replies.by_ref()) {
-                let value = reply.value();
-                read.found = value.and_then(|value| token_at(&read.stamp, value, self.link));
-                if read.found.is_none() && value.is_some() && read.stamp.parent().is_none() {
-                    return Err(Why::new("the servers have changed"));
-                }
+                read.found = token_in(&read.stamp, reply.value(), self.link)?;
                 self.tier.take(self.link, &read.stamp, read.found);
             }
         }

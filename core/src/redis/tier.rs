@@ -155,13 +155,35 @@ impl Tier {
         let found = search.find(&mut wanted, Some(&mut leasing)).await;
         found.map_err(|why| self.lost(&link, &why))?;
         let found = bring(page, wanted);
-        match found.and_then(|fragment| holds(&fragment).map(|()| fragment)) {
-            Ok(fragment) => Ok(Looked::Found(fragment)),
-            Err(why) => match leasing.finish().await {
-                Some(leased) => Ok(Looked::Leased(leased, why)),
-                None => Err(Outcome::BreakerOpen),
-            },
+        let why = match found.and_then(|fragment| holds(&fragment).map(|()| fragment)) {
+            Ok(fragment) => return Ok(Looked::Found(fragment)),
+            Err(why) => why,
+        };
+        if leasing.has_lost() {
+            leasing = self.lease_again(&link, scope, leasing).await.ok_or(Outcome::BreakerOpen)?;
         }
+        let leased = leasing.finish().await.ok_or(Outcome::BreakerOpen)?;
+        Ok(Looked::Leased(leased, why))
+    }
+
+    /// Leases once more what was thought to be leased, and has been found not
+    /// to be there: else the fill would be in vain.
+    async fn lease_again<'a>(
+        &'a self,
+        link: &'a Arc<Link>,
+        scope: &Scope<'_>,
+        mut before: Leasing<'a>,
+    ) -> Option<Leasing<'a>> {
+        let mut leasing = Leasing::begin(self, link, scope, None)?;
+        self.send_lease(link, &mut leasing).await?;
+        leasing.take_over(&mut before);
+        Some(leasing)
+    }
+
+    async fn send_lease(&self, link: &Link, leasing: &mut Leasing<'_>) -> Option<()> {
+        let replies = self.run(link, &leasing.commands()).await.ok()?;
+        let settled = leasing.settle(&replies, |_, _| {});
+        settled.map_err(|why| self.lost(link, &why)).ok()
     }
 
     /// A fragment that leads a trip, and what it brings along.
@@ -217,8 +239,7 @@ impl Tier {
     ) -> Option<Leased> {
         let link = self.keeper.link().await.ok()?;
         let mut leasing = Leasing::begin(self, &link, scope, lock)?;
-        let replies = self.run(&link, &leasing.commands()).await.ok()?;
-        leasing.settle(&replies, |_, _| {}).ok()?;
+        self.send_lease(&link, &mut leasing).await?;
         leasing.finish().await
     }
 
@@ -385,8 +406,21 @@ pub(super) fn read_command(stamp: &Arc<Stamp>) -> Option<Command> {
     })
 }
 
+/// [`token_at`]; an error if it is one of other servers.
+pub(super) fn token_in(
+    stamp: &Arc<Stamp>,
+    value: Option<&[u8]>,
+    link: &Link,
+) -> Result<Option<Token>, Why> {
+    let found = value.and_then(|value| token_at(stamp, value, link));
+    if found.is_none() && value.is_some() && stamp.parent().is_none() {
+        return Err(Why::new("the servers have changed"));
+    }
+    Ok(found)
+}
+
 /// The token of a stamp in what was read for it.
-pub(super) fn token_at(stamp: &Arc<Stamp>, value: &[u8], link: &Link) -> Option<Token> {
+fn token_at(stamp: &Arc<Stamp>, value: &[u8], link: &Link) -> Option<Token> {
     match stamp.shared()?.place() {
         Place::Everything => read_everything(value, link).map(|(token, _)| token),
         Place::Epoch | Place::Plain => Token::read(value),

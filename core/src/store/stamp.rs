@@ -56,6 +56,19 @@ impl Stamp {
         }
     }
 
+    /// Whether it or one above it was dropped, but for the one above all.
+    #[cfg(feature = "redis")]
+    pub(crate) fn was_dropped(&self) -> bool {
+        let mut stamp = self;
+        while let Some(parent) = &stamp.parent {
+            if stamp.dropped.load(Ordering::SeqCst) {
+                return true;
+            }
+            stamp = parent;
+        }
+        false
+    }
+
     pub(crate) fn drop_it(&self) {
         self.dropped.store(true, Ordering::SeqCst);
     }

@@ -7,6 +7,7 @@ use super::near::{Fragment, Obj};
 use super::server::{Cmd, Rep};
 use super::state::{At, Filling, Last, Outer, Pipe, Purpose, State, Taking, Value};
 use super::world::World;
+use crate::protocol::lease::Leased;
 use crate::protocol::{LeasePlan, Reply, TablePlan, Token};
 
 impl World {
@@ -28,7 +29,8 @@ impl World {
             Some(Broken::OldSnapshot) => Some(s.threads[t].opened),
             _ => None,
         };
-        let mut taking = Taking { stamps, table: None, plain: Vec::new(), early };
+        let mut taking =
+            Taking { stamps, table: None, plain: Vec::new(), is_registered: true, early };
         let near = &s.processes[process].near;
         for obj in near.lineage(&taking.stamps) {
             let object = near.object(obj);
@@ -95,7 +97,8 @@ impl World {
         };
         let shipped_replies: Vec<Reply> = replies.iter().map(reply).collect();
         let mut leased = shipped(taking).read(&shipped_replies);
-        self.break_epochs(taking, replies, &mut leased.epochs);
+        self.break_epochs(taking, replies, &mut leased);
+        taking.is_registered = leased.is_registered;
         let mut read = Vec::new();
         for ((_, _, obj), found) in taking.table.iter().zip(leased.epochs) {
             self.take(s, t, session, *obj, number_of(found));
@@ -107,7 +110,7 @@ impl World {
                 let ours = *key != Key::All || mark == [s.identity];
                 Token::read(value).filter(|_| ours || self.is(Broken::GoesBackUnnoticed))
             });
-            if self.take(s, t, session, *obj, number_of(found)) {
+            if self.take(s, t, session, *obj, number_of(found)) && taking.is_registered {
                 s.processes[s.threads[t].process].near.note_registered(*obj);
             }
             read.push((*obj, number_of(found)));
@@ -130,7 +133,7 @@ impl World {
     }
 
     /// Lets only one of the two looks at the epoch count.
-    fn break_epochs(&self, taking: &Taking, replies: &[Rep], epochs: &mut [Option<Token>]) {
+    fn break_epochs(&self, taking: &Taking, replies: &[Rep], leased: &mut Leased) {
         let reply = match self.broken {
             _ if taking.table.is_none() => return,
             Some(Broken::EpochLast) => replies.last(),
@@ -141,7 +144,8 @@ impl World {
             Some(Rep::Token(found)) => *found,
             _ => None,
         };
-        epochs.iter_mut().for_each(|epoch| *epoch = found.map(token));
+        leased.epochs.iter_mut().for_each(|epoch| *epoch = found.map(token));
+        leased.is_registered = true;
     }
 
     /// The stamps around that have to be looked at after a lease: those whose
@@ -174,10 +178,8 @@ impl World {
     fn fill(&self, s: &mut State, t: usize, taking: Taking) {
         let near = &s.processes[s.threads[t].process].near;
         let thread = &s.threads[t];
-        let uncacheable = match &thread.outer {
-            Some(outer) => !near.are_current(&outer.stamps),
-            None => false,
-        };
+        let outdated = |outer: &Outer| !near.are_current(&outer.stamps);
+        let uncacheable = !taking.is_registered || thread.outer.as_ref().is_some_and(outdated);
         let handed = thread.outer.as_ref().map(|outer| outer.version);
         let version = taking.early.or(handed).unwrap_or(s.db);
         let filling = Filling { stamps: taking.stamps, version, uncacheable };

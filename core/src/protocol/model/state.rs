@@ -197,6 +197,8 @@ pub(super) struct Taking {
     pub(super) table: Option<(Tok, u8, Obj)>,
     /// The plain keys with their new tokens, and whose they are.
     pub(super) plain: Vec<(Key, Tok, Obj)>,
+    /// Whether all its schemes were registered.
+    pub(super) is_registered: bool,
     /// Data that a broken protocol has read already.
     pub(super) early: Option<u8>,
 }

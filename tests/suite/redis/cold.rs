@@ -1,0 +1,144 @@
+//! Lookups of what is not in memory, which take a lease along.
+
+use std::cell::Cell;
+use std::future::ready;
+use std::sync::mpsc;
+use std::thread;
+
+use cacheops::{Cacheops, Consistency, Error};
+use cacheops_tests::servers::{Server, Trips};
+use futures_executor::block_on;
+use futures_util::FutureExt;
+
+use super::{LONG, changed, patient, process, read, row, until};
+
+/// The same fragment whoever asks.
+async fn one(cache: Cacheops) -> u64 {
+    row(&cache, 1).get_or_fill_async(|| ready(Ok::<_, Error>(1))).await.unwrap()
+}
+
+fn locks(server: &Server) -> String {
+    server.command(&["KEYS", "lock:*"]).unwrap()
+}
+
+/// A future that has begun to look and is not polled: what is there is found
+/// all the same.
+#[test]
+fn hits_wait_for_no_future() {
+    let server = Server::start();
+    let (first, cache) = (process(patient(&server)), process(patient(&server)));
+    block_on(one(first));
+    server.stop();
+    let mut kept = Box::pin(one(cache.clone()));
+    assert!((&mut kept).now_or_never().is_none());
+    server.cont();
+    let (tell, told) = mpsc::channel();
+    let asking = cache.clone();
+    thread::spawn(move || tell.send(block_on(one(asking))));
+    assert_eq!(told.recv_timeout(LONG), Ok(1), "it waits for a future that nobody polls");
+    assert_eq!(cache.stats().shared_hits, 1);
+    assert_eq!(block_on(kept), 1);
+}
+
+/// A future that is dropped while it looks leaves no lock, whether the server
+/// has answered or not.
+#[test]
+fn futures_given_up_keep_no_lock() {
+    let server = Server::start();
+    let cache = process(patient(&server).lock_limit(10 * LONG));
+    for answered in [false, true] {
+        server.stop();
+        let mut looking = Box::pin(one(cache.clone()));
+        assert!((&mut looking).now_or_never().is_none());
+        if answered {
+            server.cont();
+            until("the lock is had", || !locks(&server).is_empty());
+        }
+        drop(looking);
+        server.cont();
+        until("the lock is given back", || locks(&server).is_empty());
+    }
+    assert_eq!(block_on(one(cache)), 1);
+}
+
+/// A process that ends after a hit leaves no lock.
+#[test]
+fn processes_that_end_keep_no_lock() {
+    let server = Server::start();
+    let first = process(patient(&server));
+    block_on(one(first));
+    for _ in 0..20 {
+        let short = process(patient(&server).lock_limit(10 * LONG));
+        assert_eq!(block_on(one(short.clone())), 1);
+        drop(short);
+        assert_eq!(locks(&server), "");
+    }
+}
+
+/// Nor does it put in doubt what is in memory of other tables.
+#[test]
+fn futures_given_up_distrust_nothing_else() {
+    let server = Server::start();
+    let redis = patient(&server).consistency(Consistency::Bounded(LONG));
+    let cache = process(redis);
+    let database = Cell::new(1);
+    let other = |value: u64| {
+        let fill = move || Ok::<_, Error>(value);
+        cache.cached_as("others").get_or_fill(fill).unwrap()
+    };
+    assert_eq!(other(1), 1);
+    server.stop();
+    let mut looking = Box::pin(one(cache.clone()));
+    assert!((&mut looking).now_or_never().is_none());
+    drop(looking);
+    server.cont();
+    until("the lock is given back", || locks(&server).is_empty());
+    let mut trips = Trips::since_now(&server);
+    assert_eq!(other(2), 1);
+    assert_eq!(trips.count(), 0);
+    // What it was about to lease is leased anew, and met by changes.
+    read(&cache, 1, &database);
+    database.set(2);
+    cache.invalidate_obj("rows", &changed(1)).unwrap();
+    assert_eq!(read(&cache, 1, &database), (2, true));
+}
+
+/// A server without room refuses leases, and serves what it has.
+#[test]
+fn what_a_full_server_has() {
+    let server = Server::start();
+    let (here, there) = (process(patient(&server)), process(patient(&server)));
+    let database = Cell::new(1);
+    for id in 1..4 {
+        read(&here, id, &database);
+    }
+    server.command(&["CONFIG", "SET", "maxmemory", "1"]).unwrap();
+    assert_eq!(read(&there, 1, &Cell::new(0)), (1, false), "in a process that had none of it");
+    assert_eq!(read(&here, 9, &database), (1, true));
+    assert_eq!(read(&here, 2, &Cell::new(0)), (1, false), "beside one that cannot be kept");
+    assert_eq!(here.stats().shared_hits, 0, "from memory");
+    assert_eq!(read(&there, 3, &Cell::new(0)), (1, false));
+    server.command(&["CONFIG", "SET", "maxmemory", "0"]).unwrap();
+    database.set(2);
+    there.invalidate_obj("rows", &changed(2)).unwrap();
+    here.invalidate_obj("rows", &changed(9)).unwrap();
+    until("the push", || read(&here, 2, &database).0 == 2);
+    assert_eq!(read(&here, 9, &database), (2, true));
+}
+
+/// Where all that is known is in doubt, it is asked about, and nothing is
+/// leased or read anew.
+#[test]
+fn what_is_in_doubt_is_only_asked_about() {
+    let server = Server::start();
+    let cache = process(patient(&server));
+    read(&cache, 1, &Cell::new(1));
+    let sets = || server.info("cmdstat_set");
+    let before = sets();
+    // The same token again: all is as it was, and the server says otherwise.
+    server.command(&["RENAME", "all", "elsewhere"]).unwrap();
+    server.command(&["RENAME", "elsewhere", "all"]).unwrap();
+    until("the news", || cache.stats().shared_hits > 0 || !read(&cache, 1, &Cell::new(2)).1);
+    assert_eq!(read(&cache, 1, &Cell::new(2)), (1, false));
+    assert_eq!(sets(), before);
+}
