@@ -50,6 +50,8 @@ pub(super) enum Broken {
     /// A heartbeat gives trust while replies to writes of the process itself
     /// are not taken in.
     OwnRepliesUnheard,
+    /// What a lookup that was given up was about to lease stays in memory.
+    GivenUpKept,
     /// Whether memory can be trusted is asked after looking at it.
     TrustLast,
 }

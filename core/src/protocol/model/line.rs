@@ -3,7 +3,7 @@
 use super::broken::Broken;
 use super::names::Key;
 use super::server::{Push, Server};
-use super::state::{At, Connection, Pipe, Purpose, State};
+use super::state::{At, Connection, Look, Pipe, Purpose, State, Taking, Thread};
 use super::world::{Action, World};
 
 impl World {
@@ -35,6 +35,11 @@ impl World {
                 actions.push(Action::Beat(n));
             }
         }
+        if left.give_ups > 0 {
+            let leases = |at: &At| matches!(at, At::Sent(_, Purpose::Look(it)) if it.is_leasing());
+            let given_up = (0..s.threads.len()).filter(|t| leases(&s.threads[*t].at));
+            actions.extend(given_up.map(Action::GiveUp));
+        }
         if left.losses > 0 {
             let there = self.losable.iter().filter(|key| s.server.has(**key));
             actions.extend(there.map(|key| Action::Lose(*key)));
@@ -58,7 +63,8 @@ impl World {
         let process = &s.processes[n];
         let Some(link) = process.link.filter(|_| !self.strict[n]) else { return false };
         let writes = |at: &At| match at {
-            At::Sent(_, Purpose::Look(_) | Purpose::Verify(..)) => false,
+            At::Sent(_, Purpose::Verify(..)) => false,
+            At::Sent(_, Purpose::Look(look)) if !look.is_leasing() => false,
             At::Sent(_, Purpose::Sweep(sweep)) if !sweep.replies.is_empty() => true,
             At::Sent(pipe, _) => pipe.done != 0,
             _ => false,
@@ -100,8 +106,49 @@ impl World {
                 s.left.flushes -= 1;
                 s.flush();
             }
+            Action::GiveUp(t) => {
+                s.left.give_ups -= 1;
+                self.give_up(s, t);
+            }
             Action::Save => s.saved = Some(s.server.clone()),
             Action::GoBack => self.go_back(s),
+        }
+    }
+
+    /// A lookup is given up by who asked for it. Its commands are carried out
+    /// all the same, and nobody takes in what they find.
+    fn give_up(&self, s: &mut State, t: usize) {
+        let n = s.threads[t].process;
+        let sent = |thread: &Thread| thread.process == n && matches!(thread.at, At::Sent(..));
+        let bits = (0..s.threads.len()).filter(|t| sent(&s.threads[*t])).map(|t| 1 << t);
+        let bits = bits.fold(0, |all, bit: u8| all | bit);
+        let thread = &mut s.threads[t];
+        let At::Sent(_, Purpose::Look(look)) = &mut thread.at else { return };
+        look.given_up = Some(bits);
+        let near = &mut s.processes[thread.process].near;
+        let taking = look.taking.iter().filter(|_| !self.is(Broken::GivenUpKept));
+        taking.flat_map(Taking::new_objects).for_each(|obj| near.drop_object(obj));
+    }
+
+    /// Whether what a thread has sent is behind a lookup that was given up.
+    pub(super) fn is_behind(&self, s: &State, t: usize) -> bool {
+        s.threads.iter().any(|thread| match &thread.at {
+            At::Sent(pipe, Purpose::Look(Look { given_up: Some(before), .. })) => {
+                thread.process == s.threads[t].process
+                    && !pipe.is_finished()
+                    && before & (1 << t) == 0
+            }
+            _ => false,
+        })
+    }
+
+    /// What a thread sends from now on is behind all that was given up.
+    pub(super) fn fall_behind(&self, s: &mut State, t: usize) {
+        for thread in &mut s.threads {
+            if let At::Sent(_, Purpose::Look(Look { given_up: Some(before), .. })) = &mut thread.at
+            {
+                *before &= !(1 << t);
+            }
         }
     }
 

@@ -49,6 +49,7 @@ impl World {
             near: None,
             taking: None,
             leasing: 0,
+            given_up: None,
             held: Vec::new(),
             asked: Vec::new(),
             read: Vec::new(),
@@ -130,7 +131,7 @@ impl World {
         let taking = look.taking.as_ref().filter(|_| asks == Asks::ValueAndLease);
         let mut cmds = taking.map_or(Vec::new(), |taking| self.lease_commands(taking));
         look.leasing = cmds.len() as u8;
-        let new = |obj: &Obj| taking.is_some_and(|taking| taking.has_new(*obj));
+        let new = |obj: &Obj| taking.is_some_and(|it| it.new_objects().any(|new| new == *obj));
         let leased = taking.map_or(Vec::new(), |taking| near.lineage(&taking.stamps));
         look.asked = Vec::new();
         for obj in look.held.iter().map(|held| held.obj).chain(leased) {
@@ -154,6 +155,9 @@ impl World {
 
     /// What the replies to a trip of a lookup lead to.
     pub(super) fn looked(&self, s: &mut State, t: usize, pipe: &Pipe, mut look: Look) {
+        if look.given_up.is_some() {
+            return self.bypass(s, t);
+        }
         if self.is(Broken::ObjectsAfterReads) {
             let near = &mut s.processes[s.threads[t].process].near;
             look.held.iter_mut().for_each(|held| held.obj = near.again(held.obj));

@@ -33,6 +33,8 @@ pub(super) struct Mishaps {
     pub(super) doubts: u8,
     /// The store goes back in time.
     pub(super) rollbacks: u8,
+    /// A lookup is given up.
+    pub(super) give_ups: u8,
     /// The bound passes without a heartbeat.
     pub(super) pauses: u8,
 }
@@ -173,6 +175,9 @@ pub(super) struct Look {
     pub(super) taking: Option<Taking>,
     /// How many of the commands under way are of the lease.
     pub(super) leasing: u8,
+    /// If it was given up, the threads that had sent something by then, as
+    /// bits: what is sent later on the line is carried out later.
+    pub(super) given_up: Option<u8>,
     pub(super) held: Vec<Held>,
     /// Which stamps the commands under way read.
     pub(super) asked: Vec<Obj>,
@@ -218,11 +223,18 @@ pub(super) struct Sweeping {
     pub(super) replies: Vec<Vec<Rep>>,
 }
 
+impl Look {
+    /// Whether there are replies to a lease to be taken in.
+    pub(super) fn is_leasing(&self) -> bool {
+        self.leasing > 0 && self.given_up.is_none()
+    }
+}
+
 impl Taking {
-    /// Whether its commands read an object.
-    pub(super) fn has_new(&self, obj: Obj) -> bool {
-        self.table.is_some_and(|(.., epoch)| epoch == obj)
-            || self.plain.iter().any(|(.., plain)| *plain == obj)
+    /// The objects that its commands read.
+    pub(super) fn new_objects(&self) -> impl Iterator<Item = Obj> {
+        let epoch = self.table.iter().map(|(.., epoch)| *epoch);
+        epoch.chain(self.plain.iter().map(|(.., plain)| *plain))
     }
 }
 

@@ -56,6 +56,11 @@ mod the_protocol {
     }
 
     #[test]
+    fn holds_when_lookups_are_given_up() {
+        holds(worlds::lookups_given_up());
+    }
+
+    #[test]
     fn holds_when_the_store_goes_back_in_time() {
         holds(worlds::going_back());
     }
@@ -213,6 +218,11 @@ fn epochs_without_a_token_are_dropped_too() {
 #[test]
 fn heartbeats_wait_for_own_replies() {
     fails(worlds::writers(), Broken::OwnRepliesUnheard);
+}
+
+#[test]
+fn what_a_lookup_leased_is_dropped_if_it_is_given_up() {
+    fails(worlds::lookups_given_up(), Broken::GivenUpKept);
 }
 
 #[test]

@@ -68,6 +68,7 @@ pub(super) enum Action {
     Distrust(usize),
     Connect(usize),
     Lose(Key),
+    GiveUp(usize),
     Flush,
     Save,
     GoBack,
@@ -223,6 +224,7 @@ impl World {
             s.threads[t].at = At::Sent(pipe, purpose);
             return;
         }
+        self.fall_behind(s, t);
         match purpose {
             Purpose::Look(look) => self.looked(s, t, &pipe, look),
             Purpose::Verify(taking, around) => self.verified(s, t, &pipe, taking, &around),
@@ -310,6 +312,7 @@ impl World {
         match &thread.at {
             At::Done => {}
             At::Waiting(_) if s.processes[thread.process].link.is_none() => {}
+            At::Sent(pipe, _) if !pipe.is_finished() && self.is_behind(s, t) => {}
             At::Sent(pipe, _) if !pipe.is_finished() => self.choices(pipe, actions, t),
             At::Sent(pipe, _) if pipe.after > 0 => {}
             _ => actions.push(Action::Run(t, 0)),

@@ -213,6 +213,14 @@ pub(super) fn given_up() -> World {
     with(mishaps, world)
 }
 
+/// A lookup of a list is given up, and its table is dropped meanwhile, of which
+/// another fragment of the table is made.
+pub(super) fn lookups_given_up() -> World {
+    let threads = [(0, Reader(OF_ROW, 3)), (0, Reader(LIST, 1)), (1, Writer(&[Table]))];
+    let mishaps = Mishaps { give_ups: 1, ..Mishaps::default() };
+    with(mishaps, World { before: vec![0], ..two(BOUNDED, &threads) })
+}
+
 /// All keys go at once.
 pub(super) fn flushed() -> World {
     let threads = [(0, Reader(OF_ROW, 3)), (1, Writer(&[Row]))];
