@@ -96,13 +96,16 @@
 //! block of that name, and tags nest 19 deep, since Tera takes 39 statements
 //! inside each other and a tag becomes two.
 
+mod author;
 mod begin;
 mod custom;
 mod dialect;
 mod engine;
 mod errors;
+mod families;
 mod frames;
 mod library;
+mod plan;
 mod querysets;
 mod render;
 mod rendering;

@@ -13,7 +13,8 @@ use tera::{Context, Delimiters, Error, Kwargs, State, Tera, TeraResult, Value};
 
 use crate::custom::{Caching, TagCall};
 use crate::engine::{RULES, STATEMENTS};
-use crate::library::{Asks, Library, Loaded, Names, Wrong};
+use crate::library::{Library, Loaded, Names};
+use crate::plan::{Asks, Wrong};
 use crate::{begin, dialect, errors, frames, querysets};
 
 /// The cache tags of a Tera.

@@ -67,4 +67,5 @@ mod real_templates;
 mod redis;
 mod servers;
 mod tera;
+mod tera_families;
 mod values;

@@ -1,0 +1,109 @@
+//! What the rewriting of a template hangs on.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use cacheops::template::{Sets, Syntax, source_digest};
+use cacheops::{FragmentKey, KeyWriter};
+
+use crate::author::Author;
+use crate::families::{Families, resolve};
+use crate::library::Names;
+
+/// What goes wrong with a template, and in which one.
+#[derive(Debug)]
+pub(crate) enum Wrong {
+    /// A tag that is wrong.
+    Tag(String, cacheops::Error),
+    /// A template that did not come through the plugin: the one that uses it,
+    /// and its name.
+    Foreign(String, String),
+}
+
+/// What Tera is asked for while templates are looked at.
+pub(crate) struct Asks<'a> {
+    pub(crate) has_template: &'a dyn Fn(&str) -> bool,
+    pub(crate) has_component: &'a dyn Fn(&str) -> bool,
+}
+
+/// What the rewriting of a template hangs on.
+pub(crate) struct Plan<'a> {
+    /// Stands for its source and for all that it uses.
+    pub(crate) closure: FragmentKey,
+    /// What tells a body with blocks which page is rendered.
+    pub(crate) page: Option<String>,
+    pub(crate) block_sets: &'a BTreeMap<String, Sets>,
+}
+
+pub(crate) static NO_SETS: BTreeMap<String, Sets> = BTreeMap::new();
+
+impl<'a> Plan<'a> {
+    pub(crate) fn of(
+        name: &str,
+        author: &Author,
+        authors: &Names<Author>,
+        families: &'a Families<'_>,
+        asks: &Asks<'_>,
+    ) -> Result<Self, Wrong> {
+        let family = families.get(name).filter(|family| family.has_block_tags);
+        if !author.has_tags && family.is_none() {
+            return Ok(Plan { closure: author.digest, page: None, block_sets: &NO_SETS });
+        }
+        let closure = closure(name, authors, asks)?;
+        Ok(Plan {
+            closure,
+            page: family.map(|_| closure.to_string()),
+            block_sets: family.map_or(&NO_SETS, |family| &family.block_sets),
+        })
+    }
+
+    pub(crate) fn signature(&self, syntax: &Syntax, custom: &[String]) -> FragmentKey {
+        let mut key = KeyWriter::new();
+        key.key(&self.closure);
+        // What is a tag, and what is only text.
+        key.str(&format!("{syntax:?}"));
+        key.list(custom.len());
+        custom.iter().for_each(|name| key.str(name));
+        key.bool(self.page.is_some());
+        key.list(self.block_sets.len());
+        for (name, how) in self.block_sets {
+            key.str(name);
+            key.bool(how.local);
+            key.bool(how.global);
+        }
+        key.finish()
+    }
+}
+
+/// Stands for a template and all that it uses: what it includes and extends,
+/// and where its components are defined.
+fn closure(name: &str, authors: &Names<Author>, asks: &Asks<'_>) -> Result<FragmentKey, Wrong> {
+    let mut seen: BTreeMap<&str, &Author> = BTreeMap::new();
+    let mut next = resolve(authors, name);
+    while let Some((at, author)) = next.pop() {
+        if seen.insert(at, author).is_some() {
+            continue;
+        }
+        let foreign = |used: &str| Wrong::Foreign(name.to_owned(), used.to_owned());
+        for reference in &author.references {
+            let found = resolve(authors, reference);
+            if found.is_empty() && (asks.has_template)(reference) {
+                return Err(foreign(reference));
+            }
+            next.extend(found);
+        }
+        for component in &author.components {
+            let defines =
+                |(_, author): &(&String, &Arc<Author>)| author.defines.contains(component);
+            let found: Vec<_> = authors.iter().filter(defines).collect();
+            if found.is_empty() && (asks.has_component)(component) {
+                return Err(foreign(component));
+            }
+            next.extend(found.into_iter().map(|(name, author)| (name.as_str(), author.as_ref())));
+        }
+    }
+    let mut key = KeyWriter::new();
+    key.key(&authors.get(name).map_or_else(|| source_digest(name, ""), |author| author.digest));
+    seen.values().for_each(|author| key.key(&author.digest));
+    Ok(key.finish())
+}

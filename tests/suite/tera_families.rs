@@ -1,0 +1,94 @@
+//! Which templates Tera resolves a name to, and what that means for tags whose
+//! bodies are made of several templates.
+
+use cacheops::Cacheops;
+use tera::{Context, Tera};
+use tera_cacheops::Tags;
+
+fn engine(prefixes: &[&'static str]) -> (Tera, Tags, Cacheops) {
+    let cache = Cacheops::in_memory();
+    let mut tera = Tera::default();
+    tera.set_fallback_prefixes(prefixes.iter().copied()).unwrap();
+    let tags = Tags::install(&mut tera, &cache);
+    (tera, tags, cache)
+}
+
+const LAYOUT: &str = "{% cached %}[{% block b %}{% endblock %}]{% endcached %}";
+
+/// The order of the prefixes decides, and not that of the names.
+#[test]
+fn fallback_prefixes_of_layouts() {
+    for (plain, cached) in [("a/", "b/"), ("b/", "a/")] {
+        for prefixes in [["a/", "b/"], ["b/", "a/"]] {
+            let (mut tera, tags, _) = engine(&prefixes);
+            let child =
+                |text: &str| format!("{{% extends 'base' %}}{{% block b %}}{text}{{% endblock %}}");
+            tags.add_templates(
+                &mut tera,
+                [
+                    (format!("{plain}base"), "<{% block b %}{% endblock %}>".to_owned()),
+                    (format!("{cached}base"), LAYOUT.to_owned()),
+                    ("one".to_owned(), child("1")),
+                    ("two".to_owned(), child("2")),
+                ],
+            )
+            .unwrap();
+            let edges = if prefixes[0] == cached { ("[", "]") } else { ("<", ">") };
+            for (name, text) in [("one", "1"), ("two", "2"), ("one", "1")] {
+                let expected = format!("{}{text}{}", edges.0, edges.1);
+                assert_eq!(tera.render(name, &Context::new()).unwrap(), expected);
+                assert_eq!(tags.render(&tera, name, &Context::new()).unwrap(), expected);
+                assert_eq!(tags.render_block(&tera, name, "b", &Context::new()).unwrap(), text);
+            }
+        }
+    }
+}
+
+/// A page that is itself found by a prefix, and a chain of layouts.
+#[test]
+fn fallback_prefixes_of_pages() {
+    let (mut tera, tags, _) = engine(&["theme/", "base/"]);
+    tags.add_templates(
+        &mut tera,
+        [
+            ("base/page", "{% block b %}never{% endblock %}"),
+            ("base/layout", LAYOUT),
+            ("theme/page", "{% extends 'middle' %}{% block b %}theme{% endblock %}"),
+            ("base/middle", "{% extends 'layout' %}{% block b %}{% endblock %}"),
+            ("other", "{% extends 'middle' %}{% block b %}other{% endblock %}"),
+        ],
+    )
+    .unwrap();
+    for _ in 0..2 {
+        let context = Context::new();
+        assert_eq!(tags.render(&tera, "page", &context).unwrap(), "[theme]");
+        assert_eq!(tags.render(&tera, "other", &context).unwrap(), "[other]");
+        assert_eq!(tags.render_block(&tera, "page", "b", &context).unwrap(), "theme");
+    }
+    // One of the exact name comes later, and goes before those with a prefix.
+    tags.add_template(&mut tera, "middle", "{% extends 'layout' %}").unwrap();
+    tags.add_template(&mut tera, "layout", "({% block b %}{% endblock %})").unwrap();
+    assert_eq!(tags.render(&tera, "page", &Context::new()).unwrap(), "(theme)");
+    assert_eq!(tags.render(&tera, "other", &Context::new()).unwrap(), "(other)");
+}
+
+/// What blocks set in any of the layouts is put back behind a tag.
+#[test]
+fn sets_of_blocks_behind_prefixes() {
+    let (mut tera, tags, _) = engine(&["b/", "a/"]);
+    tags.add_templates(
+        &mut tera,
+        [
+            ("a/base", "{% block b %}{% endblock %}"),
+            (
+                "b/base",
+                "{% set x = 1 %}{% cached %}{% block b %}{% endblock %}{% endcached %}{{ x }}",
+            ),
+            ("page", "{% extends 'base' %}{% block b %}{% set x = 2 %}b{% endblock %}"),
+        ],
+    )
+    .unwrap();
+    for _ in 0..2 {
+        assert_eq!(tera.render("page", &Context::new()).unwrap(), "b1");
+    }
+}
