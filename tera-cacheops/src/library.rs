@@ -130,11 +130,12 @@ impl Library {
         let plain = with_tags.filter_map(|(name, loaded)| {
             let inner = self.inner.read().unwrap_or_else(PoisonError::into_inner);
             let first_tag = *inner.numbered.get(loaded.signature.as_bytes())?;
+            let sets = families.get(name).map_or(&NO_SETS, |family| &family.block_sets);
             let dialect = dialect::Tera {
                 first_tag,
                 page: Some("plain"),
                 drops_block_tags: true,
-                ..dialect::Tera::reader(syntax, &NO_SETS)
+                ..dialect::Tera::reader(syntax, sets)
             };
             let done = rewrite(&loaded.author.text, syntax, custom, &dialect).ok()?;
             let plain = Loaded {

@@ -92,3 +92,18 @@ fn sets_of_blocks_behind_prefixes() {
         assert_eq!(tera.render("page", &Context::new()).unwrap(), "b1");
     }
 }
+
+/// Where a block is rendered alone, the tags around it are left out; what they
+/// set has its old value behind them all the same.
+#[test]
+fn sets_in_tags_that_are_left_out() {
+    let (mut tera, tags, _) = engine(&[]);
+    let page = "{% set x = 1 %}{% set y = 1 %}\
+        {% cached %}{% set x = 2 %}{% block a %}{% set_global y = 2 %}{% endblock %}{% endcached %}\
+        {% block b %}{% cached %}{{ x }}{{ y }}{% endcached %}{{ x }}{{ y }}{% endblock %}";
+    tags.add_template(&mut tera, "page", page).unwrap();
+    let context = Context::new();
+    assert_eq!(tags.render_block(&tera, "page", "b", &context).unwrap(), "1111");
+    assert_eq!(tags.render(&tera, "page", &context).unwrap(), "1111");
+    assert_eq!(tags.render_block(&tera, "page", "b", &context).unwrap(), "1111");
+}
