@@ -7,7 +7,7 @@
 //! when another has changed that it uses.
 
 use std::cell::RefCell;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 
@@ -49,6 +49,8 @@ struct Inner {
     /// the same again gives the same numbers.
     numbered: BTreeMap<[u8; 20], usize>,
     templates: Names<Loaded>,
+    /// The templates whose files are gone.
+    gone: BTreeSet<String>,
 }
 
 /// The first number of a library: no two give a tag the same one, so that a
@@ -75,8 +77,19 @@ impl Library {
     /// Takes note of what Tera has taken.
     pub(crate) fn commit(&self, changed: Names<Loaded>, gone: &[String]) {
         let mut inner = self.inner.write().unwrap_or_else(PoisonError::into_inner);
-        gone.iter().for_each(|name| drop(inner.templates.remove(name)));
-        inner.templates.extend(changed);
+        for name in gone {
+            inner.templates.remove(name);
+            inner.gone.insert(name.clone());
+        }
+        for (name, loaded) in changed {
+            inner.gone.remove(&name);
+            inner.templates.insert(name, loaded);
+        }
+    }
+
+    /// The templates whose files are gone.
+    pub(crate) fn gone(&self) -> BTreeSet<String> {
+        self.inner.read().unwrap_or_else(PoisonError::into_inner).gone.clone()
     }
 
     /// Reads templates, and rewrites them and all others whose rewriting hangs

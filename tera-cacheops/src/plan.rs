@@ -1,6 +1,6 @@
 //! What the rewriting of a template hangs on.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use cacheops::template::{Sets, Syntax, source_digest};
@@ -22,7 +22,10 @@ pub(crate) enum Wrong {
 
 /// What Tera is asked for while templates are looked at.
 pub(crate) struct Asks<'a> {
-    pub(crate) has_template: &'a dyn Fn(&str) -> bool,
+    /// The templates that it has.
+    pub(crate) templates: &'a [String],
+    /// Those of them whose files are gone, and that it cannot forget.
+    pub(crate) gone: &'a BTreeSet<String>,
     pub(crate) has_component: &'a dyn Fn(&str) -> bool,
 }
 
@@ -86,11 +89,10 @@ fn closure(name: &str, authors: &Names<Author>, asks: &Asks<'_>) -> Result<Fragm
         }
         let foreign = |used: &str| Wrong::Foreign(name.to_owned(), used.to_owned());
         for reference in &author.references {
-            let found = resolve(authors, reference);
-            if found.is_empty() && (asks.has_template)(reference) {
-                return Err(foreign(reference));
+            if let Some(past) = foreign_template(reference, authors, asks) {
+                return Err(foreign(past));
             }
-            next.extend(found);
+            next.extend(resolve(authors, reference));
         }
         for component in &author.components {
             let defines =
@@ -106,4 +108,14 @@ fn closure(name: &str, authors: &Names<Author>, asks: &Asks<'_>) -> Result<Fragm
     key.key(&authors.get(name).map_or_else(|| source_digest(name, ""), |author| author.digest));
     seen.values().for_each(|author| key.key(&author.digest));
     Ok(key.finish())
+}
+
+/// A template that did not come through the plugin, and that Tera may take for
+/// a name: one of just that name goes before all that a prefix could make it.
+fn foreign_template<'a>(name: &str, authors: &Names<Author>, asks: &Asks<'a>) -> Option<&'a str> {
+    if authors.contains_key(name) {
+        return None;
+    }
+    let known = |other: &str| authors.contains_key(other) || asks.gone.contains(other);
+    asks.templates.iter().map(String::as_str).find(|other| other.ends_with(name) && !known(other))
 }

@@ -236,8 +236,12 @@ impl Tags {
         let syntax = shared.syntax();
         check_delimiters(tera, &syntax)?;
         let custom = shared.custom_names();
+        let held: Vec<String> = tera.get_template_names().map(str::to_owned).collect();
+        let mut all_gone = shared.library.gone();
+        all_gone.extend(gone.iter().cloned());
         let asks = Asks {
-            has_template: &|name| tera.contains_template(name),
+            templates: &held,
+            gone: &all_gone,
             has_component: &|name| tera.contains_component(name),
         };
         let changed = shared.library.rewrite(batch, gone, &syntax, &custom, &asks);

@@ -2,7 +2,7 @@
 //! bodies are made of several templates.
 
 use cacheops::Cacheops;
-use tera::{Context, Tera};
+use tera::{Context, Tera, context};
 use tera_cacheops::Tags;
 
 fn engine(prefixes: &[&'static str]) -> (Tera, Tags, Cacheops) {
@@ -106,4 +106,42 @@ fn sets_in_tags_that_are_left_out() {
     assert_eq!(tags.render_block(&tera, "page", "b", &context).unwrap(), "1111");
     assert_eq!(tags.render(&tera, "page", &context).unwrap(), "1111");
     assert_eq!(tags.render_block(&tera, "page", "b", &context).unwrap(), "1111");
+}
+
+/// A name that Tera has itself is not that of another template that only ends
+/// like it.
+#[test]
+fn templates_past_the_plugin_that_end_like_others() {
+    let (mut tera, tags, _) = engine(&[]);
+    tera.add_raw_template("part", "raw").unwrap();
+    tags.add_template(&mut tera, "my part", "mine").unwrap();
+    let page = "{% cached %}{% include 'part' %}{% endcached %}";
+    let error = tags.add_template(&mut tera, "page", page).unwrap_err().to_string();
+    assert!(error.contains("was not loaded through `Tags`"), "{error}");
+    // The same for what it extends.
+    tera.add_raw_template("base", "{% block b %}{% endblock %}").unwrap();
+    tags.add_template(&mut tera, "my base", LAYOUT).unwrap();
+    let page = "{% extends 'base' %}{% block b %}{% cached %}x{% endcached %}{% endblock %}";
+    let error = tags.add_template(&mut tera, "page", page).unwrap_err().to_string();
+    assert!(error.contains("was not loaded through `Tags`"), "{error}");
+}
+
+/// Blanks in the name of a component do not hide which one it is.
+#[test]
+fn components_written_with_blanks() {
+    let (mut tera, tags, _) = engine(&[]);
+    let component =
+        |text: &str| format!("{{% component ui . Card() %}}{text}{{% endcomponent ui.Card %}}");
+    tags.add_template(&mut tera, "ui", component("1")).unwrap();
+    let uses = "{% cached %}{{ < ui .Card /> }}{% < ui. Card > %}{% </ ui . Card > %}{% endcached %}{{ n }}";
+    tags.add_template(&mut tera, "page", uses).unwrap();
+    let render = |tera: &Tera| tera.render("page", &context!(n => &0)).unwrap();
+    assert_eq!((render(&tera), render(&tera)), ("110".to_owned(), "110".to_owned()));
+    tags.add_template(&mut tera, "ui", component("2")).unwrap();
+    assert_eq!(render(&tera), "220");
+    // One that came past the plugin.
+    tera.add_raw_template("raw", "{% component my.Box() %}{% endcomponent my.Box %}").unwrap();
+    let uses = "{% cached %}{{ <my . Box /> }}{% endcached %}";
+    let error = tags.add_template(&mut tera, "box", uses).unwrap_err().to_string();
+    assert!(error.contains("`my.Box`, which was not loaded through `Tags`"), "{error}");
 }

@@ -118,9 +118,9 @@ pub(super) struct Parsed<'s> {
     /// The template that it extends, if its name is plain.
     pub(super) extends: Option<&'s str>,
     /// Components that it may use.
-    pub(super) components: BTreeSet<&'s str>,
+    pub(super) components: BTreeSet<String>,
     /// Components that it defines.
-    pub(super) defines: BTreeSet<&'s str>,
+    pub(super) defines: BTreeSet<String>,
     /// Names that are set in blocks, and behind them.
     pub(super) block_sets: BTreeMap<&'s str, Sets>,
 }
@@ -283,7 +283,8 @@ impl<'s> Parser<'s, '_> {
                 self.line,
                 format!(
                     "`{end}` comes while `{}` of line {} is still open: close that first",
-                    open.name, open.line
+                    open.name.trim_start_matches(|c: char| c == '<' || c.is_whitespace()),
+                    open.line
                 ),
             ));
         };
@@ -494,8 +495,8 @@ impl<'s> Parser<'s, '_> {
     fn component_call(&mut self, tokens: &[Token<'s>]) -> Result<(), Error> {
         let Some(second) = tokens.get(1) else { return Ok(()) };
         if second.kind == TokenKind::Word {
-            let last = component_end(tokens, 1);
-            self.push(&self.source[second.start..tokens[last].end()], None);
+            // Its name is no statement's, even if a component is called like one.
+            self.push(&self.source[tokens[0].start..second.end()], None);
             return Ok(());
         }
         match self.stack.last() {
@@ -523,16 +524,14 @@ impl<'s> Parser<'s, '_> {
             if let (true, Some(first)) = (token.text == "<", next)
                 && first.kind == TokenKind::Word
             {
-                let last = component_end(tokens, at + 1);
-                self.parsed.components.insert(&self.source[first.start..tokens[last].end()]);
+                self.parsed.components.insert(component_name(tokens, at + 1));
             }
         }
     }
 
     fn note_definition(&mut self, tokens: &[Token<'s>]) {
-        if let Some(first) = tokens.first() {
-            let last = component_end(tokens, 0);
-            self.parsed.defines.insert(&self.source[first.start..tokens[last].end()]);
+        if !tokens.is_empty() {
+            self.parsed.defines.insert(component_name(tokens, 0));
         }
     }
 
@@ -618,15 +617,19 @@ impl<'s> Parser<'s, '_> {
     }
 }
 
-/// Where a dotted name that begins at `first` ends.
-fn component_end(tokens: &[Token<'_>], first: usize) -> usize {
+/// The dotted name that begins at `first`; blanks around its dots are no part
+/// of it.
+fn component_name(tokens: &[Token<'_>], first: usize) -> String {
+    let mut name = tokens[first].text.to_owned();
     let mut last = first;
     while tokens.get(last + 1).is_some_and(|dot| dot.is_operator("."))
-        && tokens.get(last + 2).is_some_and(|part| part.kind == TokenKind::Word)
+        && let Some(part) = tokens.get(last + 2).filter(|part| part.kind == TokenKind::Word)
     {
+        name.push('.');
+        name.push_str(part.text);
         last += 2;
     }
-    last
+    name
 }
 
 /// Whether parentheses around the tokens leave what they are: there is no

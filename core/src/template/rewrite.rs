@@ -54,9 +54,9 @@ pub struct Rewritten<'s> {
     /// The template that it extends, if its name is plain.
     pub extends: Option<&'s str>,
     /// Components that it may use, and more names perhaps.
-    pub components: BTreeSet<&'s str>,
+    pub components: BTreeSet<String>,
     /// Components that it defines.
-    pub defines: BTreeSet<&'s str>,
+    pub defines: BTreeSet<String>,
     /// Names that its blocks set, and that would be set behind them.
     pub block_sets: BTreeMap<&'s str, Sets>,
     /// What was put in place of what, in order.
