@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use cacheops::FragmentKey;
-use cacheops::template::{Rewritten, Sets, Syntax, rewrite, source_digest};
+use cacheops::template::{Around, OpenTag, Rewritten, Sets, Shown, Syntax, rewrite, source_digest};
 
 use crate::dialect;
 use crate::plan::Wrong;
@@ -23,9 +23,47 @@ pub(crate) struct Author {
     pub(crate) defines: Vec<String>,
     /// What its blocks set.
     pub(crate) block_sets: BTreeMap<String, Sets>,
-    pub(crate) has_tags: bool,
+    /// What it shows that a tag elsewhere may have to know.
+    pub(crate) shown: Shown,
+    /// Those of its references whose names are written with escapes.
+    pub(crate) escaped: Vec<String>,
+    pub(crate) tags: Vec<TagFacts>,
     /// Whether a body of its tags holds blocks.
     pub(crate) has_block_tags: bool,
+}
+
+/// What is known of a tag and its body.
+#[derive(Debug)]
+pub(crate) struct TagFacts {
+    /// As the author wrote it.
+    pub(crate) text: String,
+    pub(crate) line: usize,
+    /// The templates that the body includes by a plain name.
+    pub(crate) includes: Vec<String>,
+    pub(crate) sets: BTreeMap<String, Sets>,
+    pub(crate) around: Around,
+    pub(crate) has_blocks: bool,
+    pub(crate) in_block: bool,
+    pub(crate) in_component: bool,
+    pub(crate) names_body: bool,
+    pub(crate) shows_body: bool,
+}
+
+impl TagFacts {
+    fn of(tag: &OpenTag<'_>) -> Self {
+        TagFacts {
+            text: tag.text.to_owned(),
+            line: tag.line,
+            includes: tag.includes.iter().map(|name| (*name).to_owned()).collect(),
+            sets: tag.sets.iter().map(|(name, how)| ((*name).to_owned(), *how)).collect(),
+            around: tag.around.clone(),
+            has_blocks: tag.has_blocks,
+            in_block: tag.in_block,
+            in_component: tag.in_component,
+            names_body: tag.names_body,
+            shows_body: tag.shows_body,
+        }
+    }
 }
 
 impl Author {
@@ -37,14 +75,15 @@ impl Author {
     ) -> Result<Self, Wrong> {
         let none = BTreeMap::new();
         let reader = dialect::Tera::reader(syntax, &none);
-        let found = rewrite(text, syntax, custom, &reader)
-            .map_err(|error| Wrong::Tag(name.to_owned(), error))?;
+        let found =
+            rewrite(text, syntax, custom, &reader).map_err(|error| Wrong::tag(name, &error))?;
         let mut author = Author::of(name, text, &found);
         for (statement, name) in reader.escaped.take() {
             if statement == "extends" {
                 author.extends = Some(name.clone());
             }
-            author.references.push(name);
+            author.references.push(name.clone());
+            author.escaped.push(name);
         }
         Ok(author)
     }
@@ -59,7 +98,9 @@ impl Author {
             components: found.components.iter().cloned().collect(),
             defines: found.defines.iter().cloned().collect(),
             block_sets: found.block_sets.iter().map(|(n, s)| ((*n).to_owned(), *s)).collect(),
-            has_tags: !found.tags.is_empty(),
+            shown: found.shown.clone(),
+            escaped: Vec::new(),
+            tags: found.tags.iter().map(TagFacts::of).collect(),
             has_block_tags: found.tags.iter().any(|tag| tag.has_blocks),
         }
     }

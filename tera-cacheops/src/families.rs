@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use cacheops::template::Sets;
+use cacheops::template::{Around, Sets};
 
 use crate::author::Author;
 use crate::library::Names;
@@ -23,6 +23,10 @@ pub(crate) fn resolve<'a>(authors: &'a Names<Author>, name: &str) -> Vec<(&'a st
 pub(crate) struct Family {
     pub(crate) has_block_tags: bool,
     pub(crate) block_sets: BTreeMap<String, Sets>,
+    /// What the loops around any `super()` do with names.
+    pub(crate) around_super: Around,
+    /// Its templates.
+    pub(crate) members: Vec<String>,
 }
 
 /// The families, each under the name of one of its templates. A template is of
@@ -39,7 +43,9 @@ impl<'a> Families<'a> {
         let mut by_head: BTreeMap<&str, Family> = BTreeMap::new();
         for (name, author) in authors {
             let family = by_head.entry(heads[name.as_str()]).or_default();
+            family.members.push(name.clone());
             family.has_block_tags |= author.has_block_tags;
+            family.around_super.add(&author.shown.around_super);
             for (name, how) in &author.block_sets {
                 family.block_sets.entry(name.clone()).or_default().add(*how);
             }

@@ -70,6 +70,11 @@
 //! only `break` and `continue` may not leave it. Inside a component, `body` is
 //! what its caller hands it, so a tag around `body` needs `extra=body`.
 //!
+//! What cannot be done right is refused in loading, with the place and with
+//! what to write instead: `body` that the tag does not name, by way of an
+//! include too; `__tera_context` in a tag; `set_global` in a tag in a loop
+//! that has the same name; rows that were read outside of the tag.
+//!
 //! # Functions and filters
 //!
 //! | in a template | what it gives |
@@ -98,6 +103,7 @@
 
 mod author;
 mod begin;
+mod checks;
 mod custom;
 mod dialect;
 mod engine;

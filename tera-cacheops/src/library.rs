@@ -15,6 +15,7 @@ use cacheops::FragmentKey;
 use cacheops::template::{Moved, Numbered, Syntax, Tag, rewrite};
 
 use crate::author::Author;
+use crate::checks::Checks;
 use crate::dialect;
 use crate::families::Families;
 use crate::plan::{Asks, NO_SETS, Plan, Wrong};
@@ -110,6 +111,7 @@ impl Library {
             authors.insert(name.clone(), Arc::new(Author::read(name, text, syntax, custom)?));
         }
         let families = Families::of(&authors);
+        Checks::of(&authors, &families).all()?;
         let mut changed = Names::new();
         for (name, author) in &authors {
             let plan = Plan::of(name, author, &authors, &families, asks)?;
@@ -184,7 +186,7 @@ impl Library {
             escaped: RefCell::default(),
         };
         let done = rewrite(&author.text, syntax, custom, &dialect)
-            .map_err(|error| Wrong::Tag(name.to_owned(), error))?;
+            .map_err(|error| Wrong::tag(name, &error))?;
         if known.is_none() {
             for tag in &done.tags {
                 let place = first_tag - self.base.0 + tag.index;

@@ -13,11 +13,22 @@ use crate::library::Names;
 /// What goes wrong with a template, and in which one.
 #[derive(Debug)]
 pub(crate) enum Wrong {
-    /// A tag that is wrong.
-    Tag(String, cacheops::Error),
+    /// Something at a line of a template.
+    Place { template: String, line: usize, detail: String },
     /// A template that did not come through the plugin: the one that uses it,
     /// and its name.
     Foreign(String, String),
+}
+
+impl Wrong {
+    /// A tag that is wrong by itself.
+    pub(crate) fn tag(template: &str, error: &cacheops::Error) -> Self {
+        Wrong::Place {
+            template: template.to_owned(),
+            line: error.line().unwrap_or(1),
+            detail: error.detail().to_owned(),
+        }
+    }
 }
 
 /// What Tera is asked for while templates are looked at.
@@ -49,7 +60,7 @@ impl<'a> Plan<'a> {
         asks: &Asks<'_>,
     ) -> Result<Self, Wrong> {
         let family = families.get(name).filter(|family| family.has_block_tags);
-        if !author.has_tags && family.is_none() {
+        if author.tags.is_empty() && family.is_none() {
             return Ok(Plan { closure: author.digest, page: None, block_sets: &NO_SETS });
         }
         let closure = closure(name, authors, asks)?;

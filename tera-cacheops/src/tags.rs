@@ -250,7 +250,7 @@ impl Tags {
 
     fn tell(&self, wrong: Wrong, batch: &[(String, String)]) -> Error {
         match wrong {
-            Wrong::Tag(name, error) => {
+            Wrong::Place { template: name, line, detail } => {
                 let new = batch.iter().rev().find(|(other, _)| *other == name);
                 let author = match new {
                     Some((_, source)) => source.as_str().into(),
@@ -261,7 +261,7 @@ impl Tags {
                         .get(&name)
                         .map_or_else(|| Arc::from(""), |loaded| loaded.author.text.clone()),
                 };
-                errors::in_tag(&name, &author, &error)
+                errors::in_loading(&name, &author, line, &detail)
             }
             Wrong::Foreign(name, used) => Error::message(format!(
                 "`{name}` has cache tags around or beside `{used}`, which was not loaded through `Tags`: what it holds would not be part of their keys"

@@ -68,4 +68,5 @@ mod redis;
 mod servers;
 mod tera;
 mod tera_families;
+mod tera_scopes;
 mod values;
