@@ -68,5 +68,6 @@ mod redis;
 mod servers;
 mod tera;
 mod tera_families;
+mod tera_rows;
 mod tera_scopes;
 mod values;
