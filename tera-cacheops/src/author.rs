@@ -4,7 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use cacheops::FragmentKey;
-use cacheops::template::{Around, OpenTag, Rewritten, Sets, Shown, Syntax, rewrite, source_digest};
+use cacheops::template::{
+    Around, OpenTag, Rewritten, Sets, Shown, Syntax, TagKind, rewrite, source_digest,
+};
 
 use crate::dialect;
 use crate::plan::Wrong;
@@ -77,6 +79,7 @@ impl Author {
         let reader = dialect::Tera::reader(syntax, &none);
         let found =
             rewrite(text, syntax, custom, &reader).map_err(|error| Wrong::tag(name, &error))?;
+        found.tags.iter().try_for_each(|tag| check_keywords(name, tag))?;
         let mut author = Author::of(name, text, &found);
         for (statement, name) in reader.escaped.take() {
             if statement == "extends" {
@@ -103,5 +106,25 @@ impl Author {
             tags: found.tags.iter().map(TagFacts::of).collect(),
             has_block_tags: found.tags.iter().any(|tag| tag.has_blocks),
         }
+    }
+}
+
+/// Functions of Tera have keywords only, so arguments without one get numbers.
+fn check_keywords(template: &str, tag: &OpenTag<'_>) -> Result<(), Wrong> {
+    let TagKind::Custom(arguments) = &tag.kind else { return Ok(()) };
+    let is_number = |name: &&str| {
+        let digits = name.strip_prefix('_').filter(|digits| !digits.is_empty());
+        digits.is_some_and(|digits| digits.bytes().all(|byte| byte.is_ascii_digit()))
+    };
+    match arguments.iter().filter_map(|argument| argument.name).find(is_number) {
+        None => Ok(()),
+        Some(name) => Err(Wrong::Place {
+            template: template.to_owned(),
+            line: tag.line,
+            detail: format!(
+                "`{}`: `{name}=…`: a keyword that is a number is kept for arguments without one",
+                tag.text
+            ),
+        }),
     }
 }

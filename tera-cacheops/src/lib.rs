@@ -91,7 +91,12 @@
 //! - show what the author wrote in errors. Tera quotes the source that it was
 //!   given, so an error on the line of a tag would show the rewritten line;
 //!   [`Tags::author_error`] mends one that has come from Tera itself;
-//! - have the error of a query as the `source()` of what they return;
+//! - have as `source()` what made the error, to be looked into by its type: the
+//!   error of a query, that of a [`decorator_tag`](Tags::decorator_tag) if it
+//!   has a source itself, or the [`cacheops::Error`] of a tag with its kind.
+//!   Tera keeps no more than the words of an error in a function, filter or
+//!   test. So by Tera's own methods all these become messages, and an error of
+//!   a function of your own becomes one in any case;
 //! - fetch the fragments of a page together, over Redis in strict mode;
 //! - render a block that stands inside of a tag ([`Tags::render_block`]), for
 //!   which Tera's own method gives nothing, as inside of a filter section.

@@ -234,11 +234,8 @@ pub(crate) fn rows(value: &Value) -> TeraResult<Value> {
         ));
     };
     rows.load().map_err(|why| match why {
-        NoRows::Queryset(error) => Error::message(error.to_string()),
-        NoRows::Query(error) => {
-            rendering::keep(error);
-            Error::message("a queryset's query failed")
-        }
+        NoRows::Queryset(error) => rendering::caused(error.to_string(), error),
+        NoRows::Query(error) => rendering::caused("a queryset's query failed".to_owned(), error),
     })
 }
 

@@ -18,8 +18,10 @@ impl Tags {
     ///
     /// # Errors
     ///
-    /// As there, told of what the authors wrote. The error of a lazy
-    /// queryset's query is the `source()`.
+    /// As there, told of what the authors wrote. What made it is the
+    /// `source()`, if it is the error of a lazy queryset's query, of a tag of
+    /// the application's own, or of the cache; other errors of functions,
+    /// filters and tests are messages, as in Tera.
     pub fn render(&self, tera: &Tera, name: &str, context: &Context) -> TeraResult<String> {
         self.within(|| tera.render(name, context))
     }
@@ -109,12 +111,12 @@ impl Tags {
         render: impl FnOnce() -> TeraResult<R>,
     ) -> TeraResult<R> {
         let guard = Guard::new(&self.shared);
-        render().map_err(|error| guard.tell(errors::of_authors(error, templates)))
+        render().map_err(|error| told(&guard, error, templates))
     }
 
     fn within<R>(&self, render: impl FnOnce() -> TeraResult<R>) -> TeraResult<R> {
         let guard = Guard::new(&self.shared);
-        render().map_err(|error| guard.tell(self.author_error(error)))
+        render().map_err(|error| told(&guard, error, &self.shared.library.templates()))
     }
 
     /// An error of Tera's, told of what the authors wrote: for renderings by
@@ -126,14 +128,17 @@ impl Tags {
     }
 
     /// An error with all its causes, each with the line that the author wrote.
+    /// A cause whose words the error has already is not repeated.
     #[must_use]
     pub fn explain(&self, error: &Error) -> String {
         let templates = self.shared.library.templates();
         let mut out = errors::retell(&error.to_string(), &templates);
         let mut next = std::error::Error::source(error);
         while let Some(cause) = next {
-            out.push_str("\ncaused by: ");
-            out.push_str(&errors::retell(&cause.to_string(), &templates));
+            let told = errors::retell(&cause.to_string(), &templates);
+            if !out.contains(&told) {
+                out.push_str(&format!("\ncaused by: {told}"));
+            }
             next = cause.source();
         }
         out
@@ -154,5 +159,15 @@ impl Tags {
         let batch = [(ONE_OFF.to_owned(), source.to_owned())];
         let mut changed = self.rewritten(tera, &batch, &[])?;
         changed.remove(ONE_OFF).ok_or_else(|| Error::message("the source was not read"))
+    }
+}
+
+/// An error that ended a rendering, told of what the authors wrote.
+fn told(guard: &Guard, error: Error, templates: &Names<Loaded>) -> Error {
+    let cause = guard.cause_of(&error);
+    let error = errors::of_authors(error, templates);
+    match cause {
+        Some(cause) => Error::chain(error, cause),
+        None => error,
     }
 }

@@ -182,7 +182,7 @@ impl<'s> Parser<'s, '_> {
                 Ok(TagKind::CachedAs(arguments))
             }),
             "cached" => Arguments::of_cached(arguments, django).map(TagKind::Cached),
-            _ => Ok(TagKind::Custom(arguments)),
+            _ => args::of_custom(arguments).map(TagKind::Custom),
         };
         let stands_in = |name: &str| self.stack.iter().any(|open| open.name == name);
         let named: BTreeSet<&str> = variables(&piece.tokens[1..]).collect();
