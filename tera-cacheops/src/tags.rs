@@ -79,12 +79,36 @@ impl Tags {
     /// All templates that the ones with tags use are to be loaded through
     /// this, and all that extend them, those without tags too: a layout's
     /// fragment differs by what fills its blocks, and a child that passed by
-    /// is not known. A Tera with delimiters of its own is to
-    /// be told of them by [`set_delimiters`](Tags::set_delimiters). Teras that
-    /// share a cache share the fragments of templates with the same name and
-    /// source: where they would render those differently, by other globals or
-    /// filters, give each a cache of its own. So does a clone of a Tera that
-    /// is to get other templates than the one it was made of.
+    /// is not known. A Tera with delimiters of its own is to be told of them
+    /// by [`set_delimiters`](Tags::set_delimiters). Teras that share a cache
+    /// share the fragments of templates with the same name and source: where
+    /// they would render those differently, by other globals or filters, give
+    /// each a cache of its own.
+    ///
+    /// A clone of a Tera works with the `Tags` of the one it was made of, as
+    /// long as it has the same templates. One that is to get others needs
+    /// `Tags` of its own: install them into the clone, and **add all sources
+    /// again**. What it brought along was rewritten for the first `Tags`, and
+    /// rendering it is an error that says so.
+    ///
+    /// ```
+    /// use tera::{Context, Tera};
+    /// use tera_cacheops::{Tags, cacheops::Cacheops};
+    ///
+    /// let sources = [("page", "{% cached %}{% include 'part' %}{% endcached %}"), ("part", "1")];
+    /// let mut tera = Tera::default();
+    /// let tags = Tags::install(&mut tera, &Cacheops::in_memory());
+    /// tags.add_templates(&mut tera, sources)?;
+    ///
+    /// let mut clone = tera.clone();
+    /// let others = Tags::install(&mut clone, &Cacheops::in_memory());
+    /// assert!(others.render(&clone, "page", &Context::new()).is_err());
+    /// others.add_templates(&mut clone, sources)?;
+    /// others.add_template(&mut clone, "part", "2")?;
+    /// assert_eq!(others.render(&clone, "page", &Context::new())?, "2");
+    /// assert_eq!(tags.render(&tera, "page", &Context::new())?, "1");
+    /// # Ok::<_, tera::Error>(())
+    /// ```
     pub fn install(tera: &mut Tera, cache: &Cacheops) -> Tags {
         let shared = Arc::new(Shared {
             cache: cache.clone(),
