@@ -116,6 +116,8 @@ fn closure(name: &str, authors: &Names<Author>, asks: &Asks<'_>) -> Result<Fragm
         }
     }
     let mut key = KeyWriter::new();
+    // The same sources are other templates to another engine.
+    key.str("tera");
     key.key(&authors.get(name).map_or_else(|| source_digest(name, ""), |author| author.digest));
     seen.values().for_each(|author| key.key(&author.digest));
     Ok(key.finish())

@@ -71,4 +71,5 @@ mod tera_errors;
 mod tera_families;
 mod tera_rows;
 mod tera_scopes;
+mod tera_sharing;
 mod values;
