@@ -67,6 +67,7 @@ mod real_templates;
 mod redis;
 mod servers;
 mod tera;
+mod tera_alike;
 mod tera_errors;
 mod tera_families;
 mod tera_rows;
