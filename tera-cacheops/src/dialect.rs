@@ -15,6 +15,8 @@ pub(crate) const FILL: &str = "_cacheops_fill";
 pub(crate) const STORE: &str = "_cacheops_store";
 /// The function that gives the text of a fragment that was found.
 pub(crate) const HIT: &str = "_cacheops_hit";
+/// The function that tells which templates a Tera holds.
+pub(crate) const HELD: &str = "_cacheops_held";
 /// What the variables of the plugin begin with.
 pub(crate) const VARIABLE: &str = "_cacheops";
 /// The variable that says which page is rendered, for bodies with blocks.

@@ -7,7 +7,7 @@
 //! when another has changed that it uses.
 
 use std::cell::RefCell;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 
@@ -49,9 +49,8 @@ struct Inner {
     /// The first tag of each version loaded so far, by its signature: loading
     /// the same again gives the same numbers.
     numbered: BTreeMap<[u8; 20], usize>,
-    templates: Names<Loaded>,
-    /// The templates whose files are gone.
-    gone: BTreeSet<String>,
+    /// The latest by name, in whichever Tera.
+    latest: Names<Loaded>,
 }
 
 /// The first number of a library: no two give a tag the same one, so that a
@@ -71,39 +70,27 @@ impl Library {
         self.tags.get(number.checked_sub(self.base.0)?)
     }
 
-    pub(crate) fn templates(&self) -> Names<Loaded> {
-        self.inner.read().unwrap_or_else(PoisonError::into_inner).templates.clone()
+    /// The latest templates, in whichever Tera they are.
+    pub(crate) fn latest(&self) -> Names<Loaded> {
+        self.inner.read().unwrap_or_else(PoisonError::into_inner).latest.clone()
     }
 
-    /// Takes note of what Tera has taken.
-    pub(crate) fn commit(&self, changed: Names<Loaded>, gone: &[String]) {
-        let mut inner = self.inner.write().unwrap_or_else(PoisonError::into_inner);
-        for name in gone {
-            inner.templates.remove(name);
-            inner.gone.insert(name.clone());
-        }
-        for (name, loaded) in changed {
-            inner.gone.remove(&name);
-            inner.templates.insert(name, loaded);
-        }
-    }
-
-    /// The templates whose files are gone.
-    pub(crate) fn gone(&self) -> BTreeSet<String> {
-        self.inner.read().unwrap_or_else(PoisonError::into_inner).gone.clone()
+    /// Takes note of what a Tera has taken.
+    pub(crate) fn commit(&self, changed: Names<Loaded>) {
+        self.inner.write().unwrap_or_else(PoisonError::into_inner).latest.extend(changed);
     }
 
     /// Reads templates, and rewrites them and all others whose rewriting hangs
-    /// on them.
+    /// on them; `before` are those that the Tera has.
     pub(crate) fn rewrite(
         &self,
+        before: &Names<Loaded>,
         batch: &[(String, String)],
         gone: &[String],
         syntax: &Syntax,
         custom: &[String],
         asks: &Asks<'_>,
     ) -> Result<Names<Loaded>, Wrong> {
-        let before = self.templates();
         let mut authors: Names<Author> =
             before.iter().map(|(name, loaded)| (name.clone(), loaded.author.clone())).collect();
         gone.iter().for_each(|name| drop(authors.remove(name)));
@@ -129,11 +116,11 @@ impl Library {
     /// bodies hold blocks; none where there is no such tag.
     pub(crate) fn without_block_tags(
         &self,
+        templates: &Names<Loaded>,
         name: &str,
         syntax: &Syntax,
         custom: &[String],
     ) -> Names<Loaded> {
-        let templates = self.templates();
         let authors: Names<Author> =
             templates.iter().map(|(name, loaded)| (name.clone(), loaded.author.clone())).collect();
         let families = Families::of(&authors);

@@ -68,6 +68,7 @@ mod redis;
 mod servers;
 mod tera;
 mod tera_alike;
+mod tera_clones;
 mod tera_errors;
 mod tera_families;
 mod tera_rows;
