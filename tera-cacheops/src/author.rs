@@ -118,7 +118,7 @@ fn check_keywords(template: &str, tag: &OpenTag<'_>) -> Result<(), Wrong> {
     };
     match arguments.iter().filter_map(|argument| argument.name).find(is_number) {
         None => Ok(()),
-        Some(name) => Err(Wrong::Place {
+        Some(name) => Err(Wrong {
             template: template.to_owned(),
             line: tag.line,
             detail: format!(

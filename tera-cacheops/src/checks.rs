@@ -48,7 +48,7 @@ impl<'a> Checks<'a> {
                     .or_else(|| self.body_fault(name, author, tag))
                     .or_else(|| self.context_fault(author, tag, family));
                 if let Some(why) = fault {
-                    return Err(Wrong::Place {
+                    return Err(Wrong {
                         template: name.clone(),
                         line: tag.line,
                         detail: format!("`{}`: {why}", tag.text),

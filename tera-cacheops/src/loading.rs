@@ -166,23 +166,17 @@ impl Tags {
             has_component: &|name| tera.contains_component(name),
         };
         let changed = shared.library.rewrite(&held.templates, batch, gone, &syntax, &custom, &asks);
-        let changed = changed.map_err(|wrong| tell(wrong, batch, &held))?;
+        let changed = changed.map_err(|wrong| tell(&wrong, batch, &held))?;
         Ok((held, changed))
     }
 }
 
-fn tell(wrong: Wrong, batch: &[(String, String)], held: &Held) -> Error {
-    match wrong {
-        Wrong::Place { template, line, detail } => {
-            let new = batch.iter().rev().find(|(name, _)| *name == template);
-            let known = || held.templates.get(&template).map(|loaded| &*loaded.author.text);
-            let source = new.map(|(_, source)| source.as_str()).or_else(known);
-            errors::in_loading(&template, source.unwrap_or_default(), line, &detail)
-        }
-        Wrong::Foreign(name, used) => Error::message(format!(
-            "`{name}` has cache tags around or beside `{used}`, which was not loaded through `Tags`: what it holds would not be part of their keys"
-        )),
-    }
+fn tell(wrong: &Wrong, batch: &[(String, String)], held: &Held) -> Error {
+    let Wrong { template, line, detail } = wrong;
+    let new = batch.iter().rev().find(|(name, _)| name == template);
+    let known = || held.templates.get(template).map(|loaded| &*loaded.author.text);
+    let source = new.map(|(_, source)| source.as_str()).or_else(known);
+    errors::in_loading(template, source.unwrap_or_default(), *line, detail)
 }
 
 /// What a template becomes whose file is gone.

@@ -12,18 +12,16 @@ use crate::library::Names;
 
 /// What goes wrong with a template, and in which one.
 #[derive(Debug)]
-pub(crate) enum Wrong {
-    /// Something at a line of a template.
-    Place { template: String, line: usize, detail: String },
-    /// A template that did not come through the plugin: the one that uses it,
-    /// and its name.
-    Foreign(String, String),
+pub(crate) struct Wrong {
+    pub(crate) template: String,
+    pub(crate) line: usize,
+    pub(crate) detail: String,
 }
 
 impl Wrong {
     /// A tag that is wrong by itself.
     pub(crate) fn tag(template: &str, error: &cacheops::Error) -> Self {
-        Wrong::Place {
+        Wrong {
             template: template.to_owned(),
             line: error.line().unwrap_or(1),
             detail: error.detail().to_owned(),
@@ -98,7 +96,7 @@ fn closure(name: &str, authors: &Names<Author>, asks: &Asks<'_>) -> Result<Fragm
         if seen.insert(at, author).is_some() {
             continue;
         }
-        let foreign = |used: &str| Wrong::Foreign(name.to_owned(), used.to_owned());
+        let foreign = |used: &str| foreign(name, authors, used);
         for reference in &author.references {
             if let Some(past) = foreign_template(reference, authors, asks) {
                 return Err(foreign(past));
@@ -131,4 +129,18 @@ fn foreign_template<'a>(name: &str, authors: &Names<Author>, asks: &Asks<'a>) ->
     }
     let known = |other: &str| authors.contains_key(other) || asks.gone.contains(other);
     asks.templates.iter().map(String::as_str).find(|other| other.ends_with(name) && !known(other))
+}
+
+/// A template or component that did not come through the plugin, and that one
+/// with tags uses.
+fn foreign(name: &str, authors: &Names<Author>, used: &str) -> Wrong {
+    let tag = authors.get(name).and_then(|author| author.tags.first());
+    let text = tag.map_or_else(|| name.to_owned(), |tag| tag.text.clone());
+    Wrong {
+        template: name.to_owned(),
+        line: tag.map_or(1, |tag| tag.line),
+        detail: format!(
+            "`{text}`: this template uses `{used}`, which was not loaded through `Tags`, so what it holds would not be part of the key: add it by `Tags::add_template` or its kin"
+        ),
+    }
 }

@@ -59,6 +59,10 @@ const PAGES: &[Templates] = &[
         "page",
         "{% set_global x | upper %}{% for i in [1] %}{% cached %}a{% endcached %}{% endfor %}{% endset %}{{ x }}",
     )],
+    &[(
+        "page",
+        "{% set x %}a{% cached %}{% block b %}y{{ s }}{% endblock %}{% endcached %}{% endset %}[{{ x }}]{{ x }}",
+    )],
     // Loops.
     &[(
         "page",

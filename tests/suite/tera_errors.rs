@@ -158,3 +158,68 @@ note: called from page:1:16
   |                ^^^^^^^^^^^^^^";
     assert_eq!(tags.author_error(raw).to_string(), expected);
 }
+
+/// What came past the plugin is told with a place, and with what to do.
+#[test]
+fn places_of_templates_past_the_plugin() {
+    let mut tera = Tera::default();
+    let tags = Tags::install(&mut tera, &Cacheops::in_memory());
+    tera.add_raw_template("raw", "r").unwrap();
+    let source = "\n {% cached %}{% include 'raw' %}{% endcached %}";
+    let error = tags.add_template(&mut tera, "page", source).unwrap_err().to_string();
+    let expected = "\
+error: `{% cached %}`: this template uses `raw`, which was not loaded through `Tags`, so what it holds would not be part of the key: add it by `Tags::add_template` or its kin
+ --> page:2:2";
+    assert!(error.starts_with(expected), "{error}");
+}
+
+/// A tag where Tera takes none: its error speaks of what the author wrote.
+#[test]
+fn tags_where_none_can_be() {
+    let mut tera = Tera::default();
+    let tags = Tags::install(&mut tera, &Cacheops::in_memory());
+    tags.add_template(&mut tera, "base", "{% block b %}{% endblock %}").unwrap();
+    for source in [
+        "{% extends 'base' %}\n{% cached %}x{% endcached %}",
+        "{% cached %}{% endcached %}{% extends 'base' %}",
+        "{% cached %}{% component C() %}{% endcomponent C %}{% component C() %}{% endcomponent C %}{% endcached %}",
+        "{% for i in [1] %}{% cached %}{% block b %}{% endblock %}{% endcached %}{% endfor %}",
+        "{% cached %}{% set loop = 1 %}{% endcached %}",
+        "{% cached %}{{ 1body }}{% endcached %}",
+        "{% cached extra=1 2 %}{% endcached %}",
+        "{% cached extra=(1 %}{% endcached %}",
+    ] {
+        let error = tags.add_template(&mut tera, "page", source).expect_err(source).to_string();
+        assert!(!error.contains("_cacheops") && error.contains("--> page:"), "{source}: {error}");
+    }
+}
+
+/// A writer that fails in the middle of a page.
+#[test]
+fn writers_that_fail() {
+    struct Full(usize);
+    impl std::io::Write for Full {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            self.0 = self.0.checked_sub(bytes.len()).ok_or(std::io::ErrorKind::StorageFull)?;
+            Ok(bytes.len())
+        }
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+    let cache = Cacheops::in_memory();
+    let mut tera = Tera::default();
+    let tags = Tags::install(&mut tera, &cache);
+    let source =
+        "a{% cached %}bc{% cached %}d{% endcached %}{% endcached %}e{% cached %}f{% endcached %}";
+    tags.add_template(&mut tera, "page", source).unwrap();
+    for room in [0, 1, 3, 4, 5] {
+        cache.invalidate_all().unwrap();
+        let error = tags.render_to(&tera, "page", &Context::new(), Full(room)).unwrap_err();
+        assert_eq!(*error.kind(), tera::ErrorKind::Io(std::io::ErrorKind::StorageFull));
+        assert!(cause::<std::io::Error>(&error).is_some());
+        assert!(!cache.is_filling());
+        assert!(tera.render_to("page", &Context::new(), Full(room)).is_err());
+        assert_eq!(tera.render("page", &Context::new()).unwrap(), "abcdef");
+    }
+}
