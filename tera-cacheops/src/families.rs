@@ -29,6 +29,24 @@ pub(crate) struct Family {
     pub(crate) members: Vec<String>,
 }
 
+impl Family {
+    /// Where a block is called by `super()` in a loop, what it sets is set in
+    /// that loop.
+    fn call_blocks_in_loops(&mut self) {
+        if self.around_super.own.is_empty() {
+            return;
+        }
+        for (name, how) in &self.block_sets {
+            if how.local {
+                self.around_super.own.insert(name.clone());
+            }
+            if how.global {
+                self.around_super.global_behind.insert(name.clone());
+            }
+        }
+    }
+}
+
 /// The families, each under the name of one of its templates. A template is of
 /// one family with all that it may extend: so a page and the layout that Tera
 /// takes for it are never in two.
@@ -49,6 +67,9 @@ impl<'a> Families<'a> {
             for (name, how) in &author.block_sets {
                 family.block_sets.entry(name.clone()).or_default().add(*how);
             }
+        }
+        for family in by_head.values_mut() {
+            family.call_blocks_in_loops();
         }
         Families { heads, by_head }
     }

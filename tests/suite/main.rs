@@ -71,6 +71,7 @@ mod tera_alike;
 mod tera_clones;
 mod tera_errors;
 mod tera_families;
+mod tera_model;
 mod tera_rows;
 mod tera_scopes;
 mod tera_sharing;

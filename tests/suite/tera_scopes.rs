@@ -92,6 +92,27 @@ fn set_global_in_a_block_that_is_called_in_a_loop() {
     assert_eq!(refusal(&[("layout", layout), ("page", &fine)]), None);
 }
 
+/// What an inner tag puts back is not left behind an outer one either, nor
+/// what a layout's tag puts back in the loop that calls its block.
+#[test]
+fn tags_in_tags_in_loops() {
+    let (mut tera, tags) = engine();
+    let show = "{{ c | default(value='-') }}";
+    let inner = "{% set_global c = 60 %}{% cached name='x' %}{% set c = 39 %}{% endcached %}";
+    let source = format!(
+        "{{% for i in [1] %}}{{% cached %}}{inner}{{% endcached %}}{show}{{% endfor %}}{show}"
+    );
+    tags.add_template(&mut tera, "page", &source).unwrap();
+    for _ in 0..2 {
+        assert_eq!(tera.render("page", &Context::new()).unwrap(), "--");
+    }
+    let layout = "{% block b %}{% set c = 83 %}{% cached %}{% set_global c = 28 %}{% endcached %}{% endblock %}";
+    let page = "{% extends 'layout' %}{% block b %}{% for i in [1] %}{{ super() }}{% endfor %}{% endblock %}";
+    assert_eq!(refusal(&[("layout", layout)]), None);
+    let refusal = refusal(&[("layout", layout), ("page", page)]).unwrap();
+    assert!(refusal.contains("its body sets `c` by `set_global`"), "{refusal}");
+}
+
 /// `body` of a component by way of an include.
 #[test]
 fn bodies_of_components_in_includes() {

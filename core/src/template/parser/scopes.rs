@@ -60,9 +60,9 @@ impl<'s> Parser<'s, '_> {
             if open.name == "block" {
                 self.parsed.block_sets.entry(name).or_default().add(how);
             }
+            // Also those around: what a tag puts back is set by it.
             if let Some(tag) = open.tag {
                 self.parsed.tags[tag].sets.entry(name).or_default().add(how);
-                return;
             }
         }
     }
