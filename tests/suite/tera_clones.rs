@@ -77,6 +77,40 @@ fn clones_that_part() {
     assert_eq!(tags.render(&one, "uses", &context!(n => &5)).unwrap(), "5");
 }
 
+/// A file that is gone, and comes back: what was made with it is not shown
+/// meanwhile, and is current again afterwards.
+#[test]
+fn templates_that_are_gone() {
+    let folder = std::env::temp_dir().join(format!("cacheops-gone-{}", std::process::id()));
+    std::fs::create_dir_all(&folder).unwrap();
+    let write = |name: &str, text: &str| std::fs::write(folder.join(name), text).unwrap();
+    write("page.html", "{% cached %}[{% include 'part.html' %}{{ n }}]{% endcached %}");
+    write("part.html", "p");
+    write("other.html", "{% cached %}{{ n }}{% endcached %}");
+    let mut tera = Tera::default();
+    let tags = Tags::install(&mut tera, &Cacheops::in_memory());
+    tags.load_from_glob(&mut tera, &format!("{}/*.html", folder.display())).unwrap();
+    let page = |tera: &Tera, name: &str, n: u32| tags.render(tera, name, &context!(n => &n));
+    assert_eq!(page(&tera, "page.html", 1).unwrap(), "[p1]");
+    assert_eq!(page(&tera, "other.html", 1).unwrap(), "1");
+    let old = tera.clone();
+    std::fs::remove_file(folder.join("part.html")).unwrap();
+    tags.full_reload(&mut tera).unwrap();
+    let error = page(&tera, "page.html", 2).unwrap_err().to_string();
+    assert!(error.contains("the file of this template is gone"), "{error}");
+    assert_eq!(page(&tera, "other.html", 2).unwrap(), "1");
+    assert_eq!(page(&old, "page.html", 2).unwrap(), "[p1]");
+    // Others can be loaded meanwhile.
+    tags.add_template(&mut tera, "new", "{% cached %}{{ n }}{% endcached %}").unwrap();
+    write("part.html", "p");
+    tags.full_reload(&mut tera).unwrap();
+    assert_eq!(page(&tera, "page.html", 3).unwrap(), "[p1]");
+    write("part.html", "P");
+    tags.full_reload(&mut tera).unwrap();
+    assert_eq!(page(&tera, "page.html", 4).unwrap(), "[P4]");
+    std::fs::remove_dir_all(&folder).unwrap();
+}
+
 /// Pages are rendered while their templates are loaded anew: each is of one
 /// version, whatever is in the cache.
 #[test]

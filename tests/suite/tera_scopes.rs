@@ -155,12 +155,53 @@ fn bodies_of_components_and_texts() {
         ("{% cached extra=body %}{{ body }}", false),
         ("{% cached %}{{ [...body] }}", true),
         ("{% cached %}{{ x.body }}", false),
+        ("{% cached timeout=body | length %}{{ body }}", true),
+        ("{% cached 60 \"name\" body %}{{ body }}", false),
+        ("{% cached_as \"a\" | queryset(x=body) %}{{ body }}{% endcached_as %}{% cached %}", false),
         ("{% cached %}{% <D body> %}{% </D> %}", true),
     ] {
         let d = ("d", "{% component D(...rest) %}{% endcomponent D %}");
         let refusal = refusal(&[d, ("c", &component(tag))]);
         assert_eq!(refusal.is_some(), is_refused, "{tag}: {refusal:?}");
     }
+}
+
+/// Arguments of a tag of one's own are part of the key if they are plain.
+#[test]
+fn bodies_of_components_and_custom_tags() {
+    let (mut tera, tags) = engine();
+    tags.decorator_tag("menu", |call| {
+        let _ = (call.keyword("x"), call.keyword("extra"));
+        Ok(tera_cacheops::Caching::cached())
+    })
+    .unwrap();
+    for (arguments, is_refused) in [
+        ("", true),
+        ("[body]", true),
+        ("x={'a': body}", true),
+        ("body", false),
+        ("extra=body", false),
+    ] {
+        let source = format!(
+            "{{% component C() %}}{{% menu {arguments} %}}{{{{ body }}}}{{% endmenu %}}{{% endcomponent C %}}"
+        );
+        let added = tags.add_template(&mut tera, "c", source);
+        assert_eq!(added.is_err(), is_refused, "{arguments}: {added:?}");
+    }
+    tags.add_template(&mut tera, "page", "{% <C> %}{{ n }}{% </C> %}").unwrap();
+    for n in ["1", "2", "1"] {
+        assert_eq!(tera.render("page", &context!(n => n)).unwrap(), n);
+    }
+}
+
+/// An attribute that is called like `super()` makes no block of it, and so the
+/// tag can stand in a source that is not added.
+#[test]
+fn attributes_called_super() {
+    let (tera, tags) = engine();
+    let values = context!(m => &serde_json::json!({"super": 1, "self": 2}));
+    let source = "{% cached %}{{ m.super }}{{ m?.self }}{% endcached %}";
+    assert_eq!(tags.render_str(&tera, source, &values, true).unwrap(), "12");
 }
 
 /// `__tera_context` shows every variable there is.

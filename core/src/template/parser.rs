@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::args::{self, Arguments};
 use super::lexer::{Lexer, Piece, PieceKind, Rules, Syntax};
 use super::open_tag::{Around, Edges, OpenTag, Sets, Shown, TagKind};
-use super::tokens::{Token, TokenKind, variables};
+use super::tokens::{Token, TokenKind, is_variable, variables};
 use crate::error::Error;
 
 mod components;
@@ -185,13 +185,14 @@ impl<'s> Parser<'s, '_> {
             _ => args::of_custom(arguments).map(TagKind::Custom),
         };
         let stands_in = |name: &str| self.stack.iter().any(|open| open.name == name);
-        let named: BTreeSet<&str> = variables(&piece.tokens[1..]).collect();
+        let kind = kind.map_err(|why| fail(self.line, why))?;
+        let names_body = self.names_body(&kind, &piece.tokens);
         let index = self.parsed.tags.len();
         let edges = self.edges(piece);
         self.parsed.tags.push(OpenTag {
             index,
             name,
-            kind: kind.map_err(|why| fail(self.line, why))?,
+            kind,
             line: self.line,
             text,
             edges,
@@ -202,7 +203,7 @@ impl<'s> Parser<'s, '_> {
             around: self.around(),
             in_block: stands_in("block"),
             in_component: stands_in("component"),
-            names_body: named.contains("body"),
+            names_body,
             shows_body: false,
         });
         self.early.begin_tag(&piece.tokens[1..]);
@@ -340,9 +341,10 @@ impl<'s> Parser<'s, '_> {
     fn note_blocks(&mut self, piece: &Piece<'s>) {
         let uses_blocks = |(at, token): (usize, &Token<'_>)| {
             let begins = at == 0 && piece.kind != PieceKind::Expression;
-            (begins && token.text == "block") || token.is_word("super") || token.is_word("self")
+            let calls = token.is_word("super") || token.is_word("self");
+            (begins && token.text == "block") || (calls && is_variable(&piece.tokens, at))
         };
-        if piece.tokens.iter().any(|token| token.is_word("super")) {
+        if variables(&piece.tokens).any(|name| name == "super") {
             self.note_super();
         }
         if piece.tokens.iter().enumerate().any(uses_blocks) {

@@ -1,6 +1,7 @@
 //! Components, and the variables that no key can hold.
 
 use super::super::lexer::Piece;
+use super::super::open_tag::TagKind;
 use super::super::tokens::{Token, TokenKind, variables};
 use super::{Open, Parser};
 use crate::error::Error;
@@ -75,6 +76,27 @@ impl<'s> Parser<'s, '_> {
             }
             None => Ok(()),
         }
+    }
+
+    /// Whether the key of a tag holds `body`: by an argument that is a part of
+    /// it. Of a tag of the application's own only plain ones are.
+    pub(super) fn names_body(&self, kind: &TagKind<'s>, tokens: &[Token<'s>]) -> bool {
+        let arguments = match kind {
+            TagKind::Custom(arguments) => {
+                return arguments.iter().any(|argument| argument.expression == "body");
+            }
+            TagKind::CachedAs(arguments) | TagKind::Cached(arguments) => arguments,
+        };
+        let of_key = arguments.extra.iter().chain(&arguments.positional).chain(&arguments.name);
+        of_key.into_iter().any(|expression| {
+            let source = self.source.as_ptr().addr();
+            let start = expression.as_ptr().addr().saturating_sub(source);
+            let inside = |token: &&Token<'s>| {
+                token.start >= start && token.end() <= start + expression.len()
+            };
+            let tokens: Vec<Token<'s>> = tokens.iter().filter(inside).copied().collect();
+            variables(&tokens).any(|name| name == "body")
+        })
     }
 
     /// `__tera_context` is a map of all variables.
