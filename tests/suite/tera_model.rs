@@ -115,15 +115,16 @@ type Values = BTreeMap<usize, String>;
 /// The variables of a rendering.
 #[derive(Clone)]
 struct Model<'a> {
-    layout: &'a [Node],
+    /// The layouts above the one whose block is shown, the nearest first.
+    layouts: &'a [Vec<Node>],
     global: Values,
     /// What each loop has: what was set in it goes before its own variable.
     loops: Vec<(Values, usize, String)>,
 }
 
 impl<'a> Model<'a> {
-    fn new(layout: &'a [Node]) -> Self {
-        Model { layout, global: Values::new(), loops: Vec::new() }
+    fn new(layouts: &'a [Vec<Node>]) -> Self {
+        Model { layouts, global: Values::new(), loops: Vec::new() }
     }
 
     fn get(&self, name: usize) -> String {
@@ -168,7 +169,13 @@ impl<'a> Model<'a> {
                 return self.show(if *is_true { body } else { other });
             }
             Node::Filter(body) => return self.show(body),
-            Node::Super => return self.show(self.layout),
+            Node::Super => {
+                let Some((next, above)) = self.layouts.split_first() else { return String::new() };
+                let here = std::mem::replace(&mut self.layouts, above);
+                let out = self.show(next);
+                self.layouts = here;
+                return out;
+            }
             Node::Tag(body) => {
                 let before = self.clone();
                 let out = self.show(body);
@@ -182,27 +189,18 @@ impl<'a> Model<'a> {
 
 /// Renders pages until there is one that is not as in the model; answers how
 /// many of them were taken.
-fn render(count: u32, seed: u64, has_layout: bool) -> u32 {
+fn render(count: u32, seed: u64, layouts: usize) -> u32 {
     let mut dice = Dice { seed, has_super: false };
     let mut taken = 0;
     for _ in 0..count {
         dice.has_super = false;
-        let layout = if has_layout { dice.nodes(2) } else { Vec::new() };
-        dice.has_super = has_layout;
-        let page = dice.nodes(if has_layout { 3 } else { 4 });
-        let (mut base, mut source) = (String::new(), String::new());
-        write(&layout, &mut base);
-        write(&page, &mut source);
-        let rest = [Node::Show(0), Node::Show(1), Node::Show(2)];
-        let mut shows = String::new();
-        write(&rest, &mut shows);
-        let templates = match has_layout {
-            true => vec![
-                ("base", format!("{{% block b %}}{base}{{% endblock %}}{shows}")),
-                ("page", format!("{{% extends 'base' %}}{{% block b %}}{source}{{% endblock %}}")),
-            ],
-            false => vec![("page", source + &shows)],
-        };
+        let mut chain: Vec<Vec<Node>> = Vec::new();
+        for level in 0..=layouts {
+            chain
+                .insert(0, dice.nodes(if level < layouts { 2 } else { 4 - layouts.min(1) as u32 }));
+            dice.has_super = true;
+        }
+        let templates = templates(&chain);
         let mut tera = Tera::default();
         let tags = Tags::install(&mut tera, &Cacheops::in_memory());
         if let Err(error) = tags.add_templates(&mut tera, templates.clone()) {
@@ -210,23 +208,49 @@ fn render(count: u32, seed: u64, has_layout: bool) -> u32 {
             continue;
         }
         taken += 1;
-        let mut model = Model::new(&layout);
-        let expected = model.show(&page) + &model.show(&rest);
+        let mut model = Model::new(&chain[1..]);
+        let expected = model.show(&chain[0]) + &model.show(&SHOWS);
         for _ in 0..2 {
-            assert_eq!(tera.render("page", &Context::new()).unwrap(), expected, "{templates:?}");
+            let page = tera.render(&templates[0].0, &Context::new()).unwrap();
+            assert_eq!(page, expected, "{templates:?}");
         }
     }
     taken
 }
 
+const SHOWS: [Node; 3] = [Node::Show(0), Node::Show(1), Node::Show(2)];
+
+/// The sources of a page and its layouts, the page first.
+fn templates(chain: &[Vec<Node>]) -> Vec<(String, String)> {
+    let text = |nodes: &[Node]| {
+        let mut out = String::new();
+        write(nodes, &mut out);
+        out
+    };
+    let source = |(at, nodes): (usize, &Vec<Node>)| {
+        let block = match chain.len() {
+            1 => text(nodes),
+            _ => format!("{{% block x %}}{}{{% endblock %}}", text(nodes)),
+        };
+        let whole = match at + 1 < chain.len() {
+            true => format!("{{% extends '{}' %}}{block}", at + 1),
+            false => block + &text(&SHOWS),
+        };
+        (at.to_string(), whole)
+    };
+    chain.iter().enumerate().map(source).collect()
+}
+
 #[test]
 fn pages_by_chance() {
-    let taken = render(2_000, 7, false);
+    let taken = render(2_000, 7, 0);
     assert!(taken > 1_000, "{taken}");
 }
 
 #[test]
 fn pages_by_chance_with_layouts() {
-    let taken = render(2_000, 8, true);
+    let taken = render(2_000, 8, 1);
     assert!(taken > 1_000, "{taken}");
+    let taken = render(1_000, 9, 2);
+    assert!(taken > 400, "{taken}");
 }
