@@ -61,7 +61,7 @@ pub(crate) fn begin_custom(
         .decorator(&tag.name)
         .ok_or_else(|| in_rendering(&tag.text, "there is no such tag in this environment"))?;
     let call = TagCall::new(state, kwargs);
-    let caching = decorate(&call)?;
+    let caching = decorate(&call).map_err(with_cause)?;
     call.check_all_used().map_err(|why| in_rendering(&tag.text, &why))?;
     let mut key = KeyWriter::new();
     let marks = begin_key(shared, state, tag, &mut key);
@@ -91,6 +91,14 @@ fn tag(shared: &Shared, number: usize) -> TeraResult<&Tag> {
 /// An error of a tag in rendering; the engine adds the place.
 pub(crate) fn in_rendering(tag: &str, detail: &str) -> Error {
     Error::message(format!("`{tag}`: {detail}"))
+}
+
+/// An error of a tag of the application's own, whose cause is not to be lost.
+fn with_cause(error: Error) -> Error {
+    match std::error::Error::source(&error) {
+        Some(_) => rendering::caused(error.to_string(), error),
+        None => error,
+    }
 }
 
 /// A tag about to be looked up.
@@ -143,7 +151,9 @@ fn look_up(
     };
     let found = shared.cache.find(&request, &|_| true);
     let mark = asked.marks.then_some(Mark { key });
-    match found.map_err(|error| in_rendering(&tag.text, &error.to_string()))? {
+    let fail =
+        |error: cacheops::Error| rendering::caused(format!("`{}`: {error}", tag.text), error);
+    match found.map_err(fail)? {
         Found::Hit(hit) => {
             frames::found(hit, mark);
             Ok(false)

@@ -15,6 +15,8 @@ pub(crate) const FILL: &str = "_cacheops_fill";
 pub(crate) const STORE: &str = "_cacheops_store";
 /// The function that gives the text of a fragment that was found.
 pub(crate) const HIT: &str = "_cacheops_hit";
+/// The function that tells which templates a Tera holds.
+pub(crate) const HELD: &str = "_cacheops_held";
 /// What the variables of the plugin begin with.
 pub(crate) const VARIABLE: &str = "_cacheops";
 /// The variable that says which page is rendered, for bodies with blocks.
@@ -72,6 +74,27 @@ impl<'a> Tera<'a> {
             }
         }
         sets
+    }
+
+    /// The statements that put them back.
+    fn restored(&self, tag: &OpenTag<'_>) -> Vec<String> {
+        let number = self.number(tag);
+        let mut statements = Vec::new();
+        for (name, how) in self.sets(tag) {
+            if how.global {
+                statements.push(format!("set_global {name} = {VARIABLE}_{number}_{name}"));
+            }
+            if how.local {
+                statements.push(format!("set {name} = {VARIABLE}_{number}_{name}"));
+            }
+        }
+        statements
+    }
+
+    /// Whether nothing is to stand in place of a tag but what its sets need:
+    /// without that, what is cached inside and behind it would see them.
+    fn drops(&self, tag: &OpenTag<'_>) -> bool {
+        self.drops_block_tags && tag.has_blocks
     }
 
     /// Writes statements; the edges are those of the first and the last one.
@@ -145,16 +168,15 @@ fn unescaped(expression: &str) -> Option<String> {
 
 impl Dialect for Tera<'_> {
     fn open(&self, tag: &OpenTag<'_>, out: &mut String) {
-        if self.drops_block_tags && tag.has_blocks {
-            let lines = "\n".repeat(tag.text.matches('\n').count());
-            return self.statements(&[format!("if true{lines}")], tag.edges, out);
-        }
         let number = self.number(tag);
-        let begin = if matches!(tag.kind, TagKind::Custom(_)) { BEGIN_CUSTOM } else { BEGIN };
-        let mut statements: Vec<String> = Vec::new();
-        for name in self.sets(tag).keys() {
-            statements.push(format!("set {VARIABLE}_{number}_{name} = {name}"));
+        let saved = |name: &&str| format!("set {VARIABLE}_{number}_{name} = {name}");
+        let mut statements: Vec<String> = self.sets(tag).keys().map(saved).collect();
+        if self.drops(tag) {
+            let lines = "\n".repeat(tag.text.matches('\n').count());
+            statements.push(format!("if true{lines}"));
+            return self.statements(&statements, tag.edges, out);
         }
+        let begin = if matches!(tag.kind, TagKind::Custom(_)) { BEGIN_CUSTOM } else { BEGIN };
         let arguments = arguments(tag);
         let lines = tag.lines_beyond(&arguments);
         statements.push(format!("if {number} | {begin}({arguments}){lines}"));
@@ -164,24 +186,16 @@ impl Dialect for Tera<'_> {
     }
 
     fn close(&self, tag: &OpenTag<'_>, edges: Edges<'_>, out: &mut String) {
-        if self.drops_block_tags && tag.has_blocks {
-            return self.statements(&["endif".to_owned()], edges, out);
+        let mut last = vec!["endif".to_owned()];
+        last.extend(self.restored(tag));
+        if self.drops(tag) {
+            return self.statements(&last, edges, out);
         }
-        let number = self.number(tag);
         let first = ["endfilter".to_owned(), "else".to_owned()];
         self.statements(&first, Edges { right: "", ..edges }, out);
         let (start, end) = &self.syntax.variable;
         for part in [start, " ", HIT, "() ", end] {
             out.push_str(part);
-        }
-        let mut last = vec!["endif".to_owned()];
-        for (name, how) in self.sets(tag) {
-            if how.global {
-                last.push(format!("set_global {name} = {VARIABLE}_{number}_{name}"));
-            }
-            if how.local {
-                last.push(format!("set {name} = {VARIABLE}_{number}_{name}"));
-            }
         }
         self.statements(&last, Edges { left: "", ..edges }, out);
     }

@@ -11,19 +11,31 @@ use tera::Error;
 use crate::dialect::VARIABLE;
 use crate::library::{Loaded, Names};
 
-/// An error in a tag, found in loading.
-pub(crate) fn in_tag(name: &str, source: &str, error: &cacheops::Error) -> Error {
-    let line = error.line().unwrap_or(1);
-    let text = source.split('\n').nth(line - 1).unwrap_or_default();
-    // The message begins with the tag as the author wrote it.
-    let quoted = error.detail().split('`').nth(1).unwrap_or_default();
+/// An error that the plugin has found in loading.
+pub(crate) fn in_loading(name: &str, source: &str, line: usize, detail: &str) -> Error {
+    let text = source.split('\n').nth(line.saturating_sub(1)).unwrap_or_default();
+    // The message begins with the tag, or a word, as the author wrote it.
+    let quoted = detail.split('`').nth(1).unwrap_or_default();
     let first = quoted.lines().next().unwrap_or_default();
-    let found = if first.is_empty() { None } else { text.find(first) };
+    let found = if first.is_empty() { None } else { find_whole(text, first) };
     let column = found.map_or(0, |at| text[..at].chars().count());
     let width = found.map_or(1, |_| first.chars().count());
-    let mut out = format!("error: {}\n", error.detail());
+    let mut out = format!("error: {detail}\n");
     Place { name, line, column, width }.write(text, "--> ", &mut out);
     Error::message(out)
+}
+
+/// Where a text holds another that is no part of a longer word.
+fn find_whole(text: &str, part: &str) -> Option<usize> {
+    let is_word = |c: char| c == '_' || c.is_alphanumeric();
+    let joins = |inner: Option<char>, outer: Option<char>| {
+        inner.is_some_and(is_word) && outer.is_some_and(is_word)
+    };
+    let mut places = text.match_indices(part).map(|(at, _)| at);
+    places.find(|at| {
+        !joins(part.chars().next(), text[..*at].chars().next_back())
+            && !joins(part.chars().next_back(), text[at + part.len()..].chars().next())
+    })
 }
 
 /// An error that Tera found in rewritten sources, told of the authors'.

@@ -70,6 +70,11 @@
 //! only `break` and `continue` may not leave it. Inside a component, `body` is
 //! what its caller hands it, so a tag around `body` needs `extra=body`.
 //!
+//! What cannot be done right is refused in loading, with the place and with
+//! what to write instead: `body` that the tag does not name, by way of an
+//! include too; `__tera_context` in a tag; `set_global` in a tag in a loop
+//! that has the same name; rows that were read outside of the tag.
+//!
 //! # Functions and filters
 //!
 //! | in a template | what it gives |
@@ -86,7 +91,12 @@
 //! - show what the author wrote in errors. Tera quotes the source that it was
 //!   given, so an error on the line of a tag would show the rewritten line;
 //!   [`Tags::author_error`] mends one that has come from Tera itself;
-//! - have the error of a query as the `source()` of what they return;
+//! - have as `source()` what made the error, to be looked into by its type: the
+//!   error of a query, that of a [`decorator_tag`](Tags::decorator_tag) if it
+//!   has a source itself, or the [`cacheops::Error`] of a tag with its kind.
+//!   Tera keeps no more than the words of an error in a function, filter or
+//!   test. So by Tera's own methods all these become messages, and an error of
+//!   a function of your own becomes one in any case;
 //! - fetch the fragments of a page together, over Redis in strict mode;
 //! - render a block that stands inside of a tag ([`Tags::render_block`]), for
 //!   which Tera's own method gives nothing, as inside of a filter section.
@@ -96,13 +106,19 @@
 //! block of that name, and tags nest 19 deep, since Tera takes 39 statements
 //! inside each other and a tag becomes two.
 
+mod author;
 mod begin;
+mod checks;
 mod custom;
 mod dialect;
 mod engine;
 mod errors;
+mod families;
 mod frames;
+mod held;
 mod library;
+mod loading;
+mod plan;
 mod querysets;
 mod render;
 mod rendering;

@@ -7,33 +7,18 @@
 //! when another has changed that it uses.
 
 use std::cell::RefCell;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 
-use cacheops::template::{Moved, Numbered, Rewritten, Sets, Syntax, Tag, rewrite, source_digest};
-use cacheops::{FragmentKey, KeyWriter};
+use cacheops::FragmentKey;
+use cacheops::template::{Moved, Numbered, Syntax, Tag, rewrite};
 
+use crate::author::Author;
+use crate::checks::Checks;
 use crate::dialect;
-
-/// A template as the author wrote it.
-#[derive(Debug)]
-pub(crate) struct Author {
-    pub(crate) text: Arc<str>,
-    digest: FragmentKey,
-    extends: Option<String>,
-    /// The templates that it includes or extends.
-    references: Vec<String>,
-    /// The components that it may use.
-    components: Vec<String>,
-    /// The components that it defines.
-    defines: Vec<String>,
-    /// What its blocks set.
-    block_sets: BTreeMap<String, Sets>,
-    has_tags: bool,
-    /// Whether a body of its tags holds blocks.
-    has_block_tags: bool,
-}
+use crate::families::Families;
+use crate::plan::{Asks, NO_SETS, Plan, Wrong};
 
 /// A template as Tera has it.
 #[derive(Debug)]
@@ -64,7 +49,8 @@ struct Inner {
     /// The first tag of each version loaded so far, by its signature: loading
     /// the same again gives the same numbers.
     numbered: BTreeMap<[u8; 20], usize>,
-    templates: Names<Loaded>,
+    /// The latest by name, in whichever Tera.
+    latest: Names<Loaded>,
 }
 
 /// The first number of a library: no two give a tag the same one, so that a
@@ -79,49 +65,32 @@ impl Default for Base {
     }
 }
 
-/// What goes wrong with a template, and in which one.
-#[derive(Debug)]
-pub(crate) enum Wrong {
-    /// A tag that is wrong.
-    Tag(String, cacheops::Error),
-    /// A template that did not come through the plugin: the one that uses it,
-    /// and its name.
-    Foreign(String, String),
-}
-
-/// What Tera is asked for while templates are looked at.
-pub(crate) struct Asks<'a> {
-    pub(crate) has_template: &'a dyn Fn(&str) -> bool,
-    pub(crate) has_component: &'a dyn Fn(&str) -> bool,
-}
-
 impl Library {
     pub(crate) fn tag(&self, number: usize) -> Option<&Tag> {
         self.tags.get(number.checked_sub(self.base.0)?)
     }
 
-    pub(crate) fn templates(&self) -> Names<Loaded> {
-        self.inner.read().unwrap_or_else(PoisonError::into_inner).templates.clone()
+    /// The latest templates, in whichever Tera they are.
+    pub(crate) fn latest(&self) -> Names<Loaded> {
+        self.inner.read().unwrap_or_else(PoisonError::into_inner).latest.clone()
     }
 
-    /// Takes note of what Tera has taken.
-    pub(crate) fn commit(&self, changed: Names<Loaded>, gone: &[String]) {
-        let mut inner = self.inner.write().unwrap_or_else(PoisonError::into_inner);
-        gone.iter().for_each(|name| drop(inner.templates.remove(name)));
-        inner.templates.extend(changed);
+    /// Takes note of what a Tera has taken.
+    pub(crate) fn commit(&self, changed: Names<Loaded>) {
+        self.inner.write().unwrap_or_else(PoisonError::into_inner).latest.extend(changed);
     }
 
     /// Reads templates, and rewrites them and all others whose rewriting hangs
-    /// on them.
+    /// on them; `before` are those that the Tera has.
     pub(crate) fn rewrite(
         &self,
+        before: &Names<Loaded>,
         batch: &[(String, String)],
         gone: &[String],
         syntax: &Syntax,
         custom: &[String],
         asks: &Asks<'_>,
     ) -> Result<Names<Loaded>, Wrong> {
-        let before = self.templates();
         let mut authors: Names<Author> =
             before.iter().map(|(name, loaded)| (name.clone(), loaded.author.clone())).collect();
         gone.iter().for_each(|name| drop(authors.remove(name)));
@@ -129,6 +98,7 @@ impl Library {
             authors.insert(name.clone(), Arc::new(Author::read(name, text, syntax, custom)?));
         }
         let families = Families::of(&authors);
+        Checks::of(&authors, &families).all()?;
         let mut changed = Names::new();
         for (name, author) in &authors {
             let plan = Plan::of(name, author, &authors, &families, asks)?;
@@ -146,30 +116,28 @@ impl Library {
     /// bodies hold blocks; none where there is no such tag.
     pub(crate) fn without_block_tags(
         &self,
+        templates: &Names<Loaded>,
         name: &str,
         syntax: &Syntax,
         custom: &[String],
     ) -> Names<Loaded> {
-        let templates = self.templates();
         let authors: Names<Author> =
             templates.iter().map(|(name, loaded)| (name.clone(), loaded.author.clone())).collect();
         let families = Families::of(&authors);
-        let name = resolve(&authors, name).first().map_or(name, |(name, _)| name);
-        if !families.get(name).is_some_and(|family| family.has_block_tags) {
-            return Names::new();
-        }
-        let root = families.roots.get(name);
+        let heads = families.with_block_tags(&authors, name);
         let with_tags = templates.iter().filter(|(name, loaded)| {
-            loaded.author.has_block_tags && families.roots.get(name.as_str()) == root
+            loaded.author.has_block_tags
+                && families.head(name).is_some_and(|head| heads.contains(head))
         });
         let plain = with_tags.filter_map(|(name, loaded)| {
             let inner = self.inner.read().unwrap_or_else(PoisonError::into_inner);
             let first_tag = *inner.numbered.get(loaded.signature.as_bytes())?;
+            let sets = families.get(name).map_or(&NO_SETS, |family| &family.block_sets);
             let dialect = dialect::Tera {
                 first_tag,
                 page: Some("plain"),
                 drops_block_tags: true,
-                ..dialect::Tera::reader(syntax, &NO_SETS)
+                ..dialect::Tera::reader(syntax, sets)
             };
             let done = rewrite(&loaded.author.text, syntax, custom, &dialect).ok()?;
             let plain = Loaded {
@@ -205,7 +173,7 @@ impl Library {
             escaped: RefCell::default(),
         };
         let done = rewrite(&author.text, syntax, custom, &dialect)
-            .map_err(|error| Wrong::Tag(name.to_owned(), error))?;
+            .map_err(|error| Wrong::tag(name, &error))?;
         if known.is_none() {
             for tag in &done.tags {
                 let place = first_tag - self.base.0 + tag.index;
@@ -221,176 +189,4 @@ impl Library {
             moved: done.moved,
         })
     }
-}
-
-impl Author {
-    fn read(name: &str, text: &str, syntax: &Syntax, custom: &[String]) -> Result<Self, Wrong> {
-        let none = BTreeMap::new();
-        let reader = dialect::Tera::reader(syntax, &none);
-        let found = rewrite(text, syntax, custom, &reader)
-            .map_err(|error| Wrong::Tag(name.to_owned(), error))?;
-        let mut author = Author::of(name, text, &found);
-        for (statement, name) in reader.escaped.take() {
-            if statement == "extends" {
-                author.extends = Some(name.clone());
-            }
-            author.references.push(name);
-        }
-        Ok(author)
-    }
-
-    fn of(name: &str, text: &str, found: &Rewritten<'_>) -> Self {
-        let owned = |names: &BTreeSet<&str>| names.iter().map(|name| (*name).to_owned()).collect();
-        Author {
-            text: text.into(),
-            digest: source_digest(name, text),
-            extends: found.extends.map(str::to_owned),
-            references: owned(&found.references),
-            components: owned(&found.components),
-            defines: owned(&found.defines),
-            block_sets: found.block_sets.iter().map(|(n, s)| ((*n).to_owned(), *s)).collect(),
-            has_tags: !found.tags.is_empty(),
-            has_block_tags: found.tags.iter().any(|tag| tag.has_blocks),
-        }
-    }
-}
-
-/// The templates that a name may mean: that of just the name, or else all that
-/// a prefix could make it.
-fn resolve<'a>(authors: &'a Names<Author>, name: &str) -> Vec<(&'a str, &'a Author)> {
-    if let Some((name, author)) = authors.get_key_value(name) {
-        return vec![(name, author)];
-    }
-    let ends = authors.iter().filter(|(other, _)| other.ends_with(name));
-    ends.map(|(name, author)| (name.as_str(), author.as_ref())).collect()
-}
-
-/// What the templates of one inheritance have in common.
-#[derive(Default)]
-struct Family {
-    has_block_tags: bool,
-    block_sets: BTreeMap<String, Sets>,
-}
-
-/// The families by the name of what all of them extend in the end.
-struct Families<'a> {
-    roots: BTreeMap<&'a str, &'a str>,
-    by_root: BTreeMap<&'a str, Family>,
-}
-
-impl<'a> Families<'a> {
-    fn of(authors: &'a Names<Author>) -> Self {
-        let roots: BTreeMap<&str, &str> =
-            authors.keys().map(|name| (name.as_str(), root(authors, name))).collect();
-        let mut by_root: BTreeMap<&str, Family> = BTreeMap::new();
-        for (name, author) in authors {
-            let family = by_root.entry(roots[name.as_str()]).or_default();
-            family.has_block_tags |= author.has_block_tags;
-            for (name, how) in &author.block_sets {
-                family.block_sets.entry(name.clone()).or_default().add(*how);
-            }
-        }
-        Families { roots, by_root }
-    }
-
-    fn get(&self, name: &str) -> Option<&Family> {
-        self.by_root.get(self.roots.get(name)?)
-    }
-}
-
-/// The template that one extends in the end; in a circle, which the engine
-/// refuses, any of it.
-fn root<'a>(authors: &'a Names<Author>, name: &'a str) -> &'a str {
-    let mut at = name;
-    for _ in 0..authors.len() {
-        let extends = authors.get(at).and_then(|author| author.extends.as_deref());
-        let Some(parent) = extends.and_then(|parent| resolve(authors, parent).first().copied())
-        else {
-            return at;
-        };
-        at = parent.0;
-    }
-    at
-}
-
-/// What the rewriting of a template hangs on.
-struct Plan<'a> {
-    /// Stands for its source and for all that it uses.
-    closure: FragmentKey,
-    /// What tells a body with blocks which page is rendered.
-    page: Option<String>,
-    block_sets: &'a BTreeMap<String, Sets>,
-}
-
-static NO_SETS: BTreeMap<String, Sets> = BTreeMap::new();
-
-impl<'a> Plan<'a> {
-    fn of(
-        name: &str,
-        author: &Author,
-        authors: &Names<Author>,
-        families: &'a Families<'_>,
-        asks: &Asks<'_>,
-    ) -> Result<Self, Wrong> {
-        let family = families.get(name).filter(|family| family.has_block_tags);
-        if !author.has_tags && family.is_none() {
-            return Ok(Plan { closure: author.digest, page: None, block_sets: &NO_SETS });
-        }
-        let closure = closure(name, authors, asks)?;
-        Ok(Plan {
-            closure,
-            page: family.map(|_| closure.to_string()),
-            block_sets: family.map_or(&NO_SETS, |family| &family.block_sets),
-        })
-    }
-
-    fn signature(&self, syntax: &Syntax, custom: &[String]) -> FragmentKey {
-        let mut key = KeyWriter::new();
-        key.key(&self.closure);
-        // What is a tag, and what is only text.
-        key.str(&format!("{syntax:?}"));
-        key.list(custom.len());
-        custom.iter().for_each(|name| key.str(name));
-        key.bool(self.page.is_some());
-        key.list(self.block_sets.len());
-        for (name, how) in self.block_sets {
-            key.str(name);
-            key.bool(how.local);
-            key.bool(how.global);
-        }
-        key.finish()
-    }
-}
-
-/// Stands for a template and all that it uses: what it includes and extends,
-/// and where its components are defined.
-fn closure(name: &str, authors: &Names<Author>, asks: &Asks<'_>) -> Result<FragmentKey, Wrong> {
-    let mut seen: BTreeMap<&str, &Author> = BTreeMap::new();
-    let mut next = resolve(authors, name);
-    while let Some((at, author)) = next.pop() {
-        if seen.insert(at, author).is_some() {
-            continue;
-        }
-        let foreign = |used: &str| Wrong::Foreign(name.to_owned(), used.to_owned());
-        for reference in &author.references {
-            let found = resolve(authors, reference);
-            if found.is_empty() && (asks.has_template)(reference) {
-                return Err(foreign(reference));
-            }
-            next.extend(found);
-        }
-        for component in &author.components {
-            let defines =
-                |(_, author): &(&String, &Arc<Author>)| author.defines.contains(component);
-            let found: Vec<_> = authors.iter().filter(defines).collect();
-            if found.is_empty() && (asks.has_component)(component) {
-                return Err(foreign(component));
-            }
-            next.extend(found.into_iter().map(|(name, author)| (name.as_str(), author.as_ref())));
-        }
-    }
-    let mut key = KeyWriter::new();
-    key.key(&authors.get(name).map_or_else(|| source_digest(name, ""), |author| author.digest));
-    seen.values().for_each(|author| key.key(&author.digest));
-    Ok(key.finish())
 }

@@ -78,6 +78,25 @@ pub fn queryset(queryset: impl Into<QuerySet>) -> Value {
 /// each render, and keep it until the rendering has ended: Tera's values are
 /// plain data, so the context does not hold the query.
 ///
+/// Ask for the rows **inside** the fragment that shows them. What `rows` gives
+/// is a plain list: in a variable from outside of the tag it could not tell
+/// the fragment what it depends on, so that is refused in loading, unless the
+/// tag names the queryset, or the variable in `extra`. What goes into an
+/// include or a component is not seen: hand over the queryset, not its rows.
+///
+/// ```
+/// # use tera::Tera;
+/// # use tera_cacheops::{Tags, cacheops::Cacheops};
+/// # let mut tera = Tera::default();
+/// # let tags = Tags::install(&mut tera, &Cacheops::in_memory());
+/// let source = "{% set r = articles | rows %}{% cached %}{{ r | join }}{% endcached %}";
+/// let error = tags.add_template(&mut tera, "page", source).unwrap_err();
+/// assert!(error.to_string().contains("read them inside, as `articles | rows`"));
+/// let source = "{% cached %}{{ articles | rows | join }}{% endcached %}";
+/// tags.add_template(&mut tera, "page", source)?;
+/// # Ok::<_, tera::Error>(())
+/// ```
+///
 /// ```
 /// use tera::{Context, Tera};
 /// use tera_cacheops::{Tags, cacheops::{Cacheops, QuerySet}, lazy};
@@ -215,11 +234,8 @@ pub(crate) fn rows(value: &Value) -> TeraResult<Value> {
         ));
     };
     rows.load().map_err(|why| match why {
-        NoRows::Queryset(error) => Error::message(error.to_string()),
-        NoRows::Query(error) => {
-            rendering::keep(error);
-            Error::message("a queryset's query failed")
-        }
+        NoRows::Queryset(error) => rendering::caused(error.to_string(), error),
+        NoRows::Query(error) => rendering::caused("a queryset's query failed".to_owned(), error),
     })
 }
 

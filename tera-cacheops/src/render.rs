@@ -6,6 +6,7 @@ use std::sync::Arc;
 use tera::{Context, Error, Tera, TeraResult};
 
 use crate::errors;
+use crate::held::Held;
 use crate::library::{Loaded, Names};
 use crate::rendering::Guard;
 use crate::tags::Tags;
@@ -18,10 +19,12 @@ impl Tags {
     ///
     /// # Errors
     ///
-    /// As there, told of what the authors wrote. The error of a lazy
-    /// queryset's query is the `source()`.
+    /// As there, told of what the authors wrote. What made it is the
+    /// `source()`, if it is the error of a lazy queryset's query, of a tag of
+    /// the application's own, or of the cache; other errors of functions,
+    /// filters and tests are messages, as in Tera.
     pub fn render(&self, tera: &Tera, name: &str, context: &Context) -> TeraResult<String> {
-        self.within(|| tera.render(name, context))
+        self.within_of(tera, || tera.render(name, context))
     }
 
     /// Renders a template into a writer, as [`Tera::render_to`] does.
@@ -36,7 +39,7 @@ impl Tags {
         context: &Context,
         write: impl Write,
     ) -> TeraResult<()> {
-        self.within(|| tera.render_to(name, context, write))
+        self.within_of(tera, || tera.render_to(name, context, write))
     }
 
     /// Renders a source that is not added, as [`Tera::render_str`] does; see
@@ -53,9 +56,12 @@ impl Tags {
         autoescape: bool,
     ) -> TeraResult<String> {
         let loaded = self.one_off(tera, source)?;
-        let mut templates = self.shared.library.templates();
-        templates.insert(ONE_OFF.to_owned(), loaded.clone());
-        self.within_of(&templates, || tera.render_str(&loaded.rewritten, context, autoescape))
+        let templates = || {
+            let mut templates = self.held(tera).templates.clone();
+            templates.insert(ONE_OFF.to_owned(), loaded.clone());
+            templates
+        };
+        self.within(templates, || tera.render_str(&loaded.rewritten, context, autoescape))
     }
 
     /// Renders a block of a template, as [`Tera::render_block`] does. That one
@@ -74,17 +80,21 @@ impl Tags {
         context: &Context,
     ) -> TeraResult<String> {
         let shared = &self.shared;
-        let custom = shared.custom_names();
-        let plain = shared.library.without_block_tags(name, &shared.syntax(), &custom);
+        let held = self.held(tera);
+        let plain = shared.library.without_block_tags(
+            &held.templates,
+            name,
+            &shared.syntax(),
+            &shared.custom_names(),
+        );
         if plain.is_empty() {
-            return self.within(|| tera.render_block(name, block, context));
+            return self.within_of(tera, || tera.render_block(name, block, context));
         }
         let mut copy = tera.clone();
         let sources = plain.iter().map(|(name, loaded)| (name.as_str(), &*loaded.rewritten));
         copy.add_raw_templates(sources)?;
-        let mut templates = shared.library.templates();
-        templates.extend(plain);
-        self.within_of(&templates, || copy.render_block(name, block, context))
+        let templates = || held.templates.clone().into_iter().chain(plain).collect();
+        self.within(templates, || copy.render_block(name, block, context))
     }
 
     /// Renders a component, as [`Tera::render_component`] does.
@@ -100,21 +110,25 @@ impl Tags {
         body: Option<&str>,
         autoescape: bool,
     ) -> TeraResult<String> {
-        self.within(|| tera.render_component(name, context, body, autoescape))
+        self.within_of(tera, || tera.render_component(name, context, body, autoescape))
     }
 
-    fn within_of<R>(
+    /// `templates` are asked for where there is an error.
+    fn within<R>(
         &self,
-        templates: &Names<Loaded>,
+        templates: impl FnOnce() -> Names<Loaded>,
         render: impl FnOnce() -> TeraResult<R>,
     ) -> TeraResult<R> {
         let guard = Guard::new(&self.shared);
-        render().map_err(|error| guard.tell(errors::of_authors(error, templates)))
+        render().map_err(|error| told(&guard, error, &templates()))
     }
 
-    fn within<R>(&self, render: impl FnOnce() -> TeraResult<R>) -> TeraResult<R> {
-        let guard = Guard::new(&self.shared);
-        render().map_err(|error| guard.tell(self.author_error(error)))
+    fn within_of<R>(&self, tera: &Tera, render: impl FnOnce() -> TeraResult<R>) -> TeraResult<R> {
+        self.within(|| self.held(tera).templates.clone(), render)
+    }
+
+    fn held(&self, tera: &Tera) -> Arc<Held> {
+        Held::by(tera, &self.shared.syntax())
     }
 
     /// An error of Tera's, told of what the authors wrote: for renderings by
@@ -122,18 +136,21 @@ impl Tags {
     /// is.
     #[must_use]
     pub fn author_error(&self, error: Error) -> Error {
-        errors::of_authors(error, &self.shared.library.templates())
+        errors::of_authors(error, &self.shared.library.latest())
     }
 
     /// An error with all its causes, each with the line that the author wrote.
+    /// A cause whose words the error has already is not repeated.
     #[must_use]
     pub fn explain(&self, error: &Error) -> String {
-        let templates = self.shared.library.templates();
+        let templates = self.shared.library.latest();
         let mut out = errors::retell(&error.to_string(), &templates);
         let mut next = std::error::Error::source(error);
         while let Some(cause) = next {
-            out.push_str("\ncaused by: ");
-            out.push_str(&errors::retell(&cause.to_string(), &templates));
+            let told = errors::retell(&cause.to_string(), &templates);
+            if !out.contains(&told) {
+                out.push_str(&format!("\ncaused by: {told}"));
+            }
             next = cause.source();
         }
         out
@@ -152,7 +169,17 @@ impl Tags {
 
     fn one_off(&self, tera: &Tera, source: &str) -> TeraResult<Arc<Loaded>> {
         let batch = [(ONE_OFF.to_owned(), source.to_owned())];
-        let mut changed = self.rewritten(tera, &batch, &[])?;
+        let (_, mut changed) = self.rewritten(tera, &batch, &[])?;
         changed.remove(ONE_OFF).ok_or_else(|| Error::message("the source was not read"))
+    }
+}
+
+/// An error that ended a rendering, told of what the authors wrote.
+fn told(guard: &Guard, error: Error, templates: &Names<Loaded>) -> Error {
+    let cause = guard.cause_of(&error);
+    let error = errors::of_authors(error, templates);
+    match cause {
+        Some(cause) => Error::chain(error, cause),
+        None => error,
     }
 }

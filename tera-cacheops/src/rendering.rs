@@ -17,8 +17,8 @@ struct Rendering {
     owner: usize,
     /// How many bodies were under way when it began.
     depth: usize,
-    /// The error of the application's that ends it.
-    cause: Option<Cause>,
+    /// The last error that Tera got only the words of, with these.
+    cause: Option<(String, Cause)>,
     /// Rows that functions of the template have made.
     kept: Vec<Lazy>,
 }
@@ -44,14 +44,13 @@ impl Guard {
         Guard(())
     }
 
-    /// An error that ends the rendering, with that of the application's which
-    /// Tera has only told of.
-    pub(crate) fn tell(&self, error: tera::Error) -> tera::Error {
-        let cause = RENDERINGS.with_borrow_mut(|renderings| renderings.last_mut()?.cause.take());
-        match cause {
-            Some(cause) => tera::Error::chain(error, cause),
-            None => error,
-        }
+    /// The cause of an error that ends the rendering, if Tera was told of it
+    /// in words. One that a function of the template has swallowed is not it:
+    /// its words are not among those of the error.
+    pub(crate) fn cause_of(&self, error: &tera::Error) -> Option<Cause> {
+        let kept = RENDERINGS.with_borrow_mut(|renderings| renderings.last_mut()?.cause.take());
+        let (words, cause) = kept?;
+        error.to_string().contains(&words).then_some(cause)
     }
 }
 
@@ -85,11 +84,12 @@ pub(crate) fn keep_rows(rows: Lazy) {
     });
 }
 
-/// Keeps an error of the application's; Tera passes on no more than its words.
-pub(crate) fn keep(error: Cause) {
+/// An error for Tera, which passes on no more than its words; keeps the cause.
+pub(crate) fn caused(words: String, cause: impl Into<Cause>) -> tera::Error {
     RENDERINGS.with_borrow_mut(|renderings| {
         if let Some(last) = renderings.last_mut() {
-            last.cause = Some(error);
+            last.cause = Some((words.clone(), cause.into()));
         }
     });
+    tera::Error::message(words)
 }

@@ -1,20 +1,20 @@
 //! The plugin: what it adds to a Tera, and how templates pass it.
 
-#[cfg(feature = "glob_fs")]
-use std::collections::BTreeSet;
 use std::collections::HashMap;
-use std::path::Path;
 use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 use std::time::UNIX_EPOCH;
 
 use cacheops::Cacheops;
 use cacheops::template::{Syntax, check_tag_name};
-use tera::{Context, Delimiters, Error, Kwargs, State, Tera, TeraResult, Value};
+use tera::{Delimiters, Error, Kwargs, State, Tera, TeraResult, Value};
 
 use crate::custom::{Caching, TagCall};
 use crate::engine::{RULES, STATEMENTS};
-use crate::library::{Asks, Library, Loaded, Names, Wrong};
-use crate::{begin, dialect, errors, frames, querysets};
+use crate::held::Held;
+use crate::library::Library;
+#[cfg(feature = "glob_fs")]
+use crate::loading::Glob;
+use crate::{begin, dialect, frames, querysets};
 
 /// The cache tags of a Tera.
 ///
@@ -53,19 +53,11 @@ pub struct Tags {
 pub(crate) struct Shared {
     pub(crate) cache: Cacheops,
     pub(crate) library: Library,
-    syntax: RwLock<Syntax>,
+    pub(crate) syntax: RwLock<Syntax>,
     custom: RwLock<HashMap<String, Arc<Decorator>>>,
     marks: OnceLock<Box<Marks>>,
     #[cfg(feature = "glob_fs")]
-    glob: RwLock<Glob>,
-}
-
-/// What was loaded by a glob.
-#[cfg(feature = "glob_fs")]
-#[derive(Clone, Default)]
-struct Glob {
-    pattern: Option<String>,
-    names: BTreeSet<String>,
+    pub(crate) glob: RwLock<Glob>,
 }
 
 type Decorator = dyn Fn(&TagCall<'_>) -> Result<Caching, Error> + Send + Sync;
@@ -78,12 +70,38 @@ impl Tags {
     /// All templates that the ones with tags use are to be loaded through
     /// this, and all that extend them, those without tags too: a layout's
     /// fragment differs by what fills its blocks, and a child that passed by
-    /// is not known. A Tera with delimiters of its own is to
-    /// be told of them by [`set_delimiters`](Tags::set_delimiters). Teras that
-    /// share a cache share the fragments of templates with the same name and
-    /// source: where they would render those differently, by other globals or
-    /// filters, give each a cache of its own. So does a clone of a Tera that
-    /// is to get other templates than the one it was made of.
+    /// is not known. A Tera with delimiters of its own is to be told of them
+    /// by [`set_delimiters`](Tags::set_delimiters). Teras that share a cache
+    /// share the fragments of templates with the same name and source: where
+    /// they would render those differently, by other globals or filters, give
+    /// each a cache of its own.
+    ///
+    /// A clone of a Tera needs no `Tags` of its own: it goes on with what it
+    /// has, and may be given other templates by these. But whoever installs
+    /// `Tags` again, into a clone or the same Tera, is to **add all sources
+    /// again**: what was there has been rewritten for the first `Tags`, and
+    /// rendering it is an error that says so.
+    ///
+    /// ```
+    /// use tera::{Context, Tera};
+    /// use tera_cacheops::{Tags, cacheops::Cacheops};
+    ///
+    /// let sources = [("page", "{% cached %}{% include 'part' %}{% endcached %}"), ("part", "1")];
+    /// let mut tera = Tera::default();
+    /// let tags = Tags::install(&mut tera, &Cacheops::in_memory());
+    /// tags.add_templates(&mut tera, sources)?;
+    ///
+    /// let mut next = tera.clone();
+    /// tags.add_template(&mut next, "part", "2")?;
+    /// assert_eq!(tags.render(&next, "page", &Context::new())?, "2");
+    /// assert_eq!(tags.render(&tera, "page", &Context::new())?, "1");
+    ///
+    /// let others = Tags::install(&mut next, &Cacheops::in_memory());
+    /// assert!(others.render(&next, "page", &Context::new()).is_err());
+    /// others.add_templates(&mut next, sources)?;
+    /// assert_eq!(others.render(&next, "page", &Context::new())?, "1");
+    /// # Ok::<_, tera::Error>(())
+    /// ```
     pub fn install(tera: &mut Tera, cache: &Cacheops) -> Tags {
         let shared = Arc::new(Shared {
             cache: cache.clone(),
@@ -94,174 +112,10 @@ impl Tags {
             #[cfg(feature = "glob_fs")]
             glob: RwLock::default(),
         });
+        Held::default().give(tera);
         register_tags(tera, &shared);
         register_functions(tera, cache);
         Tags { shared }
-    }
-
-    /// Sets the delimiters, in place of [`Tera::set_delimiters`].
-    ///
-    /// # Errors
-    ///
-    /// As there.
-    pub fn set_delimiters(&self, tera: &mut Tera, delimiters: Delimiters) -> TeraResult<()> {
-        let syntax = syntax_of(&delimiters);
-        tera.set_delimiters(delimiters)?;
-        *self.shared.syntax.write().unwrap_or_else(PoisonError::into_inner) = syntax;
-        Ok(())
-    }
-
-    /// Adds a template from a string, in place of [`Tera::add_raw_template`].
-    ///
-    /// # Errors
-    ///
-    /// A tag that is wrong, unknown, not closed or crossed, or what the engine
-    /// finds wrong with the rest; name, line and text are the author's.
-    pub fn add_template(
-        &self,
-        tera: &mut Tera,
-        name: impl Into<String>,
-        source: impl Into<String>,
-    ) -> TeraResult<()> {
-        self.add_templates(tera, [(name, source)])
-    }
-
-    /// Adds templates from strings, in place of [`Tera::add_raw_templates`]:
-    /// those that use each other at once.
-    ///
-    /// # Errors
-    ///
-    /// As [`add_template`](Tags::add_template); then none is added.
-    pub fn add_templates<N: Into<String>, S: Into<String>>(
-        &self,
-        tera: &mut Tera,
-        templates: impl IntoIterator<Item = (N, S)>,
-    ) -> TeraResult<()> {
-        let batch: Vec<(String, String)> =
-            templates.into_iter().map(|(name, source)| (name.into(), source.into())).collect();
-        self.add(tera, &batch, &[])
-    }
-
-    /// Adds templates from files, in place of [`Tera::add_template_files`];
-    /// without a name, a template is called like its path.
-    ///
-    /// # Errors
-    ///
-    /// As [`add_template`](Tags::add_template), and a file that cannot be read.
-    pub fn add_template_files<P: AsRef<Path>, N: AsRef<str>>(
-        &self,
-        tera: &mut Tera,
-        files: impl IntoIterator<Item = (P, Option<N>)>,
-    ) -> TeraResult<()> {
-        let mut batch = Vec::new();
-        for (path, name) in files {
-            let path = path.as_ref();
-            let name = match (name, path.to_str()) {
-                (Some(name), _) => name.as_ref().to_owned(),
-                (None, Some(path)) => path.to_owned(),
-                (None, None) => {
-                    let why = format!("Template path is not valid UTF-8: {}", path.display());
-                    return Err(Error::message(why));
-                }
-            };
-            batch.push((name, read_file(path)?));
-        }
-        self.add(tera, &batch, &[])
-    }
-
-    /// Loads all templates that a glob finds, in place of
-    /// [`Tera::load_from_glob`]; those loaded otherwise stay.
-    ///
-    /// # Errors
-    ///
-    /// As [`add_template_files`](Tags::add_template_files), and a glob that is
-    /// none; then nothing is changed.
-    #[cfg(feature = "glob_fs")]
-    pub fn load_from_glob(&self, tera: &mut Tera, glob: &str) -> TeraResult<()> {
-        let mut batch = Vec::new();
-        for (path, name) in tera::load_from_glob(glob)? {
-            batch.push((name, read_file(&path)?));
-        }
-        let before = self.shared.glob.read().unwrap_or_else(PoisonError::into_inner).clone();
-        let names: BTreeSet<String> = batch.iter().map(|(name, _)| name.clone()).collect();
-        let known = self.shared.library.templates();
-        let is_gone = |name: &&String| !names.contains(*name) && known.contains_key(*name);
-        let gone: Vec<String> = before.names.iter().filter(is_gone).cloned().collect();
-        self.add(tera, &batch, &gone)?;
-        let mut now = self.shared.glob.write().unwrap_or_else(PoisonError::into_inner);
-        *now = Glob { pattern: Some(glob.to_owned()), names };
-        Ok(())
-    }
-
-    /// Loads anew what the glob finds now, in place of [`Tera::full_reload`].
-    /// Tera cannot be told to forget a template, so one whose file is gone
-    /// throws an error when it is rendered.
-    ///
-    /// # Errors
-    ///
-    /// As [`load_from_glob`](Tags::load_from_glob), and where there was none.
-    #[cfg(feature = "glob_fs")]
-    pub fn full_reload(&self, tera: &mut Tera) -> TeraResult<()> {
-        let glob = self.shared.glob.read().unwrap_or_else(PoisonError::into_inner).pattern.clone();
-        match glob {
-            Some(glob) => self.load_from_glob(tera, &glob),
-            None => Err(Error::message("Reloading is only available if you are using a glob")),
-        }
-    }
-
-    fn add(&self, tera: &mut Tera, batch: &[(String, String)], gone: &[String]) -> TeraResult<()> {
-        let syntax = self.shared.syntax();
-        let changed = self.rewritten(tera, batch, gone)?;
-        let mut rewritten: Vec<(String, Arc<str>)> =
-            changed.iter().map(|(name, loaded)| (name.clone(), loaded.rewritten.clone())).collect();
-        rewritten.extend(gone.iter().map(|name| (name.clone(), tombstone(&syntax))));
-        let shared = &self.shared;
-        if let Err(error) = tera.add_raw_templates(rewritten) {
-            let mut all = shared.library.templates();
-            all.extend(changed);
-            return Err(errors::of_authors(error, &all));
-        }
-        shared.library.commit(changed, gone);
-        Ok(())
-    }
-
-    pub(crate) fn rewritten(
-        &self,
-        tera: &Tera,
-        batch: &[(String, String)],
-        gone: &[String],
-    ) -> TeraResult<Names<Loaded>> {
-        let shared = &self.shared;
-        let syntax = shared.syntax();
-        check_delimiters(tera, &syntax)?;
-        let custom = shared.custom_names();
-        let asks = Asks {
-            has_template: &|name| tera.contains_template(name),
-            has_component: &|name| tera.contains_component(name),
-        };
-        let changed = shared.library.rewrite(batch, gone, &syntax, &custom, &asks);
-        changed.map_err(|wrong| self.tell(wrong, batch))
-    }
-
-    fn tell(&self, wrong: Wrong, batch: &[(String, String)]) -> Error {
-        match wrong {
-            Wrong::Tag(name, error) => {
-                let new = batch.iter().rev().find(|(other, _)| *other == name);
-                let author = match new {
-                    Some((_, source)) => source.as_str().into(),
-                    None => self
-                        .shared
-                        .library
-                        .templates()
-                        .get(&name)
-                        .map_or_else(|| Arc::from(""), |loaded| loaded.author.text.clone()),
-                };
-                errors::in_tag(&name, &author, &error)
-            }
-            Wrong::Foreign(name, used) => Error::message(format!(
-                "`{name}` has cache tags around or beside `{used}`, which was not loaded through `Tags`: what it holds would not be part of their keys"
-            )),
-        }
     }
 
     /// Adds a tag of the application's own, `{% name … %}` to `{% endname %}`,
@@ -350,7 +204,7 @@ impl Shared {
     }
 }
 
-fn syntax_of(delimiters: &Delimiters) -> Syntax {
+pub(crate) fn syntax_of(delimiters: &Delimiters) -> Syntax {
     let pair = |start: &str, end: &str| (start.to_owned(), end.to_owned());
     Syntax {
         block: pair(&delimiters.block_start, &delimiters.block_end),
@@ -360,30 +214,6 @@ fn syntax_of(delimiters: &Delimiters) -> Syntax {
         line_comment: None,
         rules: RULES,
     }
-}
-
-/// What a template becomes whose file is gone.
-fn tombstone(syntax: &Syntax) -> Arc<str> {
-    let (start, end) = &syntax.variable;
-    format!("{start} throw(message=\"the file of this template is gone\") {end}").into()
-}
-
-/// Tera does not tell its delimiters: those here must be what it reads.
-fn check_delimiters(tera: &Tera, syntax: &Syntax) -> TeraResult<()> {
-    let (start, end) = &syntax.variable;
-    let probe = format!("{start}1{end}");
-    match tera.render_str(&probe, &Context::new(), false) {
-        Ok(text) if text == "1" => Ok(()),
-        _ => Err(Error::message(
-            "the Tera has delimiters of its own: set them by `Tags::set_delimiters`",
-        )),
-    }
-}
-
-fn read_file(path: &Path) -> TeraResult<String> {
-    std::fs::read_to_string(path).map_err(|error| {
-        Error::chain(format!("Failed to read template '{}'", path.display()), error)
-    })
 }
 
 fn register_tags(tera: &mut Tera, shared: &Arc<Shared>) {

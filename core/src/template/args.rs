@@ -1,5 +1,7 @@
 //! The arguments of a tag, in either of the two call forms.
 
+use std::collections::BTreeSet;
+
 use super::tokens::{Token, TokenKind};
 
 /// An argument as the author wrote it.
@@ -230,6 +232,25 @@ impl<'s> Arguments<'s> {
     fn has_keywords(&self) -> bool {
         self.timeout.is_some() || self.name.is_some() || self.lock.is_some()
     }
+}
+
+/// The arguments of a tag of the application's own: keywords last, each once.
+pub(super) fn of_custom(arguments: Vec<Argument<'_>>) -> Result<Vec<Argument<'_>>, String> {
+    let mut keywords = BTreeSet::new();
+    for Argument { name, expression } in &arguments {
+        match name {
+            Some(name) if !keywords.insert(*name) => {
+                return Err(format!("`{name}` is given twice"));
+            }
+            None if !keywords.is_empty() => {
+                return Err(format!(
+                    "`{expression}` comes behind a keyword argument: arguments without one come first"
+                ));
+            }
+            _ => {}
+        }
+    }
+    Ok(arguments)
 }
 
 /// All expressions, none of which may have a keyword.

@@ -4,7 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
 use super::lexer::Syntax;
-use super::parser::{CallSite, Edges, OpenTag, Sets, With, parse};
+use super::open_tag::{Edges, OpenTag, Sets, Shown};
+use super::parser::{CallSite, With, parse};
 use crate::error::Error;
 
 /// What an engine understands instead of the tags.
@@ -54,11 +55,13 @@ pub struct Rewritten<'s> {
     /// The template that it extends, if its name is plain.
     pub extends: Option<&'s str>,
     /// Components that it may use, and more names perhaps.
-    pub components: BTreeSet<&'s str>,
+    pub components: BTreeSet<String>,
     /// Components that it defines.
-    pub defines: BTreeSet<&'s str>,
+    pub defines: BTreeSet<String>,
     /// Names that its blocks set, and that would be set behind them.
     pub block_sets: BTreeMap<&'s str, Sets>,
+    /// What it shows that a tag elsewhere may have to know.
+    pub shown: Shown,
     /// What was put in place of what, in order.
     pub moved: Vec<Moved>,
 }
@@ -109,6 +112,7 @@ pub fn rewrite<'s>(
         components: parsed.components,
         defines: parsed.defines,
         block_sets: parsed.block_sets,
+        shown: parsed.shown,
         moved,
     })
 }

@@ -1,6 +1,6 @@
 //! Tags of loaded templates.
 
-use super::parser::{OpenTag, TagKind};
+use super::open_tag::{OpenTag, TagKind};
 use super::rewrite::Rewritten;
 use crate::key::{FragmentKey, KeyWriter};
 

@@ -52,6 +52,19 @@ impl<'s> Token<'s> {
     }
 }
 
+/// Whether a word may be a variable: it is no attribute and no keyword.
+pub(super) fn is_variable(tokens: &[Token<'_>], at: usize) -> bool {
+    let is_dot = |back: usize| at >= back && tokens[at - back].is_operator(".");
+    let is_attribute = is_dot(1) && !is_dot(2);
+    let is_keyword = tokens.get(at + 1).is_some_and(|next| next.is_operator("="));
+    tokens[at].kind == TokenKind::Word && !is_attribute && !is_keyword
+}
+
+/// The words that may be variables, in order.
+pub(super) fn variables<'s>(tokens: &[Token<'s>]) -> impl Iterator<Item = &'s str> {
+    (0..tokens.len()).filter(|at| is_variable(tokens, *at)).map(|at| tokens[at].text)
+}
+
 /// The first word of `rest`, which begins at `start`; none where a string has
 /// no end or nothing is left.
 pub(super) fn next(rest: &str, start: usize, blank: bool, backticks: bool) -> Option<Token<'_>> {

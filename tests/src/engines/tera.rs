@@ -102,7 +102,10 @@ fn chain(kind: &str, error: &Error) -> String {
     let mut text = one_line(kind, &error.to_string());
     let mut next = error.source();
     while let Some(error) = next {
-        text.push_str(&format!("\ncaused by: {error}"));
+        // Tera got its words before.
+        if !text.contains(&error.to_string()) {
+            text.push_str(&format!("\ncaused by: {error}"));
+        }
         next = error.source();
     }
     text

@@ -1,0 +1,130 @@
+//! A tag that was found in a source, with what is known of its body.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::args::{Argument, Arguments};
+
+/// What a tag is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum TagKind<'s> {
+    /// `cached_as`, with its arguments.
+    CachedAs(Arguments<'s>),
+    /// `cached`, with its arguments.
+    Cached(Arguments<'s>),
+    /// A tag of the application's own, with its arguments as they are.
+    Custom(Vec<Argument<'s>>),
+}
+
+/// What stands at the edges of the beginning or the end of a tag.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Edges<'s> {
+    /// `-`, `+` or nothing behind the first delimiter.
+    pub left: &'s str,
+    /// The same before the last one.
+    pub right: &'s str,
+    /// What ended the line of a line statement. It was swallowed by that, so
+    /// it must stay in the source, for the count of lines, but not in the text.
+    /// Line statements have `+` at both edges.
+    pub line_end: &'s str,
+}
+
+/// A tag that was opened, with what its body was found to hold.
+#[derive(Clone, Debug)]
+pub struct OpenTag<'s> {
+    /// Its place among the tags of the source, from 0.
+    pub index: usize,
+    /// `cached_as`, `cached`, or a name of the application's own.
+    pub name: &'s str,
+    /// What it is, with its arguments.
+    pub kind: TagKind<'s>,
+    /// Its line, from 1.
+    pub line: usize,
+    /// The tag as the author wrote it.
+    pub text: &'s str,
+    /// What stands at its edges.
+    pub edges: Edges<'s>,
+    /// The templates that the body includes by a plain name.
+    pub includes: BTreeSet<&'s str>,
+    /// Whether the body holds a block, or calls `super` or `self`: then it is
+    /// made of more templates than its own.
+    pub has_blocks: bool,
+    /// Names to whose attributes the body assigns, although it has not made
+    /// them: it is to work on copies, or a hit would lack the assignment.
+    pub assigns: BTreeSet<&'s str>,
+    /// Names that the body sets, and that would be set behind it where the
+    /// engine gives it no scope of its own.
+    pub sets: BTreeMap<&'s str, Sets>,
+    /// What the loops around it do with names.
+    pub around: Around,
+    /// Whether it stands in a block.
+    pub in_block: bool,
+    /// Whether it stands in the definition of a component.
+    pub in_component: bool,
+    /// Whether its arguments hold `body`, which is what a component is handed.
+    pub names_body: bool,
+    /// Whether its body shows `body`, outside of any component.
+    pub shows_body: bool,
+}
+
+/// What the loops around a place do with names, where a loop is a scope: they
+/// stand between what is set inside and the variables outside.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Around {
+    /// Names that a loop has of its own there.
+    pub own: BTreeSet<String>,
+    /// Names that are set by `set_global` further down in the innermost loop.
+    pub global_behind: BTreeSet<String>,
+}
+
+/// What a source shows, and where, that a tag around cannot know by itself.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Shown {
+    /// Whether it shows `body` outside of its components: a component that
+    /// includes it hands it one.
+    pub body: bool,
+    /// Whether it shows all variables, by `__tera_context`.
+    pub context: bool,
+    /// Whether it does so in a block.
+    pub context_in_block: bool,
+    /// What its blocks include by a plain name.
+    pub block_includes: BTreeSet<String>,
+    /// What its components include by a plain name.
+    pub component_includes: BTreeSet<String>,
+    /// What the loops around its `super()` do with names.
+    pub around_super: Around,
+}
+
+/// How a name is set.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Sets {
+    /// By `set`, in no loop inside.
+    pub local: bool,
+    /// By `set_global`, in a loop or not.
+    pub global: bool,
+}
+
+impl Sets {
+    /// Takes over how the name is set elsewhere.
+    pub fn add(&mut self, other: Sets) {
+        self.local |= other.local;
+        self.global |= other.global;
+    }
+}
+
+impl Around {
+    /// Takes over what other loops do.
+    pub fn add(&mut self, other: &Around) {
+        self.own.extend(other.own.iter().cloned());
+        self.global_behind.extend(other.global_behind.iter().cloned());
+    }
+}
+
+impl OpenTag<'_> {
+    /// The line ends of the tag that are missing in `written`, so that every
+    /// line stays the line it was.
+    #[must_use]
+    pub fn lines_beyond(&self, written: &str) -> String {
+        let lines = |text: &str| text.matches('\n').count();
+        "\n".repeat(lines(self.text).saturating_sub(lines(written)))
+    }
+}

@@ -1,0 +1,129 @@
+//! Templates that a source names, and macros that it calls.
+
+use super::super::lexer::Piece;
+use super::super::tokens::{Token, TokenKind};
+use super::{CallSite, Open, Parser, With};
+use crate::error::Error;
+
+impl<'s> Parser<'s, '_> {
+    /// Notes a `call` that hands its body to the cache.
+    pub(super) fn call(&mut self, tokens: &[Token<'s>]) {
+        let caches = |pair: &[Token<'_>]| {
+            (pair[0].is_word("cached_as") || pair[0].is_word("cached")) && pair[1].text == "("
+        };
+        if tokens.windows(2).any(caches) {
+            let name = tokens.windows(3).find_map(|three| {
+                (three[0].is_word("name") && three[1].is_operator("="))
+                    .then(|| three[2].plain_text())
+                    .flatten()
+            });
+            self.parsed.calls.push(CallSite { line: self.line, name });
+        }
+    }
+
+    /// Notes the templates that a statement names, or has the engine tell
+    /// which they are.
+    pub(super) fn reference(
+        &mut self,
+        statement: &'s str,
+        tokens: &[Token<'s>],
+    ) -> Result<(), Error> {
+        if let (Some(tag), "extends") = (self.innermost_tag(), statement) {
+            let tag = &self.parsed.tags[tag];
+            return Err(Error::template(
+                self.line,
+                format!("`extends` stands inside `{}` of line {}", tag.text, tag.line),
+            ));
+        }
+        let ends = ["ignore", "with", "without", "as", "import"];
+        let ended = |at: &usize| {
+            *at > 0
+                && !tokens[*at - 1].is_operator(".")
+                && ends.iter().any(|end| tokens[*at].is_word(end))
+        };
+        let length = (0..tokens.len()).find(ended).unwrap_or(tokens.len());
+        let (Some(first), Some(last)) = (tokens.first(), tokens[..length].last()) else {
+            return Ok(());
+        };
+        let names = plain_names(&tokens[..length]);
+        if let ("extends", Some([name])) = (statement, names.as_deref()) {
+            self.parsed.extends = Some(name);
+        }
+        if (statement == "extends" || names.is_none()) && is_one(&tokens[..length]) {
+            let expression = &self.source[first.start..last.end()];
+            self.parsed.dynamic_imports |= matches!(statement, "import" | "from");
+            self.edit(first.start, last.end(), With::Reference(statement, expression));
+        }
+        for name in names.into_iter().flatten() {
+            self.parsed.references.insert(name);
+            if statement == "include" {
+                self.note_include(name);
+            }
+            // What a macro or a set block uses, any body may show.
+            let shown = |open: &Open<'_>| matches!(open.name, "macro" | "set" | "call");
+            if matches!(statement, "import" | "from") || self.stack.iter().any(shown) {
+                self.parsed.imports.insert(name);
+            }
+            for open in &self.stack {
+                if let Some(tag) = open.tag {
+                    self.parsed.tags[tag].includes.insert(name);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Notes what is included where a tag around cannot see it.
+    fn note_include(&mut self, name: &'s str) {
+        let stands_in = |name: &str| self.stack.iter().any(|open| open.name == name);
+        if stands_in("block") {
+            self.parsed.shown.block_includes.insert(name.to_owned());
+        }
+        if stands_in("component") {
+            self.parsed.shown.component_includes.insert(name.to_owned());
+        }
+    }
+
+    /// `caller()` renders what the key knows nothing of.
+    pub(super) fn refuse_caller(&self, piece: &Piece<'s>) -> Result<(), Error> {
+        if !piece.tokens.iter().any(|token| token.is_word("caller")) {
+            return Ok(());
+        }
+        let inner = self.stack.iter().rev().find(|open| open.name == "macro" || open.tag.is_some());
+        match inner.and_then(|open| open.tag) {
+            Some(tag) if self.stack.iter().any(|open| open.name == "macro") => {
+                let tag = &self.parsed.tags[tag];
+                let why = format!(
+                    "`caller` inside `{}` of line {}: every caller would get the body of the first; put the tag around the `call` instead",
+                    tag.text, tag.line
+                );
+                Err(Error::template(self.line, why))
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+/// Whether parentheses around the tokens leave what they are: there is no
+/// comma between them, and none that closes one from outside.
+fn is_one(tokens: &[Token<'_>]) -> bool {
+    let mut depth = 0;
+    tokens.iter().all(|token| {
+        let apart = depth == 0 && token.kind == TokenKind::Comma;
+        depth += token.depth();
+        !apart && depth >= 0
+    })
+}
+
+/// The names, if the expression is a string or a list of strings.
+fn plain_names<'s>(tokens: &[Token<'s>]) -> Option<Vec<&'s str>> {
+    match tokens {
+        [name] => name.plain_text().map(|name| vec![name]),
+        [open, inner @ .., close] if open.text == "[" && close.text == "]" => inner
+            .iter()
+            .filter(|token| token.kind != TokenKind::Comma)
+            .map(Token::plain_text)
+            .collect(),
+        _ => None,
+    }
+}

@@ -1,0 +1,130 @@
+//! Templates as their authors wrote them.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use cacheops::FragmentKey;
+use cacheops::template::{
+    Around, OpenTag, Rewritten, Sets, Shown, Syntax, TagKind, rewrite, source_digest,
+};
+
+use crate::dialect;
+use crate::plan::Wrong;
+
+/// A template as the author wrote it.
+#[derive(Debug)]
+pub(crate) struct Author {
+    pub(crate) text: Arc<str>,
+    pub(crate) digest: FragmentKey,
+    pub(crate) extends: Option<String>,
+    /// The templates that it includes or extends.
+    pub(crate) references: Vec<String>,
+    /// The components that it may use.
+    pub(crate) components: Vec<String>,
+    /// The components that it defines.
+    pub(crate) defines: Vec<String>,
+    /// What its blocks set.
+    pub(crate) block_sets: BTreeMap<String, Sets>,
+    /// What it shows that a tag elsewhere may have to know.
+    pub(crate) shown: Shown,
+    /// Those of its references whose names are written with escapes.
+    pub(crate) escaped: Vec<String>,
+    pub(crate) tags: Vec<TagFacts>,
+    /// Whether a body of its tags holds blocks.
+    pub(crate) has_block_tags: bool,
+}
+
+/// What is known of a tag and its body.
+#[derive(Debug)]
+pub(crate) struct TagFacts {
+    /// As the author wrote it.
+    pub(crate) text: String,
+    pub(crate) line: usize,
+    /// The templates that the body includes by a plain name.
+    pub(crate) includes: Vec<String>,
+    pub(crate) sets: BTreeMap<String, Sets>,
+    pub(crate) around: Around,
+    pub(crate) has_blocks: bool,
+    pub(crate) in_block: bool,
+    pub(crate) in_component: bool,
+    pub(crate) names_body: bool,
+    pub(crate) shows_body: bool,
+}
+
+impl TagFacts {
+    fn of(tag: &OpenTag<'_>) -> Self {
+        TagFacts {
+            text: tag.text.to_owned(),
+            line: tag.line,
+            includes: tag.includes.iter().map(|name| (*name).to_owned()).collect(),
+            sets: tag.sets.iter().map(|(name, how)| ((*name).to_owned(), *how)).collect(),
+            around: tag.around.clone(),
+            has_blocks: tag.has_blocks,
+            in_block: tag.in_block,
+            in_component: tag.in_component,
+            names_body: tag.names_body,
+            shows_body: tag.shows_body,
+        }
+    }
+}
+
+impl Author {
+    pub(crate) fn read(
+        name: &str,
+        text: &str,
+        syntax: &Syntax,
+        custom: &[String],
+    ) -> Result<Self, Wrong> {
+        let none = BTreeMap::new();
+        let reader = dialect::Tera::reader(syntax, &none);
+        let found =
+            rewrite(text, syntax, custom, &reader).map_err(|error| Wrong::tag(name, &error))?;
+        found.tags.iter().try_for_each(|tag| check_keywords(name, tag))?;
+        let mut author = Author::of(name, text, &found);
+        for (statement, name) in reader.escaped.take() {
+            if statement == "extends" {
+                author.extends = Some(name.clone());
+            }
+            author.references.push(name.clone());
+            author.escaped.push(name);
+        }
+        Ok(author)
+    }
+
+    fn of(name: &str, text: &str, found: &Rewritten<'_>) -> Self {
+        let owned = |names: &BTreeSet<&str>| names.iter().map(|name| (*name).to_owned()).collect();
+        Author {
+            text: text.into(),
+            digest: source_digest(name, text),
+            extends: found.extends.map(str::to_owned),
+            references: owned(&found.references),
+            components: found.components.iter().cloned().collect(),
+            defines: found.defines.iter().cloned().collect(),
+            block_sets: found.block_sets.iter().map(|(n, s)| ((*n).to_owned(), *s)).collect(),
+            shown: found.shown.clone(),
+            escaped: Vec::new(),
+            tags: found.tags.iter().map(TagFacts::of).collect(),
+            has_block_tags: found.tags.iter().any(|tag| tag.has_blocks),
+        }
+    }
+}
+
+/// Functions of Tera have keywords only, so arguments without one get numbers.
+fn check_keywords(template: &str, tag: &OpenTag<'_>) -> Result<(), Wrong> {
+    let TagKind::Custom(arguments) = &tag.kind else { return Ok(()) };
+    let is_number = |name: &&str| {
+        let digits = name.strip_prefix('_').filter(|digits| !digits.is_empty());
+        digits.is_some_and(|digits| digits.bytes().all(|byte| byte.is_ascii_digit()))
+    };
+    match arguments.iter().filter_map(|argument| argument.name).find(is_number) {
+        None => Ok(()),
+        Some(name) => Err(Wrong {
+            template: template.to_owned(),
+            line: tag.line,
+            detail: format!(
+                "`{}`: `{name}=…`: a keyword that is a number is kept for arguments without one",
+                tag.text
+            ),
+        }),
+    }
+}

@@ -1,0 +1,204 @@
+//! How templates come into a Tera.
+
+#[cfg(feature = "glob_fs")]
+use std::collections::BTreeSet;
+use std::path::Path;
+use std::sync::{Arc, PoisonError};
+
+use cacheops::template::Syntax;
+use tera::{Context, Delimiters, Error, Tera, TeraResult};
+
+use crate::errors;
+use crate::held::Held;
+use crate::library::{Loaded, Names};
+use crate::plan::{Asks, Wrong};
+use crate::tags::{Tags, syntax_of};
+
+/// What was loaded by a glob.
+#[cfg(feature = "glob_fs")]
+#[derive(Clone, Default)]
+pub(crate) struct Glob {
+    pattern: Option<String>,
+    names: BTreeSet<String>,
+}
+
+impl Tags {
+    /// Sets the delimiters, in place of [`Tera::set_delimiters`].
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub fn set_delimiters(&self, tera: &mut Tera, delimiters: Delimiters) -> TeraResult<()> {
+        let syntax = syntax_of(&delimiters);
+        tera.set_delimiters(delimiters)?;
+        *self.shared.syntax.write().unwrap_or_else(PoisonError::into_inner) = syntax;
+        Ok(())
+    }
+
+    /// Adds a template from a string, in place of [`Tera::add_raw_template`].
+    ///
+    /// # Errors
+    ///
+    /// A tag that is wrong, unknown, not closed or crossed, or what the engine
+    /// finds wrong with the rest; name, line and text are the author's.
+    pub fn add_template(
+        &self,
+        tera: &mut Tera,
+        name: impl Into<String>,
+        source: impl Into<String>,
+    ) -> TeraResult<()> {
+        self.add_templates(tera, [(name, source)])
+    }
+
+    /// Adds templates from strings, in place of [`Tera::add_raw_templates`]:
+    /// those that use each other at once.
+    ///
+    /// # Errors
+    ///
+    /// As [`add_template`](Tags::add_template); then none is added.
+    pub fn add_templates<N: Into<String>, S: Into<String>>(
+        &self,
+        tera: &mut Tera,
+        templates: impl IntoIterator<Item = (N, S)>,
+    ) -> TeraResult<()> {
+        let batch: Vec<(String, String)> =
+            templates.into_iter().map(|(name, source)| (name.into(), source.into())).collect();
+        self.add(tera, &batch, &[])
+    }
+
+    /// Adds templates from files, in place of [`Tera::add_template_files`];
+    /// without a name, a template is called like its path.
+    ///
+    /// # Errors
+    ///
+    /// As [`add_template`](Tags::add_template), and a file that cannot be read.
+    pub fn add_template_files<P: AsRef<Path>, N: AsRef<str>>(
+        &self,
+        tera: &mut Tera,
+        files: impl IntoIterator<Item = (P, Option<N>)>,
+    ) -> TeraResult<()> {
+        let mut batch = Vec::new();
+        for (path, name) in files {
+            let path = path.as_ref();
+            let name = match (name, path.to_str()) {
+                (Some(name), _) => name.as_ref().to_owned(),
+                (None, Some(path)) => path.to_owned(),
+                (None, None) => {
+                    let why = format!("Template path is not valid UTF-8: {}", path.display());
+                    return Err(Error::message(why));
+                }
+            };
+            batch.push((name, read_file(path)?));
+        }
+        self.add(tera, &batch, &[])
+    }
+
+    /// Loads all templates that a glob finds, in place of
+    /// [`Tera::load_from_glob`]; those loaded otherwise stay.
+    ///
+    /// # Errors
+    ///
+    /// As [`add_template_files`](Tags::add_template_files), and a glob that is
+    /// none; then nothing is changed.
+    #[cfg(feature = "glob_fs")]
+    pub fn load_from_glob(&self, tera: &mut Tera, glob: &str) -> TeraResult<()> {
+        let mut batch = Vec::new();
+        for (path, name) in tera::load_from_glob(glob)? {
+            batch.push((name, read_file(&path)?));
+        }
+        let before = self.shared.glob.read().unwrap_or_else(PoisonError::into_inner).clone();
+        let names: BTreeSet<String> = batch.iter().map(|(name, _)| name.clone()).collect();
+        let known = Held::by(tera, &self.shared.syntax()).templates.clone();
+        let is_gone = |name: &&String| !names.contains(*name) && known.contains_key(*name);
+        let gone: Vec<String> = before.names.iter().filter(is_gone).cloned().collect();
+        self.add(tera, &batch, &gone)?;
+        let mut now = self.shared.glob.write().unwrap_or_else(PoisonError::into_inner);
+        *now = Glob { pattern: Some(glob.to_owned()), names };
+        Ok(())
+    }
+
+    /// Loads anew what the glob finds now, in place of [`Tera::full_reload`].
+    /// Tera cannot be told to forget a template, so one whose file is gone
+    /// throws an error when it is rendered.
+    ///
+    /// # Errors
+    ///
+    /// As [`load_from_glob`](Tags::load_from_glob), and where there was none.
+    #[cfg(feature = "glob_fs")]
+    pub fn full_reload(&self, tera: &mut Tera) -> TeraResult<()> {
+        let glob = self.shared.glob.read().unwrap_or_else(PoisonError::into_inner).pattern.clone();
+        match glob {
+            Some(glob) => self.load_from_glob(tera, &glob),
+            None => Err(Error::message("Reloading is only available if you are using a glob")),
+        }
+    }
+
+    fn add(&self, tera: &mut Tera, batch: &[(String, String)], gone: &[String]) -> TeraResult<()> {
+        let syntax = self.shared.syntax();
+        let (held, changed) = self.rewritten(tera, batch, gone)?;
+        let mut rewritten: Vec<(String, Arc<str>)> =
+            changed.iter().map(|(name, loaded)| (name.clone(), loaded.rewritten.clone())).collect();
+        rewritten.extend(gone.iter().map(|name| (name.clone(), tombstone(&syntax))));
+        let after = held.after(changed.clone(), gone);
+        tera.add_raw_templates(rewritten)
+            .map_err(|error| errors::of_authors(error, &after.templates))?;
+        after.give(tera);
+        self.shared.library.commit(changed);
+        Ok(())
+    }
+
+    /// What the Tera holds, and what of it is to be put anew.
+    pub(crate) fn rewritten(
+        &self,
+        tera: &Tera,
+        batch: &[(String, String)],
+        gone: &[String],
+    ) -> TeraResult<(Arc<Held>, Names<Loaded>)> {
+        let shared = &self.shared;
+        let syntax = shared.syntax();
+        check_delimiters(tera, &syntax)?;
+        let custom = shared.custom_names();
+        let held = Held::by(tera, &syntax);
+        let names: Vec<String> = tera.get_template_names().map(str::to_owned).collect();
+        let asks = Asks {
+            templates: &names,
+            gone: &held.gone.iter().chain(gone).cloned().collect(),
+            has_component: &|name| tera.contains_component(name),
+        };
+        let changed = shared.library.rewrite(&held.templates, batch, gone, &syntax, &custom, &asks);
+        let changed = changed.map_err(|wrong| tell(&wrong, batch, &held))?;
+        Ok((held, changed))
+    }
+}
+
+fn tell(wrong: &Wrong, batch: &[(String, String)], held: &Held) -> Error {
+    let Wrong { template, line, detail } = wrong;
+    let new = batch.iter().rev().find(|(name, _)| name == template);
+    let known = || held.templates.get(template).map(|loaded| &*loaded.author.text);
+    let source = new.map(|(_, source)| source.as_str()).or_else(known);
+    errors::in_loading(template, source.unwrap_or_default(), *line, detail)
+}
+
+/// What a template becomes whose file is gone.
+fn tombstone(syntax: &Syntax) -> Arc<str> {
+    let (start, end) = &syntax.variable;
+    format!("{start} throw(message=\"the file of this template is gone\") {end}").into()
+}
+
+/// Tera does not tell its delimiters: those here must be what it reads.
+fn check_delimiters(tera: &Tera, syntax: &Syntax) -> TeraResult<()> {
+    let (start, end) = &syntax.variable;
+    let probe = format!("{start}1{end}");
+    match tera.render_str(&probe, &Context::new(), false) {
+        Ok(text) if text == "1" => Ok(()),
+        _ => Err(Error::message(
+            "the Tera has delimiters of its own: set them by `Tags::set_delimiters`",
+        )),
+    }
+}
+
+fn read_file(path: &Path) -> TeraResult<String> {
+    std::fs::read_to_string(path).map_err(|error| {
+        Error::chain(format!("Failed to read template '{}'", path.display()), error)
+    })
+}

@@ -1,0 +1,143 @@
+//! Clones of a Tera, each with templates of its own: as when a site loads its
+//! templates anew into a copy, while the old one goes on.
+
+use std::sync::RwLock;
+
+use cacheops::Cacheops;
+use tera::{Context, Tera, context};
+use tera_cacheops::Tags;
+
+const LAYOUT: &str = "{% cached %}[{% block a %}a{% endblock %}]{% endcached %}{% block b %}{% cached %}{% include 'part' %}{% endcached %}{% endblock %}";
+const PAGE: &str = "{% extends 'layout' %}{% block a %}p{{ super() }}{% endblock %}";
+
+fn engine() -> (Tera, Tags) {
+    let mut tera = Tera::default();
+    let tags = Tags::install(&mut tera, &Cacheops::in_memory());
+    let templates = [("layout", LAYOUT), ("page", PAGE), ("part", "old")];
+    tags.add_templates(&mut tera, templates).unwrap();
+    (tera, tags)
+}
+
+fn render(tags: &Tags, tera: &Tera) -> String {
+    tags.render(tera, "page", &Context::new()).unwrap()
+}
+
+fn render_block(tags: &Tags, tera: &Tera, block: &str) -> String {
+    tags.render_block(tera, "page", block, &Context::new()).unwrap()
+}
+
+/// A block that is rendered alone is that of the Tera it is asked of, and its
+/// fragments are not those of another.
+#[test]
+fn blocks_of_an_older_clone() {
+    let (mut tera, tags) = engine();
+    let old = tera.clone();
+    tags.add_template(&mut tera, "part", "new").unwrap();
+    assert_eq!(render_block(&tags, &old, "b"), "old");
+    assert_eq!(render(&tags, &tera), "[pa]new");
+    assert_eq!(render_block(&tags, &tera, "b"), "new");
+    assert_eq!((render(&tags, &old), render(&tags, &tera)), ("[pa]old".into(), "[pa]new".into()));
+    // The layout has changed.
+    tags.add_template(&mut tera, "layout", LAYOUT.replace("a{% endblock", "A{% endblock")).unwrap();
+    assert_eq!(render_block(&tags, &old, "a"), "pa");
+    assert_eq!(render_block(&tags, &tera, "a"), "pA");
+}
+
+/// Each goes on from what it has itself.
+#[test]
+fn clones_that_part() {
+    let (mut one, tags) = engine();
+    let mut other = one.clone();
+    tags.add_template(&mut one, "part", "one").unwrap();
+    tags.add_template(&mut other, "part", "other").unwrap();
+    // What uses it is rewritten in both.
+    tags.add_template(&mut one, "more", "{% cached %}{% include 'part' %}{% endcached %}").unwrap();
+    tags.add_template(&mut other, "more", "{% cached %}{% include 'part' %}{% endcached %}")
+        .unwrap();
+    for _ in 0..2 {
+        assert_eq!(
+            (render(&tags, &one), render(&tags, &other)),
+            ("[pa]one".into(), "[pa]other".into())
+        );
+        for (tera, text) in [(&one, "one"), (&other, "other")] {
+            assert_eq!(tags.render(tera, "more", &Context::new()).unwrap(), text);
+            assert_eq!(render_block(&tags, tera, "b"), text);
+            let source = "{% cached %}{% include 'more' %}{% endcached %}";
+            assert_eq!(tags.render_str(tera, source, &Context::new(), true).unwrap(), text);
+        }
+    }
+    // What one has and the other has not.
+    tags.add_template(&mut one, "mine", "{{ n }}").unwrap();
+    let uses = "{% cached %}{% include 'mine' %}{% endcached %}";
+    assert!(tags.add_template(&mut other, "uses", uses).is_err());
+    other.add_raw_template("mine", "past").unwrap();
+    let error = tags.add_template(&mut other, "uses", uses).unwrap_err().to_string();
+    assert!(error.contains("was not loaded through `Tags`"), "{error}");
+    tags.add_template(&mut one, "uses", uses).unwrap();
+    assert_eq!(tags.render(&one, "uses", &context!(n => &5)).unwrap(), "5");
+}
+
+/// A file that is gone, and comes back: what was made with it is not shown
+/// meanwhile, and is current again afterwards.
+#[test]
+fn templates_that_are_gone() {
+    let folder = std::env::temp_dir().join(format!("cacheops-gone-{}", std::process::id()));
+    std::fs::create_dir_all(&folder).unwrap();
+    let write = |name: &str, text: &str| std::fs::write(folder.join(name), text).unwrap();
+    write("page.html", "{% cached %}[{% include 'part.html' %}{{ n }}]{% endcached %}");
+    write("part.html", "p");
+    write("other.html", "{% cached %}{{ n }}{% endcached %}");
+    let mut tera = Tera::default();
+    let tags = Tags::install(&mut tera, &Cacheops::in_memory());
+    tags.load_from_glob(&mut tera, &format!("{}/*.html", folder.display())).unwrap();
+    let page = |tera: &Tera, name: &str, n: u32| tags.render(tera, name, &context!(n => &n));
+    assert_eq!(page(&tera, "page.html", 1).unwrap(), "[p1]");
+    assert_eq!(page(&tera, "other.html", 1).unwrap(), "1");
+    let old = tera.clone();
+    std::fs::remove_file(folder.join("part.html")).unwrap();
+    tags.full_reload(&mut tera).unwrap();
+    let error = page(&tera, "page.html", 2).unwrap_err().to_string();
+    assert!(error.contains("the file of this template is gone"), "{error}");
+    assert_eq!(page(&tera, "other.html", 2).unwrap(), "1");
+    assert_eq!(page(&old, "page.html", 2).unwrap(), "[p1]");
+    // Others can be loaded meanwhile.
+    tags.add_template(&mut tera, "new", "{% cached %}{{ n }}{% endcached %}").unwrap();
+    write("part.html", "p");
+    tags.full_reload(&mut tera).unwrap();
+    assert_eq!(page(&tera, "page.html", 3).unwrap(), "[p1]");
+    write("part.html", "P");
+    tags.full_reload(&mut tera).unwrap();
+    assert_eq!(page(&tera, "page.html", 4).unwrap(), "[P4]");
+    std::fs::remove_dir_all(&folder).unwrap();
+}
+
+/// Pages are rendered while their templates are loaded anew: each is of one
+/// version, whatever is in the cache.
+#[test]
+fn loading_anew_while_rendering() {
+    let (tera, tags) = engine();
+    let current = RwLock::new(tera);
+    std::thread::scope(|scope| {
+        for reader in 0..3 {
+            let (current, tags) = (&current, &tags);
+            scope.spawn(move || {
+                for _ in 0..400 {
+                    let tera = current.read().unwrap().clone();
+                    let whole = render(tags, &tera);
+                    let part = whole.strip_prefix("[pa]").unwrap();
+                    assert_eq!(render(tags, &tera), whole);
+                    if reader == 0 {
+                        assert_eq!(render_block(tags, &tera, "b"), part);
+                    }
+                }
+            });
+        }
+        scope.spawn(|| {
+            for version in 0..60 {
+                let mut next = current.read().unwrap().clone();
+                tags.add_template(&mut next, "part", format!("v{}", version % 7)).unwrap();
+                *current.write().unwrap() = next;
+            }
+        });
+    });
+}

@@ -1,0 +1,225 @@
+//! What errors of rendering tell, and what they carry.
+
+use std::error::Error as StdError;
+use std::fmt;
+
+use cacheops::{Cacheops, ErrorKind, Profile};
+use tera::{Context, Error, Kwargs, State, Tera, context};
+use tera_cacheops::{Caching, Tags, lazy};
+
+#[derive(Debug)]
+struct Broken(u8);
+
+impl fmt::Display for Broken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "broken {}", self.0)
+    }
+}
+
+impl StdError for Broken {}
+
+/// The first cause of a type.
+fn cause<T: StdError + 'static>(error: &Error) -> Option<&T> {
+    let mut next = error.source();
+    while let Some(cause) = next {
+        match cause.downcast_ref::<T>() {
+            Some(found) => return Some(found),
+            None => next = cause.source(),
+        }
+    }
+    None
+}
+
+/// An argument without a keyword stands before those with one.
+#[test]
+fn arguments_of_custom_tags() {
+    let mut tera = Tera::default();
+    let tags = Tags::install(&mut tera, &Cacheops::in_memory());
+    tags.decorator_tag("menu", |call| {
+        let _ = (call.keyword("a"), call.keyword("_7"));
+        Ok(Caching::cached())
+    })
+    .unwrap();
+    let mut refusal = |source: &str| {
+        let error = tags.add_template(&mut tera, "page", source).err()?.to_string();
+        Some(error.lines().take(2).collect::<Vec<_>>().join("\n"))
+    };
+    for (tag, why) in [
+        (
+            "{% menu a=1, n %}",
+            "`n` comes behind a keyword argument: arguments without one come first",
+        ),
+        (
+            "{% menu n, a=1, n + 1, %}",
+            "`n + 1` comes behind a keyword argument: arguments without one come first",
+        ),
+        ("{% menu a=1, a=2 %}", "`a` is given twice"),
+        ("{% menu _7=1 %}", "`_7=…`: a keyword that is a number is kept for arguments without one"),
+    ] {
+        let expected = format!("error: `{tag}`: {why}\n --> page:2:2");
+        assert_eq!(refusal(&format!("\n {tag}x{{% endmenu %}}")), Some(expected));
+    }
+    for tag in
+        ["{% menu n, 2, a=1 %}", "{% menu 1 2 3 %}", "{% menu a=range(end=1) %}", "{% menu _a=1 %}"]
+    {
+        assert_eq!(refusal(&format!("{tag}{{% endmenu %}}")), None);
+    }
+}
+
+/// A query that failed and was swallowed is not the cause of what fails later.
+#[test]
+fn causes_of_errors() {
+    let cache = Cacheops::in_memory();
+    let mut inner = Tera::default();
+    let inner_tags = Tags::install(&mut inner, &cache);
+    inner_tags.add_template(&mut inner, "inner", "{{ a | rows | join }}").unwrap();
+    let rows = |n| lazy(&cache, "rows", move || Err::<Vec<u8>, _>(Broken(n)));
+    let failing = rows(1);
+    let mut tera = Tera::default();
+    tera.register_function("swallow", move |_: Kwargs, _: &State| {
+        inner.render("inner", &context!(a => &failing)).unwrap_or_default()
+    });
+    let tags = Tags::install(&mut tera, &cache);
+    let mut render = |source: &str| {
+        tags.add_template(&mut tera, "page", source).unwrap();
+        let b = rows(2);
+        tags.render(&tera, "page", &context!(b => &b)).unwrap_err()
+    };
+    let error = render("{{ swallow() }}{{ gone }}");
+    assert!(error.to_string().contains("Variable `gone`"), "{error}");
+    assert!(error.source().is_none(), "{:?}", error.source());
+    let error = render("{{ swallow() }}{{ throw(message='no') }}");
+    assert!(error.source().is_none(), "{:?}", error.source());
+    let error = render("{{ b | rows }}");
+    assert_eq!(cause::<Broken>(&error).unwrap().0, 2);
+    let error = render("{{ swallow() }}{% cached %}{{ b | rows }}{% endcached %}");
+    assert_eq!(cause::<Broken>(&error).unwrap().0, 2);
+    // Nothing is left for the next rendering.
+    assert!(render("{{ gone }}").source().is_none());
+}
+
+/// The error of a tag's function, with what it was made of.
+#[test]
+fn causes_in_custom_tags() {
+    let mut tera = Tera::default();
+    let tags = Tags::install(&mut tera, &Cacheops::in_memory());
+    tags.decorator_tag("menu", |_| Err(Error::chain("no menu today", Broken(3)))).unwrap();
+    tags.decorator_tag("plain", |_| Err(Error::message("nothing behind it"))).unwrap();
+    tags.add_template(&mut tera, "page", "{% menu %}{% endmenu %}").unwrap();
+    let error = tags.render(&tera, "page", &Context::new()).unwrap_err();
+    assert!(error.to_string().contains("no menu today"), "{error}");
+    assert!(!error.to_string().contains("_cacheops"), "{error}");
+    assert_eq!(cause::<Broken>(&error).unwrap().0, 3);
+    assert!(tags.explain(&error).ends_with("\ncaused by: broken 3"), "{}", tags.explain(&error));
+    tags.add_template(&mut tera, "page", "{% plain %}{% endplain %}").unwrap();
+    let error = tags.render(&tera, "page", &Context::new()).unwrap_err();
+    assert!(error.source().is_none());
+}
+
+/// An error of the cache keeps its kind.
+#[test]
+fn causes_of_the_cache() {
+    let cache = Cacheops::builder().profile("known", Profile::new()).build().unwrap();
+    let mut tera = Tera::default();
+    let tags = Tags::install(&mut tera, &cache);
+    tags.add_template(&mut tera, "page", "{% cached_as 'unknown' %}{% endcached_as %}").unwrap();
+    let error = tags.render(&tera, "page", &Context::new()).unwrap_err();
+    assert!(error.to_string().contains("no profile"), "{error}");
+    assert_eq!(cause::<cacheops::Error>(&error).unwrap().kind(), ErrorKind::NoProfile);
+    tags.add_template(&mut tera, "page", "{{ a | rows }}").unwrap();
+    let a = lazy(&cache, "unknown", || Ok::<Vec<u8>, Error>(Vec::new()));
+    let error = tags.render(&tera, "page", &context!(a => &a)).unwrap_err();
+    assert_eq!(cause::<cacheops::Error>(&error).unwrap().kind(), ErrorKind::NoProfile);
+}
+
+/// What Tera says by itself has the rewritten line; mended, it is the author's.
+#[test]
+fn errors_by_teras_own_methods() {
+    let mut tera = Tera::default();
+    let tags = Tags::install(&mut tera, &Cacheops::in_memory());
+    let source = "{% component Card(x) %}\n{% cached extra=y %}{{ x }}{% endcached %}{% endcomponent Card %}";
+    tags.add_template(&mut tera, "c", source).unwrap();
+    tags.add_template(&mut tera, "page", "{% cached %}{{ <Card x={1} /> }}{% endcached %}")
+        .unwrap();
+    let ours = tags.render(&tera, "page", &Context::new()).unwrap_err();
+    let raw = tera.render("page", &Context::new()).unwrap_err();
+    assert!(raw.to_string().contains("_cacheops"));
+    assert_eq!(tags.explain(&raw), tags.explain(&ours));
+    let expected = "\
+error: `{% cached extra=y %}`: `extra` is undefined: fragments would be shared that should differ; give it a value, or `none` to mean that
+ --> c:2:1
+  |
+2 | {% cached extra=y %}{{ x }}{% endcached %}{% endcomponent Card %}
+  | ^^^^^^^^^^^^^^^^^^^^
+
+note: called from page:1:16
+  |
+1 | {% cached %}{{ <Card x={1} /> }}{% endcached %}
+  |                ^^^^^^^^^^^^^^";
+    assert_eq!(tags.author_error(raw).to_string(), expected);
+}
+
+/// What came past the plugin is told with a place, and with what to do.
+#[test]
+fn places_of_templates_past_the_plugin() {
+    let mut tera = Tera::default();
+    let tags = Tags::install(&mut tera, &Cacheops::in_memory());
+    tera.add_raw_template("raw", "r").unwrap();
+    let source = "\n {% cached %}{% include 'raw' %}{% endcached %}";
+    let error = tags.add_template(&mut tera, "page", source).unwrap_err().to_string();
+    let expected = "\
+error: `{% cached %}`: this template uses `raw`, which was not loaded through `Tags`, so what it holds would not be part of the key: add it by `Tags::add_template` or its kin
+ --> page:2:2";
+    assert!(error.starts_with(expected), "{error}");
+}
+
+/// A tag where Tera takes none: its error speaks of what the author wrote.
+#[test]
+fn tags_where_none_can_be() {
+    let mut tera = Tera::default();
+    let tags = Tags::install(&mut tera, &Cacheops::in_memory());
+    tags.add_template(&mut tera, "base", "{% block b %}{% endblock %}").unwrap();
+    for source in [
+        "{% extends 'base' %}\n{% cached %}x{% endcached %}",
+        "{% cached %}{% endcached %}{% extends 'base' %}",
+        "{% cached %}{% component C() %}{% endcomponent C %}{% component C() %}{% endcomponent C %}{% endcached %}",
+        "{% for i in [1] %}{% cached %}{% block b %}{% endblock %}{% endcached %}{% endfor %}",
+        "{% cached %}{% set loop = 1 %}{% endcached %}",
+        "{% cached %}{{ 1body }}{% endcached %}",
+        "{% cached extra=1 2 %}{% endcached %}",
+        "{% cached extra=(1 %}{% endcached %}",
+    ] {
+        let error = tags.add_template(&mut tera, "page", source).expect_err(source).to_string();
+        assert!(!error.contains("_cacheops") && error.contains("--> page:"), "{source}: {error}");
+    }
+}
+
+/// A writer that fails in the middle of a page.
+#[test]
+fn writers_that_fail() {
+    struct Full(usize);
+    impl std::io::Write for Full {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            self.0 = self.0.checked_sub(bytes.len()).ok_or(std::io::ErrorKind::StorageFull)?;
+            Ok(bytes.len())
+        }
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+    let cache = Cacheops::in_memory();
+    let mut tera = Tera::default();
+    let tags = Tags::install(&mut tera, &cache);
+    let source =
+        "a{% cached %}bc{% cached %}d{% endcached %}{% endcached %}e{% cached %}f{% endcached %}";
+    tags.add_template(&mut tera, "page", source).unwrap();
+    for room in [0, 1, 3, 4, 5] {
+        cache.invalidate_all().unwrap();
+        let error = tags.render_to(&tera, "page", &Context::new(), Full(room)).unwrap_err();
+        assert_eq!(*error.kind(), tera::ErrorKind::Io(std::io::ErrorKind::StorageFull));
+        assert!(cause::<std::io::Error>(&error).is_some());
+        assert!(!cache.is_filling());
+        assert!(tera.render_to("page", &Context::new(), Full(room)).is_err());
+        assert_eq!(tera.render("page", &Context::new()).unwrap(), "abcdef");
+    }
+}

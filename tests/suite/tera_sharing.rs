@@ -1,0 +1,52 @@
+//! Instances of an application on different engines, over one Redis.
+
+use cacheops::{Cacheops, Consistency, QuerySet, Redis, eq};
+use cacheops_tests::engines::{MiniJinja, Tera};
+use cacheops_tests::{Context, Delimiters, Engine, Layout, shared_server};
+use serde_json::json;
+
+/// As long as a trip may take on a busy machine.
+const LONG: std::time::Duration = std::time::Duration::from_secs(20);
+
+/// They hear of each other's changes, by table and by the name of a fragment,
+/// and never show each other's fragments: one source is not the same template
+/// to both.
+#[test]
+fn engines_share_invalidations_and_not_fragments() {
+    let cache = || {
+        let redis = Redis::url(shared_server().url())
+            .consistency(Consistency::Strict)
+            .operation_timeout(LONG);
+        Cacheops::builder().prefix("engines:").redis(redis).build().unwrap()
+    };
+    let (one, other) = (cache(), cache());
+    one.invalidate_all().unwrap();
+    let mut minijinja = MiniJinja::new(&one, Delimiters::Default, Layout::default());
+    let mut tera = Tera::new(&other, Delimiters::Default, Layout::default());
+    let source = "{% cached_as q, name=\"list\" %}{{ n }}{% endcached_as %}";
+    minijinja.add("page", source).unwrap();
+    tera.add("page", source).unwrap();
+    let context = |n: u32| {
+        let mut context = Context::default();
+        context.values.insert("n".to_owned(), json!(n));
+        let set = QuerySet::table("articles").filter(eq("lang", "de"));
+        context.querysets.push(("q".to_owned(), set));
+        context
+    };
+    let pages = |n: u32| {
+        let pages = (minijinja.render("page", &context(n)), tera.render("page", &context(n + 1)));
+        (pages.0.unwrap(), pages.1.unwrap())
+    };
+    let texts = |one: &str, other: &str| (one.to_owned(), other.to_owned());
+    assert_eq!(pages(10), texts("10", "11"));
+    assert_eq!(pages(20), texts("10", "11"));
+    // Whichever announces: a row, another one, the name.
+    one.invalidate_obj("articles", &json!({"lang": "de"})).unwrap();
+    assert_eq!(pages(30), texts("30", "31"));
+    other.invalidate_obj("articles", &json!({"lang": "de"})).unwrap();
+    assert_eq!(pages(40), texts("40", "41"));
+    other.invalidate_obj("articles", &json!({"lang": "en"})).unwrap();
+    assert_eq!(pages(50), texts("40", "41"));
+    one.invalidate_fragment("list").unwrap();
+    assert_eq!(pages(60), texts("60", "61"));
+}
