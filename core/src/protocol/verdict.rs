@@ -1,6 +1,7 @@
 //! Whether a fragment holds.
 
 use super::Token;
+use crate::observe::Outcome;
 
 /// What comes of comparing a fragment's stamps with the current ones.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -11,6 +12,17 @@ pub(crate) enum Verdict {
     StampLost,
     /// Another stands in the place of one.
     StampChanged,
+}
+
+impl Verdict {
+    /// What is told of a fragment that does not hold.
+    pub(crate) fn outcome(self) -> Option<Outcome> {
+        match self {
+            Verdict::Holds => None,
+            Verdict::StampLost => Some(Outcome::StampLost),
+            Verdict::StampChanged => Some(Outcome::StampChanged),
+        }
+    }
 }
 
 /// Compares each stamp that a fragment was made under with the one that is

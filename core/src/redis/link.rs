@@ -91,10 +91,29 @@ impl Link {
         }
     }
 
+    /// [`run`](Self::run) for commands that were written before.
+    pub(crate) async fn run_ready(
+        &self,
+        commands: &[Command],
+        written: &Pipeline,
+    ) -> Result<Vec<Reply>, Why> {
+        match &self.routes {
+            None => self.send_to_one(commands, written).await,
+            Some(_) => self.run(commands).await,
+        }
+    }
+
     async fn run_at_one(&self, commands: &[Command]) -> Result<Vec<Reply>, Why> {
-        let pipeline = wire::pipeline(commands);
+        self.send_to_one(commands, &wire::pipeline(commands)).await
+    }
+
+    async fn send_to_one(
+        &self,
+        commands: &[Command],
+        written: &Pipeline,
+    ) -> Result<Vec<Reply>, Why> {
         // Pinned where it is: it is large, and moving it takes time.
-        let sending = pin!(self.nodes[0].connection.send(&pipeline, wire::answers(commands)));
+        let sending = pin!(self.nodes[0].connection.send(written, wire::answers(commands)));
         wire::replies(commands, self.in_time(sending).await?)
     }
 

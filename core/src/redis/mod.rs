@@ -8,7 +8,7 @@
 //! - `by_address`: what is known of stamps for the time of a trip.
 //! - `codec`: how a fragment is written down.
 //! - `pending`: invalidations that could not be delivered yet.
-//! - `tier`: lookups and fills over the line, by `search` and `lease`;
+//! - `tier`: lookups and fills over the line, by `search`, `question` and `lease`;
 //!   `deliver`: invalidations.
 
 mod by_address;
@@ -21,6 +21,7 @@ mod link;
 mod node;
 mod options;
 mod pending;
+mod question;
 mod search;
 mod slots;
 mod tier;

@@ -154,10 +154,9 @@ impl<'a> Search<'a> {
     fn judge_near(&self, one: &mut Wanted<'_>) {
         let Some(near) = &one.near else { return };
         let held = std::mem::take(&mut one.held);
-        one.answer = match self.verdict(&held) {
-            Verdict::Holds => Answer::Is(Ok(self.keep_near(one.key, near, held))),
-            Verdict::StampLost => Answer::Open(Outcome::StampLost),
-            Verdict::StampChanged => Answer::Open(Outcome::StampChanged),
+        one.answer = match self.verdict(&held).outcome() {
+            None => Answer::Is(Ok(self.keep_near(one.key, near, held))),
+            Some(why) => Answer::Open(why),
         };
     }
 

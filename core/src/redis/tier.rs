@@ -11,6 +11,7 @@ use super::keeper::{Keeper, SharedStatus, read_everything};
 use super::lease::{HeldLock, Leased, Leasing, lock_key};
 use super::link::Link;
 use super::options::{Consistency, Redis};
+use super::question::Questions;
 use super::search::{Search, Wanted};
 use super::{Unfit, Why};
 use crate::clock::Clock;
@@ -32,6 +33,7 @@ pub(crate) struct Tier {
     pub(super) runtime: tokio::runtime::Handle,
     /// What followed what on the pages that were rendered.
     followers: quick_cache::sync::Cache<FragmentKey, Arc<[Spot]>>,
+    questions: Questions,
 }
 
 /// Pages whose followers are remembered, by their fragments that led trips.
@@ -72,7 +74,8 @@ impl Tier {
         let thread = std::thread::Builder::new().name("cacheops-redis".into()).spawn(life);
         let thread = thread.map_err(failed)?;
         let followers = quick_cache::sync::Cache::new(MOST_LEADERS);
-        let tier = Tier { keeper, thread: Some(thread), runtime: handle, followers };
+        let questions = Questions::new();
+        let tier = Tier { keeper, thread: Some(thread), runtime: handle, followers, questions };
         match told.recv() {
             Ok(Ok(())) => Ok(tier),
             Ok(Err(unfit)) => Err(unfit.into()),
@@ -125,6 +128,13 @@ impl Tier {
             return Err(Outcome::StampChanged);
         }
         let spots = page.map(Page::begin_trip).unwrap_or_default();
+        if spots.is_empty()
+            && near.has_current_stamps()
+            && let Some(question) = self.questions.of(&key, &near)
+        {
+            let answer = question.ask(self, &link).await.map_err(|why| self.lost(&link, &why))?;
+            return answer.outcome().map_or(Ok(near), Err);
+        }
         let leader = Wanted::new(prefix, key, Some(near));
         let mut wanted = self.with_followers(leader, prefix, &spots);
         search.find(&mut wanted, None).await.map_err(|why| self.lost(&link, &why))?;

@@ -9,7 +9,7 @@ use cacheops::{Cacheops, Consistency, Error, Outcome, Redis, WriteEvent};
 use cacheops_tests::servers::{Mode, Proxy, Server};
 use futures_util::FutureExt;
 
-use super::{LONG, changed, is_live, patient, process, read, row, strict, until};
+use super::{LONG, changed, is_live, patient, process, read, row, rows, strict, until};
 
 /// A process behind a proxy.
 fn behind(server: &Server, proxy: &Proxy, redis: impl FnOnce(Redis) -> Redis) -> Cacheops {
@@ -311,6 +311,32 @@ fn observers_tell_where_from() {
     assert_eq!(outcomes.lock().unwrap().pop(), Some(Outcome::BreakerOpen));
     let stats = watched.stats();
     assert!(stats.distrusted > 0 && stats.breaker_open > 0 && stats.shared_hits > 0);
+}
+
+/// More fragments than there are questions remembered of, and fragments that
+/// take the places of others.
+#[test]
+fn strict_lookups_of_many() {
+    const MANY: u64 = 4_200;
+    let server = Server::start();
+    let (cache, other) = (process(strict(&server)), process(strict(&server)));
+    let page = |cache: &Cacheops, value: u64| {
+        let page = cache.page();
+        let get = |id: u64| {
+            let call = cache.cached_as(rows(id % 50)).extra(&id).lock(false).page(&page);
+            call.get_or_fill(|| Ok::<_, Error>(value)).unwrap()
+        };
+        (0..MANY).map(get).collect::<Vec<u64>>()
+    };
+    assert!(page(&cache, 1).iter().all(|value| *value == 1));
+    for round in 2..4 {
+        other.invalidate_objs("rows", (0..25).map(changed)).unwrap();
+        let expected = |id: u64| if id % 50 < 25 { round } else { 1 };
+        for _ in 0..2 {
+            let found = page(&cache, round);
+            assert!((0..MANY).zip(&found).all(|(id, value)| *value == expected(id)));
+        }
+    }
 }
 
 /// An invalidation whose future is dropped is carried out all the same, and at

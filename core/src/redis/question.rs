@@ -1,0 +1,87 @@
+//! Whether a fragment in memory holds, asked again and again.
+//!
+//! In strict mode each hit asks for the same tokens as the one before. What is
+//! sent is put together once, as long as the fragment stands under the same
+//! stamps; the answers count as those of any other lookup.
+
+use std::sync::{Arc, Weak};
+
+use redis::Pipeline;
+
+use super::Why;
+use super::codec::Lineage;
+use super::link::Link;
+use super::tier::{Tier, is_epoch, read_command, token_in};
+use super::wire;
+use crate::fragment::Fragment;
+use crate::key::FragmentKey;
+use crate::protocol::{Command, Token, Verdict, verdict};
+use crate::store::Stamp;
+
+/// How many fragments' questions are kept. Each takes some hundred bytes.
+const MOST: usize = 4_096;
+
+/// The questions that were asked last.
+pub(crate) struct Questions(quick_cache::sync::Cache<FragmentKey, Arc<Question>>);
+
+/// A question that is ready to be sent.
+pub(crate) struct Question {
+    /// What it is about. Kept by its address only; that is nobody else's, as
+    /// long as this is there.
+    fragment: Weak<Fragment>,
+    /// What it was made under, in the order of the answers.
+    stamps: Box<[(Arc<Stamp>, Token)]>,
+    commands: Box<[Command]>,
+    pipeline: Pipeline,
+}
+
+impl Questions {
+    pub(crate) fn new() -> Self {
+        Questions(quick_cache::sync::Cache::new(MOST))
+    }
+
+    /// The question for a fragment whose stamps are current; put together if
+    /// it is another than the one before. `None` if a token is not known.
+    pub(crate) fn of(&self, key: &FragmentKey, near: &Arc<Fragment>) -> Option<Arc<Question>> {
+        let is_of_it = |it: &Arc<Question>| std::ptr::eq(it.fragment.as_ptr(), Arc::as_ptr(near));
+        if let Some(known) = self.0.get(key).filter(is_of_it) {
+            return Some(known);
+        }
+        let question = Arc::new(Question::new(near)?);
+        self.0.insert(*key, question.clone());
+        Some(question)
+    }
+}
+
+impl Question {
+    fn new(near: &Arc<Fragment>) -> Option<Self> {
+        let line = Lineage::of(near.stamps());
+        // Keys in a row are read by one command.
+        let (epochs, others): (Vec<_>, Vec<_>) = line.stamps().partition(|stamp| is_epoch(stamp));
+        let in_order = others.into_iter().chain(epochs);
+        let known = |stamp: &Arc<Stamp>| Some((stamp.clone(), stamp.shared()?.token()?));
+        let stamps: Box<[_]> = in_order.map(known).collect::<Option<_>>()?;
+        let commands: Option<Box<[Command]>> =
+            stamps.iter().map(|(stamp, _)| read_command(stamp)).collect();
+        let commands = commands?;
+        let pipeline = wire::pipeline(&commands);
+        Some(Question { fragment: Arc::downgrade(near), stamps, commands, pipeline })
+    }
+
+    /// Whether what it is about holds now. What does not is dropped in memory.
+    pub(crate) async fn ask(&self, tier: &Tier, link: &Link) -> Result<Verdict, Why> {
+        let replies = link.run_ready(&self.commands, &self.pipeline).await?;
+        let mut found = Vec::with_capacity(self.stamps.len());
+        for ((stamp, made_under), reply) in self.stamps.iter().zip(&replies) {
+            let token = token_in(stamp, reply.value(), link)?;
+            tier.take(link, stamp, token);
+            found.push((Some(*made_under), token));
+        }
+        let all_current = || self.stamps.iter().all(|(stamp, _)| stamp.is_current());
+        Ok(match verdict(found) {
+            Verdict::Holds if replies.len() < self.stamps.len() => Verdict::StampLost,
+            Verdict::Holds if !all_current() => Verdict::StampChanged,
+            verdict => verdict,
+        })
+    }
+}
