@@ -17,7 +17,6 @@ pub(crate) const RULES: Rules = Rules {
     plus_edges: false,
     backticks: true,
     components: true,
-    plain_rows: true,
 };
 
 /// Statements of the engine, which a tag cannot be called like.

@@ -73,7 +73,7 @@
 //! What cannot be done right is refused in loading, with the place and with
 //! what to write instead: `body` that the tag does not name, by way of an
 //! include too; `__tera_context` in a tag; `set_global` in a tag in a loop
-//! that has the same name; rows that were read outside of the tag.
+//! that has the same name.
 //!
 //! # Functions and filters
 //!

@@ -79,19 +79,16 @@ pub fn queryset(queryset: impl Into<QuerySet>) -> Value {
 /// plain data, so the context does not hold the query.
 ///
 /// Ask for the rows **inside** the fragment that shows them. What `rows` gives
-/// is a plain list: in a variable from outside of the tag it could not tell
-/// the fragment what it depends on, so that is refused in loading, unless the
-/// tag names the queryset, or the variable in `extra`. What goes into an
-/// include or a component is not seen: hand over the queryset, not its rows.
+/// is a plain list: in a variable from outside of the tag it cannot tell the
+/// fragment what it depends on, unless the tag names the queryset, or the
+/// variable in `extra`. Hand over the queryset to includes and components, not
+/// its rows.
 ///
 /// ```
 /// # use tera::Tera;
 /// # use tera_cacheops::{Tags, cacheops::Cacheops};
 /// # let mut tera = Tera::default();
 /// # let tags = Tags::install(&mut tera, &Cacheops::in_memory());
-/// let source = "{% set r = articles | rows %}{% cached %}{{ r | join }}{% endcached %}";
-/// let error = tags.add_template(&mut tera, "page", source).unwrap_err();
-/// assert!(error.to_string().contains("read them inside, as `articles | rows`"));
 /// let source = "{% cached %}{{ articles | rows | join }}{% endcached %}";
 /// tags.add_template(&mut tera, "page", source)?;
 /// # Ok::<_, tera::Error>(())

@@ -35,8 +35,6 @@ pub struct Rules {
     /// Whether there are components, `<card />`, and `body` is what a caller
     /// hands them.
     pub components: bool,
-    /// Whether values are plain data, and rows are read by `rows`.
-    pub plain_rows: bool,
 }
 
 impl Default for Rules {
@@ -50,7 +48,6 @@ impl Default for Rules {
             plus_edges: true,
             backticks: false,
             components: false,
-            plain_rows: false,
         }
     }
 }

@@ -9,7 +9,6 @@ use super::tokens::{Token, TokenKind, is_variable, variables};
 use crate::error::Error;
 
 mod components;
-mod early_rows;
 mod references;
 mod scopes;
 
@@ -73,7 +72,6 @@ pub(super) fn parse<'s>(
         rules: syntax.rules,
         parsed: Parsed::default(),
         stack: Vec::new(),
-        early: early_rows::EarlyRows::default(),
         line: 1,
         counted: 0,
     };
@@ -90,7 +88,6 @@ struct Parser<'s, 'c> {
     rules: Rules,
     parsed: Parsed<'s>,
     stack: Vec<Open<'s>>,
-    early: early_rows::EarlyRows<'s>,
     line: usize,
     /// Up to where lines have been counted.
     counted: usize,
@@ -112,8 +109,6 @@ struct Open<'s> {
     ended: Vec<usize>,
     /// Whether it is a loop in which `super` has been called.
     calls_super: bool,
-    /// The variable that gets what it shows.
-    captures: Option<&'s str>,
 }
 
 impl<'s> Parser<'s, '_> {
@@ -127,9 +122,6 @@ impl<'s> Parser<'s, '_> {
             self.refuse_context(&piece)?;
         } else {
             self.refuse_caller(&piece)?;
-        }
-        if self.rules.plain_rows {
-            self.refuse_early_rows(&piece)?;
         }
         if piece.kind == PieceKind::Expression {
             return Ok(());
@@ -206,7 +198,6 @@ impl<'s> Parser<'s, '_> {
             names_body,
             shows_body: false,
         });
-        self.early.begin_tag(&piece.tokens[1..]);
         self.edit(piece.start, piece.end, With::Open(index));
         self.push(name, Some(index));
         Ok(())
@@ -250,7 +241,6 @@ impl<'s> Parser<'s, '_> {
         if let Some(around) = self.stack.iter_mut().rev().find(|open| open.repeats) {
             around.ended.push(tag);
         }
-        self.early.end_tag(tag);
         Ok(())
     }
 
@@ -260,9 +250,6 @@ impl<'s> Parser<'s, '_> {
         };
         if open.name == opener {
             self.stack.pop();
-            if opener == "component" {
-                self.early.end_component();
-            }
         } else if let (Some(tag), true) =
             (open.tag, self.stack.iter().any(|open| open.name == opener))
         {
@@ -286,10 +273,7 @@ impl<'s> Parser<'s, '_> {
             "set_global" => self.set(tokens, Sets { local: false, global: true }),
             "include" | "import" | "from" | "extends" => self.reference(name, tokens)?,
             "else" => self.end_repetition(),
-            "component" => {
-                self.note_definition(tokens);
-                self.early.begin_component();
-            }
+            "component" => self.note_definition(tokens),
             "break" | "continue" => self.leave_loop(name)?,
             "call" => self.call(tokens),
             _ => {}
@@ -316,7 +300,6 @@ impl<'s> Parser<'s, '_> {
             locals: BTreeSet::new(),
             ended: Vec::new(),
             calls_super: false,
-            captures: None,
         });
     }
 

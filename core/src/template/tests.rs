@@ -44,7 +44,6 @@ fn syntaxes() -> [Syntax; 4] {
         plus_edges: false,
         backticks: true,
         components: true,
-        plain_rows: true,
         ..Rules::default()
     };
     let components = Syntax { rules, ..Syntax::default() };

@@ -35,14 +35,8 @@ impl<'s> Parser<'s, '_> {
                 self.note_set(target.text, how);
             }
         }
-        let first = targets.first().map(|target| target.text);
-        match (assigns, first) {
-            (Some(at), Some(name)) if self.rules.plain_rows => self.early.set(name, &tokens[at..]),
-            (Some(_), _) => {}
-            (None, _) => {
-                self.push("set", None);
-                self.stack.last_mut().into_iter().for_each(|open| open.captures = first);
-            }
+        if assigns.is_none() {
+            self.push("set", None);
         }
     }
 
