@@ -236,8 +236,12 @@ impl Counters {
     }
 
     pub(crate) fn stats(&self) -> Stats {
-        let sum = |what: usize| self.0.iter().map(|s| s.0[what].load(Ordering::Relaxed)).sum();
-        let of = |outcome: Outcome| -> u64 { sum(outcome as usize) };
+        // Each is read once, so that a sum is the sum of what is told beside it.
+        let counts: [u64; INVALIDATIONS + 1] = std::array::from_fn(|what| {
+            self.0.iter().map(|stripe| stripe.0[what].load(Ordering::Relaxed)).sum()
+        });
+        let sum = |what: usize| counts[what];
+        let of = |outcome: Outcome| counts[outcome as usize];
         Stats {
             hits: Outcome::ALL.iter().filter(|o| o.is_hit()).map(|o| of(*o)).sum(),
             shared_hits: of(Outcome::SharedHit),
@@ -300,5 +304,41 @@ impl Observers {
             "cache_invalidated"
         );
         self.invalidations.iter().for_each(|observer| observer(event));
+    }
+}
+
+#[cfg(all(test, not(shuttle)))]
+mod tests {
+    use std::sync::atomic::{AtomicBool, Ordering};
+
+    use super::{Counters, Outcome};
+
+    /// What is told while others count adds up.
+    #[test]
+    fn sums_are_those_of_their_parts() {
+        let (counters, done) = (Counters::new(), AtomicBool::new(false));
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                while !done.load(Ordering::Relaxed) {
+                    Outcome::ALL.iter().for_each(|outcome| counters.read(*outcome));
+                }
+            });
+            for _ in 0..20_000 {
+                let told = counters.stats();
+                assert!(told.shared_hits <= told.hits, "{told:?}");
+                let parts = [
+                    told.no_value,
+                    told.stamp_changed,
+                    told.stamp_lost,
+                    told.distrusted,
+                    told.breaker_open,
+                    told.expired,
+                    told.template_changed,
+                    told.bypassed,
+                ];
+                assert_eq!(told.misses, parts.iter().sum::<u64>(), "{told:?}");
+            }
+            done.store(true, Ordering::Relaxed);
+        });
     }
 }

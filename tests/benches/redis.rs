@@ -21,7 +21,7 @@ use measure::{Case, Table, in_short_turns, median};
 use minijinja::{Environment, Value, context};
 use minijinja_cacheops::{Tags, queryset};
 use over_redis::{Place, Raw, Scale, articles, each_place, fragment, process, read};
-use redis::Cmd;
+use redis::{Cmd, Pipeline};
 use serde::Serialize;
 
 #[derive(Serialize)]
@@ -38,6 +38,22 @@ fn get(raw: &Raw, key: &str) -> impl FnMut() {
     move || drop(black_box(raw.ask(&command)))
 }
 
+/// What a strict hit asks of so many categories: the tokens of everything and
+/// of each conjunction, and that of the table.
+fn reads(server: &Server, prefix: &str, count: u32) -> Pipeline {
+    let keys = server.command(&["KEYS", &format!("{prefix}*")]).unwrap();
+    let key = |what: &str| {
+        let mut keys = keys.lines().filter(|key| key.contains(what));
+        keys.next().unwrap_or_else(|| panic!("no key of {what} in {keys:?}")).to_owned()
+    };
+    let mut tokens = Cmd::new();
+    tokens.arg("MGET").arg(format!("{prefix}all"));
+    (0..count).for_each(|n| drop(tokens.arg(key(&format!("category={n}")))));
+    let mut pipeline = Pipeline::new();
+    pipeline.add_command(tokens).cmd("HGET").arg(key("schemes:")).arg("_e");
+    pipeline
+}
+
 fn hits(table: &mut Table, server: &Server) {
     let raw = Raw::connect(&server.url());
     let (strict, near) = (process(server, "strict:", true), process(server, "near:", false));
@@ -47,14 +63,19 @@ fn hits(table: &mut Table, server: &Server) {
         move || drop(black_box(read(&cache, set.clone(), 0)))
     };
     let counts = [1, 2, 4, 8];
+    counts.iter().for_each(|count| hit(&strict, *count)());
+    let by_hand = counts.map(|count| reads(server, "strict:", count));
     let mut cases = vec![Case::new("get", get(&raw, "plain"))];
     cases.extend(counts.map(|count| Case::new("strict", hit(&strict, count))));
+    cases.extend(by_hand.iter().map(|reads| Case::new("by hand", || raw.send(reads))));
     let rounds = in_short_turns(&mut cases);
     table.part("hits");
     table.micros("GET of 2 KB by the same client", rounds.time(0), None);
     for (count, case) in counts.iter().zip(1..) {
         table.micros(&format!("strict hit, {count} dependencies"), rounds.time(case), None);
         table.ratio("  to that GET", rounds.ratio(case, 0), 1.15);
+        let by_hand = rounds.ratio(case + counts.len(), 0);
+        table.plain_ratio("  the same commands sent by hand, to that GET", by_hand);
     }
     let mut trips = Trips::since_now(server);
     hit(&strict, 8)();

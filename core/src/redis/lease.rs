@@ -42,6 +42,8 @@ pub(crate) struct Leasing<'a> {
     /// The lock that is asked for.
     lock: Option<HeldLock>,
     is_taken: bool,
+    /// Whether all stamps were found, and all schemes registered.
+    is_granted: bool,
     /// Stamps of what was read around, of which there may be no news.
     around: Vec<Arc<Stamp>>,
     /// Where among the commands the plan is.
@@ -80,6 +82,7 @@ impl<'a> Leasing<'a> {
             now: tier.time(),
             lock: None,
             is_taken: false,
+            is_granted: true,
             around: if link.may_lose_news() { read_around() } else { Vec::new() },
             planned: 0..0,
             writing: None,
@@ -190,6 +193,7 @@ impl<'a> Leasing<'a> {
         }
         for (stamp, found) in self.owners.stamps.iter().zip(leased.stamps) {
             let token = token_in(stamp, found.as_deref(), self.link)?;
+            self.is_granted &= token.is_some();
             if self.tier.take(self.link, stamp, token)
                 && leased.is_registered
                 && let Some(shared) = stamp.shared()
@@ -198,6 +202,7 @@ impl<'a> Leasing<'a> {
             }
             tell(stamp, token);
         }
+        self.is_granted &= leased.is_registered;
         if !leased.is_registered {
             // Changes would not find what is filled now.
             self.stamps.push(Stamp::dropped());
@@ -205,9 +210,12 @@ impl<'a> Leasing<'a> {
         Ok(())
     }
 
-    /// Whether a stamp was lost that was thought to be leased already.
+    /// Whether a stamp is gone already, though the server has given all that
+    /// was asked for: one that was thought to be leased, or one that news have
+    /// dropped meanwhile.
     pub(crate) fn has_lost(&self) -> bool {
-        self.leased.iter().any(|stamp| !stamp.is_current())
+        self.is_granted
+            && self.leased.iter().chain(self.new_stamps()).any(|stamp| !stamp.is_current())
     }
 
     /// Takes the lock over from a lease before this one.

@@ -2,6 +2,8 @@
 
 use std::cell::Cell;
 use std::future::ready;
+use std::io::Write;
+use std::net::TcpStream;
 use std::sync::mpsc;
 use std::thread;
 
@@ -14,7 +16,11 @@ use super::{LONG, changed, patient, process, read, row, until};
 
 /// The same fragment whoever asks.
 async fn one(cache: Cacheops) -> u64 {
-    row(&cache, 1).get_or_fill_async(|| ready(Ok::<_, Error>(1))).await.unwrap()
+    any(cache, 1).await
+}
+
+async fn any(cache: Cacheops, id: u64) -> u64 {
+    row(&cache, id).get_or_fill_async(|| ready(Ok::<_, Error>(1))).await.unwrap()
 }
 
 fn locks(server: &Server) -> String {
@@ -141,4 +147,32 @@ fn what_is_in_doubt_is_only_asked_about() {
     until("the news", || cache.stats().shared_hits > 0 || !read(&cache, 1, &Cell::new(2)).1);
     assert_eq!(read(&cache, 1, &Cell::new(2)), (1, false));
     assert_eq!(sets(), before);
+}
+
+/// News that come while a lease is under way cost no rendering: it is taken
+/// once more.
+#[test]
+fn news_on_the_way() {
+    let server = Server::start();
+    let cache = process(patient(&server));
+    let mut line = TcpStream::connect(("127.0.0.1", server.port())).unwrap();
+    let mut say = |command: &str| line.write_all(format!("{command}\r\n").as_bytes());
+    for id in 1..20 {
+        read(&cache, 0, &Cell::new(1));
+        if id % 2 == 0 {
+            // Nothing is known then, and all is read.
+            cache.invalidate_all().unwrap();
+        }
+        say("PING").unwrap();
+        until("the line is open", || server.info("connected_clients") != "1");
+        server.stop();
+        // It is met before what is sent next, so the news come before the reply.
+        say("FLUSHALL").unwrap();
+        let mut looking = Box::pin(any(cache.clone(), id));
+        assert!((&mut looking).now_or_never().is_none());
+        server.cont();
+        let stored = cache.stats().stored;
+        assert_eq!(block_on(looking), 1);
+        assert_eq!(cache.stats().stored, stored + 1);
+    }
 }
