@@ -48,7 +48,9 @@ fn reads(server: &Server, prefix: &str, count: u32) -> Pipeline {
     };
     let mut tokens = Cmd::new();
     tokens.arg("MGET").arg(format!("{prefix}all"));
-    (0..count).for_each(|n| drop(tokens.arg(key(&format!("category={n}")))));
+    for n in 0..count {
+        tokens.arg(key(&format!("category={n}")));
+    }
     let mut pipeline = Pipeline::new();
     pipeline.add_command(tokens).cmd("HGET").arg(key("schemes:")).arg("_e");
     pipeline
