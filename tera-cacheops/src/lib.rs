@@ -108,6 +108,7 @@
 
 mod author;
 mod begin;
+mod chains;
 mod checks;
 mod custom;
 mod dialect;
@@ -122,6 +123,7 @@ mod plan;
 mod querysets;
 mod render;
 mod rendering;
+mod scope;
 mod tags;
 
 pub use cacheops;

@@ -8,9 +8,10 @@ use std::sync::{Arc, PoisonError};
 use cacheops::template::Syntax;
 use tera::{Context, Delimiters, Error, Tera, TeraResult};
 
+use crate::author::Language;
 use crate::errors;
 use crate::held::Held;
-use crate::library::{Loaded, Names};
+use crate::library::Loaded;
 use crate::plan::{Asks, Wrong};
 use crate::tags::{Tags, syntax_of};
 
@@ -135,39 +136,44 @@ impl Tags {
 
     fn add(&self, tera: &mut Tera, batch: &[(String, String)], gone: &[String]) -> TeraResult<()> {
         let syntax = self.shared.syntax();
-        let (held, changed) = self.rewritten(tera, batch, gone)?;
-        let mut rewritten: Vec<(String, Arc<str>)> =
-            changed.iter().map(|(name, loaded)| (name.clone(), loaded.rewritten.clone())).collect();
+        let held = self.readable(tera, &syntax)?;
+        let custom = self.shared.custom_names();
+        let language = Language { syntax: &syntax, custom: &custom };
+        let all_gone = held.gone.iter().chain(gone).cloned().collect();
+        let asks = Asks { tera, gone: &all_gone };
+        let changed = self.shared.library.rewrite(&held.templates, batch, gone, &language, &asks);
+        let changed = changed.map_err(|wrong| tell(&wrong, batch, &held))?;
+        let templates = changed.templates.clone();
+        let mut rewritten: Vec<(String, Arc<str>)> = templates
+            .iter()
+            .map(|(name, loaded)| (name.clone(), loaded.rewritten.clone()))
+            .collect();
         rewritten.extend(gone.iter().map(|name| (name.clone(), tombstone(&syntax))));
-        let after = held.after(changed.clone(), gone);
+        let after = held.after(changed, gone);
         tera.add_raw_templates(rewritten)
             .map_err(|error| errors::of_authors(error, &after.templates))?;
         after.give(tera);
-        self.shared.library.commit(changed);
+        self.shared.library.commit(templates);
         Ok(())
     }
 
-    /// What the Tera holds, and what of it is to be put anew.
-    pub(crate) fn rewritten(
-        &self,
-        tera: &Tera,
-        batch: &[(String, String)],
-        gone: &[String],
-    ) -> TeraResult<(Arc<Held>, Names<Loaded>)> {
-        let shared = &self.shared;
-        let syntax = shared.syntax();
-        check_delimiters(tera, &syntax)?;
-        let custom = shared.custom_names();
-        let held = Held::by(tera, &syntax);
-        let names: Vec<String> = tera.get_template_names().map(str::to_owned).collect();
-        let asks = Asks {
-            templates: &names,
-            gone: &held.gone.iter().chain(gone).cloned().collect(),
-            has_component: &|name| tera.contains_component(name),
-        };
-        let changed = shared.library.rewrite(&held.templates, batch, gone, &syntax, &custom, &asks);
-        let changed = changed.map_err(|wrong| tell(&wrong, batch, &held))?;
-        Ok((held, changed))
+    /// A source that is not added, as Tera is to have it.
+    pub(crate) fn one_off(&self, tera: &Tera, name: &str, source: &str) -> TeraResult<Arc<Loaded>> {
+        let syntax = self.shared.syntax();
+        let held = self.readable(tera, &syntax)?;
+        let custom = self.shared.custom_names();
+        let language = Language { syntax: &syntax, custom: &custom };
+        let asks = Asks { tera, gone: &held.gone };
+        let one = (name, source);
+        let loaded = self.shared.library.one_off(&held.templates, one, &language, &asks);
+        let batch = || [(name.to_owned(), source.to_owned())];
+        loaded.map(Arc::new).map_err(|wrong| tell(&wrong, &batch(), &held))
+    }
+
+    /// What a Tera holds, if it reads sources as they are read here.
+    fn readable(&self, tera: &Tera, syntax: &Syntax) -> TeraResult<Arc<Held>> {
+        check_delimiters(tera, syntax)?;
+        Ok(Held::by(tera, syntax))
     }
 }
 

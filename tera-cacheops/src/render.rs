@@ -55,7 +55,7 @@ impl Tags {
         context: &Context,
         autoescape: bool,
     ) -> TeraResult<String> {
-        let loaded = self.one_off(tera, source)?;
+        let loaded = self.one_off(tera, ONE_OFF, source)?;
         let templates = || {
             let mut templates = self.held(tera).templates.clone();
             templates.insert(ONE_OFF.to_owned(), loaded.clone());
@@ -79,16 +79,14 @@ impl Tags {
         block: &str,
         context: &Context,
     ) -> TeraResult<String> {
-        let shared = &self.shared;
+        let render = || tera.render_block(name, block, context);
+        if !self.shared.library.has_block_tags() {
+            return self.within_of(tera, render);
+        }
         let held = self.held(tera);
-        let plain = shared.library.without_block_tags(
-            &held.templates,
-            name,
-            &shared.syntax(),
-            &shared.custom_names(),
-        );
+        let plain = held.without_block_tags(name);
         if plain.is_empty() {
-            return self.within_of(tera, || tera.render_block(name, block, context));
+            return self.within_of(tera, render);
         }
         let mut copy = tera.clone();
         let sources = plain.iter().map(|(name, loaded)| (name.as_str(), &*loaded.rewritten));
@@ -124,10 +122,11 @@ impl Tags {
     }
 
     fn within_of<R>(&self, tera: &Tera, render: impl FnOnce() -> TeraResult<R>) -> TeraResult<R> {
-        self.within(|| self.held(tera).templates.clone(), render)
+        let guard = Guard::new(&self.shared);
+        render().map_err(|error| told(&guard, error, &self.held(tera).templates))
     }
 
-    fn held(&self, tera: &Tera) -> Arc<Held> {
+    pub(crate) fn held(&self, tera: &Tera) -> Arc<Held> {
         Held::by(tera, &self.shared.syntax())
     }
 
@@ -164,13 +163,7 @@ impl Tags {
     ///
     /// As [`add_template`](Tags::add_template).
     pub fn rewrite(&self, tera: &Tera, source: &str) -> TeraResult<String> {
-        self.one_off(tera, source).map(|loaded| loaded.rewritten.to_string())
-    }
-
-    fn one_off(&self, tera: &Tera, source: &str) -> TeraResult<Arc<Loaded>> {
-        let batch = [(ONE_OFF.to_owned(), source.to_owned())];
-        let (_, mut changed) = self.rewritten(tera, &batch, &[])?;
-        changed.remove(ONE_OFF).ok_or_else(|| Error::message("the source was not read"))
+        self.one_off(tera, ONE_OFF, source).map(|loaded| loaded.rewritten.to_string())
     }
 }
 

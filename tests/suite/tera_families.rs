@@ -145,3 +145,31 @@ fn components_written_with_blanks() {
     let error = tags.add_template(&mut tera, "box", uses).unwrap_err().to_string();
     assert!(error.contains("`my.Box`, which was not loaded through `Tags`"), "{error}");
 }
+
+/// A template that has become one that nothing can be known of is no matter to
+/// a source that does not use it.
+#[test]
+fn sources_that_are_not_added_are_looked_at_alone() {
+    let (mut tera, tags, _) = engine(&["a/"]);
+    tags.add_templates(
+        &mut tera,
+        [("a/part", "p"), ("page", "{% cached %}{% include 'part' %}{% endcached %}")],
+    )
+    .unwrap();
+    tera.add_raw_template("part", "raw").unwrap();
+    let render = |source: &str| tags.render_str(&tera, source, &context!(n => &1), true);
+    assert_eq!(render("{{ n }}").unwrap(), "1");
+    assert_eq!(render("{% cached %}{{ n }}{% endcached %}").unwrap(), "1");
+    let error = render("{% cached %}{% include 'page' %}{% endcached %}").unwrap_err().to_string();
+    assert!(error.contains("was not loaded through `Tags`"), "{error}");
+}
+
+/// A component of such a source hands its `body` to what it includes.
+#[test]
+fn components_of_sources_that_are_not_added() {
+    let (mut tera, tags, _) = engine(&[]);
+    tags.add_template(&mut tera, "part", "{% cached %}{{ body }}{% endcached %}").unwrap();
+    let source = "{% component C() %}{% include 'part' %}{% endcomponent C %}{% <C> %}1{% </C> %}";
+    let error = tags.render_str(&tera, source, &Context::new(), true).unwrap_err().to_string();
+    assert!(error.contains("hands it `body`"), "{error}");
+}
