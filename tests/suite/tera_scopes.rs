@@ -313,6 +313,20 @@ fn set_global_in_a_block_of_another_page() {
     assert!(refusal(&[layout, ("page", &sets), ("child", child)]).is_some());
 }
 
+/// In Tera `self` is a name like others.
+#[test]
+fn variables_called_self() {
+    let (mut tera, tags) = engine();
+    let values = context!(self => "me");
+    let source = "{% cached %}{{ self }}{% endcached %}";
+    assert_eq!(tags.render_str(&tera, source, &values, true).unwrap(), "me");
+    let component = "{% component C(self) %}{% cached extra=self %}{{ self }}{% endcached %}{% endcomponent C %}";
+    tags.add_template(&mut tera, "c", component).unwrap();
+    tags.add_template(&mut tera, "page", "{{ <C self=\"1\" /> }}").unwrap();
+    let page = || tags.render(&tera, "page", &Context::new()).unwrap();
+    assert_eq!((page(), page()), ("1".to_owned(), "1".to_owned()));
+}
+
 /// Where there is no block, `super` has no fragment to be a part of.
 #[test]
 fn super_outside_of_blocks() {

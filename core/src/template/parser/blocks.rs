@@ -10,7 +10,8 @@ impl<'s> Parser<'s, '_> {
         let begins = piece.kind != PieceKind::Expression
             && piece.tokens.first().is_some_and(|first| first.text == "block");
         let calls_super = self.calls(piece, "super");
-        let calls_self = self.calls(piece, "self");
+        // `self` is a variable like others where there are components.
+        let calls_self = !self.rules.components && self.calls(piece, "self");
         if calls_super {
             self.note_super(piece.start);
         }
