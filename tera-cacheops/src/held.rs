@@ -23,6 +23,16 @@ pub(crate) struct Held {
     /// The templates whose files are gone, and that it cannot forget.
     pub(crate) gone: BTreeSet<String>,
     pub(crate) families: Families,
+    #[cfg(feature = "glob_fs")]
+    pub(crate) glob: Glob,
+}
+
+/// What was loaded by a glob.
+#[cfg(feature = "glob_fs")]
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Glob {
+    pub(crate) pattern: Option<String>,
+    pub(crate) names: BTreeSet<String>,
 }
 
 thread_local! {

@@ -10,18 +10,12 @@ use tera::{Context, Delimiters, Error, Tera, TeraResult};
 
 use crate::author::Language;
 use crate::errors;
+#[cfg(feature = "glob_fs")]
+use crate::held::Glob;
 use crate::held::Held;
 use crate::library::Loaded;
 use crate::plan::{Asks, Wrong};
 use crate::tags::{Tags, syntax_of};
-
-/// What was loaded by a glob.
-#[cfg(feature = "glob_fs")]
-#[derive(Clone, Default)]
-pub(crate) struct Glob {
-    pattern: Option<String>,
-    names: BTreeSet<String>,
-}
 
 impl Tags {
     /// Sets the delimiters, in place of [`Tera::set_delimiters`].
@@ -107,14 +101,14 @@ impl Tags {
         for (path, name) in tera::load_from_glob(glob)? {
             batch.push((name, read_file(&path)?));
         }
-        let before = self.shared.glob.read().unwrap_or_else(PoisonError::into_inner).clone();
+        let before = self.held(tera);
         let names: BTreeSet<String> = batch.iter().map(|(name, _)| name.clone()).collect();
-        let known = Held::by(tera, &self.shared.syntax()).templates.clone();
-        let is_gone = |name: &&String| !names.contains(*name) && known.contains_key(*name);
-        let gone: Vec<String> = before.names.iter().filter(is_gone).cloned().collect();
+        let is_gone =
+            |name: &&String| !names.contains(*name) && before.templates.contains_key(*name);
+        let gone: Vec<String> = before.glob.names.iter().filter(is_gone).cloned().collect();
         self.add(tera, &batch, &gone)?;
-        let mut now = self.shared.glob.write().unwrap_or_else(PoisonError::into_inner);
-        *now = Glob { pattern: Some(glob.to_owned()), names };
+        let glob = Glob { pattern: Some(glob.to_owned()), names };
+        Held { glob, ..Held::clone(&self.held(tera)) }.give(tera);
         Ok(())
     }
 
@@ -127,9 +121,8 @@ impl Tags {
     /// As [`load_from_glob`](Tags::load_from_glob), and where there was none.
     #[cfg(feature = "glob_fs")]
     pub fn full_reload(&self, tera: &mut Tera) -> TeraResult<()> {
-        let glob = self.shared.glob.read().unwrap_or_else(PoisonError::into_inner).pattern.clone();
-        match glob {
-            Some(glob) => self.load_from_glob(tera, &glob),
+        match &self.held(tera).glob.pattern {
+            Some(glob) => self.load_from_glob(tera, glob),
             None => Err(Error::message("Reloading is only available if you are using a glob")),
         }
     }

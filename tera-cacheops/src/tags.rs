@@ -12,8 +12,6 @@ use crate::custom::{Caching, TagCall};
 use crate::engine::{RULES, STATEMENTS};
 use crate::held::Held;
 use crate::library::Library;
-#[cfg(feature = "glob_fs")]
-use crate::loading::Glob;
 use crate::{begin, dialect, frames, querysets};
 
 /// The cache tags of a Tera.
@@ -56,8 +54,6 @@ pub(crate) struct Shared {
     pub(crate) syntax: RwLock<Syntax>,
     custom: RwLock<HashMap<String, Arc<Decorator>>>,
     marks: OnceLock<Box<Marks>>,
-    #[cfg(feature = "glob_fs")]
-    pub(crate) glob: RwLock<Glob>,
 }
 
 type Decorator = dyn Fn(&TagCall<'_>) -> Result<Caching, Error> + Send + Sync;
@@ -109,8 +105,6 @@ impl Tags {
             syntax: RwLock::new(syntax_of(&Delimiters::default())),
             custom: RwLock::default(),
             marks: OnceLock::new(),
-            #[cfg(feature = "glob_fs")]
-            glob: RwLock::default(),
         });
         Held::default().give(tera);
         register_tags(tera, &shared);
