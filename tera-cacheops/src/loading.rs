@@ -187,9 +187,13 @@ fn tombstone(syntax: &Syntax) -> Arc<str> {
 /// Tera does not tell its delimiters: those here must be what it reads.
 fn check_delimiters(tera: &Tera, syntax: &Syntax) -> TeraResult<()> {
     let (start, end) = &syntax.variable;
-    let probe = format!("{start}1{end}");
+    let (comment, uncomment) = &syntax.comment;
+    let (open, close) = &syntax.block;
+    let probe = format!(
+        "{start} 1 {end}{comment} 2 {uncomment}{open} if true {close}3{open} endif {close}"
+    );
     match tera.render_str(&probe, &Context::new(), false) {
-        Ok(text) if text == "1" => Ok(()),
+        Ok(text) if text == "13" => Ok(()),
         _ => Err(Error::message(
             "the Tera has delimiters of its own: set them by `Tags::set_delimiters`",
         )),
