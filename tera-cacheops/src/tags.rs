@@ -72,6 +72,10 @@ impl Tags {
     /// they would render those differently, by other globals or filters, give
     /// each a cache of its own.
     ///
+    /// Tera does not tell which functions and filters it has, so those of the
+    /// application with one of the three names are replaced; registered after
+    /// this, they replace those here.
+    ///
     /// A clone of a Tera needs no `Tags` of its own: it goes on with what it
     /// has, and may be given other templates by these. But whoever installs
     /// `Tags` again, into a clone or the same Tera, is to **add all sources

@@ -273,7 +273,7 @@ impl<'s> Parser<'s, '_> {
             "set" => self.set(piece, Sets { local: true, global: false }),
             "set_global" => self.set(piece, Sets { local: false, global: true }),
             "include" | "import" | "from" | "extends" => self.reference(name, tokens)?,
-            "else" | "elif" => self.branch(name),
+            "else" | "elif" => self.branch(name)?,
             "component" => self.note_definition(tokens),
             "break" | "continue" => self.leave_loop(name)?,
             "call" => self.call(tokens),
@@ -304,12 +304,21 @@ impl<'s> Parser<'s, '_> {
     }
 
     /// `else` and `elif` are of the statement that was opened last.
-    fn branch(&mut self, name: &str) {
-        let Some(open) = self.stack.last_mut() else { return };
+    fn branch(&mut self, name: &str) -> Result<(), Error> {
+        let Some(open) = self.stack.last_mut() else { return Ok(()) };
+        if let Some(tag) = open.tag {
+            let tag = &self.parsed.tags[tag];
+            let why = format!(
+                "`{name}` comes while `{}` of line {} is still open: close that first by `end{}`",
+                tag.text, tag.line, tag.name
+            );
+            return Err(Error::template(self.line, why));
+        }
         if name == "else" {
             // The `else` of a loop is outside of its scope.
             open.repeats = None;
         }
+        Ok(())
     }
 
     fn leave_loop(&self, name: &str) -> Result<(), Error> {
