@@ -2,6 +2,7 @@
 //! blocks that run in them.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use cacheops::template::Loop;
 
@@ -42,6 +43,16 @@ impl<'a> Chains<'a> {
     /// Each template that extends others, with these.
     pub(crate) fn parents(&self) -> impl Iterator<Item = (&'a str, &'a str)> {
         self.parents.iter().flat_map(|(name, all)| all.iter().map(|parent| (*name, *parent)))
+    }
+
+    /// The templates that extend one which is not here, and those that extend
+    /// these.
+    pub(crate) fn loose(&self) -> BTreeSet<&'a str> {
+        let is_first = |(name, author): &(&String, &Arc<Author>)| {
+            author.extends.is_some() && !self.parents.contains_key(name.as_str())
+        };
+        let first = self.authors.iter().filter(is_first).map(|(name, _)| name.as_str());
+        follow(&self.children, first.collect())
     }
 
     /// The templates that may be rendered together with one: those that it

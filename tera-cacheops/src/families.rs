@@ -13,6 +13,8 @@ use crate::library::Names;
 pub(crate) struct Families {
     /// The template after which its family is called, by each of the others.
     heads: BTreeMap<String, String>,
+    /// The templates that extend, by others perhaps, what is not among them.
+    pub(crate) loose: BTreeSet<String>,
 }
 
 impl Families {
@@ -21,7 +23,10 @@ impl Families {
         let with_tags = authors.iter().filter(|(_, author)| author.has_block_tags);
         let wanted: BTreeSet<&str> = with_tags.map(|(name, _)| heads[name.as_str()]).collect();
         let heads = heads.into_iter().filter(|(_, head)| wanted.contains(head));
-        Families { heads: heads.map(|(name, head)| (name.to_owned(), head.to_owned())).collect() }
+        Families {
+            heads: heads.map(|(name, head)| (name.to_owned(), head.to_owned())).collect(),
+            loose: chains.loose().into_iter().map(str::to_owned).collect(),
+        }
     }
 
     /// Whether a template is rendered with a tag around blocks.

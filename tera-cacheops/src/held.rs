@@ -62,6 +62,11 @@ impl Held {
         held
     }
 
+    /// Whether all that a template extends came through the plugin.
+    pub(crate) fn knows_parents(&self, name: &str) -> bool {
+        !self.families.loose.contains(name)
+    }
+
     /// The templates that are rendered with tags around blocks where `name` is,
     /// with nothing in place of those; none where there is no such tag.
     pub(crate) fn without_block_tags(&self, name: &str) -> Names<Loaded> {

@@ -24,7 +24,7 @@ impl Tags {
     /// the application's own, or of the cache; other errors of functions,
     /// filters and tests are messages, as in Tera.
     pub fn render(&self, tera: &Tera, name: &str, context: &Context) -> TeraResult<String> {
-        self.within_of(tera, || tera.render(name, context))
+        self.within_page(tera, name, || tera.render(name, context))
     }
 
     /// Renders a template into a writer, as [`Tera::render_to`] does.
@@ -39,7 +39,7 @@ impl Tags {
         context: &Context,
         write: impl Write,
     ) -> TeraResult<()> {
-        self.within_of(tera, || tera.render_to(name, context, write))
+        self.within_page(tera, name, || tera.render_to(name, context, write))
     }
 
     /// Renders a source that is not added, as [`Tera::render_str`] does; see
@@ -86,7 +86,7 @@ impl Tags {
         let held = self.held(tera);
         let plain = held.without_block_tags(name);
         if plain.is_empty() {
-            return self.within_of(tera, render);
+            return self.within_page(tera, name, render);
         }
         let mut copy = tera.clone();
         let sources = plain.iter().map(|(name, loaded)| (name.as_str(), &*loaded.rewritten));
@@ -124,6 +124,37 @@ impl Tags {
     fn within_of<R>(&self, tera: &Tera, render: impl FnOnce() -> TeraResult<R>) -> TeraResult<R> {
         let guard = Guard::new(&self.shared);
         render().map_err(|error| told(&guard, error, &self.held(tera).templates))
+    }
+
+    /// The same for a template by its name.
+    fn within_page<R>(
+        &self,
+        tera: &Tera,
+        name: &str,
+        render: impl FnOnce() -> TeraResult<R>,
+    ) -> TeraResult<R> {
+        let is_known = self.knows(tera, name);
+        let guard = Guard::new(&self.shared);
+        if !is_known {
+            guard.bypass_blocks();
+        }
+        render().map_err(|error| told(&guard, error, &self.held(tera).templates))
+    }
+
+    /// Whether tags can know which page is rendered. One that came past the
+    /// plugin may extend a layout with tags around blocks, and would be taken
+    /// for that.
+    fn knows(&self, tera: &Tera, name: &str) -> bool {
+        // Sites without such tags are not to pay for the question.
+        if !self.shared.library.has_block_tags() {
+            return true;
+        }
+        let held = self.held(tera);
+        if held.templates.contains_key(name) {
+            return held.knows_parents(name);
+        }
+        let mut meant = tera.get_template_names().filter(|other| other.ends_with(name));
+        meant.all(|other| held.templates.contains_key(other) && held.knows_parents(other))
     }
 
     pub(crate) fn held(&self, tera: &Tera) -> Arc<Held> {

@@ -66,7 +66,8 @@ impl Tags {
     /// All templates that the ones with tags use are to be loaded through
     /// this, and all that extend them, those without tags too: a layout's
     /// fragment differs by what fills its blocks, and a child that passed by
-    /// is not known. A Tera with delimiters of its own is to be told of them
+    /// is not known: [`Tags::render`] renders it without such fragments, but by
+    /// Tera's own methods it would get those of the layout. A Tera with delimiters of its own is to be told of them
     /// by [`set_delimiters`](Tags::set_delimiters). Teras that share a cache
     /// share the fragments of templates with the same name and source: where
     /// they would render those differently, by other globals or filters, give
