@@ -5,11 +5,18 @@ use std::sync::Arc;
 
 use cacheops::FragmentKey;
 use cacheops::template::{
-    Around, OpenTag, Rewritten, Sets, Shown, Syntax, TagKind, rewrite, source_digest,
+    Block, Loops, OpenTag, Rewritten, Sets, Shown, Spot, Syntax, TagKind, rewrite, source_digest,
 };
 
 use crate::dialect;
 use crate::plan::Wrong;
+
+/// What templates are written in.
+pub(crate) struct Language<'a> {
+    pub(crate) syntax: &'a Syntax,
+    /// The names of the application's own tags.
+    pub(crate) custom: &'a [String],
+}
 
 /// A template as the author wrote it.
 #[derive(Debug)]
@@ -23,8 +30,10 @@ pub(crate) struct Author {
     pub(crate) components: Vec<String>,
     /// The components that it defines.
     pub(crate) defines: Vec<String>,
-    /// What its blocks set.
-    pub(crate) block_sets: BTreeMap<String, Sets>,
+    /// Its blocks, by name.
+    pub(crate) blocks: BTreeMap<String, BlockFacts>,
+    /// What its loops do with names.
+    pub(crate) loops: Loops,
     /// What it shows that a tag elsewhere may have to know.
     pub(crate) shown: Shown,
     /// Those of its references whose names are written with escapes.
@@ -32,6 +41,23 @@ pub(crate) struct Author {
     pub(crate) tags: Vec<TagFacts>,
     /// Whether a body of its tags holds blocks.
     pub(crate) has_block_tags: bool,
+}
+
+/// What is known of a block.
+#[derive(Debug)]
+pub(crate) struct BlockFacts {
+    pub(crate) sets: BTreeMap<String, Sets>,
+    /// The blocks in it.
+    pub(crate) holds: Vec<String>,
+}
+
+impl BlockFacts {
+    fn of(block: &Block<'_>) -> Self {
+        BlockFacts {
+            sets: block.sets.iter().map(|(name, how)| ((*name).to_owned(), *how)).collect(),
+            holds: block.holds.iter().map(|name| (*name).to_owned()).collect(),
+        }
+    }
 }
 
 /// What is known of a tag and its body.
@@ -43,9 +69,11 @@ pub(crate) struct TagFacts {
     /// The templates that the body includes by a plain name.
     pub(crate) includes: Vec<String>,
     pub(crate) sets: BTreeMap<String, Sets>,
-    pub(crate) around: Around,
-    pub(crate) has_blocks: bool,
-    pub(crate) in_block: bool,
+    pub(crate) spot: Spot,
+    /// The blocks that the body holds, and those around a `super()` in it.
+    pub(crate) blocks: Vec<String>,
+    /// The block that it stands in.
+    pub(crate) in_block: Option<String>,
     pub(crate) in_component: bool,
     pub(crate) names_body: bool,
     pub(crate) shows_body: bool,
@@ -58,9 +86,9 @@ impl TagFacts {
             line: tag.line,
             includes: tag.includes.iter().map(|name| (*name).to_owned()).collect(),
             sets: tag.sets.iter().map(|(name, how)| ((*name).to_owned(), *how)).collect(),
-            around: tag.around.clone(),
-            has_blocks: tag.has_blocks,
-            in_block: tag.in_block,
+            spot: tag.spot,
+            blocks: tag.blocks.iter().map(|name| (*name).to_owned()).collect(),
+            in_block: tag.in_block.map(str::to_owned),
             in_component: tag.in_component,
             names_body: tag.names_body,
             shows_body: tag.shows_body,
@@ -69,16 +97,10 @@ impl TagFacts {
 }
 
 impl Author {
-    pub(crate) fn read(
-        name: &str,
-        text: &str,
-        syntax: &Syntax,
-        custom: &[String],
-    ) -> Result<Self, Wrong> {
-        let none = BTreeMap::new();
-        let reader = dialect::Tera::reader(syntax, &none);
-        let found =
-            rewrite(text, syntax, custom, &reader).map_err(|error| Wrong::tag(name, &error))?;
+    pub(crate) fn read(name: &str, text: &str, language: &Language<'_>) -> Result<Self, Wrong> {
+        let reader = dialect::Tera::reader(language.syntax);
+        let found = rewrite(text, language.syntax, language.custom, &reader)
+            .map_err(|error| Wrong::tag(name, &error))?;
         found.tags.iter().try_for_each(|tag| check_keywords(name, tag))?;
         let mut author = Author::of(name, text, &found);
         for (statement, name) in reader.escaped.take() {
@@ -100,7 +122,12 @@ impl Author {
             references: owned(&found.references),
             components: found.components.iter().cloned().collect(),
             defines: found.defines.iter().cloned().collect(),
-            block_sets: found.block_sets.iter().map(|(n, s)| ((*n).to_owned(), *s)).collect(),
+            blocks: found
+                .blocks
+                .iter()
+                .map(|(n, b)| ((*n).to_owned(), BlockFacts::of(b)))
+                .collect(),
+            loops: found.loops.clone(),
             shown: found.shown.clone(),
             escaped: Vec::new(),
             tags: found.tags.iter().map(TagFacts::of).collect(),

@@ -135,6 +135,7 @@ fn look_up(
             Some(page) => key.str(page.as_str().unwrap_or_default()),
             None => skip = true,
         }
+        skip |= rendering::bypasses_blocks();
     }
     let key = key.finish();
     let page = rendering::page(shared);

@@ -4,83 +4,91 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::author::{Author, TagFacts};
-use crate::families::{Families, Family, resolve};
+use crate::chains::{follow, resolve};
 use crate::library::Names;
 use crate::plan::Wrong;
+use crate::scope::Scope;
 
 /// The templates to be looked at.
 pub(crate) struct Checks<'a> {
     authors: &'a Names<Author>,
-    families: &'a Families<'a>,
     /// The templates that components include: what these call `body` is what
     /// the component was handed.
     in_components: BTreeSet<&'a str>,
-    /// Whether any shows `body`, or all variables.
-    is_any_shown: bool,
+    /// Those that show `body`, by themselves or by what they include.
+    show_body: BTreeSet<&'a str>,
+    /// The same for all variables.
+    show_context: BTreeSet<&'a str>,
+    /// Those whose blocks do.
+    show_context_in_blocks: BTreeSet<&'a str>,
 }
 
 impl<'a> Checks<'a> {
-    pub(crate) fn of(authors: &'a Names<Author>, families: &'a Families<'a>) -> Self {
+    pub(crate) fn of(authors: &'a Names<Author>) -> Self {
         let mut checks = Checks {
             authors,
-            families,
             in_components: BTreeSet::new(),
-            is_any_shown: authors.values().any(|author| author.shown.body || author.shown.context),
+            show_body: showing(authors, |author| author.shown.body),
+            show_context: showing(authors, |author| author.shown.context),
+            show_context_in_blocks: BTreeSet::new(),
         };
-        if checks.is_any_shown {
+        if !checks.show_body.is_empty() {
             let included = authors.values().flat_map(|author| {
                 let includes = &author.shown.component_includes;
                 // Names with escapes are not told apart by where they stand.
                 let escaped = author.escaped.iter().filter(|_| !author.defines.is_empty());
-                checks.reached(includes.iter().chain(escaped)).into_keys()
+                includes.iter().chain(escaped)
             });
-            checks.in_components = included.collect();
+            checks.in_components = reached(authors, included).into_keys().collect();
+        }
+        if !checks.show_context.is_empty() {
+            let in_blocks = authors.iter().filter(|(_, author)| checks.is_context_in_block(author));
+            checks.show_context_in_blocks = in_blocks.map(|(name, _)| name.as_str()).collect();
         }
         checks
     }
 
-    /// Looks at all tags.
-    pub(crate) fn all(&self) -> Result<(), Wrong> {
-        for (name, author) in self.authors {
-            let family = self.families.get(name);
-            for tag in &author.tags {
-                let fault = scope_fault(tag, family)
-                    .or_else(|| self.body_fault(name, author, tag))
-                    .or_else(|| self.context_fault(author, tag, family));
-                if let Some(why) = fault {
-                    return Err(Wrong {
-                        template: name.clone(),
-                        line: tag.line,
-                        detail: format!("`{}`: {why}", tag.text),
-                    });
-                }
+    fn is_context_in_block(&self, author: &Author) -> bool {
+        let includes = author.shown.block_includes.iter().chain(&author.escaped);
+        author.shown.context_in_block || self.is_any_in(includes, &self.show_context)
+    }
+
+    /// Looks at the tags of a template.
+    pub(crate) fn of_template(
+        &self,
+        name: &str,
+        author: &Author,
+        scope: &Scope<'_>,
+    ) -> Result<(), Wrong> {
+        if let Some((tag, why)) = scope.fault(author) {
+            return Err(Wrong::check(name, tag, &why));
+        }
+        self.bodies_of(name, author)?;
+        for tag in &author.tags {
+            if let Some(why) = self.context_fault(author, tag, scope) {
+                return Err(Wrong::check(name, tag, &why));
             }
         }
         Ok(())
     }
 
-    /// The templates that are included by names, and by these in turn.
-    fn reached<'n>(
-        &self,
-        names: impl Iterator<Item = &'n String>,
-    ) -> BTreeMap<&'a str, &'a Author> {
-        let mut reached = BTreeMap::new();
-        let mut next: Vec<(&str, &Author)> =
-            names.flat_map(|name| resolve(self.authors, name)).collect();
-        while let Some((name, author)) = next.pop() {
-            if reached.insert(name, author).is_none() {
-                let names = author.references.iter();
-                next.extend(names.flat_map(|name| resolve(self.authors, name)));
-            }
-        }
-        reached
+    /// Looks at what the tags of all templates see of the `body` of components.
+    pub(crate) fn bodies(&self) -> Result<(), Wrong> {
+        self.authors.iter().try_for_each(|(name, author)| self.bodies_of(name, author))
+    }
+
+    fn bodies_of(&self, name: &str, author: &Author) -> Result<(), Wrong> {
+        let mut faults = author.tags.iter().filter_map(|tag| {
+            self.body_fault(name, author, tag).map(|why| Wrong::check(name, tag, &why))
+        });
+        faults.next().map_or(Ok(()), Err)
     }
 
     /// `body` is what a component is handed, and the key knows nothing of it
     /// unless the tag says so.
     fn body_fault(&self, name: &str, author: &Author, tag: &TagFacts) -> Option<String> {
         let is_handed = self.in_components.contains(name);
-        if !self.is_any_shown || tag.names_body || !(tag.in_component || is_handed) {
+        if self.show_body.is_empty() || tag.names_body || !(tag.in_component || is_handed) {
             return None;
         }
         const MEND: &str = "every caller would get the body of the first; add `extra=body`, or put the tag around the use of the component instead";
@@ -89,63 +97,83 @@ impl<'a> Checks<'a> {
                 "the component that includes this template hands it `body`, so {MEND}"
             ));
         }
-        let reached = self.reached(tag.includes.iter().chain(&author.escaped));
-        let (shows, _) = reached.into_iter().find(|(_, author)| author.shown.body)?;
+        let is_shown = |author: &Author| author.shown.body;
+        let shows = self.included(author, tag, &self.show_body, is_shown)?;
         Some(format!(
             "it includes `{shows}`, which shows the `body` of the component around it: {MEND}"
         ))
     }
 
     /// `__tera_context` is a map of all variables.
-    fn context_fault(
-        &self,
-        author: &Author,
-        tag: &TagFacts,
-        family: Option<&Family>,
-    ) -> Option<String> {
-        if !self.is_any_shown {
+    fn context_fault(&self, author: &Author, tag: &TagFacts, scope: &Scope<'_>) -> Option<String> {
+        if self.show_context.is_empty() {
             return None;
         }
         const WHY: &str = "shows `__tera_context`: that holds all variables, and no key can; show it outside of the tag";
-        let reached = self.reached(tag.includes.iter().chain(&author.escaped));
-        if let Some((shows, _)) = reached.into_iter().find(|(_, author)| author.shown.context) {
+        let is_shown = |author: &Author| author.shown.context;
+        if let Some(shows) = self.included(author, tag, &self.show_context, is_shown) {
             return Some(format!("it includes `{shows}`, which {WHY}"));
         }
-        let members = family.filter(|_| tag.has_blocks).into_iter().flat_map(|f| &f.members);
-        let shows =
-            members.filter_map(|name| self.authors.get_key_value(name)).find(|(_, member)| {
-                let included =
-                    self.reached(member.shown.block_includes.iter().chain(&member.escaped));
-                member.shown.context_in_block
-                    || included.values().any(|author| author.shown.context)
-            });
-        shows.map(|(name, _)| format!("a block inside it in `{name}` {WHY}"))
+        let mut members = scope.members(tag).map(|(name, _)| name);
+        let shows = members.find(|name| self.show_context_in_blocks.contains(name));
+        shows.map(|name| format!("a block inside it in `{name}` {WHY}"))
+    }
+
+    /// The template included by a tag that shows something; `showing` are all
+    /// that do, by what they include too.
+    fn included(
+        &self,
+        author: &Author,
+        tag: &TagFacts,
+        showing: &BTreeSet<&str>,
+        is_shown: impl Fn(&Author) -> bool,
+    ) -> Option<&'a str> {
+        let includes = || tag.includes.iter().chain(&author.escaped);
+        if !self.is_any_in(includes(), showing) {
+            return None;
+        }
+        let reached = reached(self.authors, includes());
+        reached.into_iter().find(|(_, author)| is_shown(author)).map(|(name, _)| name)
+    }
+
+    fn is_any_in<'n>(
+        &self,
+        mut names: impl Iterator<Item = &'n String>,
+        set: &BTreeSet<&str>,
+    ) -> bool {
+        let is_in = |name| resolve(self.authors, name).iter().any(|(name, _)| set.contains(name));
+        names.any(|name| is_in(name))
     }
 }
 
-/// A loop is a scope: what is to be put back in it must not hide, or be hidden
-/// by, what is outside.
-fn scope_fault(tag: &TagFacts, family: Option<&Family>) -> Option<String> {
-    let mut around = tag.around.clone();
-    let mut sets = tag.sets.clone();
-    if let Some(family) = family {
-        if tag.in_block {
-            around.add(&family.around_super);
+/// The templates that are included by names, and by these in turn.
+fn reached<'a, 'n>(
+    authors: &'a Names<Author>,
+    names: impl Iterator<Item = &'n String>,
+) -> BTreeMap<&'a str, &'a Author> {
+    let mut reached = BTreeMap::new();
+    let mut next: Vec<(&str, &Author)> = names.flat_map(|name| resolve(authors, name)).collect();
+    while let Some((name, author)) = next.pop() {
+        if reached.insert(name, author).is_none() {
+            let names = author.references.iter();
+            next.extend(names.flat_map(|name| resolve(authors, name)));
         }
-        let of_blocks = family.block_sets.iter().filter(|_| tag.has_blocks);
-        of_blocks.for_each(|(name, how)| sets.entry(name.clone()).or_default().add(*how));
     }
-    const MEND: &str = "call one of them by another name";
-    sets.into_iter().find_map(|(name, how)| {
-        if how.global && around.own.contains(&name) {
-            return Some(format!(
-                "its body sets `{name}` by `set_global`, and a loop around it has an `{name}` of its own: what `{name}` was outside of the loop could not be put back; {MEND}"
-            ));
+    reached
+}
+
+/// The templates that show something, and those that use one of these.
+fn showing(authors: &Names<Author>, is_shown: impl Fn(&Author) -> bool) -> BTreeSet<&str> {
+    let shown = authors.iter().filter(|(_, author)| is_shown(author));
+    let next: Vec<&str> = shown.map(|(name, _)| name.as_str()).collect();
+    if next.is_empty() {
+        return BTreeSet::new();
+    }
+    let mut users: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+    for (name, author) in authors {
+        for (used, _) in author.references.iter().flat_map(|used| resolve(authors, used)) {
+            users.entry(used).or_default().push(name);
         }
-        (how.local && around.global_behind.contains(&name)).then(|| {
-            format!(
-                "its body sets `{name}`, and behind it in the same loop `{name}` is set by `set_global`, which what is put back here would hide; {MEND}"
-            )
-        })
-    })
+    }
+    follow(&users, next)
 }

@@ -1,9 +1,10 @@
 //! What Tera gets instead of the tags.
 
 use std::cell::RefCell;
-use std::collections::BTreeMap;
 
-use cacheops::template::{Dialect, Edges, OpenTag, Sets, Syntax, TagKind};
+use cacheops::template::{Dialect, Edges, OpenTag, Syntax, TagKind};
+
+use crate::scope::TagSets;
 
 /// The filter that looks a fragment up, for the tags of the library.
 pub(crate) const BEGIN: &str = "_cacheops_begin";
@@ -31,16 +32,17 @@ pub(crate) const PAGE: &str = "_cacheops_page";
 /// ```
 ///
 /// on as many lines as the author had. Neither statement refuses blocks. They
-/// give the body no scope either, so what it sets is put back behind it, hit
-/// or miss alike: `{% set _cacheops_7_x = x %}` stands before, and
-/// `{% set x = _cacheops_7_x %}` behind.
+/// give the body no scope either, so what it sets is put back behind it:
+/// `{% set _cacheops_7_x = x %}` stands before the filter section, and
+/// `{% set x = _cacheops_7_x %}` behind. A hit sets nothing, so it has nothing
+/// to put back.
 pub(crate) struct Tera<'a> {
     pub(crate) syntax: &'a Syntax,
     pub(crate) first_tag: usize,
     /// What stands for the page, if bodies with blocks are to know it.
     pub(crate) page: Option<&'a str>,
-    /// What the blocks set that bodies with blocks may hold.
-    pub(crate) block_sets: &'a BTreeMap<String, Sets>,
+    /// What is put back behind each tag.
+    pub(crate) sets: &'a [TagSets<'a>],
     /// Whether tags whose bodies hold blocks become nothing.
     pub(crate) drops_block_tags: bool,
     /// The templates whose names are written with escapes, by the statement
@@ -50,12 +52,12 @@ pub(crate) struct Tera<'a> {
 
 impl<'a> Tera<'a> {
     /// For reading only.
-    pub(crate) fn reader(syntax: &'a Syntax, block_sets: &'a BTreeMap<String, Sets>) -> Self {
+    pub(crate) fn reader(syntax: &'a Syntax) -> Self {
         Tera {
             syntax,
             first_tag: 0,
             page: None,
-            block_sets,
+            sets: &[],
             drops_block_tags: false,
             escaped: RefCell::default(),
         }
@@ -65,22 +67,18 @@ impl<'a> Tera<'a> {
         self.first_tag + tag.index
     }
 
-    /// The names that are put back behind a tag.
-    fn sets<'t>(&'t self, tag: &'t OpenTag<'_>) -> BTreeMap<&'t str, Sets> {
-        let mut sets: BTreeMap<&str, Sets> = tag.sets.iter().map(|(n, s)| (*n, *s)).collect();
-        if tag.has_blocks {
-            for (name, how) in self.block_sets {
-                sets.entry(name).or_default().add(*how);
-            }
-        }
-        sets
+    /// The statements that keep what a body sets.
+    fn kept(&self, tag: &OpenTag<'_>) -> impl Iterator<Item = String> {
+        let number = self.number(tag);
+        let names = self.sets.get(tag.index).into_iter().flatten().map(|(name, _)| name);
+        names.map(move |name| format!("set {VARIABLE}_{number}_{name} = {name}"))
     }
 
-    /// The statements that put them back.
+    /// The statements that put it back.
     fn restored(&self, tag: &OpenTag<'_>) -> Vec<String> {
         let number = self.number(tag);
         let mut statements = Vec::new();
-        for (name, how) in self.sets(tag) {
+        for (name, how) in self.sets.get(tag.index).into_iter().flatten() {
             if how.global {
                 statements.push(format!("set_global {name} = {VARIABLE}_{number}_{name}"));
             }
@@ -169,35 +167,38 @@ fn unescaped(expression: &str) -> Option<String> {
 impl Dialect for Tera<'_> {
     fn open(&self, tag: &OpenTag<'_>, out: &mut String) {
         let number = self.number(tag);
-        let saved = |name: &&str| format!("set {VARIABLE}_{number}_{name} = {name}");
-        let mut statements: Vec<String> = self.sets(tag).keys().map(saved).collect();
+        let mut statements = Vec::new();
         if self.drops(tag) {
             let lines = "\n".repeat(tag.text.matches('\n').count());
             statements.push(format!("if true{lines}"));
+            statements.extend(self.kept(tag));
             return self.statements(&statements, tag.edges, out);
         }
         let begin = if matches!(tag.kind, TagKind::Custom(_)) { BEGIN_CUSTOM } else { BEGIN };
         let arguments = arguments(tag);
         let lines = tag.lines_beyond(&arguments);
         statements.push(format!("if {number} | {begin}({arguments}){lines}"));
+        statements.extend(self.kept(tag));
         statements.push(format!("set {VARIABLE}_{number} = {FILL}()"));
         statements.push(format!("filter {STORE}(fill={VARIABLE}_{number})"));
         self.statements(&statements, tag.edges, out);
     }
 
     fn close(&self, tag: &OpenTag<'_>, edges: Edges<'_>, out: &mut String) {
-        let mut last = vec!["endif".to_owned()];
-        last.extend(self.restored(tag));
+        let last = "endif".to_owned();
+        let mut first = self.restored(tag);
         if self.drops(tag) {
-            return self.statements(&last, edges, out);
+            first.push(last);
+            return self.statements(&first, edges, out);
         }
-        let first = ["endfilter".to_owned(), "else".to_owned()];
+        first.insert(0, "endfilter".to_owned());
+        first.push("else".to_owned());
         self.statements(&first, Edges { right: "", ..edges }, out);
         let (start, end) = &self.syntax.variable;
         for part in [start, " ", HIT, "() ", end] {
             out.push_str(part);
         }
-        self.statements(&last, Edges { left: "", ..edges }, out);
+        self.statements(&[last], Edges { left: "", ..edges }, out);
     }
 
     fn reference(&self, statement: &str, expression: &str, out: &mut String) {

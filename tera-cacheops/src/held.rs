@@ -13,7 +13,8 @@ use cacheops::template::Syntax;
 use tera::{Context, Kwargs, State, Tera};
 
 use crate::dialect::HELD;
-use crate::library::{Loaded, Names};
+use crate::families::Families;
+use crate::library::{Changed, Loaded, Names};
 
 /// What came into a Tera through the plugin.
 #[derive(Clone, Debug, Default)]
@@ -21,6 +22,17 @@ pub(crate) struct Held {
     pub(crate) templates: Names<Loaded>,
     /// The templates whose files are gone, and that it cannot forget.
     pub(crate) gone: BTreeSet<String>,
+    pub(crate) families: Families,
+    #[cfg(feature = "glob_fs")]
+    pub(crate) glob: Glob,
+}
+
+/// What was loaded by a glob.
+#[cfg(feature = "glob_fs")]
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Glob {
+    pub(crate) pattern: Option<String>,
+    pub(crate) names: BTreeSet<String>,
 }
 
 thread_local! {
@@ -37,17 +49,37 @@ impl Held {
     }
 
     /// Notes what a Tera has taken.
-    pub(crate) fn after(&self, changed: Names<Loaded>, gone: &[String]) -> Self {
-        let mut held = self.clone();
+    pub(crate) fn after(&self, changed: Changed, gone: &[String]) -> Self {
+        let mut held = Held { families: changed.families, ..self.clone() };
         for name in gone {
             held.templates.remove(name);
             held.gone.insert(name.clone());
         }
-        for (name, loaded) in changed {
+        for (name, loaded) in changed.templates {
             held.gone.remove(&name);
             held.templates.insert(name, loaded);
         }
         held
+    }
+
+    /// Whether all that a template extends came through the plugin.
+    pub(crate) fn knows_parents(&self, name: &str) -> bool {
+        !self.families.loose.contains(name)
+    }
+
+    /// The templates that are rendered with tags around blocks where `name` is,
+    /// with nothing in place of those; none where there is no such tag.
+    pub(crate) fn without_block_tags(&self, name: &str) -> Names<Loaded> {
+        let heads = self.families.heads_of(&self.templates, name);
+        if heads.is_empty() {
+            return Names::new();
+        }
+        let is_one = |name: &str| self.families.head(name).is_some_and(|head| heads.contains(head));
+        let plain = self.templates.iter().filter_map(|(name, loaded)| {
+            let plain = loaded.plain.as_ref().filter(|_| is_one(name))?;
+            Some((name.clone(), plain.clone()))
+        });
+        plain.collect()
     }
 
     /// Has a Tera hold this, and its clones from now on.

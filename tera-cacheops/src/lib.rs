@@ -101,13 +101,15 @@
 //! - render a block that stands inside of a tag ([`Tags::render_block`]), for
 //!   which Tera's own method gives nothing, as inside of a filter section.
 //!
-//! The rewriting is seen in three places: `__tera_context` lists variables that
-//! begin with `_cacheops`, templates of an inheritance with such a tag have a
-//! block of that name, and tags nest 19 deep, since Tera takes 39 statements
-//! inside each other and a tag becomes two.
+//! The rewriting is seen in four places: `__tera_context` lists variables that
+//! begin with `_cacheops`, and names that a body has set;
+//! `get_template_variables` lists them, too; templates of an inheritance with
+//! such a tag have a block of that name; and tags nest 19 deep, since Tera takes
+//! 39 statements inside each other and a tag becomes two.
 
 mod author;
 mod begin;
+mod chains;
 mod checks;
 mod custom;
 mod dialect;
@@ -122,6 +124,7 @@ mod plan;
 mod querysets;
 mod render;
 mod rendering;
+mod scope;
 mod tags;
 
 pub use cacheops;

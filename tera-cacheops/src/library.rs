@@ -8,17 +8,19 @@
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use cacheops::FragmentKey;
-use cacheops::template::{Moved, Numbered, Syntax, Tag, rewrite};
+use cacheops::template::{Moved, Numbered, Rewritten, Tag, rewrite};
 
-use crate::author::Author;
+use crate::author::{Author, Language};
+use crate::chains::Chains;
 use crate::checks::Checks;
 use crate::dialect;
 use crate::families::Families;
-use crate::plan::{Asks, NO_SETS, Plan, Wrong};
+use crate::plan::{Asks, Plan, Wrong};
+use crate::scope::Scope;
 
 /// A template as Tera has it.
 #[derive(Debug)]
@@ -28,10 +30,19 @@ pub(crate) struct Loaded {
     signature: FragmentKey,
     pub(crate) rewritten: Arc<str>,
     pub(crate) moved: Vec<Moved>,
+    /// The same with nothing in place of the tags whose bodies hold blocks, if
+    /// it has any.
+    pub(crate) plain: Option<Arc<Loaded>>,
 }
 
 /// The templates by name.
 pub(crate) type Names<T> = BTreeMap<String, Arc<T>>;
+
+/// What a Tera is to get, and what is known of all that it has then.
+pub(crate) struct Changed {
+    pub(crate) templates: Names<Loaded>,
+    pub(crate) families: Families,
+}
 
 /// All that was loaded. Numbers of tags are never given twice: a page that is
 /// being rendered keeps the version of a template that it began with.
@@ -39,6 +50,7 @@ pub(crate) type Names<T> = BTreeMap<String, Arc<T>>;
 pub(crate) struct Library {
     base: Base,
     tags: Numbered<Tag>,
+    has_block_tags: AtomicBool,
     inner: RwLock<Inner>,
 }
 
@@ -70,6 +82,11 @@ impl Library {
         self.tags.get(number.checked_sub(self.base.0)?)
     }
 
+    /// Whether any Tera has been given a tag whose body holds blocks.
+    pub(crate) fn has_block_tags(&self) -> bool {
+        self.has_block_tags.load(Ordering::Acquire)
+    }
+
     /// The latest templates, in whichever Tera they are.
     pub(crate) fn latest(&self) -> Names<Loaded> {
         self.inner.read().unwrap_or_else(PoisonError::into_inner).latest.clone()
@@ -77,6 +94,9 @@ impl Library {
 
     /// Takes note of what a Tera has taken.
     pub(crate) fn commit(&self, changed: Names<Loaded>) {
+        if changed.values().any(|loaded| loaded.author.has_block_tags) {
+            self.has_block_tags.store(true, Ordering::Release);
+        }
         self.inner.write().unwrap_or_else(PoisonError::into_inner).latest.extend(changed);
     }
 
@@ -87,68 +107,60 @@ impl Library {
         before: &Names<Loaded>,
         batch: &[(String, String)],
         gone: &[String],
-        syntax: &Syntax,
-        custom: &[String],
+        language: &Language<'_>,
         asks: &Asks<'_>,
-    ) -> Result<Names<Loaded>, Wrong> {
-        let mut authors: Names<Author> =
-            before.iter().map(|(name, loaded)| (name.clone(), loaded.author.clone())).collect();
+    ) -> Result<Changed, Wrong> {
+        let mut authors = authors_of(before);
         gone.iter().for_each(|name| drop(authors.remove(name)));
         for (name, text) in batch {
-            authors.insert(name.clone(), Arc::new(Author::read(name, text, syntax, custom)?));
+            authors.insert(name.clone(), Arc::new(Author::read(name, text, language)?));
         }
-        let families = Families::of(&authors);
-        Checks::of(&authors, &families).all()?;
-        let mut changed = Names::new();
+        let chains = Chains::of(&authors);
+        let families = Families::of(&authors, &chains);
+        let checks = Checks::of(&authors);
+        let mut scopes = Vec::with_capacity(authors.len());
         for (name, author) in &authors {
-            let plan = Plan::of(name, author, &authors, &families, asks)?;
-            let signature = plan.signature(syntax, custom);
+            let scope = Scope::of(name, author, &chains);
+            checks.of_template(name, author, &scope)?;
+            scopes.push(scope);
+        }
+        let mut templates = Names::new();
+        for ((name, author), scope) in authors.iter().zip(&scopes) {
+            let plan = Plan::of(name, author, &authors, families.contains(name), scope, asks)?;
+            let signature = plan.signature(language);
             let known = before.get(name).is_some_and(|loaded| loaded.signature == signature);
             if !known || batch.iter().any(|(other, _)| other == name) {
-                let loaded = self.number(name, author, &plan, signature, syntax, custom)?;
-                changed.insert(name.clone(), Arc::new(loaded));
+                let loaded = self.number(name, author, &plan, signature, language)?;
+                templates.insert(name.clone(), Arc::new(loaded));
             }
         }
-        Ok(changed)
+        Ok(Changed { templates, families })
     }
 
-    /// The templates of an inheritance, with nothing in place of the tags whose
-    /// bodies hold blocks; none where there is no such tag.
-    pub(crate) fn without_block_tags(
+    /// Reads a template that is not added, and rewrites it. No other is looked
+    /// at beyond what this one uses.
+    pub(crate) fn one_off(
         &self,
         templates: &Names<Loaded>,
-        name: &str,
-        syntax: &Syntax,
-        custom: &[String],
-    ) -> Names<Loaded> {
-        let authors: Names<Author> =
-            templates.iter().map(|(name, loaded)| (name.clone(), loaded.author.clone())).collect();
-        let families = Families::of(&authors);
-        let heads = families.with_block_tags(&authors, name);
-        let with_tags = templates.iter().filter(|(name, loaded)| {
-            loaded.author.has_block_tags
-                && families.head(name).is_some_and(|head| heads.contains(head))
-        });
-        let plain = with_tags.filter_map(|(name, loaded)| {
-            let inner = self.inner.read().unwrap_or_else(PoisonError::into_inner);
-            let first_tag = *inner.numbered.get(loaded.signature.as_bytes())?;
-            let sets = families.get(name).map_or(&NO_SETS, |family| &family.block_sets);
-            let dialect = dialect::Tera {
-                first_tag,
-                page: Some("plain"),
-                drops_block_tags: true,
-                ..dialect::Tera::reader(syntax, sets)
-            };
-            let done = rewrite(&loaded.author.text, syntax, custom, &dialect).ok()?;
-            let plain = Loaded {
-                author: loaded.author.clone(),
-                signature: loaded.signature,
-                rewritten: done.source.as_str().into(),
-                moved: done.moved,
-            };
-            Some((name.clone(), Arc::new(plain)))
-        });
-        plain.collect()
+        (name, text): (&str, &str),
+        language: &Language<'_>,
+        asks: &Asks<'_>,
+    ) -> Result<Loaded, Wrong> {
+        let author = Arc::new(Author::read(name, text, language)?);
+        if author.tags.is_empty() && author.defines.is_empty() {
+            return Ok(Loaded::unchanged(author));
+        }
+        let mut authors = authors_of(templates);
+        authors.insert(name.to_owned(), author.clone());
+        let scope = Scope::alone(&author);
+        let checks = Checks::of(&authors);
+        checks.of_template(name, &author, &scope)?;
+        if !author.defines.is_empty() {
+            // Its components may hand a `body` to what they include.
+            checks.bodies()?;
+        }
+        let plan = Plan::of(name, &author, &authors, false, &scope, asks)?;
+        self.number(name, &author, &plan, plan.signature(language), language)
     }
 
     /// Rewrites a template, and numbers its tags unless that has been done.
@@ -158,22 +170,25 @@ impl Library {
         author: &Arc<Author>,
         plan: &Plan<'_>,
         signature: FragmentKey,
-        syntax: &Syntax,
-        custom: &[String],
+        language: &Language<'_>,
     ) -> Result<Loaded, Wrong> {
         let mut inner = self.inner.write().unwrap_or_else(PoisonError::into_inner);
         let known = inner.numbered.get(signature.as_bytes()).copied();
         let first_tag = known.unwrap_or(self.base.0 + inner.count);
-        let dialect = dialect::Tera {
-            syntax,
-            first_tag,
-            page: plan.page.as_deref(),
-            block_sets: plan.block_sets,
-            drops_block_tags: false,
-            escaped: RefCell::default(),
+        let write = |page, drops_block_tags| {
+            let dialect = dialect::Tera {
+                syntax: language.syntax,
+                first_tag,
+                page,
+                sets: plan.sets,
+                drops_block_tags,
+                escaped: RefCell::default(),
+            };
+            rewrite(&author.text, language.syntax, language.custom, &dialect)
+                .map_err(|error| Wrong::tag(name, &error))
         };
-        let done = rewrite(&author.text, syntax, custom, &dialect)
-            .map_err(|error| Wrong::tag(name, &error))?;
+        let done = write(plan.page.as_deref(), false)?;
+        let plain = if author.has_block_tags { Some(write(Some("plain"), true)?) } else { None };
         if known.is_none() {
             for tag in &done.tags {
                 let place = first_tag - self.base.0 + tag.index;
@@ -182,11 +197,24 @@ impl Library {
             inner.count = first_tag - self.base.0 + done.tags.len();
             inner.numbered.insert(*signature.as_bytes(), first_tag);
         }
-        Ok(Loaded {
-            author: author.clone(),
-            signature,
-            rewritten: done.source.as_str().into(),
-            moved: done.moved,
-        })
+        let plain = plain.map(|done| Arc::new(Loaded::of(author, signature, done)));
+        Ok(Loaded { plain, ..Loaded::of(author, signature, done) })
     }
+}
+
+impl Loaded {
+    fn of(author: &Arc<Author>, signature: FragmentKey, done: Rewritten<'_>) -> Self {
+        let rewritten = done.source.as_str().into();
+        Loaded { author: author.clone(), signature, rewritten, moved: done.moved, plain: None }
+    }
+
+    /// A template without tags.
+    fn unchanged(author: Arc<Author>) -> Self {
+        let (signature, rewritten) = (author.digest, author.text.clone());
+        Loaded { author, signature, rewritten, moved: Vec::new(), plain: None }
+    }
+}
+
+fn authors_of(templates: &Names<Loaded>) -> Names<Author> {
+    templates.iter().map(|(name, loaded)| (name.clone(), loaded.author.clone())).collect()
 }

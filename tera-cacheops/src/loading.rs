@@ -8,19 +8,14 @@ use std::sync::{Arc, PoisonError};
 use cacheops::template::Syntax;
 use tera::{Context, Delimiters, Error, Tera, TeraResult};
 
+use crate::author::Language;
 use crate::errors;
+#[cfg(feature = "glob_fs")]
+use crate::held::Glob;
 use crate::held::Held;
-use crate::library::{Loaded, Names};
+use crate::library::Loaded;
 use crate::plan::{Asks, Wrong};
 use crate::tags::{Tags, syntax_of};
-
-/// What was loaded by a glob.
-#[cfg(feature = "glob_fs")]
-#[derive(Clone, Default)]
-pub(crate) struct Glob {
-    pattern: Option<String>,
-    names: BTreeSet<String>,
-}
 
 impl Tags {
     /// Sets the delimiters, in place of [`Tera::set_delimiters`].
@@ -106,14 +101,14 @@ impl Tags {
         for (path, name) in tera::load_from_glob(glob)? {
             batch.push((name, read_file(&path)?));
         }
-        let before = self.shared.glob.read().unwrap_or_else(PoisonError::into_inner).clone();
+        let before = self.held(tera);
         let names: BTreeSet<String> = batch.iter().map(|(name, _)| name.clone()).collect();
-        let known = Held::by(tera, &self.shared.syntax()).templates.clone();
-        let is_gone = |name: &&String| !names.contains(*name) && known.contains_key(*name);
-        let gone: Vec<String> = before.names.iter().filter(is_gone).cloned().collect();
+        let is_gone =
+            |name: &&String| !names.contains(*name) && before.templates.contains_key(*name);
+        let gone: Vec<String> = before.glob.names.iter().filter(is_gone).cloned().collect();
         self.add(tera, &batch, &gone)?;
-        let mut now = self.shared.glob.write().unwrap_or_else(PoisonError::into_inner);
-        *now = Glob { pattern: Some(glob.to_owned()), names };
+        let glob = Glob { pattern: Some(glob.to_owned()), names };
+        Held { glob, ..Held::clone(&self.held(tera)) }.give(tera);
         Ok(())
     }
 
@@ -126,48 +121,52 @@ impl Tags {
     /// As [`load_from_glob`](Tags::load_from_glob), and where there was none.
     #[cfg(feature = "glob_fs")]
     pub fn full_reload(&self, tera: &mut Tera) -> TeraResult<()> {
-        let glob = self.shared.glob.read().unwrap_or_else(PoisonError::into_inner).pattern.clone();
-        match glob {
-            Some(glob) => self.load_from_glob(tera, &glob),
+        match &self.held(tera).glob.pattern {
+            Some(glob) => self.load_from_glob(tera, glob),
             None => Err(Error::message("Reloading is only available if you are using a glob")),
         }
     }
 
     fn add(&self, tera: &mut Tera, batch: &[(String, String)], gone: &[String]) -> TeraResult<()> {
         let syntax = self.shared.syntax();
-        let (held, changed) = self.rewritten(tera, batch, gone)?;
-        let mut rewritten: Vec<(String, Arc<str>)> =
-            changed.iter().map(|(name, loaded)| (name.clone(), loaded.rewritten.clone())).collect();
+        let held = self.readable(tera, &syntax)?;
+        let custom = self.shared.custom_names();
+        let language = Language { syntax: &syntax, custom: &custom };
+        let all_gone = held.gone.iter().chain(gone).cloned().collect();
+        let asks = Asks { tera, gone: &all_gone };
+        let changed = self.shared.library.rewrite(&held.templates, batch, gone, &language, &asks);
+        let changed = changed.map_err(|wrong| tell(&wrong, batch, &held))?;
+        let templates = changed.templates.clone();
+        let mut rewritten: Vec<(String, Arc<str>)> = templates
+            .iter()
+            .map(|(name, loaded)| (name.clone(), loaded.rewritten.clone()))
+            .collect();
         rewritten.extend(gone.iter().map(|name| (name.clone(), tombstone(&syntax))));
-        let after = held.after(changed.clone(), gone);
+        let after = held.after(changed, gone);
         tera.add_raw_templates(rewritten)
             .map_err(|error| errors::of_authors(error, &after.templates))?;
         after.give(tera);
-        self.shared.library.commit(changed);
+        self.shared.library.commit(templates);
         Ok(())
     }
 
-    /// What the Tera holds, and what of it is to be put anew.
-    pub(crate) fn rewritten(
-        &self,
-        tera: &Tera,
-        batch: &[(String, String)],
-        gone: &[String],
-    ) -> TeraResult<(Arc<Held>, Names<Loaded>)> {
-        let shared = &self.shared;
-        let syntax = shared.syntax();
-        check_delimiters(tera, &syntax)?;
-        let custom = shared.custom_names();
-        let held = Held::by(tera, &syntax);
-        let names: Vec<String> = tera.get_template_names().map(str::to_owned).collect();
-        let asks = Asks {
-            templates: &names,
-            gone: &held.gone.iter().chain(gone).cloned().collect(),
-            has_component: &|name| tera.contains_component(name),
-        };
-        let changed = shared.library.rewrite(&held.templates, batch, gone, &syntax, &custom, &asks);
-        let changed = changed.map_err(|wrong| tell(&wrong, batch, &held))?;
-        Ok((held, changed))
+    /// A source that is not added, as Tera is to have it.
+    pub(crate) fn one_off(&self, tera: &Tera, name: &str, source: &str) -> TeraResult<Arc<Loaded>> {
+        let syntax = self.shared.syntax();
+        let held = self.readable(tera, &syntax)?;
+        let custom = self.shared.custom_names();
+        let language = Language { syntax: &syntax, custom: &custom };
+        let asks = Asks { tera, gone: &held.gone };
+        let one = (name, source);
+        let loaded = self.shared.library.one_off(&held.templates, one, &language, &asks);
+        let batch = || [(name.to_owned(), source.to_owned())];
+        loaded.map(Arc::new).map_err(|wrong| tell(&wrong, &batch(), &held))
+    }
+
+    /// What a Tera holds, if it reads sources as they are read here.
+    fn readable(&self, tera: &Tera, syntax: &Syntax) -> TeraResult<Arc<Held>> {
+        check_delimiters(tera, syntax)?;
+        Ok(Held::by(tera, syntax))
     }
 }
 
@@ -188,9 +187,13 @@ fn tombstone(syntax: &Syntax) -> Arc<str> {
 /// Tera does not tell its delimiters: those here must be what it reads.
 fn check_delimiters(tera: &Tera, syntax: &Syntax) -> TeraResult<()> {
     let (start, end) = &syntax.variable;
-    let probe = format!("{start}1{end}");
+    let (comment, uncomment) = &syntax.comment;
+    let (open, close) = &syntax.block;
+    let probe = format!(
+        "{start} 1 {end}{comment} 2 {uncomment}{open} if true {close}3{open} endif {close}"
+    );
     match tera.render_str(&probe, &Context::new(), false) {
-        Ok(text) if text == "1" => Ok(()),
+        Ok(text) if text == "13" => Ok(()),
         _ => Err(Error::message(
             "the Tera has delimiters of its own: set them by `Tags::set_delimiters`",
         )),

@@ -3,12 +3,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use cacheops::template::{Sets, Syntax, source_digest};
+use cacheops::template::source_digest;
 use cacheops::{FragmentKey, KeyWriter};
+use tera::Tera;
 
-use crate::author::Author;
-use crate::families::{Families, resolve};
+use crate::author::{Author, Language, TagFacts};
+use crate::chains::resolve;
 use crate::library::Names;
+use crate::scope::{Scope, TagSets};
 
 /// What goes wrong with a template, and in which one.
 #[derive(Debug)]
@@ -27,15 +29,22 @@ impl Wrong {
             detail: error.detail().to_owned(),
         }
     }
+
+    /// A tag that cannot be done right where it stands.
+    pub(crate) fn check(template: &str, tag: &TagFacts, why: &str) -> Self {
+        Wrong {
+            template: template.to_owned(),
+            line: tag.line,
+            detail: format!("`{}`: {why}", tag.text),
+        }
+    }
 }
 
-/// What Tera is asked for while templates are looked at.
+/// The Tera that is asked while templates are looked at.
 pub(crate) struct Asks<'a> {
-    /// The templates that it has.
-    pub(crate) templates: &'a [String],
-    /// Those of them whose files are gone, and that it cannot forget.
+    pub(crate) tera: &'a Tera,
+    /// The templates whose files are gone, and that it cannot forget.
     pub(crate) gone: &'a BTreeSet<String>,
-    pub(crate) has_component: &'a dyn Fn(&str) -> bool,
 }
 
 /// What the rewriting of a template hangs on.
@@ -44,44 +53,44 @@ pub(crate) struct Plan<'a> {
     pub(crate) closure: FragmentKey,
     /// What tells a body with blocks which page is rendered.
     pub(crate) page: Option<String>,
-    pub(crate) block_sets: &'a BTreeMap<String, Sets>,
+    /// What its tags put back, by their numbers.
+    pub(crate) sets: &'a [TagSets<'a>],
 }
 
-pub(crate) static NO_SETS: BTreeMap<String, Sets> = BTreeMap::new();
-
 impl<'a> Plan<'a> {
+    /// `has_page` is whether it is rendered with a tag around blocks.
     pub(crate) fn of(
         name: &str,
         author: &Author,
         authors: &Names<Author>,
-        families: &'a Families<'_>,
+        has_page: bool,
+        scope: &'a Scope<'a>,
         asks: &Asks<'_>,
     ) -> Result<Self, Wrong> {
-        let family = families.get(name).filter(|family| family.has_block_tags);
-        if author.tags.is_empty() && family.is_none() {
-            return Ok(Plan { closure: author.digest, page: None, block_sets: &NO_SETS });
+        let sets = &scope.sets[..];
+        if author.tags.is_empty() && !has_page {
+            return Ok(Plan { closure: author.digest, page: None, sets });
         }
         let closure = closure(name, authors, asks)?;
-        Ok(Plan {
-            closure,
-            page: family.map(|_| closure.to_string()),
-            block_sets: family.map_or(&NO_SETS, |family| &family.block_sets),
-        })
+        Ok(Plan { closure, page: has_page.then(|| closure.to_string()), sets })
     }
 
-    pub(crate) fn signature(&self, syntax: &Syntax, custom: &[String]) -> FragmentKey {
+    pub(crate) fn signature(&self, language: &Language<'_>) -> FragmentKey {
         let mut key = KeyWriter::new();
         key.key(&self.closure);
         // What is a tag, and what is only text.
-        key.str(&format!("{syntax:?}"));
-        key.list(custom.len());
-        custom.iter().for_each(|name| key.str(name));
+        key.str(&format!("{:?}", language.syntax));
+        key.list(language.custom.len());
+        language.custom.iter().for_each(|name| key.str(name));
         key.bool(self.page.is_some());
-        key.list(self.block_sets.len());
-        for (name, how) in self.block_sets {
-            key.str(name);
-            key.bool(how.local);
-            key.bool(how.global);
+        key.list(self.sets.len());
+        for sets in self.sets {
+            key.list(sets.len());
+            for (name, how) in sets {
+                key.str(name);
+                key.bool(how.local);
+                key.bool(how.global);
+            }
         }
         key.finish()
     }
@@ -107,7 +116,7 @@ fn closure(name: &str, authors: &Names<Author>, asks: &Asks<'_>) -> Result<Fragm
             let defines =
                 |(_, author): &(&String, &Arc<Author>)| author.defines.contains(component);
             let found: Vec<_> = authors.iter().filter(defines).collect();
-            if found.is_empty() && (asks.has_component)(component) {
+            if found.is_empty() && asks.tera.contains_component(component) {
                 return Err(foreign(component));
             }
             next.extend(found.into_iter().map(|(name, author)| (name.as_str(), author.as_ref())));
@@ -128,7 +137,7 @@ fn foreign_template<'a>(name: &str, authors: &Names<Author>, asks: &Asks<'a>) ->
         return None;
     }
     let known = |other: &str| authors.contains_key(other) || asks.gone.contains(other);
-    asks.templates.iter().map(String::as_str).find(|other| other.ends_with(name) && !known(other))
+    asks.tera.get_template_names().find(|other| other.ends_with(name) && !known(other))
 }
 
 /// A template or component that did not come through the plugin, and that one

@@ -24,7 +24,7 @@ impl Tags {
     /// the application's own, or of the cache; other errors of functions,
     /// filters and tests are messages, as in Tera.
     pub fn render(&self, tera: &Tera, name: &str, context: &Context) -> TeraResult<String> {
-        self.within_of(tera, || tera.render(name, context))
+        self.within_page(tera, name, || tera.render(name, context))
     }
 
     /// Renders a template into a writer, as [`Tera::render_to`] does.
@@ -39,7 +39,7 @@ impl Tags {
         context: &Context,
         write: impl Write,
     ) -> TeraResult<()> {
-        self.within_of(tera, || tera.render_to(name, context, write))
+        self.within_page(tera, name, || tera.render_to(name, context, write))
     }
 
     /// Renders a source that is not added, as [`Tera::render_str`] does; see
@@ -55,7 +55,7 @@ impl Tags {
         context: &Context,
         autoescape: bool,
     ) -> TeraResult<String> {
-        let loaded = self.one_off(tera, source)?;
+        let loaded = self.one_off(tera, ONE_OFF, source)?;
         let templates = || {
             let mut templates = self.held(tera).templates.clone();
             templates.insert(ONE_OFF.to_owned(), loaded.clone());
@@ -79,16 +79,14 @@ impl Tags {
         block: &str,
         context: &Context,
     ) -> TeraResult<String> {
-        let shared = &self.shared;
+        let render = || tera.render_block(name, block, context);
+        if !self.shared.library.has_block_tags() {
+            return self.within_of(tera, render);
+        }
         let held = self.held(tera);
-        let plain = shared.library.without_block_tags(
-            &held.templates,
-            name,
-            &shared.syntax(),
-            &shared.custom_names(),
-        );
+        let plain = held.without_block_tags(name);
         if plain.is_empty() {
-            return self.within_of(tera, || tera.render_block(name, block, context));
+            return self.within_page(tera, name, render);
         }
         let mut copy = tera.clone();
         let sources = plain.iter().map(|(name, loaded)| (name.as_str(), &*loaded.rewritten));
@@ -124,10 +122,42 @@ impl Tags {
     }
 
     fn within_of<R>(&self, tera: &Tera, render: impl FnOnce() -> TeraResult<R>) -> TeraResult<R> {
-        self.within(|| self.held(tera).templates.clone(), render)
+        let guard = Guard::new(&self.shared);
+        render().map_err(|error| told(&guard, error, &self.held(tera).templates))
     }
 
-    fn held(&self, tera: &Tera) -> Arc<Held> {
+    /// The same for a template by its name.
+    fn within_page<R>(
+        &self,
+        tera: &Tera,
+        name: &str,
+        render: impl FnOnce() -> TeraResult<R>,
+    ) -> TeraResult<R> {
+        let is_known = self.knows(tera, name);
+        let guard = Guard::new(&self.shared);
+        if !is_known {
+            guard.bypass_blocks();
+        }
+        render().map_err(|error| told(&guard, error, &self.held(tera).templates))
+    }
+
+    /// Whether tags can know which page is rendered. One that came past the
+    /// plugin may extend a layout with tags around blocks, and would be taken
+    /// for that.
+    fn knows(&self, tera: &Tera, name: &str) -> bool {
+        // Sites without such tags are not to pay for the question.
+        if !self.shared.library.has_block_tags() {
+            return true;
+        }
+        let held = self.held(tera);
+        if held.templates.contains_key(name) {
+            return held.knows_parents(name);
+        }
+        let mut meant = tera.get_template_names().filter(|other| other.ends_with(name));
+        meant.all(|other| held.templates.contains_key(other) && held.knows_parents(other))
+    }
+
+    pub(crate) fn held(&self, tera: &Tera) -> Arc<Held> {
         Held::by(tera, &self.shared.syntax())
     }
 
@@ -164,13 +194,7 @@ impl Tags {
     ///
     /// As [`add_template`](Tags::add_template).
     pub fn rewrite(&self, tera: &Tera, source: &str) -> TeraResult<String> {
-        self.one_off(tera, source).map(|loaded| loaded.rewritten.to_string())
-    }
-
-    fn one_off(&self, tera: &Tera, source: &str) -> TeraResult<Arc<Loaded>> {
-        let batch = [(ONE_OFF.to_owned(), source.to_owned())];
-        let (_, mut changed) = self.rewritten(tera, &batch, &[])?;
-        changed.remove(ONE_OFF).ok_or_else(|| Error::message("the source was not read"))
+        self.one_off(tera, ONE_OFF, source).map(|loaded| loaded.rewritten.to_string())
     }
 }
 

@@ -21,6 +21,8 @@ struct Rendering {
     cause: Option<(String, Cause)>,
     /// Rows that functions of the template have made.
     kept: Vec<Lazy>,
+    /// Whether tags are not to cache that do not know who fills their blocks.
+    bypasses_blocks: bool,
 }
 
 thread_local! {
@@ -39,9 +41,19 @@ impl Guard {
             depth: frames::depth(),
             cause: None,
             kept: Vec::new(),
+            bypasses_blocks: false,
         };
         RENDERINGS.with_borrow_mut(|renderings| renderings.push(rendering));
         Guard(())
+    }
+
+    /// Has tags around blocks not cache in this rendering.
+    pub(crate) fn bypass_blocks(&self) {
+        RENDERINGS.with_borrow_mut(|renderings| {
+            if let Some(last) = renderings.last_mut() {
+                last.bypasses_blocks = true;
+            }
+        });
     }
 
     /// The cause of an error that ends the rendering, if Tera was told of it
@@ -69,6 +81,11 @@ pub(crate) fn page(shared: &Shared) -> Option<Page> {
         let last = renderings.last().filter(|last| last.owner == address(shared))?;
         Some(last.page.clone())
     })
+}
+
+/// Whether tags around blocks are not to cache here.
+pub(crate) fn bypasses_blocks() -> bool {
+    RENDERINGS.with_borrow(|renderings| renderings.last().is_some_and(|last| last.bypasses_blocks))
 }
 
 fn address(shared: &Shared) -> usize {

@@ -12,8 +12,6 @@ use crate::custom::{Caching, TagCall};
 use crate::engine::{RULES, STATEMENTS};
 use crate::held::Held;
 use crate::library::Library;
-#[cfg(feature = "glob_fs")]
-use crate::loading::Glob;
 use crate::{begin, dialect, frames, querysets};
 
 /// The cache tags of a Tera.
@@ -56,8 +54,6 @@ pub(crate) struct Shared {
     pub(crate) syntax: RwLock<Syntax>,
     custom: RwLock<HashMap<String, Arc<Decorator>>>,
     marks: OnceLock<Box<Marks>>,
-    #[cfg(feature = "glob_fs")]
-    pub(crate) glob: RwLock<Glob>,
 }
 
 type Decorator = dyn Fn(&TagCall<'_>) -> Result<Caching, Error> + Send + Sync;
@@ -70,11 +66,16 @@ impl Tags {
     /// All templates that the ones with tags use are to be loaded through
     /// this, and all that extend them, those without tags too: a layout's
     /// fragment differs by what fills its blocks, and a child that passed by
-    /// is not known. A Tera with delimiters of its own is to be told of them
+    /// is not known: [`Tags::render`] renders it without such fragments, but by
+    /// Tera's own methods it would get those of the layout. A Tera with delimiters of its own is to be told of them
     /// by [`set_delimiters`](Tags::set_delimiters). Teras that share a cache
     /// share the fragments of templates with the same name and source: where
     /// they would render those differently, by other globals or filters, give
     /// each a cache of its own.
+    ///
+    /// Tera does not tell which functions and filters it has, so those of the
+    /// application with one of the three names are replaced; registered after
+    /// this, they replace those here.
     ///
     /// A clone of a Tera needs no `Tags` of its own: it goes on with what it
     /// has, and may be given other templates by these. But whoever installs
@@ -109,8 +110,6 @@ impl Tags {
             syntax: RwLock::new(syntax_of(&Delimiters::default())),
             custom: RwLock::default(),
             marks: OnceLock::new(),
-            #[cfg(feature = "glob_fs")]
-            glob: RwLock::default(),
         });
         Held::default().give(tera);
         register_tags(tera, &shared);

@@ -99,6 +99,41 @@ fn misses(table: &mut Table, site: &Site) {
     table.limit("a miss over rendering the body", times[0] - times[1] - times[2], Some(10_000.0));
 }
 
+/// A layout in a tag, and pages that each set a name of their own in its block.
+fn layout(pages: usize) -> (Tera, Tags) {
+    let mut tera = Tera::default();
+    let tags = Tags::install(&mut tera, &Cacheops::in_memory());
+    let page = |n| {
+        let source =
+            format!("{{% extends 'layout' %}}{{% block b %}}{{% set x{n} = 1 %}}x{{% endblock %}}");
+        (format!("page{n}"), source)
+    };
+    let layout = "{% cached %}{% block b %}{% endblock %}{% endcached %}".to_owned();
+    let sources = (0..pages).map(page).chain([("layout".to_owned(), layout)]);
+    tags.add_templates(&mut tera, sources).unwrap();
+    (tera, tags)
+}
+
+fn layouts(table: &mut Table) {
+    let (few, many) = (layout(1), layout(300));
+    let context = Context::new();
+    let hit = |(tera, _): &(Tera, Tags)| drop(black_box(tera.render("page0", &context).unwrap()));
+    let source = |(tera, tags): &(Tera, Tags)| {
+        drop(black_box(tags.render_str(tera, "{{ 1 }}", &context, true).unwrap()));
+    };
+    let times = in_turns(&mut [
+        Case::new("few", || hit(&few)),
+        Case::new("many", || hit(&many)),
+        Case::new("source, few", || source(&few)),
+        Case::new("source, many", || source(&many)),
+    ]);
+    let [few, many, source_of_few, source_of_many] = times[..] else { return };
+    table.row("hit around a block, which one page fills", few, None);
+    table.ratio("  to that which 300 pages fill", many / few, 1.3);
+    table.row("source that is not added, beside one page", source_of_few, None);
+    table.ratio("  to that beside 300 pages", source_of_many / source_of_few, 1.3);
+}
+
 fn threads(table: &mut Table, site: &Site) {
     // As in a server: the templates are shared, the context each request's own.
     let scaling = |name: &'static str| {
@@ -130,6 +165,7 @@ fn main() {
     let mut table = Table::new(slower(&site));
     hits(&mut table, &site);
     misses(&mut table, &site);
+    layouts(&mut table);
     threads(&mut table, &site);
     table.print();
 }

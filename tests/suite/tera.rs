@@ -215,12 +215,18 @@ fn templates_past_the_plugin() {
     let error =
         tags.add_template(&mut tera, "page", "{% cached %}{% include 'raw' %}{% endcached %}");
     assert!(error.unwrap_err().to_string().contains("was not loaded through `Tags`"));
-    let mut other = Tera::default();
-    let delimiters = Delimiters { variable_start: "<<".into(), ..Delimiters::default() };
-    other.set_delimiters(delimiters).unwrap();
-    let tags = Tags::install(&mut other, &Cacheops::in_memory());
-    let error = tags.add_template(&mut other, "page", "").unwrap_err();
-    assert!(error.to_string().contains("Tags::set_delimiters"), "{error}");
+    for delimiters in [
+        Delimiters { variable_start: "<<".into(), ..Delimiters::default() },
+        Delimiters { block_start: "<%".into(), block_end: "%>".into(), ..Delimiters::default() },
+        Delimiters { comment_end: "#>".into(), ..Delimiters::default() },
+    ] {
+        let mut other = Tera::default();
+        other.set_delimiters(delimiters).unwrap();
+        let tags = Tags::install(&mut other, &Cacheops::in_memory());
+        let source = "{% cached %}text{% endcached %}{#> #}";
+        let error = tags.add_template(&mut other, "page", source).unwrap_err();
+        assert!(error.to_string().contains("Tags::set_delimiters"), "{error}");
+    }
 }
 
 #[test]

@@ -141,3 +141,31 @@ fn loading_anew_while_rendering() {
         });
     });
 }
+
+/// What a Tera was loaded from is its own.
+#[test]
+fn globs_of_clones() {
+    let folder = std::env::temp_dir().join(format!("cacheops-globs-{}", std::process::id()));
+    for name in ["a", "b"] {
+        std::fs::create_dir_all(folder.join(name)).unwrap();
+        std::fs::write(folder.join(name).join(format!("{name}.html")), name).unwrap();
+    }
+    let mut one = Tera::default();
+    let tags = Tags::install(&mut one, &Cacheops::in_memory());
+    let mut other = one.clone();
+    let glob = |name: &str| format!("{}/{name}/*", folder.display());
+    tags.load_from_glob(&mut one, &glob("a")).unwrap();
+    tags.load_from_glob(&mut other, &glob("b")).unwrap();
+    let render = |tera: &Tera, name: &str| tags.render(tera, name, &Context::new()).ok();
+    for tera in [&mut one, &mut other] {
+        tags.full_reload(tera).unwrap();
+    }
+    assert_eq!((render(&one, "a.html"), render(&one, "b.html")), (Some("a".into()), None));
+    assert_eq!((render(&other, "a.html"), render(&other, "b.html")), (None, Some("b".into())));
+    // A clone goes on with what it was cloned with.
+    let mut third = one.clone();
+    std::fs::write(folder.join("a/new.html"), "new").unwrap();
+    tags.full_reload(&mut third).unwrap();
+    assert_eq!(render(&third, "new.html"), Some("new".into()));
+    std::fs::remove_dir_all(&folder).unwrap();
+}

@@ -223,3 +223,21 @@ fn writers_that_fail() {
         assert_eq!(tera.render("page", &Context::new()).unwrap(), "abcdef");
     }
 }
+
+/// `else` of a statement around a tag that is not closed.
+#[test]
+fn branches_across_tags() {
+    let mut tera = Tera::default();
+    let tags = Tags::install(&mut tera, &Cacheops::in_memory());
+    for (branch, name) in [("{% else %}", "else"), ("{%- elif b -%}", "elif")] {
+        let source =
+            format!("\n{{% if a %}}{{% cached %}}x\n {branch}y{{% endcached %}}{{% endif %}}");
+        let error = tags.add_template(&mut tera, "page", source).unwrap_err().to_string();
+        let expected = format!(
+            "error: `{name}` comes while `{{% cached %}}` of line 2 is still open: close that first by `endcached`\n --> page:3:"
+        );
+        assert!(error.starts_with(&expected), "{error}");
+    }
+    let fine = "{% cached %}{% if a %}x{% elif b %}y{% else %}z{% endif %}{% for i in [] %}{% else %}e{% endfor %}{% endcached %}";
+    tags.add_template(&mut tera, "page", fine).unwrap();
+}

@@ -145,3 +145,58 @@ fn components_written_with_blanks() {
     let error = tags.add_template(&mut tera, "box", uses).unwrap_err().to_string();
     assert!(error.contains("`my.Box`, which was not loaded through `Tags`"), "{error}");
 }
+
+/// A child that came past the plugin is not taken for the layout.
+#[test]
+fn children_past_the_plugin() {
+    let (mut tera, tags, cache) = engine(&["theme/"]);
+    tags.add_template(&mut tera, "layout", LAYOUT).unwrap();
+    tags.add_template(&mut tera, "theme/page", "{% extends 'layout' %}").unwrap();
+    tera.add_raw_templates([
+        ("one", "{% extends 'layout' %}{% block b %}1{% endblock %}"),
+        ("theme/two", "{% extends 'layout' %}{% block b %}2{% endblock %}"),
+    ])
+    .unwrap();
+    let render = |name: &str| tags.render(&tera, name, &Context::new()).unwrap();
+    for (name, page) in [("layout", "[]"), ("one", "[1]"), ("two", "[2]"), ("page", "[]")] {
+        assert_eq!((render(name), render(name)), (page.to_owned(), page.to_owned()));
+        let mut out = Vec::new();
+        tags.render_to(&tera, name, &Context::new(), &mut out).unwrap();
+        assert_eq!(String::from_utf8(out).unwrap(), page);
+    }
+    // Those that are known are cached all the same, by a prefix, too.
+    assert_eq!(cache.stats().stored, 2);
+    // What extends one of them.
+    let child = |text: &str| format!("{{% extends 'one' %}}{{% block b %}}{text}{{% endblock %}}");
+    tags.add_templates(&mut tera, [("three", child("3")), ("four", child("4"))]).unwrap();
+    let render = |name: &str| tags.render(&tera, name, &Context::new()).unwrap();
+    assert_eq!((render("three"), render("four")), ("[3]".to_owned(), "[4]".to_owned()));
+}
+
+/// A template that has become one that nothing can be known of is no matter to
+/// a source that does not use it.
+#[test]
+fn sources_that_are_not_added_are_looked_at_alone() {
+    let (mut tera, tags, _) = engine(&["a/"]);
+    tags.add_templates(
+        &mut tera,
+        [("a/part", "p"), ("page", "{% cached %}{% include 'part' %}{% endcached %}")],
+    )
+    .unwrap();
+    tera.add_raw_template("part", "raw").unwrap();
+    let render = |source: &str| tags.render_str(&tera, source, &context!(n => &1), true);
+    assert_eq!(render("{{ n }}").unwrap(), "1");
+    assert_eq!(render("{% cached %}{{ n }}{% endcached %}").unwrap(), "1");
+    let error = render("{% cached %}{% include 'page' %}{% endcached %}").unwrap_err().to_string();
+    assert!(error.contains("was not loaded through `Tags`"), "{error}");
+}
+
+/// A component of such a source hands its `body` to what it includes.
+#[test]
+fn components_of_sources_that_are_not_added() {
+    let (mut tera, tags, _) = engine(&[]);
+    tags.add_template(&mut tera, "part", "{% cached %}{{ body }}{% endcached %}").unwrap();
+    let source = "{% component C() %}{% include 'part' %}{% endcomponent C %}{% <C> %}1{% </C> %}";
+    let error = tags.render_str(&tera, source, &Context::new(), true).unwrap_err().to_string();
+    assert!(error.contains("hands it `body`"), "{error}");
+}

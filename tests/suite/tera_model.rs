@@ -9,6 +9,10 @@ use tera::{Context, Tera};
 use tera_cacheops::Tags;
 
 const NAMES: [&str; 3] = ["a", "b", "c"];
+/// What the fragments stand on.
+const TABLES: [&str; 3] = ["t", "u", "v"];
+/// The second may stand in the first.
+const BLOCKS: [&str; 2] = ["x", "y"];
 
 enum Node {
     Show(usize),
@@ -22,6 +26,8 @@ enum Node {
     Tag(Vec<Node>),
     /// What the layout has in the block.
     Super,
+    /// A block, where the layout has it.
+    Block(usize),
 }
 
 /// Numbers by chance, always the same.
@@ -100,11 +106,14 @@ fn write(nodes: &[Node], out: &mut String) {
                 out.push_str("{% endfilter %}");
             }
             Node::Super => out.push_str("{{ super() }}"),
+            // What the layout has in it is put there later.
+            Node::Block(block) => write!(out, "<{}>", BLOCKS[*block]).unwrap(),
             Node::Tag(body) => {
                 let extra = NAMES.map(|name| format!("{name} | default(value='-')")).join(", ");
-                write!(out, "{{% cached extra=[{extra}] %}}").unwrap();
+                let table = TABLES[out.len() % TABLES.len()];
+                write!(out, "{{% cached_as \"{table}\", extra=[{extra}] %}}").unwrap();
                 write(body, out);
-                out.push_str("{% endcached %}");
+                out.push_str("{% endcached_as %}");
             }
         }
     }
@@ -112,19 +121,34 @@ fn write(nodes: &[Node], out: &mut String) {
 
 type Values = BTreeMap<usize, String>;
 
+/// What the blocks are from the page up to the layout, where there is one.
+type Levels = Vec<[Option<Vec<Node>>; 2]>;
+
 /// The variables of a rendering.
 #[derive(Clone)]
 struct Model<'a> {
-    /// The layouts above the one whose block is shown, the nearest first.
-    layouts: &'a [Vec<Node>],
+    levels: &'a Levels,
+    /// The block that is shown, and of which level.
+    at: (usize, usize),
     global: Values,
     /// What each loop has: what was set in it goes before its own variable.
     loops: Vec<(Values, usize, String)>,
 }
 
 impl<'a> Model<'a> {
-    fn new(layouts: &'a [Vec<Node>]) -> Self {
-        Model { layouts, global: Values::new(), loops: Vec::new() }
+    fn new(levels: &'a Levels) -> Self {
+        Model { levels, at: (0, 0), global: Values::new(), loops: Vec::new() }
+    }
+
+    /// Shows what a block is at the first level from `from` that has it.
+    fn show_block(&mut self, block: usize, from: usize) -> String {
+        let levels = self.levels.iter().enumerate().skip(from);
+        let found = levels.filter_map(|(at, level)| Some((at, level[block].as_ref()?))).next();
+        let Some((level, nodes)) = found else { return String::new() };
+        let before = std::mem::replace(&mut self.at, (block, level));
+        let out = self.show(nodes);
+        self.at = before;
+        out
     }
 
     fn get(&self, name: usize) -> String {
@@ -169,13 +193,8 @@ impl<'a> Model<'a> {
                 return self.show(if *is_true { body } else { other });
             }
             Node::Filter(body) => return self.show(body),
-            Node::Super => {
-                let Some((next, above)) = self.layouts.split_first() else { return String::new() };
-                let here = std::mem::replace(&mut self.layouts, above);
-                let out = self.show(next);
-                self.layouts = here;
-                return out;
-            }
+            Node::Super => return self.show_block(self.at.0, self.at.1 + 1),
+            Node::Block(block) => return self.show_block(*block, 0),
             Node::Tag(body) => {
                 let before = self.clone();
                 let out = self.show(body);
@@ -189,28 +208,27 @@ impl<'a> Model<'a> {
 
 /// Renders pages until there is one that is not as in the model; answers how
 /// many of them were taken.
-fn render(count: u32, seed: u64, layouts: usize) -> u32 {
+fn render(count: u32, seed: u64, site: impl Fn(&mut Dice) -> (Vec<Node>, Levels)) -> u32 {
     let mut dice = Dice { seed, has_super: false };
     let mut taken = 0;
     for _ in 0..count {
-        dice.has_super = false;
-        let mut chain: Vec<Vec<Node>> = Vec::new();
-        for level in 0..=layouts {
-            chain
-                .insert(0, dice.nodes(if level < layouts { 2 } else { 4 - layouts.min(1) as u32 }));
-            dice.has_super = true;
-        }
-        let templates = templates(&chain);
+        let (layout, levels) = site(&mut dice);
+        let templates = templates(&layout, &levels);
         let mut tera = Tera::default();
-        let tags = Tags::install(&mut tera, &Cacheops::in_memory());
+        let cache = Cacheops::in_memory();
+        let tags = Tags::install(&mut tera, &cache);
         if let Err(error) = tags.add_templates(&mut tera, templates.clone()) {
             assert!(error.to_string().contains("by another name"), "{templates:?}\n{error}");
             continue;
         }
         taken += 1;
-        let mut model = Model::new(&chain[1..]);
-        let expected = model.show(&chain[0]) + &model.show(&SHOWS);
-        for _ in 0..2 {
+        let mut model = Model::new(&levels);
+        let expected = model.show(&layout) + &model.show(&SHOWS);
+        for history in 0..5 {
+            // At first all miss, then all hit, then some.
+            if history > 1 {
+                cache.invalidate_model(TABLES[history - 2]).unwrap();
+            }
             let page = tera.render(&templates[0].0, &Context::new()).unwrap();
             assert_eq!(page, expected, "{templates:?}");
         }
@@ -220,37 +238,88 @@ fn render(count: u32, seed: u64, layouts: usize) -> u32 {
 
 const SHOWS: [Node; 3] = [Node::Show(0), Node::Show(1), Node::Show(2)];
 
+/// A page without a layout.
+fn alone(dice: &mut Dice) -> (Vec<Node>, Levels) {
+    dice.has_super = false;
+    (dice.nodes(4), Levels::new())
+}
+
+/// A page in some layouts, that fills the one block they have.
+fn in_layouts(dice: &mut Dice, layouts: usize) -> (Vec<Node>, Levels) {
+    let mut levels = Levels::new();
+    for level in 0..=layouts {
+        dice.has_super = level > 0;
+        levels.insert(0, [Some(dice.nodes(if level < layouts { 2 } else { 3 })), None]);
+    }
+    (vec![Node::Block(0)], levels)
+}
+
+/// Blocks in a block, and tags around them; a page or a layout fills some.
+fn in_nested_blocks(dice: &mut Dice) -> (Vec<Node>, Levels) {
+    dice.has_super = false;
+    let tagged = |nodes: Vec<Node>, dice: &mut Dice| {
+        if dice.roll(3) > 0 { vec![Node::Tag(nodes)] } else { nodes }
+    };
+    let mut layout = dice.nodes(0);
+    layout.extend(tagged(vec![Node::Block(0)], dice));
+    let mut inside = dice.nodes(0);
+    inside.push(Node::Block(1));
+    inside.extend(dice.nodes(1));
+    let mut outer = dice.nodes(0);
+    outer.extend(tagged(inside, dice));
+    outer.extend(dice.nodes(0));
+    let mut levels: Levels = vec![[Some(outer), Some(dice.nodes(1))]];
+    dice.has_super = true;
+    for _ in 0..dice.roll(2) + 1 {
+        let filled = |dice: &mut Dice| (dice.roll(3) > 0).then(|| dice.nodes(2));
+        levels.insert(0, [filled(dice), filled(dice)]);
+    }
+    (layout, levels)
+}
+
 /// The sources of a page and its layouts, the page first.
-fn templates(chain: &[Vec<Node>]) -> Vec<(String, String)> {
+fn templates(layout: &[Node], levels: &Levels) -> Vec<(String, String)> {
     let text = |nodes: &[Node]| {
         let mut out = String::new();
         write(nodes, &mut out);
         out
     };
-    let source = |(at, nodes): (usize, &Vec<Node>)| {
-        let block = match chain.len() {
-            1 => text(nodes),
-            _ => format!("{{% block x %}}{}{{% endblock %}}", text(nodes)),
-        };
-        let whole = match at + 1 < chain.len() {
-            true => format!("{{% extends '{}' %}}{block}", at + 1),
-            false => block + &text(&SHOWS),
-        };
-        (at.to_string(), whole)
+    let block = |block: usize, nodes: &Vec<Node>| {
+        format!("{{% block {} %}}{}{{% endblock %}}", BLOCKS[block], text(nodes))
     };
-    chain.iter().enumerate().map(source).collect()
+    let mut whole = text(layout) + &text(&SHOWS);
+    for (at, name) in BLOCKS.iter().enumerate() {
+        if let Some(nodes) = levels.last().and_then(|level| level[at].as_ref()) {
+            whole = whole.replace(&format!("<{name}>"), &block(at, nodes));
+        }
+    }
+    let mut templates = Vec::new();
+    for (level, blocks) in levels.iter().enumerate().take(levels.len().saturating_sub(1)) {
+        let filled = blocks.iter().enumerate();
+        let filled: String =
+            filled.filter_map(|(at, nodes)| Some(block(at, nodes.as_ref()?))).collect();
+        templates.push((level.to_string(), format!("{{% extends '{}' %}}{filled}", level + 1)));
+    }
+    templates.push((templates.len().to_string(), whole));
+    templates
 }
 
 #[test]
 fn pages_by_chance() {
-    let taken = render(2_000, 7, 0);
+    let taken = render(2_000, 7, alone);
     assert!(taken > 1_000, "{taken}");
 }
 
 #[test]
 fn pages_by_chance_with_layouts() {
-    let taken = render(2_000, 8, 1);
+    let taken = render(2_000, 8, |dice| in_layouts(dice, 1));
     assert!(taken > 1_000, "{taken}");
-    let taken = render(1_000, 9, 2);
+    let taken = render(1_000, 9, |dice| in_layouts(dice, 2));
     assert!(taken > 400, "{taken}");
+}
+
+#[test]
+fn pages_by_chance_with_nested_blocks() {
+    let taken = render(1_500, 10, in_nested_blocks);
+    assert!(taken > 800, "{taken}");
 }

@@ -236,3 +236,113 @@ fn the_whole_context() {
     );
     assert_eq!(refusal(&[part, ("page", "{% include 'part' %}{% cached %}{% endcached %}")]), None);
 }
+
+/// A hit runs nothing, so it has nothing to put back.
+#[test]
+fn hits_set_nothing() {
+    let (mut tera, tags) = engine();
+    let source = "{% set x = 1 %}{% cached %}{% set x = 2 %}{{ x }}{% cached %}{% set_global y = 3 %}{% endcached %}{% endcached %}{% for name, value in __tera_context %}{{ name }}{% endfor %}";
+    tags.add_template(&mut tera, "page", source).unwrap();
+    assert!(tera.render("page", &Context::new()).unwrap().contains("_cacheops"));
+    assert_eq!(tera.render("page", &Context::new()).unwrap(), "2x");
+}
+
+/// Only what the blocks in a tag set is put back, and those in them.
+#[test]
+fn sets_of_blocks_by_their_names() {
+    let (mut tera, tags) = engine();
+    let show =
+        "{{ x | default(value='-') }}{{ y | default(value='-') }}{{ z | default(value='-') }}";
+    let layout = "{% block head %}{% endblock %}{% cached %}{% block outer %}{% block inner %}{% endblock %}{% endblock %}{% endcached %}";
+    tags.add_templates(
+        &mut tera,
+        [
+            ("layout", format!("{layout}{show}")),
+            ("middle", "{% extends 'layout' %}{% block outer %}{{ super() }}{% set y = 2 %}{% endblock %}".to_owned()),
+            ("page", "{% extends 'middle' %}{% block head %}{% set z = 1 %}{% endblock %}{% block inner %}{% set x = 3 %}i{% endblock %}".to_owned()),
+            ("other", "{% extends 'layout' %}{% block head %}{% set z = 1 %}{% set x = 7 %}{% endblock %}".to_owned()),
+        ],
+    )
+    .unwrap();
+    for _ in 0..3 {
+        assert_eq!(tera.render("page", &Context::new()).unwrap(), "i--1");
+        assert_eq!(tera.render("other", &Context::new()).unwrap(), "7-1");
+    }
+    let kept = |name: &str| tera.get_template_variables("layout").unwrap().contains(name);
+    assert_eq!((kept("x"), kept("y")), (true, true));
+    // A tag around `super()`, by which a block inside of the layout's runs.
+    let page = "{% extends 'layout' %}{% block outer %}{% cached %}{{ super() }}{% endcached %}{{ x }}{% endblock %}{% block inner %}{% set x = 2 %}{% endblock %}";
+    let layout_of_page =
+        "{% set x = 1 %}{% block outer %}{% block inner %}{% endblock %}{% endblock %}";
+    let mut other = Tera::default();
+    let other_tags = Tags::install(&mut other, &Cacheops::in_memory());
+    other_tags.add_templates(&mut other, [("layout", layout_of_page), ("page", page)]).unwrap();
+    for _ in 0..2 {
+        assert_eq!(other.render("page", &Context::new()).unwrap(), "1");
+    }
+    // `z` is of a block outside of the tag.
+    let layout = layout.replace("{% block head", "{% block foot");
+    let (mut tera, tags) = engine();
+    let page = "{% extends 'layout' %}{% block foot %}{% set z = 1 %}{% endblock %}";
+    tags.add_templates(&mut tera, [("layout", layout.as_str()), ("page", page)]).unwrap();
+    assert!(!tera.get_template_variables("layout").unwrap().contains("z"));
+}
+
+/// Pages of one layout that are never rendered together.
+#[test]
+fn set_global_in_a_block_of_another_page() {
+    let layout = ("layout", "{% block a %}{% endblock %}{% block b %}{% endblock %}");
+    let tag = "{% cached extra=x %}{{ super() }}{% endcached %}";
+    let page = format!(
+        "{{% extends 'layout' %}}{{% block b %}}{{% for x in [1] %}}{tag}{{% endfor %}}{{% endblock %}}"
+    );
+    let other = "{% extends 'layout' %}{% block b %}{% set_global x = 5 %}{% endblock %}";
+    assert_eq!(refusal(&[layout, ("page", &page), ("other", other)]), None);
+    // Nor blocks that do not run in each other.
+    let beside = format!(
+        "{page}{{% block a %}}{{% set_global x = 5 %}}{{% cached %}}{{% set_global x = 6 %}}{{% endcached %}}{{% endblock %}}"
+    );
+    assert_eq!(refusal(&[layout, ("page", &beside)]), None);
+    // A page of the page is rendered with it.
+    let child = "{% extends 'page' %}{% block b %}{% for x in [1] %}{{ super() }}{% endfor %}{% endblock %}";
+    let sets = page
+        .replace("{{ super() }}", "{% set_global x = 5 %}")
+        .replace("x in", "i in")
+        .replace("=x", "=i");
+    assert_eq!(refusal(&[layout, ("page", &sets)]), None);
+    assert!(refusal(&[layout, ("page", &sets), ("child", child)]).is_some());
+}
+
+/// In Tera `self` is a name like others.
+#[test]
+fn variables_called_self() {
+    let (mut tera, tags) = engine();
+    let values = context!(self => "me");
+    let source = "{% cached %}{{ self }}{% endcached %}";
+    assert_eq!(tags.render_str(&tera, source, &values, true).unwrap(), "me");
+    let component = "{% component C(self) %}{% cached extra=self %}{{ self }}{% endcached %}{% endcomponent C %}";
+    tags.add_template(&mut tera, "c", component).unwrap();
+    tags.add_template(&mut tera, "page", "{{ <C self=\"1\" /> }}").unwrap();
+    let page = || tags.render(&tera, "page", &Context::new()).unwrap();
+    assert_eq!((page(), page()), ("1".to_owned(), "1".to_owned()));
+}
+
+/// Where there is no block, `super` has no fragment to be a part of.
+#[test]
+fn super_outside_of_blocks() {
+    let (tera, tags) = engine();
+    let source = "{% cached %}{{ super() }}{% endcached %}";
+    let error = tags.render_str(&tera, source, &Context::new(), true).unwrap_err().to_string();
+    assert!(error.contains("super() called outside of a block"), "{error}");
+    assert!(!error.contains("_cacheops"), "{error}");
+}
+
+/// What is nested deeper than Tera takes is Tera's to refuse.
+#[test]
+fn statements_nested_too_deep() {
+    for count in [60, 3_000] {
+        let source = format!("{}x{}", "{% if 1 %}".repeat(count), "{% endif %}".repeat(count));
+        let refusal = refusal(&[("page", &source)]).unwrap();
+        assert!(refusal.contains("The template nesting is too deep"), "{refusal}");
+    }
+}

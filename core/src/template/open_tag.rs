@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::args::{Argument, Arguments};
+use super::loops::Spot;
 
 /// What a tag is.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -48,16 +49,18 @@ pub struct OpenTag<'s> {
     /// Whether the body holds a block, or calls `super` or `self`: then it is
     /// made of more templates than its own.
     pub has_blocks: bool,
+    /// The blocks that the body holds, and those around a `super` in it.
+    pub blocks: BTreeSet<&'s str>,
     /// Names to whose attributes the body assigns, although it has not made
     /// them: it is to work on copies, or a hit would lack the assignment.
     pub assigns: BTreeSet<&'s str>,
     /// Names that the body sets, and that would be set behind it where the
     /// engine gives it no scope of its own.
     pub sets: BTreeMap<&'s str, Sets>,
-    /// What the loops around it do with names.
-    pub around: Around,
-    /// Whether it stands in a block.
-    pub in_block: bool,
+    /// Where it stands among the loops.
+    pub spot: Spot,
+    /// The innermost block that it stands in.
+    pub in_block: Option<&'s str>,
     /// Whether it stands in the definition of a component.
     pub in_component: bool,
     /// Whether its arguments hold `body`, which is what a component is handed.
@@ -66,14 +69,14 @@ pub struct OpenTag<'s> {
     pub shows_body: bool,
 }
 
-/// What the loops around a place do with names, where a loop is a scope: they
-/// stand between what is set inside and the variables outside.
+/// A block of a source.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Around {
-    /// Names that a loop has of its own there.
-    pub own: BTreeSet<String>,
-    /// Names that are set by `set_global` further down in the innermost loop.
-    pub global_behind: BTreeSet<String>,
+pub struct Block<'s> {
+    /// Names that it sets, and that would be set behind it; without those of
+    /// the blocks in it.
+    pub sets: BTreeMap<&'s str, Sets>,
+    /// The blocks in it, without those in them.
+    pub holds: BTreeSet<&'s str>,
 }
 
 /// What a source shows, and where, that a tag around cannot know by itself.
@@ -90,8 +93,6 @@ pub struct Shown {
     pub block_includes: BTreeSet<String>,
     /// What its components include by a plain name.
     pub component_includes: BTreeSet<String>,
-    /// What the loops around its `super()` do with names.
-    pub around_super: Around,
 }
 
 /// How a name is set.
@@ -108,14 +109,6 @@ impl Sets {
     pub fn add(&mut self, other: Sets) {
         self.local |= other.local;
         self.global |= other.global;
-    }
-}
-
-impl Around {
-    /// Takes over what other loops do.
-    pub fn add(&mut self, other: &Around) {
-        self.own.extend(other.own.iter().cloned());
-        self.global_behind.extend(other.global_behind.iter().cloned());
     }
 }
 

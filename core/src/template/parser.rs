@@ -4,10 +4,12 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::args::{self, Arguments};
 use super::lexer::{Lexer, Piece, PieceKind, Rules, Syntax};
-use super::open_tag::{Around, Edges, OpenTag, Sets, Shown, TagKind};
-use super::tokens::{Token, TokenKind, is_variable, variables};
+use super::loops::{Loops, Spot};
+use super::open_tag::{Block, Edges, OpenTag, Sets, Shown, TagKind};
+use super::tokens::TokenKind;
 use crate::error::Error;
 
+mod blocks;
 mod components;
 mod references;
 mod scopes;
@@ -47,8 +49,8 @@ pub(super) struct Parsed<'s> {
     pub(super) components: BTreeSet<String>,
     /// Components that it defines.
     pub(super) defines: BTreeSet<String>,
-    /// Names that are set in blocks, and behind them.
-    pub(super) block_sets: BTreeMap<&'s str, Sets>,
+    pub(super) blocks: BTreeMap<&'s str, Block<'s>>,
+    pub(super) loops: Loops,
     pub(super) shown: Shown,
 }
 
@@ -101,15 +103,16 @@ struct Open<'s> {
     tag: Option<usize>,
     /// The variables set inside so far.
     own: BTreeSet<&'s str>,
-    /// Whether this is a loop, and not yet its `else`.
-    repeats: bool,
-    /// The variables that it has of its own as a loop, so far.
-    locals: BTreeSet<&'s str>,
-    /// The tags that have ended in it, if it is a loop and their innermost one.
-    ended: Vec<usize>,
-    /// Whether it is a loop in which `super` has been called.
-    calls_super: bool,
+    /// The loop that this is, until its `else`.
+    repeats: Option<usize>,
+    /// The block that this is.
+    block: Option<&'s str>,
 }
+
+/// The engines refuse statements that are nested deeper than they like. Up to
+/// some multiples of what they take, they are followed here, and no further:
+/// most that is done with a piece takes as long as the nesting is deep.
+const DEEP: usize = 8;
 
 impl<'s> Parser<'s, '_> {
     fn piece(&mut self, piece: Piece<'s>) -> Result<(), Error> {
@@ -176,7 +179,6 @@ impl<'s> Parser<'s, '_> {
             "cached" => Arguments::of_cached(arguments, django).map(TagKind::Cached),
             _ => args::of_custom(arguments).map(TagKind::Custom),
         };
-        let stands_in = |name: &str| self.stack.iter().any(|open| open.name == name);
         let kind = kind.map_err(|why| fail(self.line, why))?;
         let names_body = self.names_body(&kind, &piece.tokens);
         let index = self.parsed.tags.len();
@@ -190,11 +192,12 @@ impl<'s> Parser<'s, '_> {
             edges,
             includes: BTreeSet::new(),
             has_blocks: false,
+            blocks: BTreeSet::new(),
             assigns: BTreeSet::new(),
             sets: BTreeMap::new(),
-            around: self.around(),
-            in_block: stands_in("block"),
-            in_component: stands_in("component"),
+            spot: Spot { in_loop: self.innermost_loop(), start: piece.start, end: piece.end },
+            in_block: self.innermost_block(),
+            in_component: self.stands_in("component"),
             names_body,
             shows_body: false,
         });
@@ -238,9 +241,7 @@ impl<'s> Parser<'s, '_> {
         }
         let edges = self.edges(piece);
         self.edit(piece.start, piece.end, With::Close(tag, edges));
-        if let Some(around) = self.stack.iter_mut().rev().find(|open| open.repeats) {
-            around.ended.push(tag);
-        }
+        self.parsed.tags[tag].spot.end = piece.end;
         Ok(())
     }
 
@@ -269,10 +270,10 @@ impl<'s> Parser<'s, '_> {
     fn statement(&mut self, name: &'s str, piece: &Piece<'s>) -> Result<(), Error> {
         let tokens = &piece.tokens[1..];
         match name {
-            "set" => self.set(tokens, Sets { local: true, global: false }),
-            "set_global" => self.set(tokens, Sets { local: false, global: true }),
+            "set" => self.set(piece, Sets { local: true, global: false }),
+            "set_global" => self.set(piece, Sets { local: false, global: true }),
             "include" | "import" | "from" | "extends" => self.reference(name, tokens)?,
-            "else" => self.end_repetition(),
+            "else" | "elif" => self.branch(name)?,
             "component" => self.note_definition(tokens),
             "break" | "continue" => self.leave_loop(name)?,
             "call" => self.call(tokens),
@@ -281,26 +282,43 @@ impl<'s> Parser<'s, '_> {
         if self.rules.blocks.contains(&name) {
             self.push(name, None);
         }
-        if name == "for" {
-            self.note_targets(tokens);
-        }
-        if name == "extends" {
-            self.edit(piece.end, piece.end, With::Prelude);
+        match name {
+            "for" => self.begin_loop(piece),
+            "block" => self.begin_block(tokens),
+            "extends" => self.edit(piece.end, piece.end, With::Prelude),
+            _ => {}
         }
         Ok(())
     }
 
     fn push(&mut self, name: &'s str, tag: Option<usize>) {
-        self.stack.push(Open {
-            name,
-            line: self.line,
-            tag,
-            own: BTreeSet::new(),
-            repeats: name == "for",
-            locals: BTreeSet::new(),
-            ended: Vec::new(),
-            calls_super: false,
-        });
+        if tag.is_none() && self.stack.len() >= self.rules.max_depth * DEEP {
+            return;
+        }
+        let own = BTreeSet::new();
+        self.stack.push(Open { name, line: self.line, tag, own, repeats: None, block: None });
+    }
+
+    fn stands_in(&self, name: &str) -> bool {
+        self.stack.iter().any(|open| open.name == name)
+    }
+
+    /// `else` and `elif` are of the statement that was opened last.
+    fn branch(&mut self, name: &str) -> Result<(), Error> {
+        let Some(open) = self.stack.last_mut() else { return Ok(()) };
+        if let Some(tag) = open.tag {
+            let tag = &self.parsed.tags[tag];
+            let why = format!(
+                "`{name}` comes while `{}` of line {} is still open: close that first by `end{}`",
+                tag.text, tag.line, tag.name
+            );
+            return Err(Error::template(self.line, why));
+        }
+        if name == "else" {
+            // The `else` of a loop is outside of its scope.
+            open.repeats = None;
+        }
+        Ok(())
     }
 
     fn leave_loop(&self, name: &str) -> Result<(), Error> {
@@ -317,25 +335,6 @@ impl<'s> Parser<'s, '_> {
                 ))
             }
             None => Ok(()),
-        }
-    }
-
-    /// Notes for all open tags that their bodies use blocks.
-    fn note_blocks(&mut self, piece: &Piece<'s>) {
-        let uses_blocks = |(at, token): (usize, &Token<'_>)| {
-            let begins = at == 0 && piece.kind != PieceKind::Expression;
-            let calls = token.is_word("super") || token.is_word("self");
-            (begins && token.text == "block") || (calls && is_variable(&piece.tokens, at))
-        };
-        if variables(&piece.tokens).any(|name| name == "super") {
-            self.note_super();
-        }
-        if piece.tokens.iter().enumerate().any(uses_blocks) {
-            for open in &self.stack {
-                if let Some(tag) = open.tag {
-                    self.parsed.tags[tag].has_blocks = true;
-                }
-            }
         }
     }
 

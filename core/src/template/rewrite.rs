@@ -4,7 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
 use super::lexer::Syntax;
-use super::open_tag::{Edges, OpenTag, Sets, Shown};
+use super::loops::Loops;
+use super::open_tag::{Block, Edges, OpenTag, Shown};
 use super::parser::{CallSite, With, parse};
 use crate::error::Error;
 
@@ -58,8 +59,10 @@ pub struct Rewritten<'s> {
     pub components: BTreeSet<String>,
     /// Components that it defines.
     pub defines: BTreeSet<String>,
-    /// Names that its blocks set, and that would be set behind them.
-    pub block_sets: BTreeMap<&'s str, Sets>,
+    /// Its blocks, by name.
+    pub blocks: BTreeMap<&'s str, Block<'s>>,
+    /// What its loops do with names.
+    pub loops: Loops,
     /// What it shows that a tag elsewhere may have to know.
     pub shown: Shown,
     /// What was put in place of what, in order.
@@ -111,7 +114,8 @@ pub fn rewrite<'s>(
         extends: parsed.extends,
         components: parsed.components,
         defines: parsed.defines,
-        block_sets: parsed.block_sets,
+        blocks: parsed.blocks,
+        loops: parsed.loops,
         shown: parsed.shown,
         moved,
     })

@@ -110,3 +110,21 @@ fn the_two_call_forms() {
     );
     assert_eq!(arguments("f(a b)"), r#"["f(a b)"] None None [] None"#);
 }
+
+/// What loops do with names is kept once, and not with each tag.
+#[test]
+fn what_is_kept_grows_with_the_source() {
+    let rules = Rules { components: true, ..Rules::default() };
+    let syntax = Syntax { rules, ..Syntax::default() };
+    let kept = |count: usize| {
+        let tag = |n| {
+            format!(
+                "{{% set v{n:03} = 1 %}}{{% cached %}}x{{% endcached %}}{{% set_global w{n:03} = 1 %}}{{{{ super() }}}}"
+            )
+        };
+        let source = (0..count).map(tag).collect::<String>();
+        let source = format!("{{% for i in l %}}{source}{{% endfor %}}");
+        format!("{:?}", rewrite(&source, &syntax, &[], &Lines).unwrap()).len()
+    };
+    assert!(kept(400) < 5 * kept(100), "{} {}", kept(400), kept(100));
+}

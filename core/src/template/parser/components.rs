@@ -120,11 +120,10 @@ impl<'s> Parser<'s, '_> {
     }
 
     fn note_context(&mut self) {
-        let stands_in = |name: &str| self.stack.iter().any(|open| open.name == name);
         // A component has a context of its own.
-        if !stands_in("component") {
+        if !self.stands_in("component") {
             self.parsed.shown.context = true;
-            self.parsed.shown.context_in_block |= stands_in("block");
+            self.parsed.shown.context_in_block |= self.stands_in("block");
         }
     }
 }

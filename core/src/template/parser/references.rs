@@ -75,11 +75,10 @@ impl<'s> Parser<'s, '_> {
 
     /// Notes what is included where a tag around cannot see it.
     fn note_include(&mut self, name: &'s str) {
-        let stands_in = |name: &str| self.stack.iter().any(|open| open.name == name);
-        if stands_in("block") {
+        if self.stands_in("block") {
             self.parsed.shown.block_includes.insert(name.to_owned());
         }
-        if stands_in("component") {
+        if self.stands_in("component") {
             self.parsed.shown.component_includes.insert(name.to_owned());
         }
     }

@@ -1,19 +1,14 @@
 //! What statements set, and which loops are scopes for it.
 
+use super::super::lexer::Piece;
 use super::super::tokens::{Token, TokenKind};
-use super::{Around, Parser, Sets};
+use super::{Parser, Sets};
 
 impl<'s> Parser<'s, '_> {
-    /// The `else` of a loop is outside of its scope.
-    pub(super) fn end_repetition(&mut self) {
-        if let Some(open) = self.stack.last_mut() {
-            open.repeats = false;
-        }
-    }
-
     /// `set x = …` makes a variable, `set x.y = …` changes one, and `set x`
     /// alone begins a block.
-    pub(super) fn set(&mut self, tokens: &[Token<'s>], how: Sets) {
+    pub(super) fn set(&mut self, piece: &Piece<'s>, how: Sets) {
+        let tokens = &piece.tokens[1..];
         let mut depth = 0;
         let assigns = tokens.iter().position(|token| {
             depth += token.depth();
@@ -31,9 +26,7 @@ impl<'s> Parser<'s, '_> {
             } else if let Some(open) = self.stack.last_mut() {
                 open.own.insert(target.text);
             }
-            if !behind_dot {
-                self.note_set(target.text, how);
-            }
+            self.note_set(target.text, how, piece.start);
         }
         if assigns.is_none() {
             self.push("set", None);
@@ -41,22 +34,33 @@ impl<'s> Parser<'s, '_> {
     }
 
     /// Notes what a body or a block sets without a scope around it.
-    fn note_set(&mut self, name: &'s str, how: Sets) {
-        if how.global {
-            self.note_global(name);
-        } else if let Some(open) = self.stack.iter_mut().rev().find(|open| open.repeats) {
-            open.locals.insert(name);
-        }
+    fn note_set(&mut self, name: &'s str, how: Sets, at: usize) {
+        self.note_in_loops(name, how, at);
+        let mut block = None;
         for open in self.stack.iter().rev() {
-            if (open.repeats && !how.global) || open.name == "component" {
-                return;
+            if (open.repeats.is_some() && !how.global) || open.name == "component" {
+                break;
             }
-            if open.name == "block" {
-                self.parsed.block_sets.entry(name).or_default().add(how);
-            }
+            block = block.or(open.block);
             // Also those around: what a tag puts back is set by it.
             if let Some(tag) = open.tag {
                 self.parsed.tags[tag].sets.entry(name).or_default().add(how);
+            }
+        }
+        if let Some(block) = block {
+            let block = self.parsed.blocks.entry(block).or_default();
+            block.sets.entry(name).or_default().add(how);
+        }
+    }
+
+    /// A name is of the innermost loop, or past all loops.
+    fn note_in_loops(&mut self, name: &str, how: Sets, at: usize) {
+        let around = self.stack.iter().rev().filter_map(|open| open.repeats);
+        for index in around.take(if how.global { usize::MAX } else { 1 }) {
+            match self.parsed.loops.at(index) {
+                Some(one) if how.global => one.set_global(name, at),
+                Some(one) => one.set(name, at),
+                None => {}
             }
         }
     }
@@ -72,42 +76,22 @@ impl<'s> Parser<'s, '_> {
         }
     }
 
-    /// Notes the variables of a loop that has just begun.
-    pub(super) fn note_targets(&mut self, tokens: &[Token<'s>]) {
-        let Some(open) = self.stack.last_mut() else { return };
-        let targets = tokens.iter().take_while(|token| !token.is_word("in"));
-        let names = targets.filter(|token| token.kind == TokenKind::Word).map(|token| token.text);
-        open.locals.extend(names);
-    }
-
-    /// What the loops around this place do with names, as far as it is known.
-    pub(super) fn around(&self) -> Around {
-        let mut around = Around::default();
-        for open in self.stack.iter().rev().take_while(|open| open.name != "component") {
-            if open.repeats {
-                around.own.extend(open.locals.iter().map(|name| (*name).to_owned()));
-            }
+    /// Notes a loop that has just begun, and its variables.
+    pub(super) fn begin_loop(&mut self, piece: &Piece<'s>) {
+        let index = self.parsed.loops.begin(self.innermost_loop(), self.innermost_block());
+        let targets = piece.tokens[1..].iter().take_while(|token| !token.is_word("in"));
+        let is_name = |token: &&Token<'_>| token.kind == TokenKind::Word;
+        if let Some(one) = self.parsed.loops.at(index) {
+            targets.filter(is_name).for_each(|name| one.set(name.text, piece.start));
         }
-        around
-    }
-
-    /// Notes a name that is set past the loops around, for the tags that have
-    /// ended in them.
-    fn note_global(&mut self, name: &'s str) {
-        for open in self.stack.iter().filter(|open| open.repeats) {
-            for tag in &open.ended {
-                self.parsed.tags[*tag].around.global_behind.insert(name.to_owned());
-            }
-            if open.calls_super {
-                self.parsed.shown.around_super.global_behind.insert(name.to_owned());
-            }
+        if let Some(open) = self.stack.last_mut() {
+            open.repeats = Some(index);
         }
     }
 
-    /// Notes that `super` is called here, which runs blocks of other templates.
-    pub(super) fn note_super(&mut self) {
-        let around = self.around();
-        self.parsed.shown.around_super.add(&around);
-        self.stack.iter_mut().filter(|open| open.repeats).for_each(|open| open.calls_super = true);
+    /// The innermost loop that is a scope here.
+    pub(super) fn innermost_loop(&self) -> Option<usize> {
+        let inside = self.stack.iter().rev().take_while(|open| open.name != "component");
+        inside.into_iter().find_map(|open| open.repeats)
     }
 }

@@ -1,0 +1,100 @@
+//! What loops do with names, in a language where a loop is a scope: they stand
+//! between what is set inside and the variables outside.
+
+use std::collections::BTreeMap;
+
+/// Where something stands among the loops of its source.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Spot {
+    /// The innermost loop around it.
+    pub(super) in_loop: Option<usize>,
+    pub(super) start: usize,
+    pub(super) end: usize,
+}
+
+/// The loops of a source. What they do is kept once for all that stands in
+/// them: a copy for each tag would grow with the square of the source.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Loops(Vec<Loop>);
+
+/// A loop, with what is set in it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Loop {
+    around: Option<usize>,
+    block: Option<String>,
+    /// The names that it has of its own, and from where on.
+    own: BTreeMap<String, usize>,
+    /// The names that are set past it, and where that is last.
+    global: BTreeMap<String, usize>,
+    /// The first and the last place in which it calls `super`.
+    supers: Option<(usize, usize)>,
+}
+
+impl Loops {
+    pub(super) fn begin(&mut self, around: Option<usize>, block: Option<&str>) -> usize {
+        self.0.push(Loop { around, block: block.map(str::to_owned), ..Loop::default() });
+        self.0.len() - 1
+    }
+
+    pub(super) fn at(&mut self, index: usize) -> Option<&mut Loop> {
+        self.0.get_mut(index)
+    }
+
+    /// Whether a loop around a place has a name of its own there.
+    #[must_use]
+    pub fn is_own(&self, spot: &Spot, name: &str) -> bool {
+        let mut next = spot.in_loop;
+        while let Some(around) = next.and_then(|index| self.0.get(index)) {
+            if around.own.get(name).is_some_and(|at| *at < spot.start) {
+                return true;
+            }
+            next = around.around;
+        }
+        false
+    }
+
+    /// Whether a name is set past the innermost loop further down in it.
+    #[must_use]
+    pub fn is_global_behind(&self, spot: &Spot, name: &str) -> bool {
+        let around = spot.in_loop.and_then(|index| self.0.get(index));
+        around.and_then(|around| around.global.get(name)).is_some_and(|at| *at >= spot.end)
+    }
+
+    /// The loops in which `super` is called, each with the block it stands in.
+    pub fn calling_super(&self) -> impl Iterator<Item = (&str, &Loop)> {
+        let calling = self.0.iter().filter(|one| one.supers.is_some());
+        calling.filter_map(|one| Some((one.block.as_deref()?, one)))
+    }
+}
+
+impl Loop {
+    pub(super) fn set(&mut self, name: &str, at: usize) {
+        if !self.own.contains_key(name) {
+            self.own.insert(name.to_owned(), at);
+        }
+    }
+
+    pub(super) fn set_global(&mut self, name: &str, at: usize) {
+        match self.global.get_mut(name) {
+            Some(last) => *last = at,
+            None => drop(self.global.insert(name.to_owned(), at)),
+        }
+    }
+
+    pub(super) fn call_super(&mut self, at: usize) {
+        let first = self.supers.map_or(at, |(first, _)| first);
+        self.supers = Some((first, at));
+    }
+
+    /// The names that it has of its own where it calls `super`.
+    pub fn own_at_super(&self) -> impl Iterator<Item = &str> {
+        let last = self.supers.map_or(0, |(_, last)| last);
+        self.own.iter().filter(move |(_, at)| **at < last).map(|(name, _)| name.as_str())
+    }
+
+    /// The names that are set past it behind a call of `super`.
+    pub fn global_behind_super(&self) -> impl Iterator<Item = &str> {
+        let first = self.supers.map_or(usize::MAX, |(first, _)| first);
+        self.global.iter().filter(move |(_, at)| **at >= first).map(|(name, _)| name.as_str())
+    }
+}

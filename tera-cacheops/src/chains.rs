@@ -1,0 +1,165 @@
+//! The templates that are rendered together, as one extends another, and the
+//! blocks that run in them.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use cacheops::template::Loop;
+
+use crate::author::{Author, BlockFacts};
+use crate::library::Names;
+use crate::scope::TagSets;
+
+/// The templates that a name may mean: that of just the name, or else all that
+/// a prefix could make it. Tera does not tell its prefixes, so which of them
+/// it takes is not known.
+pub(crate) fn resolve<'a>(authors: &'a Names<Author>, name: &str) -> Vec<(&'a str, &'a Author)> {
+    if let Some((name, author)) = authors.get_key_value(name) {
+        return vec![(name, author)];
+    }
+    let ends = authors.iter().filter(|(other, _)| other.ends_with(name));
+    ends.map(|(name, author)| (name.as_str(), author.as_ref())).collect()
+}
+
+/// Which templates extend which.
+pub(crate) struct Chains<'a> {
+    authors: &'a Names<Author>,
+    parents: BTreeMap<&'a str, Vec<&'a str>>,
+    children: BTreeMap<&'a str, Vec<&'a str>>,
+}
+
+impl<'a> Chains<'a> {
+    pub(crate) fn of(authors: &'a Names<Author>) -> Self {
+        let mut chains = Chains { authors, parents: BTreeMap::new(), children: BTreeMap::new() };
+        for (name, author) in authors {
+            for (parent, _) in author.extends.iter().flat_map(|parent| resolve(authors, parent)) {
+                chains.parents.entry(name).or_default().push(parent);
+                chains.children.entry(parent).or_default().push(name);
+            }
+        }
+        chains
+    }
+
+    /// Each template that extends others, with these.
+    pub(crate) fn parents(&self) -> impl Iterator<Item = (&'a str, &'a str)> {
+        self.parents.iter().flat_map(|(name, all)| all.iter().map(|parent| (*name, *parent)))
+    }
+
+    /// The templates that extend one which is not here, and those that extend
+    /// these.
+    pub(crate) fn loose(&self) -> BTreeSet<&'a str> {
+        let is_first = |(name, author): &(&String, &Arc<Author>)| {
+            author.extends.is_some() && !self.parents.contains_key(name.as_str())
+        };
+        let first = self.authors.iter().filter(is_first).map(|(name, _)| name.as_str());
+        follow(&self.children, first.collect())
+    }
+
+    /// The templates that may be rendered together with one: those that it
+    /// extends, and those that extend it.
+    pub(crate) fn chain(&self, name: &'a str) -> Chain<'a> {
+        let mut names = follow(&self.parents, vec![name]);
+        names.extend(follow(&self.children, vec![name]));
+        let members = names.into_iter().filter_map(|name| self.authors.get_key_value(name));
+        Chain::new(members.map(|(name, author)| (name.as_str(), author.as_ref())).collect())
+    }
+}
+
+/// Some templates, and all that the links lead to.
+pub(crate) fn follow<'a>(
+    links: &BTreeMap<&'a str, Vec<&'a str>>,
+    mut next: Vec<&'a str>,
+) -> BTreeSet<&'a str> {
+    let mut found = BTreeSet::new();
+    while let Some(name) = next.pop() {
+        if found.insert(name) {
+            next.extend(links.get(name).into_iter().flatten());
+        }
+    }
+    found
+}
+
+/// The templates that may be rendered together with one.
+pub(crate) struct Chain<'a> {
+    pub(crate) members: BTreeMap<&'a str, &'a Author>,
+    /// All that a block may be, by its name.
+    blocks: BTreeMap<&'a str, Vec<&'a BlockFacts>>,
+}
+
+impl<'a> Chain<'a> {
+    fn new(members: BTreeMap<&'a str, &'a Author>) -> Self {
+        let mut blocks: BTreeMap<&str, Vec<&BlockFacts>> = BTreeMap::new();
+        for author in members.values() {
+            for (name, facts) in &author.blocks {
+                blocks.entry(name).or_default().push(facts);
+            }
+        }
+        Chain { members, blocks }
+    }
+
+    /// All that may run where some blocks run: these, and those in them.
+    pub(crate) fn runs<'n>(&self, blocks: impl IntoIterator<Item = &'n str>) -> BTreeSet<&'n str>
+    where
+        'a: 'n,
+    {
+        let mut runs = BTreeSet::new();
+        let mut next: Vec<&str> = blocks.into_iter().collect();
+        while let Some(block) = next.pop() {
+            if runs.insert(block) {
+                let held = self.blocks.get(block).into_iter().flatten();
+                next.extend(held.flat_map(|facts| &facts.holds).map(String::as_str));
+            }
+        }
+        runs
+    }
+
+    /// What blocks set, and those in them.
+    pub(crate) fn sets<'n>(&self, blocks: impl IntoIterator<Item = &'n str>) -> TagSets<'a>
+    where
+        'a: 'n,
+    {
+        let mut sets = TagSets::new();
+        for block in self.runs(blocks) {
+            for facts in self.blocks.get(block).into_iter().flatten() {
+                for (name, how) in &facts.sets {
+                    sets.entry(name).or_default().add(*how);
+                }
+            }
+        }
+        sets
+    }
+
+    /// What loops do with names that a block may run in: those around a
+    /// `super()` in it, or in a block that holds it.
+    pub(crate) fn around_super(&self, block: &str) -> AroundSuper<'a> {
+        let mut by_block: BTreeMap<&str, Vec<&Loop>> = BTreeMap::new();
+        for author in self.members.values() {
+            for (name, one) in author.loops.calling_super() {
+                by_block.entry(name).or_default().push(one);
+            }
+        }
+        let mut around = AroundSuper::default();
+        for (called, loops) in by_block {
+            if !self.runs([called]).contains(block) {
+                continue;
+            }
+            for one in loops {
+                around.own.extend(one.own_at_super());
+                around.global_behind.extend(one.global_behind_super());
+            }
+            // What a block sets that is called in a loop is set in that loop.
+            for (name, how) in self.sets([called]) {
+                around.own.extend(how.local.then_some(name));
+                around.global_behind.extend(how.global.then_some(name));
+            }
+        }
+        around
+    }
+}
+
+/// What the loops around a `super()` do with names.
+#[derive(Default)]
+pub(crate) struct AroundSuper<'a> {
+    pub(crate) own: BTreeSet<&'a str>,
+    pub(crate) global_behind: BTreeSet<&'a str>,
+}

@@ -1,0 +1,99 @@
+//! What the tags of a template have to put back, and where that cannot be done.
+
+use std::collections::BTreeMap;
+
+use cacheops::template::Sets;
+
+use crate::author::{Author, TagFacts};
+use crate::chains::{AroundSuper, Chain, Chains};
+
+/// The names that are put back behind a tag.
+pub(crate) type TagSets<'a> = BTreeMap<&'a str, Sets>;
+
+/// What is known of the tags of a template by all that may be rendered with it.
+pub(crate) struct Scope<'a> {
+    /// Where a tag stands in a block, or runs one.
+    chain: Option<Chain<'a>>,
+    /// By the numbers of the tags.
+    pub(crate) sets: Vec<TagSets<'a>>,
+}
+
+impl<'a> Scope<'a> {
+    pub(crate) fn of(name: &'a str, author: &'a Author, chains: &Chains<'a>) -> Self {
+        let in_blocks = |tag: &TagFacts| tag.in_block.is_some() || !tag.blocks.is_empty();
+        let chain = author.tags.iter().any(in_blocks).then(|| chains.chain(name));
+        let sets = author.tags.iter().map(|tag| {
+            let mut sets = own_sets(tag);
+            let of_blocks = chain.as_ref().map(|chain| chain.sets(names(&tag.blocks)));
+            for (name, how) in of_blocks.into_iter().flatten() {
+                sets.entry(name).or_default().add(how);
+            }
+            sets
+        });
+        Scope { sets: sets.collect(), chain }
+    }
+
+    /// That of a template which is rendered by itself only.
+    pub(crate) fn alone(author: &'a Author) -> Self {
+        Scope { chain: None, sets: author.tags.iter().map(own_sets).collect() }
+    }
+
+    /// The templates whose blocks run in a tag.
+    pub(crate) fn members(&self, tag: &TagFacts) -> impl Iterator<Item = (&'a str, &'a Author)> {
+        let chain = self.chain.as_ref().filter(|_| !tag.blocks.is_empty());
+        chain.into_iter().flat_map(|chain| chain.members.iter().map(|(name, it)| (*name, *it)))
+    }
+
+    /// Looks at all tags: the first that is wrong, and why.
+    pub(crate) fn fault(&self, author: &'a Author) -> Option<(&'a TagFacts, String)> {
+        let mut by_block: BTreeMap<&str, AroundSuper<'_>> = BTreeMap::new();
+        for (tag, sets) in author.tags.iter().zip(&self.sets).filter(|(_, sets)| !sets.is_empty()) {
+            let block = tag.in_block.as_deref().zip(self.chain.as_ref());
+            let around = block.map(|(block, chain)| {
+                &*by_block.entry(block).or_insert_with(|| chain.around_super(block))
+            });
+            if let Some(why) = scope_fault(author, tag, sets, around) {
+                return Some((tag, why));
+            }
+        }
+        None
+    }
+}
+
+fn names(blocks: &[String]) -> impl Iterator<Item = &str> {
+    blocks.iter().map(String::as_str)
+}
+
+fn own_sets(tag: &TagFacts) -> TagSets<'_> {
+    tag.sets.iter().map(|(name, how)| (name.as_str(), *how)).collect()
+}
+
+/// A loop is a scope: what is to be put back in it must not hide, or be hidden
+/// by, what is outside.
+fn scope_fault(
+    author: &Author,
+    tag: &TagFacts,
+    sets: &TagSets<'_>,
+    around: Option<&AroundSuper<'_>>,
+) -> Option<String> {
+    const MEND: &str = "call one of them by another name";
+    let is_own = |name: &str| {
+        author.loops.is_own(&tag.spot, name) || around.is_some_and(|it| it.own.contains(name))
+    };
+    let is_global_behind = |name: &str| {
+        author.loops.is_global_behind(&tag.spot, name)
+            || around.is_some_and(|it| it.global_behind.contains(name))
+    };
+    sets.iter().find_map(|(name, how)| {
+        if how.global && is_own(name) {
+            return Some(format!(
+                "its body sets `{name}` by `set_global`, and a loop around it has an `{name}` of its own: what `{name}` was outside of the loop could not be put back; {MEND}"
+            ));
+        }
+        (how.local && is_global_behind(name)).then(|| {
+            format!(
+                "its body sets `{name}`, and behind it in the same loop `{name}` is set by `set_global`, which what is put back here would hide; {MEND}"
+            )
+        })
+    })
+}
