@@ -60,7 +60,9 @@ fn in_tera(source: &str) {
         Ok(()) => {}
         Err(error) => {
             assert!(before.is_err(), "{error}");
-            assert!(!error.to_string().contains("_cacheops"), "{error}");
+            // Unless the author wrote so, nothing of the rewriting shows.
+            let is_quoted = source.contains("_cacheops");
+            assert!(is_quoted || !error.to_string().contains("_cacheops"), "{error}");
         }
     }
 }
