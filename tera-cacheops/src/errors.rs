@@ -6,7 +6,7 @@
 
 use std::ops::Range;
 
-use tera::Error;
+use tera::{Error, ErrorKind};
 
 use crate::dialect::VARIABLE;
 use crate::library::{Loaded, Names};
@@ -26,7 +26,7 @@ pub(crate) fn in_loading(name: &str, source: &str, line: usize, detail: &str) ->
 }
 
 /// Where a text holds another that is no part of a longer word.
-fn find_whole(text: &str, part: &str) -> Option<usize> {
+pub(crate) fn find_whole(text: &str, part: &str) -> Option<usize> {
     let is_word = |c: char| c == '_' || c.is_alphanumeric();
     let joins = |inner: Option<char>, outer: Option<char>| {
         inner.is_some_and(is_word) && outer.is_some_and(is_word)
@@ -41,6 +41,9 @@ fn find_whole(text: &str, part: &str) -> Option<usize> {
 /// An error that Tera found in rewritten sources, told of the authors'.
 pub(crate) fn of_authors(error: Error, templates: &Names<Loaded>) -> Error {
     let told = error.to_string();
+    if let Some(name) = gone(&told, templates) {
+        return Error::new(ErrorKind::TemplateNotFound(name));
+    }
     let text = retell(&told, templates);
     if text == told {
         return error;
@@ -49,6 +52,13 @@ pub(crate) fn of_authors(error: Error, templates: &Names<Loaded>) -> Error {
         Some(source) => Error::chain(text, source.to_string()),
         None => Error::message(text),
     }
+}
+
+/// The template that is gone, if a report is of what stands in its place.
+fn gone(told: &str, templates: &Names<Loaded>) -> Option<String> {
+    let lines: Vec<&str> = told.split('\n').collect();
+    let first = (0..lines.len()).find_map(|at| Excerpt::read(&lines[at..], templates))?;
+    first.template.is_gone.then(|| first.place.name.to_owned())
 }
 
 /// Puts the authors' places and lines into a report of Tera's.
@@ -120,7 +130,9 @@ impl<'a> Excerpt<'a> {
         let [head, bar, quote, under, ..] = lines else { return None };
         let mut parts = head.rsplitn(3, ':');
         let column: usize = parts.next()?.parse().ok()?;
+        // Words of a message may look like a place, and count lines from 0.
         let line: usize = parts.next()?.parse().ok()?;
+        let index = line.checked_sub(1)?;
         let before = parts.next()?;
         // The name may hold blanks: it is the longest that is known.
         let (name, template) = templates
@@ -132,7 +144,7 @@ impl<'a> Excerpt<'a> {
         let head = &before[..before.len() - name.len()];
         let is_quote = quote
             .strip_prefix(&format!("{line} | "))
-            .is_some_and(|text| template.rewritten.split('\n').nth(line - 1) == Some(text));
+            .is_some_and(|text| template.rewritten.split('\n').nth(index) == Some(text));
         let is_place = bar.trim() == "|" && is_quote && under.ends_with('^');
         let width = under.chars().rev().take_while(|c| *c == '^').count();
         let place = Place { name, line, column: column.checked_sub(1)?, width };

@@ -6,6 +6,7 @@
 //! here for whoever asked.
 
 use std::cell::RefCell;
+#[cfg(feature = "glob_fs")]
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
@@ -21,7 +22,7 @@ use crate::library::{Changed, Loaded, Names};
 pub(crate) struct Held {
     pub(crate) templates: Names<Loaded>,
     /// The templates whose files are gone, and that it cannot forget.
-    pub(crate) gone: BTreeSet<String>,
+    pub(crate) gone: Names<Loaded>,
     pub(crate) families: Families,
     #[cfg(feature = "glob_fs")]
     pub(crate) glob: Glob,
@@ -48,12 +49,17 @@ impl Held {
         ASKED.try_with(RefCell::take).ok().flatten().unwrap_or_default()
     }
 
-    /// Notes what a Tera has taken.
-    pub(crate) fn after(&self, changed: Changed, gone: &[String]) -> Self {
+    /// All sources that the Tera has from the plugin.
+    pub(crate) fn sources(&self) -> Names<Loaded> {
+        self.templates.clone().into_iter().chain(self.gone.clone()).collect()
+    }
+
+    /// What a Tera holds that has taken something.
+    pub(crate) fn after(&self, changed: Changed, gone: Names<Loaded>) -> Self {
         let mut held = Held { families: changed.families, ..self.clone() };
-        for name in gone {
-            held.templates.remove(name);
-            held.gone.insert(name.clone());
+        for (name, tombstone) in gone {
+            held.templates.remove(&name);
+            held.gone.insert(name, tombstone);
         }
         for (name, loaded) in changed.templates {
             held.gone.remove(&name);

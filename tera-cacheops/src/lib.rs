@@ -117,6 +117,7 @@ mod engine;
 mod errors;
 mod families;
 mod frames;
+mod gone;
 mod held;
 mod library;
 mod loading;

@@ -33,6 +33,8 @@ pub(crate) struct Loaded {
     /// The same with nothing in place of the tags whose bodies hold blocks, if
     /// it has any.
     pub(crate) plain: Option<Arc<Loaded>>,
+    /// Whether it stands for a template whose file is gone.
+    pub(crate) is_gone: bool,
 }
 
 /// The templates by name.
@@ -205,13 +207,26 @@ impl Library {
 impl Loaded {
     fn of(author: &Arc<Author>, signature: FragmentKey, done: Rewritten<'_>) -> Self {
         let rewritten = done.source.as_str().into();
-        Loaded { author: author.clone(), signature, rewritten, moved: done.moved, plain: None }
+        Loaded {
+            author: author.clone(),
+            signature,
+            rewritten,
+            moved: done.moved,
+            plain: None,
+            is_gone: false,
+        }
     }
 
     /// A template without tags.
     fn unchanged(author: Arc<Author>) -> Self {
         let (signature, rewritten) = (author.digest, author.text.clone());
-        Loaded { author, signature, rewritten, moved: Vec::new(), plain: None }
+        Loaded { author, signature, rewritten, moved: Vec::new(), plain: None, is_gone: false }
+    }
+
+    /// What a template becomes whose file is gone.
+    pub(crate) fn tombstone(before: &Loaded, rewritten: Arc<str>) -> Self {
+        let (author, signature) = (before.author.clone(), before.signature);
+        Loaded { author, signature, rewritten, moved: Vec::new(), plain: None, is_gone: true }
     }
 }
 

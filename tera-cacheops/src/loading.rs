@@ -9,13 +9,13 @@ use cacheops::template::Syntax;
 use tera::{Context, Delimiters, Error, Tera, TeraResult};
 
 use crate::author::Language;
-use crate::errors;
 #[cfg(feature = "glob_fs")]
 use crate::held::Glob;
 use crate::held::Held;
-use crate::library::Loaded;
+use crate::library::{Loaded, Names};
 use crate::plan::{Asks, Wrong};
 use crate::tags::{Tags, syntax_of};
+use crate::{errors, gone};
 
 impl Tags {
     /// Sets the delimiters, in place of [`Tera::set_delimiters`].
@@ -114,11 +114,15 @@ impl Tags {
 
     /// Loads anew what the glob finds now, in place of [`Tera::full_reload`].
     /// Tera cannot be told to forget a template, so one whose file is gone
-    /// throws an error when it is rendered.
+    /// stays as a source that fails: by the methods of [`Tags`] the error is
+    /// that there is no such template.
     ///
     /// # Errors
     ///
     /// As [`load_from_glob`](Tags::load_from_glob), and where there was none.
+    /// If a template uses one whose file is gone, as well; then all stays as
+    /// it was. So it is where Tera would take another by a prefix instead:
+    /// that needs a new Tera.
     #[cfg(feature = "glob_fs")]
     pub fn full_reload(&self, tera: &mut Tera) -> TeraResult<()> {
         match &self.held(tera).glob.pattern {
@@ -132,21 +136,25 @@ impl Tags {
         let held = self.readable(tera, &syntax)?;
         let custom = self.shared.custom_names();
         let language = Language { syntax: &syntax, custom: &custom };
-        let all_gone = held.gone.iter().chain(gone).cloned().collect();
-        let asks = Asks { tera, gone: &all_gone };
+        let tombstones: Names<Loaded> = gone
+            .iter()
+            .filter_map(|name| Some((name.clone(), held.templates.get(name)?)))
+            .map(|(name, before)| (name, Arc::new(gone::tombstone(before, &syntax))))
+            .collect();
+        let all_gone = held.gone.clone().into_iter().chain(tombstones.clone()).collect();
+        let asks = Asks { tera, gone: &all_gone, before: &held.templates };
         let changed = self.shared.library.rewrite(&held.templates, batch, gone, &language, &asks);
         let changed = changed.map_err(|wrong| tell(&wrong, batch, &held))?;
-        let templates = changed.templates.clone();
-        let mut rewritten: Vec<(String, Arc<str>)> = templates
-            .iter()
-            .map(|(name, loaded)| (name.clone(), loaded.rewritten.clone()))
-            .collect();
-        rewritten.extend(gone.iter().map(|name| (name.clone(), tombstone(&syntax))));
-        let after = held.after(changed, gone);
-        tera.add_raw_templates(rewritten)
-            .map_err(|error| errors::of_authors(error, &after.templates))?;
+        let mut given = changed.templates.clone();
+        given.extend(tombstones.clone());
+        let after = held.after(changed, tombstones);
+        if let Some(error) = gone::fault(tera, &after) {
+            return Err(error);
+        }
+        tera.add_raw_templates(given.iter().map(|(name, loaded)| (name, &loaded.rewritten)))
+            .map_err(|error| errors::of_authors(error, &after.sources()))?;
         after.give(tera);
-        self.shared.library.commit(templates);
+        self.shared.library.commit(given);
         Ok(())
     }
 
@@ -156,7 +164,7 @@ impl Tags {
         let held = self.readable(tera, &syntax)?;
         let custom = self.shared.custom_names();
         let language = Language { syntax: &syntax, custom: &custom };
-        let asks = Asks { tera, gone: &held.gone };
+        let asks = Asks { tera, gone: &held.gone, before: &held.templates };
         let one = (name, source);
         let loaded = self.shared.library.one_off(&held.templates, one, &language, &asks);
         let batch = || [(name.to_owned(), source.to_owned())];
@@ -176,12 +184,6 @@ fn tell(wrong: &Wrong, batch: &[(String, String)], held: &Held) -> Error {
     let known = || held.templates.get(template).map(|loaded| &*loaded.author.text);
     let source = new.map(|(_, source)| source.as_str()).or_else(known);
     errors::in_loading(template, source.unwrap_or_default(), *line, detail)
-}
-
-/// What a template becomes whose file is gone.
-fn tombstone(syntax: &Syntax) -> Arc<str> {
-    let (start, end) = &syntax.variable;
-    format!("{start} throw(message=\"the file of this template is gone\") {end}").into()
 }
 
 /// Tera does not tell its delimiters: those here must be what it reads.

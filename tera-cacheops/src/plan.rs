@@ -1,6 +1,6 @@
 //! What the rewriting of a template hangs on.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use cacheops::template::source_digest;
@@ -9,7 +9,7 @@ use tera::Tera;
 
 use crate::author::{Author, Language, TagFacts};
 use crate::chains::resolve;
-use crate::library::Names;
+use crate::library::{Loaded, Names};
 use crate::scope::{Scope, TagSets};
 
 /// What goes wrong with a template, and in which one.
@@ -44,7 +44,9 @@ impl Wrong {
 pub(crate) struct Asks<'a> {
     pub(crate) tera: &'a Tera,
     /// The templates whose files are gone, and that it cannot forget.
-    pub(crate) gone: &'a BTreeSet<String>,
+    pub(crate) gone: &'a Names<Loaded>,
+    /// The templates that it holds so far.
+    pub(crate) before: &'a Names<Loaded>,
 }
 
 /// What the rewriting of a template hangs on.
@@ -116,7 +118,11 @@ fn closure(name: &str, authors: &Names<Author>, asks: &Asks<'_>) -> Result<Fragm
             let defines =
                 |(_, author): &(&String, &Arc<Author>)| author.defines.contains(component);
             let found: Vec<_> = authors.iter().filter(defines).collect();
-            if found.is_empty() && asks.tera.contains_component(component) {
+            // One that a template defined until now is Tera's to miss.
+            let was_own = |loaded: &Arc<Loaded>| loaded.author.defines.contains(component);
+            let is_foreign =
+                || asks.tera.contains_component(component) && !asks.before.values().any(was_own);
+            if found.is_empty() && is_foreign() {
                 return Err(foreign(component));
             }
             next.extend(found.into_iter().map(|(name, author)| (name.as_str(), author.as_ref())));
@@ -136,7 +142,7 @@ fn foreign_template<'a>(name: &str, authors: &Names<Author>, asks: &Asks<'a>) ->
     if authors.contains_key(name) {
         return None;
     }
-    let known = |other: &str| authors.contains_key(other) || asks.gone.contains(other);
+    let known = |other: &str| authors.contains_key(other) || asks.gone.contains_key(other);
     asks.tera.get_template_names().find(|other| other.ends_with(name) && !known(other))
 }
 

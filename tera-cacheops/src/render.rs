@@ -57,7 +57,7 @@ impl Tags {
     ) -> TeraResult<String> {
         let loaded = self.one_off(tera, ONE_OFF, source)?;
         let templates = || {
-            let mut templates = self.held(tera).templates.clone();
+            let mut templates = self.held(tera).sources();
             templates.insert(ONE_OFF.to_owned(), loaded.clone());
             templates
         };
@@ -91,7 +91,7 @@ impl Tags {
         let mut copy = tera.clone();
         let sources = plain.iter().map(|(name, loaded)| (name.as_str(), &*loaded.rewritten));
         copy.add_raw_templates(sources)?;
-        let templates = || held.templates.clone().into_iter().chain(plain).collect();
+        let templates = || held.sources().into_iter().chain(plain).collect();
         self.within(templates, || copy.render_block(name, block, context))
     }
 
@@ -123,7 +123,7 @@ impl Tags {
 
     fn within_of<R>(&self, tera: &Tera, render: impl FnOnce() -> TeraResult<R>) -> TeraResult<R> {
         let guard = Guard::new(&self.shared);
-        render().map_err(|error| told(&guard, error, &self.held(tera).templates))
+        render().map_err(|error| told(&guard, error, &self.held(tera).sources()))
     }
 
     /// The same for a template by its name.
@@ -138,7 +138,7 @@ impl Tags {
         if !is_known {
             guard.bypass_blocks();
         }
-        render().map_err(|error| told(&guard, error, &self.held(tera).templates))
+        render().map_err(|error| told(&guard, error, &self.held(tera).sources()))
     }
 
     /// Whether tags can know which page is rendered. One that came past the

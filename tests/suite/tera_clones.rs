@@ -95,11 +95,26 @@ fn templates_that_are_gone() {
     assert_eq!(page(&tera, "other.html", 1).unwrap(), "1");
     let old = tera.clone();
     std::fs::remove_file(folder.join("part.html")).unwrap();
+    let error = tags.full_reload(&mut tera).unwrap_err().to_string();
+    let expected = "\
+error: Unknown template `part.html`: its file is gone
+ --> page.html:1:26
+  |
+1 | {% cached %}[{% include 'part.html' %}{{ n }}]{% endcached %}
+  |                          ^^^^^^^^^";
+    assert_eq!(error, expected);
+    // Nothing has changed.
+    assert_eq!(page(&tera, "page.html", 2).unwrap(), "[p1]");
+    write("page.html", "{% cached %}[{{ n }}]{% endcached %}");
     tags.full_reload(&mut tera).unwrap();
-    let error = page(&tera, "page.html", 2).unwrap_err().to_string();
-    assert!(error.contains("the file of this template is gone"), "{error}");
+    assert_eq!(page(&tera, "page.html", 2).unwrap(), "[2]");
+    let not_found = tera::ErrorKind::TemplateNotFound("part.html".to_owned());
+    assert_eq!(*page(&tera, "part.html", 2).unwrap_err().kind(), not_found);
+    let error = tera.render("part.html", &Context::new()).unwrap_err();
+    assert_eq!(*tags.author_error(error).kind(), not_found);
     assert_eq!(page(&tera, "other.html", 2).unwrap(), "1");
     assert_eq!(page(&old, "page.html", 2).unwrap(), "[p1]");
+    write("page.html", "{% cached %}[{% include 'part.html' %}{{ n }}]{% endcached %}");
     // Others can be loaded meanwhile.
     tags.add_template(&mut tera, "new", "{% cached %}{{ n }}{% endcached %}").unwrap();
     write("part.html", "p");
@@ -167,5 +182,59 @@ fn globs_of_clones() {
     std::fs::write(folder.join("a/new.html"), "new").unwrap();
     tags.full_reload(&mut third).unwrap();
     assert_eq!(render(&third, "new.html"), Some("new".into()));
+    std::fs::remove_dir_all(&folder).unwrap();
+}
+
+/// Loading anew fails where it fails by Tera itself.
+#[test]
+fn what_is_gone_and_used() {
+    let folder = std::env::temp_dir().join(format!("cacheops-used-{}", std::process::id()));
+    let glob = format!("{}/**/*.html", folder.display());
+    let files = [
+        ("base.html", "{% block b %}{% endblock %}"),
+        ("child.html", "{% extends 'base.html' %}{% block b %}x{% endblock %}"),
+        ("card.html", "{% component Card() %}card{% endcomponent Card %}"),
+        ("card2.html", "{% component Other() %}other{% endcomponent Other %}"),
+        ("uses.html", "{% cached %}{{ <Card /> }}{% endcached %}"),
+        ("part.html", "part"),
+        ("a/part2.html", "a"),
+        ("b/part2.html", "b"),
+        ("in.html", "{% include \"part2.html\" %}{% include 'part.html' %}"),
+        ("alone.html", "alone"),
+    ];
+    for (gone, _) in files {
+        let _ = std::fs::remove_dir_all(&folder);
+        let path = |name: &str| folder.join(name);
+        std::fs::create_dir_all(path("a")).unwrap();
+        std::fs::create_dir_all(path("b")).unwrap();
+        files.iter().for_each(|(name, text)| std::fs::write(path(name), text).unwrap());
+        let mut own = Tera::default();
+        own.set_fallback_prefixes(["a/"]).unwrap();
+        let mut ours = own.clone();
+        let tags = Tags::install(&mut ours, &Cacheops::in_memory());
+        tags.load_from_glob(&mut ours, &glob).unwrap();
+        own.load_from_glob(&glob).unwrap_err(); // It has no tags.
+        std::fs::write(path("uses.html"), "{{ <Card /> }}").unwrap();
+        own.load_from_glob(&glob).unwrap();
+        tags.full_reload(&mut ours).unwrap();
+        std::fs::remove_file(path(gone)).unwrap();
+        let expected = own.full_reload();
+        let got = tags.full_reload(&mut ours);
+        assert_eq!(got.is_err(), expected.is_err(), "{gone}: {got:?}, {expected:?}");
+        if let (Err(got), Err(expected)) = (&got, &expected) {
+            let kind = std::mem::discriminant(expected.kind());
+            assert_eq!(std::mem::discriminant(got.kind()), kind, "{got}");
+            let first = |error: &tera::Error| error.to_string().lines().next().map(str::to_owned);
+            assert!(first(got).unwrap().starts_with(&first(expected).unwrap()), "{got}");
+            assert!(!got.to_string().contains("_cacheops"), "{got}");
+        }
+        // Whatever is there renders as by Tera itself.
+        for (name, _) in files {
+            let (got, expected) =
+                (tags.render(&ours, name, &Context::new()), own.render(name, &Context::new()));
+            assert_eq!(got.is_err(), expected.is_err(), "{gone}, {name}: {got:?}, {expected:?}");
+            assert_eq!(got.ok(), expected.ok(), "{gone}, {name}");
+        }
+    }
     std::fs::remove_dir_all(&folder).unwrap();
 }

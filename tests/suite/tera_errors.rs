@@ -241,3 +241,62 @@ fn branches_across_tags() {
     let fine = "{% cached %}{% if a %}x{% elif b %}y{% else %}z{% endif %}{% for i in [] %}{% else %}e{% endfor %}{% endcached %}";
     tags.add_template(&mut tera, "page", fine).unwrap();
 }
+
+/// Words of a visitor in an error, that look like a place.
+#[test]
+fn words_that_look_like_places() {
+    let mut tera = Tera::default();
+    let tags = Tags::install(&mut tera, &Cacheops::in_memory());
+    let source = "\u{e9}\t{% cached extra=1 %}\n{{ throw(message=words) }}\n{% endcached %}\u{e9}";
+    tags.add_template(&mut tera, "page", source).unwrap();
+    let told = |words: &str| {
+        let raw = tera.render("page", &context!(words => words)).unwrap_err();
+        let error = tags.render(&tera, "page", &context!(words => words)).unwrap_err();
+        assert_eq!(error.to_string(), tags.author_error(raw).to_string());
+        let _ = tags.author_error(Error::message(words));
+        assert!(tags.explain(&error).starts_with(&error.to_string()));
+        error.to_string()
+    };
+    let rewritten = tags.rewrite(&tera, source).unwrap();
+    let lines: Vec<&str> = rewritten.split('\n').collect();
+    for line in ["0", "1", "2", "3", "4", "18446744073709551615", "18446744073709551616", "-1"] {
+        for column in ["0", "1", "2", "3", "18446744073709551615", "x"] {
+            for quote in ["", "x"].iter().chain(&lines) {
+                let report = format!("a page:{line}:{column}\n |\n{line} | {quote}\n | ^");
+                assert!(told(&report).contains("page:2:4"), "{report}");
+                told(&format!("{report}^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^"));
+            }
+        }
+    }
+    // Reports of Tera's own, with anything done to them.
+    let mut seed = 7_u64;
+    let mut roll = |sides: usize| {
+        seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (seed >> 33) as usize % sides
+    };
+    let raw = tera.render("page", &context!(words => "w")).unwrap_err().to_string();
+    let pieces = [
+        "\n",
+        ":",
+        " ",
+        "page",
+        "0",
+        "1",
+        "9",
+        "|",
+        " | ",
+        "^",
+        "\u{e9}",
+        "\t",
+        "note: called from ",
+    ];
+    for _ in 0..4_000 {
+        let mut words: Vec<char> = raw.chars().collect();
+        for _ in 0..=roll(4) {
+            let at = roll(words.len() + 1);
+            let end = (at + roll(3)).min(words.len());
+            words.splice(at..end, pieces[roll(pieces.len())].chars());
+        }
+        told(&words.into_iter().collect::<String>());
+    }
+}
