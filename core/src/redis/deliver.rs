@@ -13,8 +13,21 @@ use crate::value::Row;
 /// The most keys that go into one command.
 const AT_ONCE: usize = 4_000;
 
-/// Drops what an event meets, in the shared store and then in memory.
+/// Drops what an event meets, in the shared store and then in memory. It is
+/// delivered only if the server was the master at some time after it came.
 pub(crate) async fn deliver(
+    keeper: &Keeper,
+    link: &Link,
+    prefix: &str,
+    event: &Event<'_>,
+) -> Result<Dropped, Why> {
+    let question = keeper.ask_for_master();
+    let dropped = carry_out(keeper, link, prefix, event).await?;
+    keeper.confirm(link, &question).await?;
+    Ok(dropped)
+}
+
+async fn carry_out(
     keeper: &Keeper,
     link: &Link,
     prefix: &str,
@@ -177,7 +190,13 @@ impl Keeper {
     /// invalidated. Now, if that cannot be known.
     pub(crate) async fn last_invalidation(&self, tables: &[(String, &str)]) -> Option<u64> {
         let Ok(link) = self.link().await else { return Some(self.time()) };
-        match self.ask_for_times(&link, tables).await {
+        let question = self.ask_for_lookup();
+        let times = async {
+            let times = self.ask_for_times(&link, tables).await?;
+            self.confirm(&link, &question).await?;
+            Ok::<_, Why>(times)
+        };
+        match times.await {
             Ok(times) => times,
             Err(why) => {
                 self.lost(link.session, &why);

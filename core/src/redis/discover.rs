@@ -4,15 +4,16 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use redis::{PushInfo, Value, cmd};
+use redis::{PushInfo, cmd};
 use tokio::runtime::Handle;
 
 use super::link::{Link, Server};
 use super::node::Door;
 use super::options::{Redis, Servers};
+use super::sentinels::Sentinels;
 use super::slots::{Range, SLOTS, read_slots};
-use super::wire::number;
 use super::{Unfit, Why};
+use crate::protocol::{Decision, Master};
 
 /// What hears the pushes of a session.
 pub(crate) type OnPush = Arc<dyn Fn(u64, PushInfo) + Send + Sync>;
@@ -52,36 +53,42 @@ impl Discovery {
         Ok(Discovery { doors, kind, operation_timeout: options.operation_timeout, on_push })
     }
 
-    /// Connects to all servers that take part.
-    pub(crate) async fn link(&self, session: u64) -> Result<Link, Unfit> {
-        let (nodes, routes, is_causal) = match &self.kind {
-            Kind::One => {
-                let (server, is_causal) = self.join(session, &self.doors[0], "", 0).await?;
-                (vec![server], None, is_causal)
-            }
-            Kind::Sentinel { .. } => {
-                let (host, port) = self.master().await?;
-                let door = self.doors[0].at(&host, port);
-                let (server, is_causal) = self.join(session, &door, &host, port).await?;
-                (vec![server], None, is_causal)
-            }
-            Kind::Cluster => {
+    /// Connects to all servers that take part; to the master that `sentinels`
+    /// name, where there are any.
+    pub(crate) async fn link(
+        &self,
+        session: u64,
+        sentinels: Option<&Sentinels>,
+    ) -> Result<Link, Unfit> {
+        let master = match sentinels {
+            Some(sentinels) => Some(named(sentinels).await?),
+            None => None,
+        };
+        let (nodes, routes, is_causal) = match (&self.kind, &master) {
+            (Kind::Cluster, _) => {
                 let (nodes, routes) = self.cluster(session).await?;
                 (nodes, Some(routes), false)
             }
+            (_, Some(master)) => {
+                let door = self.doors[0].at(&master.host, master.port);
+                let (server, is_causal) =
+                    self.join(session, &door, &master.host, master.port).await?;
+                (vec![server], None, is_causal)
+            }
+            _ => {
+                let (server, is_causal) = self.join(session, &self.doors[0], "", 0).await?;
+                (vec![server], None, is_causal)
+            }
         };
-        Ok(Link::new(session, nodes, routes, is_causal, self.operation_timeout, Handle::current()))
+        let limit = self.operation_timeout;
+        let link = Link::new(session, nodes, routes, is_causal, limit, Handle::current());
+        Ok(link.of_master(master))
     }
 
-    /// Whether the line still ends where the sentinels say that it should.
-    pub(crate) async fn is_elsewhere(&self, link: &Link) -> bool {
-        if !matches!(self.kind, Kind::Sentinel { .. }) {
-            return false;
-        }
-        match self.master().await {
-            Ok((host, port)) => link.nodes.iter().all(|n| n.host != host || n.port != port),
-            // Sentinels that cannot be asked say nothing against the master.
-            Err(_) => false,
+    /// Asks the sentinels whenever a caller wants it, without end.
+    pub(crate) async fn serve(&self, sentinels: Arc<Sentinels>) {
+        if let Kind::Sentinel { master, sentinels: doors } = &self.kind {
+            sentinels.serve(doors.clone(), master.clone(), self.operation_timeout).await;
         }
     }
 
@@ -105,41 +112,6 @@ impl Discovery {
         }
         let server = Server { host: host.to_owned(), port, connection, id: identity.id };
         Ok((server, identity.is_causal))
-    }
-
-    /// Asks the sentinels, one after the other, for the master.
-    async fn master(&self) -> Result<(String, u16), Unfit> {
-        let Kind::Sentinel { master, sentinels } = &self.kind else {
-            return Err(Unfit::away("no sentinels"));
-        };
-        let mut last = Unfit::away("no sentinel answers");
-        let question = cmd("SENTINEL").arg("get-master-addr-by-name").arg(master).to_owned();
-        for door in sentinels {
-            let asked = async {
-                let connection = door.open(|_| {}).await?;
-                Ok::<_, Unfit>(connection.ask(&question).await?)
-            };
-            match asked.await {
-                Ok(Value::Array(parts)) => {
-                    let host = match parts.first() {
-                        Some(Value::BulkString(host)) => String::from_utf8_lossy(host).into_owned(),
-                        _ => continue,
-                    };
-                    let port = parts.get(1).and_then(number).and_then(|n| u16::try_from(n).ok());
-                    if let Some(port) = port {
-                        return Ok((host, port));
-                    }
-                }
-                Ok(_) => {
-                    last = Unfit::away(format!(
-                        "the sentinel at {} knows no master by the name {master:?}",
-                        door.host()
-                    ));
-                }
-                Err(unfit) => last = unfit,
-            }
-        }
-        Err(last)
     }
 
     /// Connects to all masters of a cluster, told by the first node that
@@ -194,6 +166,15 @@ impl Discovery {
             slots.fill(place);
         }
         Ok((servers, routes))
+    }
+}
+
+/// The master that a majority of the sentinels names.
+async fn named(sentinels: &Sentinels) -> Result<Arc<Master>, Unfit> {
+    match sentinels.decided(sentinels.ask()).await {
+        Decision::Named(master) => Ok(master),
+        Decision::Divided(nothing) if nothing.is_lasting => Err(Unfit::config(nothing.why)),
+        Decision::Divided(nothing) => Err(Unfit::away(nothing.why)),
     }
 }
 

@@ -16,7 +16,9 @@ use super::link::Link;
 use super::node::Beat;
 use super::options::Redis;
 use super::pending::Pending;
+use super::sentinels::Sentinels;
 use super::under_way::UnderWay;
+use super::vouch::Doubt;
 use super::waiters::Waiters;
 use super::{Unfit, Why};
 use crate::clock::{Clock, micros};
@@ -42,7 +44,7 @@ pub(crate) struct Keeper {
     wanted: Notify,
     /// Nanoseconds after `origin`.
     trusted_until: AtomicU64,
-    origin: Instant,
+    pub(crate) origin: Instant,
     /// The server's clock less this machine's, in microseconds.
     offset: AtomicI64,
     /// What tells the time instead of the server: for tests.
@@ -51,6 +53,8 @@ pub(crate) struct Keeper {
     pub(crate) registries: Registries,
     pub(crate) under_way: UnderWay,
     pub(crate) waiters: Waiters,
+    /// Who say which server is the master, where there are any.
+    pub(crate) sentinels: Option<Arc<Sentinels>>,
     stopped: AtomicBool,
     /// How many locks are being given back.
     releasing: AtomicUsize,
@@ -118,6 +122,7 @@ impl Keeper {
         clock: Option<Arc<dyn Clock>>,
     ) -> Self {
         let limit = options.degraded.unwrap_or(0);
+        let sentinels = options.sentinels().map(|listed| Arc::new(Sentinels::new(listed)));
         Keeper {
             near,
             options,
@@ -135,6 +140,7 @@ impl Keeper {
             registries: Registries::new(),
             under_way: UnderWay::default(),
             waiters: Waiters::default(),
+            sentinels,
             stopped: AtomicBool::new(false),
             releasing: AtomicUsize::new(0),
         }
@@ -180,11 +186,20 @@ impl Keeper {
 
     /// Waits for something; false when it has not come by then.
     pub(crate) async fn happens_before(&self, until: Instant, event: impl Future) -> bool {
+        self.within(until.saturating_duration_since(Instant::now()), event).await.is_some()
+    }
+
+    /// Waits for something; `None` when it has not come in time.
+    pub(crate) async fn within<T>(
+        &self,
+        limit: Duration,
+        event: impl Future<Output = T>,
+    ) -> Option<T> {
         let timer = {
             let _context = self.handle.enter();
-            tokio::time::timeout_at(until.into(), event)
+            tokio::time::timeout(limit, event)
         };
-        timer.await.is_ok()
+        timer.await.ok()
     }
 
     /// The line, if it holds at this moment.
@@ -205,20 +220,32 @@ impl Keeper {
         u64::try_from(at.saturating_duration_since(self.origin).as_nanos()).unwrap_or(u64::MAX)
     }
 
-    /// Asks the server for the time, and so hears all news up to now.
+    /// Asks the server for the time, and so hears all news up to now; and the
+    /// sentinels whether it is the master.
     pub(crate) async fn beat(&self, link: &Link) -> Result<(), Why> {
-        match link.beat().await {
-            Ok(beat) => {
-                if link.has_evicted(beat.evicted) {
-                    // Before anything is trusted that was asked for then, by
-                    // this beat or by another that finds the number noted.
-                    self.near.all_changed();
-                    link.note_evicted(beat.evicted);
-                }
+        let question = self.ask_for_master();
+        let mut beat = match link.beat().await {
+            Ok(beat) => beat,
+            Err(why) => {
+                self.lost(link.session, &why);
+                return Err(why);
+            }
+        };
+        if link.has_evicted(beat.evicted) {
+            // Before anything is trusted that was asked for then, by this beat
+            // or by another that finds the number noted.
+            self.near.all_changed();
+            link.note_evicted(beat.evicted);
+        }
+        match self.confirm(link, &question).await {
+            Ok(()) => {
+                beat.sent = beat.sent.min(question.since);
                 self.renew_trust(link.session, &beat);
                 Ok(())
             }
-            Err(why) => {
+            // What was heard before counts until the bound is over.
+            Err(Doubt::Nobody(_)) if self.is_trusted() => Ok(()),
+            Err(Doubt::Elsewhere(why) | Doubt::Nobody(why)) => {
                 self.lost(link.session, &why);
                 Err(why)
             }
@@ -339,15 +366,30 @@ impl Keeper {
             Ok(discovery) => discovery,
             Err(unfit) => return first(Err(unfit)),
         };
+        let asking = self.sentinels.clone().map(|all| discovery.serve(all));
+        let asking = std::pin::pin!(async {
+            match asking {
+                Some(asking) => asking.await,
+                None => std::future::pending().await,
+            }
+        });
+        let living = std::pin::pin!(self.live(&discovery, first));
+        // Asking has no end of its own.
+        select(living, asking).await;
+        self.finish_releasing().await;
+    }
+
+    /// Connects and keeps the link, until the cache ends.
+    async fn live(&self, discovery: &Discovery, first: impl FnOnce(Result<(), Unfit>)) {
         let mut memory = Memory::default();
         let mut first = Some(first);
         let mut pause = SHORTEST_PAUSE;
         while !self.is_stopped() {
-            match self.set_up(&discovery, &mut memory).await {
+            match self.set_up(discovery, &mut memory).await {
                 Ok(link) => {
                     pause = SHORTEST_PAUSE;
                     first.take().into_iter().for_each(|first| first(Ok(())));
-                    self.watch(&discovery, &link).await;
+                    self.watch(&link).await;
                 }
                 Err(unfit) => {
                     self.open_breaker(unfit.text());
@@ -363,7 +405,6 @@ impl Keeper {
                 }
             }
         }
-        self.finish_releasing().await;
     }
 
     /// Waits, or until something is wanted of the thread.
@@ -378,14 +419,20 @@ impl Keeper {
     async fn set_up(&self, discovery: &Discovery, memory: &mut Memory) -> Result<Arc<Link>, Unfit> {
         memory.session += 1;
         let link = {
-            let linking = std::pin::pin!(discovery.link(memory.session));
+            let sentinels = self.sentinels.as_deref();
+            let linking = std::pin::pin!(discovery.link(memory.session, sentinels));
             match self.unless_stopped(linking).await {
                 Some(link) => Arc::new(link?),
                 None => return Err(Unfit::away("the cache has ended")),
             }
         };
+        // Nothing is read or written by a server before a majority has named it
+        // as it is now.
+        let question = self.ask_for_master();
         self.check_identity(&link, memory).await?;
-        let beat = link.beat().await?;
+        let mut beat = link.beat().await?;
+        beat.sent = beat.sent.min(question.since);
+        self.confirm(&link, &question).await.map_err(Why::from)?;
         link.note_evicted(beat.evicted);
         self.set_clock(&beat);
         loop {
@@ -449,21 +496,14 @@ impl Keeper {
     }
 
     /// Asks after the servers until the line is lost.
-    async fn watch(&self, discovery: &Discovery, link: &Arc<Link>) {
+    async fn watch(&self, link: &Arc<Link>) {
         let interval =
             (self.options.bound() / 3).clamp(Duration::from_millis(1), Duration::from_secs(1));
-        let mut looked = Instant::now();
         loop {
             self.pause(interval).await;
             let is_live = self.link_now().is_some_and(|now| now.session == link.session);
             if self.is_stopped() || !is_live || self.beat(link).await.is_err() {
                 return;
-            }
-            if looked.elapsed() >= Duration::from_secs(1) {
-                looked = Instant::now();
-                if discovery.is_elsewhere(link).await {
-                    return self.lost(link.session, &Why::new("the sentinels name another master"));
-                }
             }
         }
     }

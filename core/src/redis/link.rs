@@ -2,8 +2,8 @@
 //! master of a cluster.
 
 use std::pin::pin;
-use std::sync::RwLock;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, RwLock};
 use std::time::Duration;
 
 use futures_util::future::{join_all, try_join_all};
@@ -15,7 +15,7 @@ use super::Why;
 use super::node::{Beat, Connection};
 use super::slots::{SLOTS, slot_of};
 use super::wire;
-use crate::protocol::{Command, Reply};
+use crate::protocol::{Command, Master, Reply};
 
 /// The line to the shared store from when it was set up until it is lost.
 pub(crate) struct Link {
@@ -27,6 +27,8 @@ pub(crate) struct Link {
     pub(crate) is_causal: bool,
     /// A short mark of who the servers are: the same for the same ones.
     pub(crate) mark: [u8; Link::MARK],
+    /// What the sentinels called the server when it was connected to.
+    pub(crate) master: Option<Arc<Master>>,
     may_evict: AtomicBool,
     evicted: AtomicU64,
     limit: Duration,
@@ -66,11 +68,17 @@ impl Link {
             routes: routes.map(RwLock::new),
             is_causal,
             mark,
+            master: None,
             may_evict: AtomicBool::new(true),
             evicted: AtomicU64::new(0),
             limit,
             handle,
         }
+    }
+
+    /// The same to a master that the sentinels have named.
+    pub(crate) fn of_master(self, master: Option<Arc<Master>>) -> Self {
+        Link { master, ..self }
     }
 
     /// Whether one command drops all its keys in one atomic step, and commands

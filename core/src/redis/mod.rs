@@ -5,6 +5,7 @@
 //!   made of them; `wire` writes commands and reads replies.
 //! - `discover`, `keeper`: finding the servers, and keeping the line: a thread
 //!   that connects, watches and connects again.
+//! - `sentinels`, `vouch`: asking who the master is, and what comes of it.
 //! - `by_address`: what is known of stamps for the time of a trip.
 //! - `codec`: how a fragment is written down.
 //! - `pending`: invalidations that could not be delivered yet.
@@ -23,9 +24,11 @@ mod options;
 mod pending;
 mod question;
 mod search;
+mod sentinels;
 mod slots;
 mod tier;
 mod under_way;
+mod vouch;
 mod waiters;
 mod wire;
 
@@ -54,6 +57,11 @@ impl Why {
 
     pub(crate) fn silent(limit: Duration) -> Self {
         Why { text: format!("no answer within {limit:?}"), silent: true }
+    }
+
+    pub(crate) fn sentinels_silent(limit: Duration) -> Self {
+        let text = format!("no majority of the sentinels answers within {limit:?}");
+        Why { text, silent: true }
     }
 }
 

@@ -70,6 +70,11 @@ impl Door {
         }
     }
 
+    /// Where it leads, for people.
+    pub(crate) fn address(&self) -> String {
+        self.info.addr().to_string()
+    }
+
     pub(crate) fn is_tls(&self) -> bool {
         matches!(self.info.addr(), ConnectionAddr::TcpTls { .. })
     }

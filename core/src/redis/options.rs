@@ -230,6 +230,18 @@ impl Redis {
         self
     }
 
+    pub(crate) fn is_strict(&self) -> bool {
+        self.consistency == Consistency::Strict
+    }
+
+    /// How many sentinels are listed, if any.
+    pub(crate) fn sentinels(&self) -> Option<usize> {
+        match &self.servers {
+            Servers::Sentinel { sentinels, .. } => Some(sentinels.len()),
+            _ => None,
+        }
+    }
+
     pub(crate) fn bound(&self) -> Duration {
         match self.consistency {
             Consistency::Bounded(bound) => bound,

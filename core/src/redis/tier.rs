@@ -10,10 +10,10 @@ use super::deliver::deliver;
 use super::keeper::{Keeper, SharedStatus, read_everything};
 use super::lease::{HeldLock, Leased, Leasing, lock_key};
 use super::link::Link;
-use super::options::{Consistency, Redis};
+use super::options::Redis;
 use super::question::Questions;
 use super::search::{Search, Wanted};
-use super::{Unfit, Why};
+use super::{Unfit, Why, vouch};
 use crate::clock::Clock;
 use crate::error::{Error, ErrorKind};
 use crate::events::Due;
@@ -93,7 +93,7 @@ impl Tier {
     }
 
     pub(crate) fn is_strict(&self) -> bool {
-        self.keeper.options.consistency == Consistency::Strict
+        self.keeper.options.is_strict()
     }
 
     /// Whether a fragment whose stamps are current may be served from memory.
@@ -123,6 +123,7 @@ impl Tier {
         page: Option<&Page>,
     ) -> Result<Arc<Fragment>, Outcome> {
         let link = self.keeper.link().await.map_err(|_| Outcome::Distrusted)?;
+        let master = self.keeper.ask_for_lookup();
         let mut search = Search::new(self, &link);
         if search.was_invalidated(&near) {
             return Err(Outcome::StampChanged);
@@ -133,11 +134,13 @@ impl Tier {
             && let Some(question) = self.questions.of(&key, &near)
         {
             let answer = question.ask(self, &link).await.map_err(|why| self.lost(&link, &why))?;
+            self.vouch(&link, &master).await?;
             return answer.outcome().map_or(Ok(near), Err);
         }
         let leader = Wanted::new(prefix, key, Some(near));
         let mut wanted = self.with_followers(leader, prefix, &spots);
         search.find(&mut wanted, None).await.map_err(|why| self.lost(&link, &why))?;
+        self.vouch(&link, &master).await?;
         bring(page, wanted)
     }
 
@@ -156,6 +159,7 @@ impl Tier {
     ) -> Result<Looked, Outcome> {
         let prefix = &*scope.prefixes.whole;
         let link = self.keeper.link().await.map_err(|_| Outcome::BreakerOpen)?;
+        let master = self.keeper.ask_for_lookup();
         let mut search = Search::new(self, &link);
         let leasing = Leasing::begin(self, &link, scope, lock.then_some(key));
         let mut leasing = leasing.ok_or(Outcome::BreakerOpen)?;
@@ -164,6 +168,7 @@ impl Tier {
         let mut wanted = self.with_followers(leader, prefix, &spots);
         let found = search.find(&mut wanted, Some(&mut leasing)).await;
         found.map_err(|why| self.lost(&link, &why))?;
+        self.vouch(&link, &master).await?;
         let found = bring(page, wanted);
         let why = match found.and_then(|fragment| holds(&fragment).map(|()| fragment)) {
             Ok(fragment) => return Ok(Looked::Found(fragment)),
@@ -213,6 +218,13 @@ impl Tier {
         wanted
     }
 
+    /// Gives the link up unless it leads to the master: what was found there
+    /// counts for nothing.
+    async fn vouch(&self, link: &Link, master: &vouch::Question) -> Result<(), Outcome> {
+        let confirmed = self.keeper.confirm(link, master).await;
+        confirmed.map_err(|doubt| self.lost(link, &doubt.into()))
+    }
+
     /// Gives the line up; what is in memory cannot be trusted then.
     fn lost(&self, link: &Link, why: &Why) -> Outcome {
         self.keeper.lost(link.session, why);
@@ -237,8 +249,12 @@ impl Tier {
         key: FragmentKey,
     ) -> Result<Option<(Arc<Fragment>, usize, bool)>, Error> {
         let link = self.keeper.link().await.map_err(unavailable)?;
+        let master = self.keeper.ask_for_lookup();
         let wanted = Wanted::new(prefix, key, None);
-        Search::new(self, &link).peek(wanted).await.map_err(unavailable)
+        let found = Search::new(self, &link).peek(wanted).await.map_err(unavailable)?;
+        let confirmed = self.keeper.confirm(&link, &master).await;
+        confirmed.map_err(|doubt| unavailable(doubt.into()))?;
+        Ok(found)
     }
 
     /// Takes the stamps of a fill, and its lock if `lock` names one.

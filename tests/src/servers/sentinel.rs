@@ -67,6 +67,56 @@ impl Sentinel {
         &self.servers[1 - self.master.load(Ordering::Acquire)]
     }
 
+    /// Has the sentinels look around as seldom as they do by default, so that a
+    /// failover takes seconds in which they disagree. Hasty ones would take back
+    /// a failover that is not for want of a master.
+    ///
+    /// # Panics
+    ///
+    /// If one does not take it.
+    pub fn calm_down(&self) {
+        let seldom = "INFO-PERIOD 10000 PUBLISH-PERIOD 2000 ASK-PERIOD 1000 PING-PERIOD 1000";
+        let limits = ["failover-timeout 60000", "down-after-milliseconds 5000"];
+        for sentinel in &self.sentinels {
+            say(sentinel, &format!("SENTINEL DEBUG {seldom}"));
+            limits.iter().for_each(|limit| say(sentinel, &format!("SENTINEL SET {NAME} {limit}")));
+        }
+    }
+
+    /// Has a sentinel replace the master, which nothing is wrong with. It is
+    /// under way when this returns.
+    ///
+    /// # Panics
+    ///
+    /// If the sentinel will not.
+    pub fn begin_failover(&self, sentinel: usize) {
+        say(&self.sentinels[sentinel], &format!("SENTINEL FAILOVER {NAME}"));
+    }
+
+    /// Has the master refuse what sentinels tell a deposed one, as if they did
+    /// not reach it: it goes on as a master when they have named another.
+    ///
+    /// # Panics
+    ///
+    /// If it does not answer.
+    pub fn keep_master(&self) {
+        say(self.master(), "ACL SETUSER default -slaveof -replicaof -client|kill");
+    }
+
+    /// Another sentinel, which knows nobody, and watches a master by the same
+    /// name that is dead.
+    pub fn astray() -> Server {
+        let dead = Server::start();
+        let monitor = format!("sentinel monitor {NAME} 127.0.0.1 {} 1", dead.port());
+        dead.kill();
+        Server::options().sentinel(&[monitor]).start()
+    }
+
+    /// Whether a server calls itself a master, if it answers.
+    pub fn is_master(server: &Server) -> bool {
+        server.info_if_any("role").as_deref() == Some("master")
+    }
+
     /// Kills the master.
     pub fn kill_master(&self) {
         self.master().kill();
@@ -109,10 +159,14 @@ fn sentinel(master: &Server) -> Server {
     // are more than the second between two looks at a replica in a failover.
     let often = "INFO-PERIOD 100 PUBLISH-PERIOD 100 ASK-PERIOD 100 PING-PERIOD 400";
     let calm = "TILT-TRIGGER 30000 TILT-PERIOD 100";
-    let words = ["SENTINEL DEBUG", often, calm].join(" ");
-    let command: Vec<&str> = words.split(' ').collect();
-    sentinel.command(&command).expect("the sentinel takes its periods");
+    say(&sentinel, &["SENTINEL DEBUG", often, calm].join(" "));
     sentinel
+}
+
+fn say(server: &Server, words: &str) {
+    let command: Vec<&str> = words.split(' ').collect();
+    let said = server.command(&command);
+    assert!(said.is_ok(), "{words}: {said:?}");
 }
 
 /// Whether it knows the other sentinels and a replica that could follow.

@@ -9,6 +9,7 @@ mod locks;
 mod losses;
 mod outages;
 mod pages;
+mod sentinels;
 mod values;
 
 use std::cell::Cell;

@@ -1,0 +1,207 @@
+//! Who the master is, decided by a majority of the sentinels.
+//!
+//! While an old master lives, two servers call themselves master, and each
+//! sentinel has its own view of who is. What is asked for here is a majority
+//! that names one master under one configuration epoch. Two majorities share a
+//! sentinel, and the epoch that a sentinel knows never falls: so of those who
+//! announce at one master and those who read at another, one notices (see
+//! `docs/decisions.md`).
+//!
+//! Sentinels answer at different times, or never. A caller takes a [`Ticket`];
+//! an answer counts for it if it was asked for later. So one answer serves all
+//! callers that came before its question, and a silent sentinel delays nobody
+//! while the others are a majority.
+
+use std::sync::Arc;
+
+/// When a caller came, by the clock of its [`Quorum`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct Ticket(u64);
+
+/// A master as a sentinel names it.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Master {
+    pub(crate) host: String,
+    pub(crate) port: u16,
+    /// The configuration epoch under which it is the master. It grows with each
+    /// failover, so a server that is master for the second time is another one.
+    pub(crate) epoch: u64,
+}
+
+/// What a sentinel answers.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct View {
+    /// Which sentinel it is: one that is listed twice counts once.
+    pub(crate) sentinel: String,
+    pub(crate) master: Arc<Master>,
+    /// How many other sentinels it knows.
+    pub(crate) others: usize,
+}
+
+/// Why a sentinel names nobody.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Nothing {
+    pub(crate) why: String,
+    /// Whether the settings are wrong, so that no time will heal it.
+    pub(crate) is_lasting: bool,
+}
+
+/// What has come of a question to all sentinels.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Decision {
+    /// A majority names this master.
+    Named(Arc<Master>),
+    /// All have answered or failed, and no majority names any one.
+    Divided(Nothing),
+}
+
+/// The answers of all sentinels that are listed.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Quorum {
+    seats: Vec<Seat>,
+    /// The most sentinels that any has told of: those that are not listed count
+    /// too. It only grows, for one that has just been reset knows of none.
+    most: usize,
+    now: u64,
+    /// Up to which ticket the last majority counts, and for whom.
+    named: Option<(u64, Arc<Master>)>,
+    /// Up to which ticket there was none.
+    divided: u64,
+}
+
+/// A sentinel that is listed.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct Seat {
+    /// When it was asked the last time.
+    asked: u64,
+    /// When that was asked which it has answered last, be it by nothing.
+    answered: u64,
+    answer: Result<View, Nothing>,
+}
+
+impl Quorum {
+    /// So many sentinels are listed.
+    pub(crate) fn new(listed: usize) -> Self {
+        let answer = Err(Nothing { why: "it has not answered yet".into(), is_lasting: false });
+        let seat = Seat { asked: 0, answered: 0, answer };
+        Quorum { seats: vec![seat; listed], most: 0, now: 0, named: None, divided: 0 }
+    }
+
+    /// A caller comes: what is asked from now on counts for it.
+    pub(crate) fn ticket(&mut self) -> Ticket {
+        self.now += 1;
+        Ticket(self.now)
+    }
+
+    /// Whether a sentinel has to be asked, for callers that have come since it
+    /// was asked last. If so it is asked now; when, is what
+    /// [`answered`](Self::answered) wants to know.
+    pub(crate) fn ask(&mut self, seat: usize) -> Option<Ticket> {
+        let is_settled = self.decision(Ticket(self.now)).is_some();
+        let seat = &mut self.seats[seat];
+        if seat.asked == self.now || is_settled {
+            return None;
+        }
+        seat.asked = self.now;
+        Some(Ticket(self.now))
+    }
+
+    /// A sentinel has answered what it was asked `asked`, or failed to. Says
+    /// whether something is decided by it.
+    pub(crate) fn answered(
+        &mut self,
+        seat: usize,
+        asked: Ticket,
+        answer: Result<View, Nothing>,
+    ) -> bool {
+        if let Ok(view) = &answer {
+            self.most = self.most.max(view.others + 1);
+        }
+        let seat = &mut self.seats[seat];
+        (seat.answered, seat.answer) = (asked.0, answer);
+        self.decide()
+    }
+
+    /// What is decided for a caller, if anything is by now.
+    pub(crate) fn decision(&self, ticket: Ticket) -> Option<Decision> {
+        match &self.named {
+            Some((until, master)) if ticket.0 <= *until => Some(Decision::Named(master.clone())),
+            _ if ticket.0 <= self.divided => Some(Decision::Divided(self.why_divided())),
+            _ => None,
+        }
+    }
+
+    /// How many sentinels have to agree.
+    fn majority(&self) -> usize {
+        self.seats.len().max(self.most) / 2 + 1
+    }
+
+    fn decide(&mut self) -> bool {
+        let before = self.named.as_ref().map_or(0, |(until, _)| *until);
+        let found = self.seats.iter().filter_map(|seat| {
+            let master = &seat.answer.as_ref().ok()?.master;
+            Some((self.agreed_until(master)?, master.clone()))
+        });
+        let found = found.max_by_key(|(until, _)| *until).filter(|(until, _)| *until > before);
+        let all = self.seats.iter().map(|seat| seat.answered).min().unwrap_or(0);
+        if let Some(found) = found {
+            self.named = Some(found);
+            return true;
+        }
+        let is_divided = all > before.max(self.divided);
+        if is_divided {
+            self.divided = all;
+        }
+        is_divided
+    }
+
+    /// The last ticket for which a majority names a master.
+    fn agreed_until(&self, master: &Master) -> Option<u64> {
+        let mut votes: Vec<(u64, &str)> = Vec::with_capacity(self.seats.len());
+        for seat in &self.seats {
+            let Ok(view) = &seat.answer else { continue };
+            if *view.master == *master && votes.iter().all(|(_, id)| *id != view.sentinel) {
+                let of_it = |it: &&Seat| it.names(&view.sentinel, master);
+                let last = self.seats.iter().filter(of_it).map(|it| it.answered).max();
+                votes.push((last.unwrap_or(seat.answered), &view.sentinel));
+            }
+        }
+        votes.sort_unstable_by(|a, b| b.cmp(a));
+        votes.get(self.majority() - 1).map(|(asked, _)| *asked)
+    }
+
+    /// What every sentinel has said, and what to do.
+    fn why_divided(&self) -> Nothing {
+        let said = self.seats.iter().map(|seat| match &seat.answer {
+            Ok(view) => {
+                let Master { host, port, epoch } = &*view.master;
+                format!("one names {host}:{port} (configuration epoch {epoch})")
+            }
+            Err(nothing) => nothing.why.clone(),
+        });
+        let said = said.collect::<Vec<_>>().join("; ");
+        let (listed, needed) = (self.seats.len(), self.majority());
+        let known = listed.max(self.most);
+        let more = match listed < needed {
+            true => format!("; only {listed} are listed: list all {known}"),
+            false => String::new(),
+        };
+        let names_nobody = self.seats.iter().all(|seat| seat.answer.is_err());
+        let is_lasting = |seat: &Seat| seat.answer.as_ref().is_err_and(|it| it.is_lasting);
+        Nothing {
+            why: format!(
+                "no {needed} of {known} sentinels name the same master, which it takes: {said}{more}"
+            ),
+            is_lasting: names_nobody && self.seats.iter().any(is_lasting),
+        }
+    }
+}
+
+impl Seat {
+    fn names(&self, sentinel: &str, master: &Master) -> bool {
+        self.answer.as_ref().is_ok_and(|it| it.sentinel == sentinel && *it.master == *master)
+    }
+}
+
+#[cfg(test)]
+mod tests;

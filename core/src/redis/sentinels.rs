@@ -1,0 +1,324 @@
+//! Asking the sentinels who the master is: all at once, over connections that
+//! are kept, for all callers together.
+//!
+//! A caller takes a ticket before it sends anything to the master, and looks at
+//! what is decided when the master has answered. So the question takes no time
+//! of its own while the sentinels are as near as the master. What an answer
+//! counts for is decided in [`Quorum`].
+
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use futures_util::StreamExt;
+use futures_util::future::{Either, select};
+use futures_util::stream::FuturesUnordered;
+use redis::{Pipeline, Value, cmd};
+use tokio::sync::Notify;
+
+use super::node::{Connection, Door};
+use super::wire::number;
+use super::{Unfit, Why};
+use crate::protocol::{Decision, Master, Nothing, Quorum, Ticket, View};
+use crate::sync::lock;
+
+/// A sentinel that has just failed is not asked again before this has passed,
+/// however many callers come.
+const PAUSE: Duration = Duration::from_millis(50);
+
+/// What the callers share of the sentinels.
+#[derive(Debug)]
+pub(crate) struct Sentinels {
+    quorum: Mutex<Quorum>,
+    /// A caller has come.
+    wanted: Notify,
+    /// Something is decided.
+    decided: Notify,
+}
+
+impl Sentinels {
+    pub(crate) fn new(listed: usize) -> Self {
+        let quorum = Mutex::new(Quorum::new(listed));
+        Sentinels { quorum, wanted: Notify::new(), decided: Notify::new() }
+    }
+
+    /// Has the sentinels asked from now on.
+    pub(crate) fn ask(&self) -> Ticket {
+        let ticket = lock(&self.quorum).ticket();
+        self.wanted.notify_one();
+        ticket
+    }
+
+    /// What is decided by now.
+    pub(crate) fn decision(&self, ticket: Ticket) -> Option<Decision> {
+        lock(&self.quorum).decision(ticket)
+    }
+
+    /// What is decided, in the end: each sentinel answers or fails within its
+    /// time limits.
+    pub(crate) async fn decided(&self, ticket: Ticket) -> Decision {
+        loop {
+            let decided = self.decided.notified();
+            if let Some(decision) = self.decision(ticket) {
+                return decision;
+            }
+            decided.await;
+        }
+    }
+
+    /// Asks whenever a caller wants it, without end.
+    pub(crate) async fn serve(&self, doors: Vec<Door>, name: String, limit: Duration) {
+        let seats = doors.into_iter().map(|door| Some(Seat::new(door, &name, limit)));
+        let mut idle: Vec<Option<Seat>> = seats.collect();
+        let mut asking = FuturesUnordered::new();
+        loop {
+            for (n, place) in idle.iter_mut().enumerate() {
+                if place.is_some()
+                    && let Some(asked) = lock(&self.quorum).ask(n)
+                    && let Some(seat) = place.take()
+                {
+                    asking.push(async move { (n, asked, seat.ask().await) });
+                }
+            }
+            let wanted = std::pin::pin!(self.wanted.notified());
+            if asking.is_empty() {
+                wanted.await;
+                continue;
+            }
+            if let Either::Left((Some((n, asked, (seat, answer))), _)) =
+                select(asking.next(), wanted).await
+            {
+                idle[n] = Some(seat);
+                if lock(&self.quorum).answered(n, asked, answer) {
+                    self.decided.notify_waiters();
+                }
+            }
+        }
+    }
+}
+
+/// One of the sentinels, and the connection to it.
+struct Seat {
+    door: Door,
+    question: Question,
+    /// How long an answer may take.
+    limit: Duration,
+    /// With the name that the sentinel gives itself.
+    line: Option<(Connection, String)>,
+    /// When it failed last, and why.
+    failed: Option<(Instant, Nothing)>,
+}
+
+impl Seat {
+    fn new(door: Door, master: &str, limit: Duration) -> Self {
+        let question = Question::new(master);
+        Seat { door, question, limit, line: None, failed: None }
+    }
+
+    /// Asks it, over the connection that there is; over a new one where there is
+    /// none, or it has ended meanwhile.
+    async fn ask(mut self) -> (Self, Result<View, Nothing>) {
+        if let Some((at, why)) = &self.failed
+            && at.elapsed() < PAUSE
+        {
+            let why = why.clone();
+            return (self, Err(why));
+        }
+        let mut answer = match &self.line {
+            Some(line) => self.in_time(self.question.put(line)).await,
+            None => Err(Unfit::away("")),
+        };
+        if answer.is_err() && !matches!(&answer, Err(unfit) if !unfit.is_away()) {
+            self.line = None;
+            answer = match self.connect().await {
+                Ok(line) => {
+                    let answer = self.in_time(self.question.put(&line)).await;
+                    self.line = Some(line);
+                    answer
+                }
+                Err(unfit) => Err(unfit),
+            };
+        }
+        let answer = answer.map_err(|unfit| Nothing {
+            why: format!("{} says nothing ({})", self.door.address(), unfit.text()),
+            is_lasting: !unfit.is_away(),
+        });
+        self.failed = answer.as_ref().err().map(|why| (Instant::now(), why.clone()));
+        (self, answer)
+    }
+
+    async fn connect(&self) -> Result<(Connection, String), Unfit> {
+        let connection = self.door.open(|_| {}).await?;
+        let asked = async {
+            let id = connection.ask(&cmd("SENTINEL").arg("MYID").to_owned()).await;
+            let id = id.map_err(|why| {
+                Unfit::server(format!("SENTINEL MYID is refused: {why}; allow it to the user"))
+            })?;
+            Ok(text(&id).unwrap_or_default().to_owned())
+        };
+        let id = self.in_time(asked).await?;
+        if id.is_empty() {
+            return Err(Unfit::server("it does not tell its id: it needs Redis 6.2 or newer"));
+        }
+        Ok((connection, id))
+    }
+
+    async fn in_time<T>(&self, work: impl Future<Output = Result<T, Unfit>>) -> Result<T, Unfit> {
+        let timer = tokio::time::timeout(self.limit, work);
+        timer.await.unwrap_or_else(|_| Err(Why::silent(self.limit).into()))
+    }
+}
+
+/// What a sentinel is asked.
+struct Question {
+    master: String,
+    plain: Pipeline,
+    in_failover: Pipeline,
+}
+
+impl Question {
+    fn new(master: &str) -> Self {
+        let ask = |words: &[&str]| {
+            let mut pipeline = Pipeline::new();
+            for word in words {
+                pipeline.cmd("SENTINEL").arg(*word).arg(master);
+            }
+            pipeline
+        };
+        Question {
+            master: master.to_owned(),
+            plain: ask(&["MASTER"]),
+            in_failover: ask(&["MASTER", "GET-MASTER-ADDR-BY-NAME", "MASTER"]),
+        }
+    }
+
+    async fn put(&self, (connection, sentinel): &(Connection, String)) -> Result<View, Unfit> {
+        let values = connection.send(&self.plain, 1).await?;
+        let said = self.read(values.first())?;
+        let (host, port) = match said.is_in_failover {
+            false => (said.host, said.port),
+            true => return self.put_in_failover(connection, sentinel).await,
+        };
+        let master = Arc::new(Master { host, port, epoch: said.epoch });
+        Ok(View { sentinel: sentinel.clone(), master, others: said.others })
+    }
+
+    /// While a sentinel carries out a failover it knows the new epoch before it
+    /// calls the new master by that name. Then only `GET-MASTER-ADDR-BY-NAME`
+    /// tells the master; its epoch is the one that is told before and behind.
+    async fn put_in_failover(
+        &self,
+        connection: &Connection,
+        sentinel: &str,
+    ) -> Result<View, Unfit> {
+        let values = connection.send(&self.in_failover, 3).await?;
+        let (before, behind) = (self.read(values.first())?, self.read(values.get(2))?);
+        let address = match values.get(1) {
+            Some(Value::Array(parts)) => parts.first().and_then(text).zip(parts.get(1)),
+            _ => None,
+        };
+        let address = address.and_then(|(host, port)| Some((host, port_of(port)?)));
+        let (Some((host, port)), true) = (address, before.epoch == behind.epoch) else {
+            return Err(Unfit::away("it changes its view at this moment"));
+        };
+        let master = Arc::new(Master { host: host.to_owned(), port, epoch: behind.epoch });
+        Ok(View { sentinel: sentinel.to_owned(), master, others: behind.others })
+    }
+
+    fn read(&self, value: Option<&Value>) -> Result<Said, Unfit> {
+        match value {
+            Some(Value::ServerError(error)) if error.code() == "NOPERM" => {
+                Err(Unfit::server("SENTINEL MASTER is refused: allow it to the user"))
+            }
+            Some(Value::ServerError(_)) | None => {
+                Err(Unfit::away(format!("it knows no master by the name {:?}", self.master)))
+            }
+            Some(value) => {
+                Said::read(value).ok_or_else(|| Unfit::away("its answer is not understood"))
+            }
+        }
+    }
+}
+
+/// What of the answer to `SENTINEL MASTER` counts.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Said {
+    host: String,
+    port: u16,
+    epoch: u64,
+    others: usize,
+    is_in_failover: bool,
+}
+
+impl Said {
+    fn read(value: &Value) -> Option<Said> {
+        let mut said = Said::default();
+        let mut seen = 0;
+        let mut take = |name: &Value, value: &Value| {
+            seen += 1;
+            match text(name)? {
+                "ip" => said.host = text(value)?.to_owned(),
+                "port" => said.port = port_of(value)?,
+                "config-epoch" => said.epoch = number(value)?,
+                "num-other-sentinels" => said.others = usize::try_from(number(value)?).ok()?,
+                "flags" => {
+                    let mut flags = text(value)?.split(',');
+                    said.is_in_failover = flags.any(|flag| flag == "failover_in_progress");
+                }
+                _ => seen -= 1,
+            }
+            Some(())
+        };
+        match value {
+            Value::Map(pairs) => pairs.iter().try_for_each(|(name, value)| take(name, value))?,
+            Value::Array(all) => all.chunks_exact(2).try_for_each(|it| take(&it[0], &it[1]))?,
+            _ => return None,
+        }
+        (seen == 5).then_some(said)
+    }
+}
+
+fn text(value: &Value) -> Option<&str> {
+    match value {
+        Value::BulkString(bytes) => std::str::from_utf8(bytes).ok(),
+        Value::SimpleString(text) => Some(text),
+        _ => None,
+    }
+}
+
+fn port_of(value: &Value) -> Option<u16> {
+    u16::try_from(number(value)?).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use redis::Value;
+
+    use super::Said;
+
+    fn answer(pairs: &[(&str, &str)]) -> Value {
+        let text = |text: &str| Value::BulkString(text.into());
+        Value::Map(pairs.iter().map(|(name, value)| (text(name), text(value))).collect())
+    }
+
+    #[test]
+    fn an_answer_has_all_that_counts_or_is_none() {
+        let mut pairs = vec![
+            ("name", "mymaster"),
+            ("ip", "10.0.0.1"),
+            ("port", "6379"),
+            ("flags", "master,failover_in_progress"),
+            ("config-epoch", "7"),
+            ("num-other-sentinels", "2"),
+        ];
+        let said = Said::read(&answer(&pairs)).unwrap();
+        let is_in_failover = true;
+        assert_eq!(
+            said,
+            Said { host: "10.0.0.1".into(), port: 6379, epoch: 7, others: 2, is_in_failover }
+        );
+        pairs[3].1 = "master,s_down,o_down";
+        assert!(!Said::read(&answer(&pairs)).unwrap().is_in_failover);
+        pairs.pop();
+        assert_eq!(Said::read(&answer(&pairs)), None);
+    }
+}
