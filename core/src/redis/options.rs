@@ -24,7 +24,8 @@ use crate::error::{Error, ErrorKind};
 /// let cluster = Redis::cluster(["redis://10.0.0.1:6379", "redis://10.0.0.2:6379"]);
 ///
 /// // The master that Sentinel knows by a name.
-/// let sentinel = Redis::sentinel("mymaster", ["redis://10.0.0.1:26379"])
+/// let sentinels = [1, 2, 3].map(|n| format!("redis://10.0.0.{n}:26379"));
+/// let sentinel = Redis::sentinel("mymaster", sentinels)
 ///     .consistency(Consistency::Strict)
 ///     .operation_timeout(Duration::from_millis(100));
 /// ```
@@ -113,8 +114,12 @@ impl Redis {
         Redis::new(Servers::Cluster(urls.into_iter().map(Into::into).collect()))
     }
 
-    /// The master that Sentinel knows by a name; the URLs are those of the
-    /// sentinels. User, password, database and TLS of the first are used for
+    /// The master that Sentinel knows by a name; the URLs are those of all
+    /// sentinels. More than half of the sentinels that there are must answer, and
+    /// name one master: without them, or where fewer are listed,
+    /// [`build`](crate::Builder::build) fails with
+    /// [`Unavailable`](ErrorKind::Unavailable), and later nothing is served and
+    /// invalidations are errors. User, password, database and TLS of the first are used for
     /// the master; for the sentinels as well, unless
     /// [`sentinel_login`](Self::sentinel_login) says otherwise.
     pub fn sentinel<U: Into<String>>(
@@ -161,8 +166,8 @@ impl Redis {
         self
     }
 
-    /// The longest that a trip to Redis may take before it is given up, and
-    /// with it the connection; 250 milliseconds by default. A page that meets
+    /// The longest that a trip to Redis, or an answer of the sentinels, may take
+    /// before it is given up, and with it the connection; 250 milliseconds by default. A page that meets
     /// a silent Redis loses this once, and nothing more until it answers again.
     pub fn operation_timeout(mut self, limit: Duration) -> Self {
         self.operation_timeout = limit;

@@ -8,7 +8,7 @@ use cacheops_tests::servers::{Mode, Proxy, Sentinel, Server};
 
 use super::{changed, is_live, process, read, try_process, until};
 
-const BOUND: Duration = Duration::from_millis(300);
+const BOUND: Duration = Duration::from_millis(100);
 
 /// Nothing is given up for being slow.
 fn patient(sentinel: &Sentinel, urls: Vec<String>) -> Redis {
