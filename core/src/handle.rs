@@ -122,7 +122,9 @@ impl Cacheops {
         block_on(self.invalidate_rows(table, [into_row(row)]))
     }
 
-    /// Invalidates what the rows of `table` can be part of, in one go.
+    /// Invalidates what the rows of `table` can be part of, in one go. Rows
+    /// that would drop more than 100,000 stamps (rows times the schemes of the
+    /// table) invalidate the whole table instead.
     ///
     /// # Errors
     ///

@@ -18,6 +18,10 @@ pub(crate) enum Event<'a> {
     Everything,
 }
 
+/// The most stamps that one change of rows drops one by one. More become the
+/// table: one drop, which always fits, where millions would hold up everybody.
+pub(crate) const MOST_KEYS: usize = 100_000;
+
 /// The sorted field names of a conjunction.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Scheme(Box<[Box<str>]>);

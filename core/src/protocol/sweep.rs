@@ -7,6 +7,9 @@
 //! look at the registry, a second pass follows in any case: a fill could have
 //! begun in between, with a row that it was handed under a stamp not dropped
 //! yet and a fresh stamp of its own.
+//!
+//! Rows that spell more keys than a budget drop the table: one command, which
+//! always fits.
 
 use std::collections::HashSet;
 
@@ -46,6 +49,8 @@ pub(crate) struct SweepTarget<'a> {
     pub(crate) table: &'a str,
     pub(crate) registry: &'a [u8],
     pub(crate) rows: &'a [Row],
+    /// The most keys that are dropped one by one; more become the table.
+    pub(crate) most: usize,
     /// The most keys that go into one command; more are no atomic step.
     pub(crate) at_once: usize,
     /// Whether one command drops all its keys in one atomic step, and commands
@@ -146,7 +151,8 @@ impl Sweep {
         let keys = match spell_all(target, &self.known.schemes) {
             Some(keys) => keys,
             None if self.has_looked => return self.drop_table(target),
-            // The scheme that needs more than the rows have may be gone.
+            // The scheme that needs more than the rows have, or makes them too
+            // many, may be gone.
             None => return Next::Send(vec![Command::HGetAll(target.registry.to_vec())]),
         };
         self.passes += 1;
@@ -176,9 +182,11 @@ impl Sweep {
 }
 
 /// The keys of all stamps that rows spell, each once; nothing when a row lacks
-/// a field that a scheme needs, and so may meet any of its stamps.
+/// a field that a scheme needs, and so may meet any of its stamps, or when there
+/// are more of them than the budget allows.
 fn spell_all(target: &SweepTarget<'_>, schemes: &[Scheme]) -> Option<Vec<Vec<u8>>> {
-    let mut keys = Vec::with_capacity(target.rows.len() * schemes.len());
+    let expected = target.rows.len().saturating_mul(schemes.len());
+    let mut keys = Vec::with_capacity(expected.min(target.most));
     let mut seen: HashSet<String> = HashSet::new();
     let mut key = String::new();
     for row in target.rows {
@@ -187,6 +195,9 @@ fn spell_all(target: &SweepTarget<'_>, schemes: &[Scheme]) -> Option<Vec<Vec<u8>
                 return None;
             }
             if !seen.contains(&key) {
+                if keys.len() == target.most {
+                    return None;
+                }
                 keys.push(key.clone().into_bytes());
                 seen.insert(key.clone());
             }

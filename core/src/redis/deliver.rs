@@ -5,13 +5,14 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use super::Why;
 use super::keeper::{Keeper, read_everything};
 use super::link::Link;
-use crate::invalidate::{Event, everything_key, name_key, registry_key, variant_key};
+use crate::invalidate::{Event, MOST_KEYS, everything_key, name_key, registry_key, variant_key};
 use crate::protocol::{Command, Next, Registry, Reply, Sweep, SweepTarget, Swept};
 use crate::store::Dropped;
 use crate::value::Row;
 
-/// The most keys that go into one command.
-const AT_ONCE: usize = 4_000;
+/// The most keys that go into one command, and so into one trip: time limits
+/// hold for a trip, however many of them a batch takes.
+const AT_ONCE: usize = 2_000;
 
 /// Drops what an event meets, in the shared store and then in memory. It is
 /// delivered only if the server was the master at some time after it came.
@@ -73,6 +74,7 @@ async fn deliver_rows(
         table,
         registry: registry.as_bytes(),
         rows,
+        most: MOST_KEYS,
         at_once: AT_ONCE,
         atomic: link.is_atomic(),
     };
@@ -117,11 +119,14 @@ async fn send(
 ) -> Result<Vec<Reply>, Why> {
     let note = table.map(|table| keeper.times.note(keeper, prefix, table));
     commands.extend(note.clone());
-    let mut replies = link.run(&commands).await?;
+    let mut replies = Vec::with_capacity(commands.len());
+    for trip in commands.chunk_by(|before, _| !is_full(before)) {
+        replies.extend(link.run(trip).await?);
+    }
     let noted = note.and_then(|note| Some((note, replies.pop()?)));
     for (command, reply) in commands.iter().zip(&replies) {
-        if let (Command::Unlink(_), Reply::Refused(why)) = (command, reply) {
-            return Err(Why::new(format!("the server refuses UNLINK: {why}")));
+        if let (Command::Unlink(_), Reply::Refused(answer)) = (command, reply) {
+            return Err(Why::refused(answer));
         }
     }
     if let Some((Command::Raise { key, member, .. }, reply)) = noted {
@@ -134,6 +139,11 @@ async fn send(
         link.run(&[mend]).await?;
     }
     Ok(replies)
+}
+
+/// Whether a command is as large as one may be, and so ends its trip.
+fn is_full(command: &Command) -> bool {
+    matches!(command, Command::Unlink(keys) if keys.len() >= AT_ONCE)
 }
 
 /// Stands for all tables among the times.

@@ -19,6 +19,7 @@ use super::pending::Pending;
 use super::sentinels::Sentinels;
 use super::under_way::UnderWay;
 use super::vouch::Doubt;
+use super::vouch::Question;
 use super::waiters::Waiters;
 use super::{Unfit, Why};
 use crate::clock::{Clock, micros};
@@ -36,14 +37,14 @@ pub(crate) struct Keeper {
     pub(crate) prefix: String,
     /// The runtime of the thread, for timers.
     handle: Handle,
-    state: RwLock<State>,
+    pub(super) state: RwLock<State>,
     pending: Mutex<Pending>,
     /// Those who wait for the state to change.
-    changed: Notify,
+    pub(super) changed: Notify,
     /// The thread, when there is something to do for it.
     wanted: Notify,
     /// Nanoseconds after `origin`.
-    trusted_until: AtomicU64,
+    pub(super) trusted_until: AtomicU64,
     pub(crate) origin: Instant,
     /// The server's clock less this machine's, in microseconds.
     offset: AtomicI64,
@@ -70,8 +71,11 @@ impl Drop for Releasing {
     }
 }
 
-enum State {
+pub(super) enum State {
     Live(Arc<Link>),
+    /// The servers are there and refuse to drop keys: nothing is asked of them
+    /// until they do not.
+    Refusing(Arc<Link>, String),
     /// It was cut a moment ago: whoever comes may wait for the next until then.
     Reconnecting(Instant, String),
     /// It is held for dead, and nobody waits.
@@ -175,7 +179,7 @@ impl Keeper {
             let changed = self.changed.notified();
             let (until, why) = match &*read(&self.state) {
                 State::Live(link) => return Ok(link.clone()),
-                State::Open(why) => return Err(Why::new(why)),
+                State::Open(why) | State::Refusing(_, why) => return Err(Why::new(why)),
                 State::Reconnecting(until, why) => (*until, why.clone()),
             };
             if Instant::now() >= until || !self.happens_before(until, changed).await {
@@ -283,7 +287,7 @@ impl Keeper {
     /// Gives up the line of a session, and with it all trust.
     pub(crate) fn lost(&self, session: u64, why: &Why) {
         let mut state = write(&self.state);
-        if !matches!(&*state, State::Live(link) if link.session == session) {
+        if !state.is_of(session) {
             return;
         }
         self.trusted_until.store(0, Ordering::Release);
@@ -304,11 +308,18 @@ impl Keeper {
     }
 
     /// Keeps an invalidation that could not be delivered. False when there is a
-    /// line again, by which it can.
-    pub(crate) fn keep(&self, event: &Due) -> bool {
-        let state = read(&self.state);
+    /// line again, by which it can; unless it is to be kept `in_any_case`, for
+    /// which the line is given up, since all that waits goes first.
+    pub(crate) fn keep(&self, event: &Due, in_any_case: bool) -> bool {
+        let mut state = write(&self.state);
         if matches!(&*state, State::Live(_)) {
-            return false;
+            if !in_any_case {
+                return false;
+            }
+            let until = Instant::now() + self.options.operation_timeout;
+            self.trusted_until.store(0, Ordering::Release);
+            *state = State::Reconnecting(until, "an invalidation failed twice".to_owned());
+            self.wanted.notify_one();
         }
         lock(&self.pending).push(event.clone());
         true
@@ -349,6 +360,9 @@ impl Keeper {
             State::Live(link) => (LinkState::Live, link.session, link.nodes.len()),
             State::Reconnecting(_, why) => (LinkState::Reconnecting(why.clone()), 0, 0),
             State::Open(why) => (LinkState::Open(why.clone()), 0, 0),
+            State::Refusing(link, why) => {
+                (LinkState::Open(why.clone()), link.session, link.nodes.len())
+            }
         };
         let sessions = sessions.max(self.near.session());
         SharedStatus { state: now, pending: lock(&self.pending).len(), sessions, servers }
@@ -430,13 +444,20 @@ impl Keeper {
         // as it is now.
         let question = self.ask_for_master();
         self.check_identity(&link, memory).await?;
+        self.ask_for_drops(&link).await?;
+        self.open(&link, &question).await?;
+        Ok(link)
+    }
+
+    /// Delivers what is waiting, and opens the line for all.
+    pub(super) async fn open(&self, link: &Arc<Link>, question: &Question) -> Result<(), Why> {
         let mut beat = link.beat().await?;
         beat.sent = beat.sent.min(question.since);
-        self.confirm(&link, &question).await.map_err(Why::from)?;
+        self.confirm(link, question).await.map_err(Why::from)?;
         link.note_evicted(beat.evicted);
         self.set_clock(&beat);
         loop {
-            self.deliver_pending(&link).await?;
+            self.deliver_pending(link).await?;
             let mut state = write(&self.state);
             if !lock(&self.pending).is_empty() {
                 continue;
@@ -447,7 +468,7 @@ impl Keeper {
         }
         self.renew_trust(link.session, &beat);
         self.changed.notify_waiters();
-        Ok(link)
+        Ok(())
     }
 
     async fn unless_stopped<F: Future + Unpin>(&self, work: F) -> Option<F::Output> {
@@ -472,22 +493,22 @@ impl Keeper {
         let found = found.into_iter().next().and_then(|reply| reply.into_value());
         let is_known = found.is_none_or(|value| read_everything(&value, link).is_some());
         if (is_other || !is_known)
-            && let Some(Reply::Refused(why)) =
+            && let Some(Reply::Refused(answer)) =
                 link.run(&[Command::Unlink(vec![key])]).await?.first()
         {
-            return Err(Unfit::server(format!("the server refuses UNLINK: {why}")));
+            return Err(Why::refused(answer).into());
         }
         memory.mark = Some(link.mark);
         Ok(())
     }
 
-    async fn deliver_pending(&self, link: &Link) -> Result<(), Unfit> {
+    async fn deliver_pending(&self, link: &Link) -> Result<(), Why> {
         let mut waiting = lock(&self.pending).take();
         while let Some(kept) = waiting.first() {
             let delivered = deliver(self, link, &kept.prefix, &kept.event()).await;
             if let Err(why) = delivered {
-                lock(&self.pending).put_back(waiting);
-                return Err(Unfit::away(why.to_string()));
+                lock(&self.pending).put_back(waiting, why.silent);
+                return Err(why);
             }
             lock(&self.pending).delivered(kept);
             waiting.remove(0);
@@ -501,11 +522,17 @@ impl Keeper {
             (self.options.bound() / 3).clamp(Duration::from_millis(1), Duration::from_secs(1));
         loop {
             self.pause(interval).await;
-            let is_live = self.link_now().is_some_and(|now| now.session == link.session);
-            if self.is_stopped() || !is_live || self.beat(link).await.is_err() {
+            if self.is_stopped() || self.look_after(link).await.is_err() {
                 return;
             }
         }
+    }
+}
+
+impl State {
+    /// Whether it has the line of a session.
+    pub(super) fn is_of(&self, session: u64) -> bool {
+        matches!(self, State::Live(link) | State::Refusing(link, _) if link.session == session)
     }
 }
 

@@ -140,6 +140,20 @@ impl Link {
         Ok(all)
     }
 
+    /// A key behind a stem on each server, as far as the stem allows.
+    pub(crate) fn a_key_of_each(&self, stem: &str) -> Vec<Vec<u8>> {
+        let keys = (0..64 * self.nodes.len()).map(|n| format!("{stem}{n}").into_bytes());
+        let Some(routes) = &self.routes else { return keys.take(1).collect() };
+        let routes = routes.read().unwrap_or_else(|poisoned| poisoned.into_inner());
+        let mut found = vec![None; self.nodes.len()];
+        for key in keys {
+            if let Some(place) = found.get_mut(usize::from(routes[slot_of(&key)])) {
+                place.get_or_insert(key);
+            }
+        }
+        found.into_iter().flatten().collect()
+    }
+
     /// Whether other keys have been evicted than those that were noted.
     pub(crate) fn has_evicted(&self, evicted: u64) -> bool {
         self.evicted.load(Ordering::SeqCst) != evicted

@@ -8,7 +8,8 @@
 //! - `sentinels`, `vouch`: asking who the master is, and what comes of it.
 //! - `by_address`: what is known of stamps for the time of a trip.
 //! - `codec`: how a fragment is written down.
-//! - `pending`: invalidations that could not be delivered yet.
+//! - `pending`: invalidations that could not be delivered yet; `refusal`: a
+//!   server that is there, and will not drop keys.
 //! - `tier`: lookups and fills over the line, by `search`, `question` and `lease`;
 //!   `deliver`: invalidations.
 
@@ -23,6 +24,7 @@ mod node;
 mod options;
 mod pending;
 mod question;
+mod refusal;
 mod search;
 mod sentinels;
 mod slots;
@@ -48,20 +50,28 @@ pub(crate) struct Why {
     text: String,
     /// The time limit has passed.
     pub(crate) silent: bool,
+    /// The server is there, and refuses to drop keys.
+    pub(crate) refused: bool,
 }
 
 impl Why {
     pub(crate) fn new(text: impl Into<String>) -> Self {
-        Why { text: text.into(), silent: false }
+        Why { text: text.into(), silent: false, refused: false }
+    }
+
+    /// What a server says that refuses to drop keys.
+    pub(crate) fn refused(answer: &str) -> Self {
+        let text = format!("the server refuses UNLINK: {answer}");
+        Why { text, silent: false, refused: true }
     }
 
     pub(crate) fn silent(limit: Duration) -> Self {
-        Why { text: format!("no answer within {limit:?}"), silent: true }
+        Why { text: format!("no answer within {limit:?}"), silent: true, refused: false }
     }
 
     pub(crate) fn sentinels_silent(limit: Duration) -> Self {
         let text = format!("no majority of the sentinels answers within {limit:?}");
-        Why { text, silent: true }
+        Why { text, silent: true, refused: false }
     }
 }
 
@@ -111,6 +121,10 @@ impl From<Unfit> for Error {
 
 impl From<Why> for Unfit {
     fn from(why: Why) -> Self {
-        Unfit::away(why.text)
+        // A right that is lacking does not come by itself.
+        match why.refused && why.text.contains("NOPERM") {
+            true => Unfit::server(why.text),
+            false => Unfit::away(why.text),
+        }
     }
 }

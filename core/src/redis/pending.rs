@@ -67,8 +67,13 @@ impl Pending {
         self.under_way = self.under_way.saturating_sub(due.len());
     }
 
-    /// Puts back, in front, what could not be delivered after all.
-    pub(crate) fn put_back(&mut self, mut kept: Vec<Due>) {
+    /// Puts back, in front, what could not be delivered after all. Where the
+    /// first took too long, it is widened: to drop a table always fits.
+    pub(crate) fn put_back(&mut self, mut kept: Vec<Due>, took_too_long: bool) {
+        if took_too_long && !kept.is_empty() {
+            let first = kept.remove(0).widened();
+            kept.insert(0, first);
+        }
         kept.append(&mut self.kept);
         self.kept = kept;
         self.under_way = 0;
@@ -120,7 +125,17 @@ mod tests {
         assert_eq!(pending.len(), 1);
         pending.push(name("new"));
         assert_eq!(pending.len(), 2);
-        pending.put_back(taken);
+        pending.put_back(taken, false);
         assert_eq!(pending.kept, [name("old"), name("new")]);
+    }
+
+    #[test]
+    fn what_takes_too_long_becomes_its_table() {
+        let mut pending = Pending::new(5);
+        pending.push(rows("a", 2));
+        pending.push(rows("b", 2));
+        let taken = pending.take();
+        pending.put_back(taken, true);
+        assert_eq!(pending.kept, [table("a"), rows("b", 2)]);
     }
 }

@@ -358,6 +358,7 @@ impl Tier {
         event: &Event<'_>,
     ) -> Result<Dropped, Error> {
         let under_way = self.keeper.under_way.drop_in(&self.keeper.near);
+        let mut failed_before = false;
         loop {
             let why = match self.keeper.link().await {
                 Ok(link) => match deliver(&self.keeper, &link, prefix, event).await {
@@ -366,7 +367,7 @@ impl Tier {
                         return Ok(dropped);
                     }
                     Err(why) => {
-                        self.keeper.lost(link.session, &why);
+                        self.keeper.undelivered(link.session, &why);
                         why
                     }
                 },
@@ -378,9 +379,12 @@ impl Tier {
                 return Err(undelivered(&why));
             }
             self.keeper.near.all_changed();
-            if self.keeper.keep(&Due::of(prefix, event)) {
+            // Once more, if there is a line again by now; then the thread that
+            // keeps the line delivers it, before anything else goes by it.
+            if self.keeper.keep(&Due::of(prefix, event), failed_before) {
                 return Ok(Dropped::default());
             }
+            failed_before = true;
         }
     }
 

@@ -9,7 +9,8 @@ use super::{Dropped, Scope, Usage};
 use super::{Place, SharedStamp};
 use crate::fragment::Fragment;
 use crate::invalidate::{
-    Event, Scheme, conjunction_key, everything_key, name_key, registry_key, row_key, variant_key,
+    Event, MOST_KEYS, Scheme, conjunction_key, everything_key, name_key, registry_key, row_key,
+    variant_key,
 };
 use crate::key::FragmentKey;
 use crate::prefix::Prefix;
@@ -220,12 +221,17 @@ impl MemoryStore {
         let mut key = String::new();
         // An updated row mostly spells the same before and after.
         let mut previous = vec![String::new(); schemes.len()];
+        let mut spelled = 0;
         for row in rows {
             for (scheme, previous) in schemes.iter().zip(&mut previous) {
                 if !row_key(&prefix, table, scheme, row, &mut key) {
                     return self.invalidate_table(table, now);
                 }
                 if key != *previous {
+                    spelled += 1;
+                    if spelled > MOST_KEYS {
+                        return self.invalidate_table(table, now);
+                    }
                     dropped.stamps += usize::from(self.stamps.drop_key(key.as_bytes()));
                     std::mem::swap(&mut key, previous);
                 }

@@ -3,6 +3,7 @@
 //! nothing but the server.
 
 mod cold;
+mod deliveries;
 mod kinds;
 mod lines;
 mod locks;

@@ -65,6 +65,7 @@ impl World {
             table: TABLE,
             registry: names().registry.as_bytes(),
             rows: std::slice::from_ref(row),
+            most: 10,
             at_once: 10,
             atomic: !self.is_cluster || self.is(Broken::OnePass),
         };
