@@ -304,7 +304,14 @@ impl Cacheops {
         let tables = inner.tables(querysets)?;
         let names: Vec<&str> = tables.iter().map(|dnf| &*dnf.table).collect();
         let prefixes = inner.settings.prefix.all_of(&names);
-        let scope = Scope { prefixes: &prefixes, tables: &tables, name: None, variant: None };
+        let scope = Scope {
+            prefixes: &prefixes,
+            tables: &tables,
+            name: None,
+            variant: None,
+            #[cfg(feature = "redis")]
+            page: None,
+        };
         let stamps = match block_on(inner.lease_scope(&scope, None)) {
             Some(leased) => leased.stamps,
             // Nothing would tell when the rows change: as if they had.
@@ -330,8 +337,10 @@ pub struct Lease {
 
 impl Lease {
     /// Makes the fill around this point depend on the rows. Where there is
-    /// none, a fill that begins in this thread while `reader` lives is not
-    /// stored if the rows, which it may show, have changed by then.
+    /// none, a fill that begins later in this thread is not stored if the rows,
+    /// which it may show, have changed by then. They count until the
+    /// [`Page`]s end that are under way in this thread, or else the next one,
+    /// and as long as `reader` lives.
     pub fn bind(&self, reader: &std::sync::Arc<()>) {
         record::bind(reader, &self.stamps);
         if self.never {
@@ -417,6 +426,8 @@ pub struct Fill {
     lock: Option<HeldLock>,
     timeout: Option<Duration>,
     label: Option<Box<str>>,
+    /// The page that asked.
+    page: Option<Page>,
     /// Ends the flight; after the fragment has been stored.
     lead: Option<Lead>,
     done: bool,
@@ -433,7 +444,7 @@ impl Fill {
         let settings = &cache.inner.settings;
         let Asked { request, address, .. } = asked;
         // Now, when whatever changes from here on meets a stamp of this fill.
-        let uncacheable = !record::is_data_around_current();
+        let uncacheable = !record::is_data_around_current(request.page);
         lead.iter().for_each(Lead::begin_filling);
         Fill {
             cache: cache.clone(),
@@ -451,6 +462,7 @@ impl Fill {
             }),
             timeout: plan.timeout,
             label: settings.inspect.then(|| request.label().into()),
+            page: request.page.cloned(),
             lead,
             done: false,
         }
@@ -521,14 +533,14 @@ impl Fill {
         true
     }
 
-    /// Leaves the stack, and gives to the fill around this one, if there is
-    /// one, all that this one depends on.
+    /// Leaves the stack, and gives to the fill around this one, or else to the
+    /// page, all that this one depends on.
     fn hand_over(&mut self, expires_at: Option<u64>) -> Dependencies {
         self.done = true;
         self.recorder.leave();
         let mut dependencies = self.recorder.take();
         dependencies.limit(expires_at);
-        record::record(|outer| outer.absorb(&dependencies));
+        record::made(&dependencies, self.page.as_ref());
         dependencies
     }
 }

@@ -65,6 +65,7 @@ mod profile;
 #[cfg(feature = "redis")]
 mod protocol;
 mod queryset;
+mod reads;
 mod record;
 #[cfg(feature = "redis")]
 mod redis;

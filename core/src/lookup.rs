@@ -167,6 +167,8 @@ impl Inner {
             tables: &plan.tables,
             name: asked.request.name,
             variant: asked.request.variant,
+            #[cfg(feature = "redis")]
+            page: asked.request.page,
         }
     }
 
@@ -219,7 +221,7 @@ impl Inner {
         (fragment, outcome): (Arc<Fragment>, Outcome),
     ) -> Found {
         self.report(asked, outcome, Some(&fragment));
-        record::record(|outer| outer.absorb_fragment(&fragment));
+        record::found(&fragment, asked.request.page);
         Found::Hit(Hit(fragment))
     }
 

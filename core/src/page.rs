@@ -1,4 +1,5 @@
-//! Pages: what is asked for together, and so can be fetched together.
+//! Pages: what is asked for together. It can be fetched together, and what was
+//! read for a page counts until the page ends.
 
 use std::collections::HashMap;
 
@@ -6,15 +7,26 @@ use crate::fragment::Fragment;
 use crate::handle::Cacheops;
 use crate::key::FragmentKey;
 use crate::observe::Outcome;
-use crate::sync::{Arc, Mutex, lock};
+use crate::reads::{Read, Reads, Strays};
+use crate::record;
+#[cfg(feature = "redis")]
+use crate::store::Stamp;
+use crate::sync::{Arc, Mutex, Weak, lock};
 
-/// The rendering of one page: the fragments that it asks for.
+/// The rendering of one page: what it asks for.
+///
+/// **What it has read counts until it ends.** A value that was got with a page,
+/// outside of any other fill, may be shown by one that is filled later: a row
+/// around which a fragment is made, say. A fragment of the page that begins
+/// when such a value has changed is not kept, for it may be made from what is
+/// older than its stamps. With [`enter`](Self::enter) that holds for all that
+/// the thread reads. Without a page, a value that was got counts no longer
+/// than for the fill it was got in.
 ///
 /// Over a shared tier, the first fragment that has to be asked for there brings
 /// along those that followed it the last time, in the same trip. What was
 /// brought along counts for this page only, and as of the page's first
-/// question. 64 fragments are brought along at most. Without a shared tier a
-/// page does nothing.
+/// question. 64 fragments are brought along at most.
 ///
 /// Plugins of engines begin one a rendering. A handler that asks for several
 /// values by itself can begin one, too; a clone is the same page, which ends
@@ -31,9 +43,19 @@ use crate::sync::{Arc, Mutex, lock};
 /// # Ok::<_, Error>(())
 /// ```
 #[derive(Clone, Default)]
-pub struct Page(Option<Arc<State>>);
+pub struct Page(Arc<State>);
 
-struct State {
+/// A page that may have ended.
+pub(crate) type WeakPage = Weak<State>;
+
+#[derive(Default)]
+pub(crate) struct State {
+    read: Mutex<Reads>,
+    shared: Option<Shared>,
+}
+
+/// What only a shared tier wants to know.
+struct Shared {
     cache: Cacheops,
     asked: Mutex<Asked>,
 }
@@ -64,23 +86,74 @@ type Brought = Result<Arc<Fragment>, Outcome>;
 const MOST: usize = 64;
 
 impl Cacheops {
-    /// Begins a [`Page`]: over a shared tier, what is asked for with it is
-    /// fetched together.
+    /// Begins a [`Page`]: what is asked for with it counts until it ends, and
+    /// over a shared tier is fetched together.
     #[must_use]
     pub fn page(&self) -> Page {
-        let shared = self.inner.settings.shared.is_some();
-        Page(
-            shared.then(|| {
-                Arc::new(State { cache: self.clone(), asked: Mutex::new(Asked::default()) })
-            }),
-        )
+        let shared = self.inner.settings.shared.as_ref();
+        let shared = shared.map(|_| Shared { cache: self.clone(), asked: Mutex::default() });
+        Page(Arc::new(State { read: Mutex::default(), shared }))
     }
 }
 
 impl Page {
+    /// Has everything that is read through a cache in this thread, outside of
+    /// any fill, count for this page until it ends: values that are got, and
+    /// rows of lazy querysets. So a handler enters its page first, and gets
+    /// its values and renders with no more to be thought of. It may be entered
+    /// in several threads; a second time in one does nothing.
+    ///
+    /// ```
+    /// # use cacheops::{Cacheops, Error, QuerySet, eq};
+    /// # let cache = Cacheops::in_memory();
+    /// # fn render(_: &[u64]) -> Result<String, Error> { Ok(String::new()) }
+    /// let page = cache.page();
+    /// page.enter();
+    /// let ids = cache.cached_as("articles").get_or_fill(|| Ok::<_, Error>(vec![1, 2]))?;
+    /// // Kept only if the ids are still those.
+    /// let one = QuerySet::table("articles").filter(eq("id", 1));
+    /// let text = cache.cached_as(one).get_or_fill(|| render(&ids))?;
+    /// # Ok::<_, Error>(())
+    /// ```
+    pub fn enter(&self) {
+        record::enter_page(self);
+    }
+
+    pub(crate) fn downgrade(&self) -> WeakPage {
+        Arc::downgrade(&self.0)
+    }
+
+    pub(crate) fn upgrade(weak: &WeakPage) -> Option<Page> {
+        weak.upgrade().map(Page)
+    }
+
+    pub(crate) fn is(&self, weak: &WeakPage) -> bool {
+        weak.as_ptr() == Arc::as_ptr(&self.0)
+    }
+
+    /// Notes what was read for it outside of any fill.
+    pub(crate) fn note_read(&self, read: Read) {
+        lock(&self.0.read).add(read);
+    }
+
+    /// Takes over what was read before it.
+    pub(crate) fn claim(&self, strays: &mut Strays) {
+        strays.claim(&mut lock(&self.0.read));
+    }
+
+    /// Whether what was read for it is still current.
+    pub(crate) fn is_read_current(&self) -> bool {
+        lock(&self.0.read).is_current()
+    }
+
+    #[cfg(feature = "redis")]
+    pub(crate) fn read_stamps(&self, stamps: &mut Vec<Arc<Stamp>>) {
+        stamps.extend(lock(&self.0.read).stamps().cloned());
+    }
+
     /// Notes that a fragment was asked for.
     pub(crate) fn note(&self, key: FragmentKey, prefix: &str) {
-        let Some(page) = &self.0 else { return };
+        let Some(page) = &self.0.shared else { return };
         let is_computed = page.cache.inner.settings.prefix.is_computed();
         let mut asked = lock(&page.asked);
         if asked.spots.len() < MOST * MOST {
@@ -91,7 +164,7 @@ impl Page {
     /// What was brought along of a fragment. What was not found there is made
     /// now, and so no longer counts.
     pub(crate) fn take(&self, key: &FragmentKey) -> Option<Brought> {
-        let mut asked = lock(&self.0.as_ref()?.asked);
+        let mut asked = lock(&self.0.shared.as_ref()?.asked);
         let brought = asked.ahead.get_mut(key)?;
         match brought {
             Some(Ok(fragment)) => Some(Ok(fragment.clone())),
@@ -103,7 +176,7 @@ impl Page {
     /// that was brought along itself leads none.
     #[cfg(feature = "redis")]
     pub(crate) fn begin_trip(&self) -> Vec<Spot> {
-        let Some(page) = &self.0 else { return Vec::new() };
+        let Some(page) = &self.0.shared else { return Vec::new() };
         let mut asked = lock(&page.asked);
         let place = asked.spots.len().saturating_sub(1);
         let Some(leader) = asked.spots.get(place).map(|spot| spot.key) else { return Vec::new() };
@@ -118,13 +191,13 @@ impl Page {
 
     #[cfg(feature = "redis")]
     pub(crate) fn bring(&self, key: FragmentKey, found: Brought) {
-        if let Some(page) = &self.0 {
+        if let Some(page) = &self.0.shared {
             lock(&page.asked).ahead.insert(key, Some(found));
         }
     }
 }
 
-impl Drop for State {
+impl Drop for Shared {
     /// Remembers what followed what: the page's first fragment, and each that
     /// a trip was made for.
     fn drop(&mut self) {
@@ -148,6 +221,6 @@ impl Drop for State {
 
 impl std::fmt::Debug for Page {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Page").field("shared", &self.0.is_some()).finish_non_exhaustive()
+        f.debug_struct("Page").field("shared", &self.0.shared.is_some()).finish_non_exhaustive()
     }
 }

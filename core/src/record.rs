@@ -12,7 +12,9 @@ use std::pin::Pin;
 use std::sync::OnceLock;
 use std::task::{Context, Poll};
 
-use crate::fragment::Dependencies;
+use crate::fragment::{Dependencies, Fragment};
+use crate::page::{Page, WeakPage};
+use crate::reads::{Read, Strays};
 use crate::store::Stamp;
 use crate::sync::{Arc, Mutex, Weak, lock, thread_local};
 
@@ -25,7 +27,8 @@ pub(crate) struct Recorder {
 }
 
 thread_local! {
-    static EARLY: RefCell<Early> = const { RefCell::new(Early::new()) };
+    static STRAYS: RefCell<Strays> = const { RefCell::new(Strays::new()) };
+    static PAGES: RefCell<Vec<WeakPage>> = const { RefCell::new(Vec::new()) };
     static STACK: RefCell<Vec<Weak<Recorder>>> = const { RefCell::new(Vec::new()) };
     static QUIET: Cell<usize> = const { Cell::new(0) };
 }
@@ -108,84 +111,114 @@ pub(crate) fn record(f: impl FnOnce(&mut Dependencies)) {
     }
 }
 
-/// Data read in this thread outside of any fill, which a fill that begins
-/// later may show: a row in a loop around a tag, say. It counts while its
-/// reader lives; that it may count for longer than it is shown can only keep a
-/// fragment from being stored.
-struct Early {
-    read: Vec<Read>,
-    /// How many reads there may be before those are dropped whose readers are
-    /// gone.
-    sweep_at: usize,
-}
-
-struct Read {
-    reader: std::sync::Weak<()>,
-    stamps: Arc<[Arc<Stamp>]>,
-}
-
-impl Early {
-    const fn new() -> Self {
-        Early { read: Vec::new(), sweep_at: 32 }
+/// Makes the fill around this point depend on rows that were read under
+/// `stamps`. Where there is none, the fills that begin later will see whether
+/// the rows are still current: in the renderings under way in this thread, and
+/// wherever `reader` lives.
+pub(crate) fn bind(reader: &std::sync::Arc<()>, stamps: &Arc<[Arc<Stamp>]>) {
+    if let Some(recorder) = current() {
+        recorder.with(|fill| fill.stamps.extend(stamps.iter().cloned()));
+        return;
     }
+    let is_unclaimed = !note(&Read::Stamps(stamps.clone()), None);
+    let _ = STRAYS.try_with(|strays| strays.borrow_mut().add(reader, stamps, is_unclaimed));
+}
 
-    fn add(&mut self, reader: &std::sync::Arc<()>, stamps: &Arc<[Arc<Stamp>]>) {
-        let same = |read: &Read| {
-            Arc::ptr_eq(&read.stamps, stamps)
-                && read.reader.as_ptr() == std::sync::Arc::as_ptr(reader)
-        };
-        if self.read.iter().any(same) {
+/// Makes the fill around this point, if there is one, depend on a fragment that
+/// was found for `page`; else it was read outside of any.
+pub(crate) fn found(fragment: &Arc<Fragment>, page: Option<&Page>) {
+    match current() {
+        Some(recorder) => recorder.with(|fill| fill.absorb_fragment(fragment)),
+        None if page.is_some() || is_rendering() => {
+            note(&Read::Fragment(fragment.clone()), page);
+        }
+        None => {}
+    }
+}
+
+/// The same for what was made for `page`.
+pub(crate) fn made(dependencies: &Dependencies, page: Option<&Page>) {
+    match current() {
+        Some(recorder) => recorder.with(|fill| fill.absorb(dependencies)),
+        None if page.is_some() || is_rendering() => {
+            note(&Read::Stamps(dependencies.stamps.as_slice().into()), page);
+        }
+        None => {}
+    }
+}
+
+/// Notes what was read outside of any fill: for all pages under way in this
+/// thread, since nobody knows whom it is handed to, and for `page`. Whether one
+/// is under way.
+fn note(read: &Read, page: Option<&Page>) -> bool {
+    let pages = PAGES.try_with(|pages| {
+        let pages = pages.borrow();
+        if let (Some(page), [only]) = (page, &pages[..])
+            && page.is(only)
+        {
+            page.note_read(read.clone());
+            return true;
+        }
+        let under_way = || pages.iter().filter_map(Page::upgrade);
+        under_way().for_each(|it| it.note_read(read.clone()));
+        if let Some(page) = page.filter(|page| !pages.iter().any(|it| page.is(it))) {
+            page.note_read(read.clone());
+        }
+        under_way().next().is_some()
+    });
+    pages.unwrap_or(false)
+}
+
+/// Whether a page may be under way in this thread.
+fn is_rendering() -> bool {
+    PAGES.try_with(|pages| !pages.borrow().is_empty()).unwrap_or(false)
+}
+
+/// Has all that is read in this thread count for a page, until it ends.
+pub(crate) fn enter_page(page: &Page) {
+    let _ = PAGES.try_with(|pages| {
+        if pages.borrow().iter().any(|it| page.is(it)) {
             return;
         }
-        if self.read.len() >= self.sweep_at {
-            self.read.retain(|read| read.reader.strong_count() > 0);
-            self.sweep_at = 32 + 2 * self.read.len();
+        let mut pages = pages.borrow_mut();
+        pages.retain(|it| it.strong_count() > 0);
+        if pages.is_empty() {
+            let _ = STRAYS.try_with(|strays| page.claim(&mut strays.borrow_mut()));
         }
-        let reader = std::sync::Arc::downgrade(reader);
-        self.read.push(Read { reader, stamps: stamps.clone() });
-    }
-
-    #[cfg(feature = "redis")]
-    fn stamps(&self) -> Vec<Arc<Stamp>> {
-        let alive = self.read.iter().filter(|read| read.reader.strong_count() > 0);
-        alive.flat_map(|read| read.stamps.iter().cloned()).collect()
-    }
-
-    fn is_current(&self) -> bool {
-        self.read.iter().all(|read| {
-            read.reader.strong_count() == 0 || read.stamps.iter().all(|stamp| stamp.is_current())
-        })
-    }
-}
-
-/// Makes the fill around this point depend on data that was read under
-/// `stamps`; where there is none, the fills that begin while `reader` lives
-/// will see whether it is still current.
-pub(crate) fn bind(reader: &std::sync::Arc<()>, stamps: &Arc<[Arc<Stamp>]>) {
-    match current() {
-        Some(recorder) => recorder.with(|fill| fill.stamps.extend(stamps.iter().cloned())),
-        None => {
-            let _ = EARLY.try_with(|early| early.borrow_mut().add(reader, stamps));
-        }
-    }
+        pages.push(page.downgrade());
+    });
 }
 
 /// Whether all that was read around this point so far, in all the fills under
 /// way and outside of them, is still current. A fill that begins where it is
 /// not may show what is older than its stamps.
-pub(crate) fn is_data_around_current() -> bool {
-    let early = EARLY.try_with(|early| early.borrow().is_current()).unwrap_or(true);
-    early && around().iter().all(|recorder| recorder.with(Dependencies::still_has_current_stamps))
+pub(crate) fn is_data_around_current(page: Option<&Page>) -> bool {
+    let strays = STRAYS.try_with(|strays| strays.borrow().is_current()).unwrap_or(true);
+    strays
+        && pages_around(page).iter().all(Page::is_read_current)
+        && around().iter().all(|recorder| recorder.with(Dependencies::still_has_current_stamps))
 }
 
 /// All stamps that what was read around this point stands on.
 #[cfg(feature = "redis")]
-pub(crate) fn stamps_around() -> Vec<Arc<Stamp>> {
-    let mut stamps = EARLY.try_with(|early| early.borrow().stamps()).unwrap_or_default();
+pub(crate) fn stamps_around(page: Option<&Page>) -> Vec<Arc<Stamp>> {
+    let of_strays = |strays: &RefCell<Strays>| strays.borrow().stamps().cloned().collect();
+    let mut stamps: Vec<_> = STRAYS.try_with(of_strays).unwrap_or_default();
+    pages_around(page).iter().for_each(|page| page.read_stamps(&mut stamps));
     for recorder in around() {
         recorder.with(|fill| stamps.extend(fill.stamps.iter().cloned()));
     }
     stamps
+}
+
+/// The pages under way in this thread, and the one that asks.
+fn pages_around(page: Option<&Page>) -> Vec<Page> {
+    let under_way = |pages: &RefCell<Vec<WeakPage>>| -> Vec<Page> {
+        pages.borrow().iter().filter_map(Page::upgrade).collect()
+    };
+    let mut all = PAGES.try_with(under_way).unwrap_or_default();
+    all.extend(page.cloned());
+    all
 }
 
 /// All fills under way in this thread.

@@ -1,16 +1,17 @@
 //! What the filters do that a tag becomes.
 
 use cacheops::template::{Given, Mark, Options, Tag, write_plain};
-use cacheops::{Found, FragmentKey, KeyWriter, Page, QuerySet, Request};
+use cacheops::{Found, FragmentKey, KeyWriter, QuerySet, Request};
 use minijinja::value::{Kwargs, ValueKind, ValueOrKwargs};
-use minijinja::{Error, State, Value};
+use minijinja::{Error, ErrorKind, State, Value};
 
 use crate::custom::TagCall;
 use crate::engine::MiniJinjaEngine;
 use crate::errors::in_rendering;
-use crate::fragment::{Fragment, Making};
+use crate::fragment;
 use crate::keys;
 use crate::querysets::Querysets;
+use crate::rendering::{Making, Rendering};
 use crate::tags::Shared;
 
 /// Begins a `cached_as` or `cached`: looks the fragment up.
@@ -125,6 +126,7 @@ pub(crate) fn look_up(
         key.key(version);
     }
     let key = key.finish();
+    let page = Rendering::of(shared, state).page.clone();
     let request = Request {
         querysets: asked.querysets,
         name: asked.options.name,
@@ -133,40 +135,32 @@ pub(crate) fn look_up(
         timeout: asked.options.timeout,
         lock: asked.options.lock,
         skip: asked.options.skip || (tag.has_blocks && is_inheritance_unclear(state)),
-        page: Some(&page_of(shared, state)),
+        page: Some(&page),
         ..Request::new(key)
     };
     let found = shared.cache.find(&request, &|used| shared.is_same(state, used));
     let mark = asked.marks.then_some(Mark { key });
-    match found.map_err(|error| in_rendering(&tag.text, &error.to_string()))? {
-        Found::Hit(hit) => Ok(Fragment::found(hit, mark)),
-        Found::Miss(fill) => {
-            fill.enter();
-            let sources = sources.zip(version);
-            Ok(Fragment::missing(Some(Making { fill, sources }), mark))
-        }
-        Found::Bypass => Ok(Fragment::missing(None, None)),
-    }
-}
-
-/// The page that is being rendered.
-pub(crate) fn page_of(shared: &Shared, state: &mut State<'_, '_>) -> Page {
-    struct Rendering(Page);
-    state.get_or_insert_extension_with(|| Rendering(shared.cache.page())).0.clone()
+    let found = found.map_err(|error| in_rendering(&tag.text, &error.to_string()))?;
+    let (making, mark) = match found {
+        Found::Hit(hit) => return Ok(fragment::found(hit, mark)),
+        Found::Miss(fill) => (Some(Making { fill, sources: sources.zip(version) }), mark),
+        Found::Bypass => (None, None),
+    };
+    Ok(Value::from(Rendering::of(shared, state).begin(making, mark)))
 }
 
 /// Whether more than one inheritance is or was under way in this rendering, or
 /// one of a template that the environment does not know: which templates fill
 /// the blocks of a body cannot be told then.
 fn is_inheritance_unclear(state: &State<'_, '_>) -> bool {
-    state.get_extension::<Met>().is_some_and(|met| {
+    Rendering::met(state).is_some_and(|met| {
         met.inheritances > 1 || met.chain.iter().any(|name| state.get_template(name).is_err())
     })
 }
 
 /// Writes the names imported so far: the last one of a name is what is called.
 fn write_imports(state: &State<'_, '_>, key: &mut KeyWriter) {
-    let imports = state.get_extension::<Met>().map_or(&[][..], |met| &met.imports);
+    let imports = Rendering::met(state).map_or(&[][..], |met| &met.imports);
     key.list(imports.len());
     imports.iter().for_each(|name| key.str(name));
 }
@@ -176,7 +170,7 @@ fn write_imports(state: &State<'_, '_>, key: &mut KeyWriter) {
 /// those of the inheritance that is being rendered.
 fn sources(state: &State<'_, '_>, tag: &Tag) -> Option<Vec<String>> {
     let mut names = tag.references.clone();
-    if let Some(met) = state.get_extension::<Met>() {
+    if let Some(met) = Rendering::met(state) {
         if tag.has_blocks {
             names.extend(met.chain.iter().cloned());
         }
@@ -195,40 +189,29 @@ fn version(shared: &Shared, state: &State<'_, '_>, names: &[String]) -> Fragment
     key.finish()
 }
 
-/// Ends a tag whose body has run: stores what it rendered.
+/// Ends a tag whose body has run: stores what it rendered, and answers what
+/// prints it.
 pub(crate) fn store(
     shared: &Shared,
     state: &mut State<'_, '_>,
     body: &Value,
-    fragment: &Value,
+    number: u64,
 ) -> Result<Value, Error> {
-    let (Some(text), Some(fragment)) = (body.to_str(), fragment.downcast_object_ref::<Fragment>())
-    else {
-        return Ok(body.clone());
-    };
-    if let Some(Making { fill, sources }) = fragment.take(text.clone()) {
+    let (making, mark) = Rendering::of(shared, state).end(number).ok_or_else(|| {
+        Error::new(ErrorKind::InvalidOperation, "a cache tag: it ends, and has not begun")
+    })?;
+    let text = body.to_str().unwrap_or_default();
+    if let Some(Making { fill, sources }) = making {
         // A template that was loaded anew while the body ran is not the one
         // that the key speaks of.
         let same = sources.is_none_or(|(names, before)| version(shared, state, &names) == before);
         if same {
-            fill.finish(text);
+            fill.finish(text.clone());
         } else {
             fill.abandon();
         }
     }
-    // The tag prints the fragment by itself, hit or miss.
-    Ok(Value::from(""))
-}
-
-/// Templates that were met in this rendering.
-#[derive(Default)]
-struct Met {
-    /// Those that extend and are extended.
-    chain: Vec<String>,
-    /// How many times one that nobody extends here began to extend another.
-    inheritances: usize,
-    /// Those imported by a name that only rendering tells.
-    imports: Vec<String>,
+    Ok(fragment::rendered(text, mark))
 }
 
 /// Notes a template that another extends.
@@ -239,7 +222,7 @@ pub(crate) fn extends(
 ) -> Result<Value, Error> {
     let child = state.name().to_owned();
     let parent = name.as_str().map(str::to_owned);
-    let met = state.get_or_insert_extension_with(Met::default);
+    let met = &mut Rendering::of(shared, state).met;
     if met.chain.last() != Some(&child) {
         met.inheritances += 1;
     }
@@ -255,7 +238,7 @@ pub(crate) fn imports(
     name: &Value,
 ) -> Result<Value, Error> {
     if let Some(name) = name.as_str().map(str::to_owned) {
-        let met = state.get_or_insert_extension_with(Met::default);
+        let met = &mut Rendering::of(shared, state).met;
         met.imports.push(name);
     }
     uses(shared, state, name)

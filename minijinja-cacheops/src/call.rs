@@ -8,11 +8,11 @@ use cacheops::{Cacheops, Found, KeyWriter, Request};
 use minijinja::value::Kwargs;
 use minijinja::{AutoEscape, Error, ErrorKind, State, Value};
 
-use crate::begin::page_of;
 use crate::engine::MiniJinjaEngine;
 use crate::errors::in_rendering;
 use crate::keys;
 use crate::querysets::Querysets;
+use crate::rendering::Rendering;
 use crate::tags::Shared;
 use crate::templates::Calls;
 
@@ -51,7 +51,7 @@ pub(crate) fn call(
     };
     let options = Options::read::<MiniJinjaEngine>(&given, &mut key).map_err(fail)?;
     let place = state.name().to_owned();
-    let page = page_of(shared, state);
+    let page = Rendering::of(shared, state).page.clone();
     let found = querysets.with(|querysets| {
         let request = Request {
             querysets,

@@ -8,6 +8,10 @@ pub(crate) const BEGIN: &str = "_cacheops_begin";
 pub(crate) const BEGIN_CUSTOM: &str = "_cacheops_begin_custom";
 /// The filter that stores what a body rendered.
 pub(crate) const STORE: &str = "_cacheops_store";
+/// The filter that begins a rendering, if no tag has.
+pub(crate) const PAGE: &str = "_cacheops_page";
+/// The filter that prints a fragment.
+pub(crate) const PRINT: &str = "_cacheops_print";
 /// The filter that copies a namespace before a body assigns to it.
 pub(crate) const COPY: &str = "_cacheops_copy";
 /// The filters that note which template is used.
@@ -17,18 +21,20 @@ pub(crate) const EXTENDS: &str = "_cacheops_extends";
 
 /// The variable that holds the fragment, in a scope of its own around the
 /// body: what the body sets ends with it.
-const FRAGMENT: &str = "_cacheops";
+pub(crate) const FRAGMENT: &str = "_cacheops";
 
 /// Writes, for a tag of number `first_tag + index`,
 ///
 /// ```jinja
-/// {% with _cacheops = 7|_cacheops_begin(…) %}{% if _cacheops %}{% filter _cacheops_store(_cacheops) %}
+/// {% with _cacheops = 7|_cacheops_begin(…) %}{% if _cacheops %}{% set _cacheops|_cacheops_store(_cacheops) %}
 /// body
-/// {% endfilter %}{% endif %}{% autoescape false %}{{ _cacheops }}{% endautoescape %}{% endwith %}
+/// {% endset %}{% endif %}{% autoescape false %}{{ _cacheops|_cacheops_print }}{% endautoescape %}{% endwith %}
 /// ```
 ///
-/// on as many lines as the author had. Filters, since no variable hides one;
-/// hit and miss print by the same statement, so they cannot differ. Within the
+/// and before the first thing else `{% if 0|_cacheops_page %}{% endif %}`, on as many lines as the author had. Filters, since no variable hides one;
+/// hit and miss print by the same statement, so they cannot differ, and nothing
+/// else prints. The variable holds a number while there is a body to run, and
+/// then what is printed. Within the
 /// body blocks, `super()`, includes and loops work as anywhere.
 pub(crate) struct MiniJinja<'a> {
     pub(crate) syntax: &'a Syntax,
@@ -37,9 +43,33 @@ pub(crate) struct MiniJinja<'a> {
 
 impl MiniJinja<'_> {
     fn statement(&self, out: &mut String, content: &str) {
+        self.delimited(out, "", content, "");
+    }
+
+    fn delimited(&self, out: &mut String, left: &str, content: &str, right: &str) {
         let (start, end) = &self.syntax.block;
-        for part in [start, " ", content, " ", end] {
+        for part in [start, left, " ", content, " ", right, end] {
             out.push_str(part);
+        }
+    }
+
+    /// The last two of several statements that stand in the place of one. What
+    /// was a line statement ends as one, so that whatever stands in the next
+    /// line stands at its beginning. It begins behind a carriage return, which
+    /// the engine takes for the end of a line and does not count, and which the
+    /// statement before removes from the text.
+    fn last_two(&self, out: &mut String, first: &str, last: &str, edges: Edges<'_>) {
+        match self.syntax.line_statement.as_deref().filter(|_| edges.is_line) {
+            Some(prefix) => {
+                self.delimited(out, "", first, "-");
+                for part in ["\r", prefix, " ", last, edges.line_end] {
+                    out.push_str(part);
+                }
+            }
+            None => {
+                self.statement(out, first);
+                self.delimited(out, "", last, edges.right);
+            }
         }
     }
 
@@ -71,42 +101,37 @@ impl MiniJinja<'_> {
 
 impl Dialect for MiniJinja<'_> {
     fn open(&self, tag: &OpenTag<'_>, out: &mut String) {
-        let (start, end) = &self.syntax.block;
         let begin = if matches!(tag.kind, TagKind::Custom(_)) { BEGIN_CUSTOM } else { BEGIN };
-        let number = (self.first_tag + tag.index).to_string();
-        for part in [start, tag.edges.left, " with ", FRAGMENT, " = ", &number, "|", begin, "("] {
-            out.push_str(part);
-        }
-        let written = out.len();
-        Self::arguments(tag, out);
-        let lines = tag.lines_beyond(&out[written..]);
-        for part in [")", &lines, " ", end.as_str()] {
-            out.push_str(part);
-        }
-        self.statement(out, &format!("if {FRAGMENT}"));
+        let mut arguments = String::new();
+        Self::arguments(tag, &mut arguments);
+        let lines = tag.lines_beyond(&arguments);
+        let number = self.first_tag + tag.index;
+        let with = format!("with {FRAGMENT} = {number}|{begin}({arguments}){lines}");
+        self.delimited(out, tag.edges.left, &with, "");
+        let mut before = format!("if {FRAGMENT}");
         for name in &tag.assigns {
-            self.statement(out, &format!("set {name} = {name}|{COPY}"));
+            let copy = format!("set {name} = {name}|{COPY}");
+            self.statement(out, &std::mem::replace(&mut before, copy));
         }
-        let filter = format!(" filter {STORE}({FRAGMENT}) ");
-        for part in [start, filter.as_str(), tag.edges.line_end, tag.edges.right, end] {
-            out.push_str(part);
-        }
+        let body = format!("set {FRAGMENT}|{STORE}({FRAGMENT})");
+        self.last_two(out, &before, &body, tag.edges);
     }
 
     fn close(&self, _tag: &OpenTag<'_>, edges: Edges<'_>, out: &mut String) {
-        let (start, end) = &self.syntax.block;
-        for part in [start, edges.left, " endfilter ", end] {
-            out.push_str(part);
-        }
+        self.delimited(out, edges.left, "endset", "");
         self.statement(out, "endif");
         self.statement(out, "autoescape false");
-        for part in [&self.syntax.variable.0, " ", FRAGMENT, " ", &self.syntax.variable.1] {
+        let (start, end) = &self.syntax.variable;
+        for part in [start, " ", FRAGMENT, "|", PRINT, " ", end] {
             out.push_str(part);
         }
-        self.statement(out, "endautoescape");
-        for part in [start, " endwith ", edges.line_end, edges.right, end] {
-            out.push_str(part);
-        }
+        self.last_two(out, "endautoescape", "endwith", edges);
+    }
+
+    fn first(&self, edges: Edges<'_>, out: &mut String) {
+        self.delimited(out, edges.left, &format!("if 0|{PAGE}"), "");
+        self.delimited(out, "", "endif", if edges.is_line { "-" } else { "" });
+        out.push_str(if edges.is_line { "\r" } else { "" });
     }
 
     fn reference(&self, statement: &str, expression: &str, out: &mut String) {

@@ -1,52 +1,42 @@
-//! A fragment between the beginning and the end of its tag.
+//! A fragment, as it is printed.
 
 use std::fmt;
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering};
 
+use cacheops::Hit;
 use cacheops::template::Mark;
-use cacheops::{Fill, FragmentKey, Hit};
-use minijinja::Value;
 use minijinja::value::{Object, ObjectRepr};
+use minijinja::{Error, ErrorKind, Output, State, Value};
 
-/// What the variable of a tag holds: the text, or the duty to make it. It is
-/// true while the body has to run. Dropped by an error on the way, it drops
-/// the fill.
-pub(crate) struct Fragment {
-    text: OnceLock<Text>,
-    making: Mutex<Option<Making>>,
+/// What the variable of a tag holds in the end: its text, as it lies in the
+/// cache or as it was rendered. It is false: there is no body to run.
+struct Fragment {
+    text: Text,
     mark: Option<Mark>,
 }
 
-/// What is printed: as it lies in the cache, or as it was rendered.
+/// A fragment that was found, for the variable of its tag.
+pub(crate) fn found(hit: Hit, mark: Option<Mark>) -> Value {
+    Value::from_object(Fragment { text: Text::Found(hit), mark })
+}
+
+/// A body that has run, for the variable of its tag.
+pub(crate) fn rendered(text: Arc<str>, mark: Option<Mark>) -> Value {
+    Value::from_object(Fragment { text: Text::Rendered(text), mark })
+}
+
 enum Text {
     Found(Hit),
     Rendered(Arc<str>),
 }
 
-/// A fill, and what its key says of the sources of other templates.
-pub(crate) struct Making {
-    pub(crate) fill: Fill,
-    /// The number of the tag, and the versions at its beginning.
-    pub(crate) sources: Option<(Vec<String>, FragmentKey)>,
-}
-
 impl Fragment {
-    pub(crate) fn found(hit: Hit, mark: Option<Mark>) -> Value {
-        let text = OnceLock::from(Text::Found(hit));
-        let fragment = Fragment { text, making: Mutex::new(None), mark };
-        Value::from_object(fragment)
-    }
-
-    pub(crate) fn missing(making: Option<Making>, mark: Option<Mark>) -> Value {
-        let fragment = Fragment { text: OnceLock::new(), making: Mutex::new(making), mark };
-        Value::from_object(fragment)
-    }
-
-    /// Takes what the body rendered, for printing; answers the fill, which is
-    /// to be ended.
-    pub(crate) fn take(&self, text: Arc<str>) -> Option<Making> {
-        let _ = self.text.set(Text::Rendered(text));
-        self.making.lock().unwrap_or_else(PoisonError::into_inner).take()
+    fn text(&self) -> &str {
+        match &self.text {
+            Text::Found(hit) => hit.text().unwrap_or_default(),
+            Text::Rendered(text) => text,
+        }
     }
 }
 
@@ -56,15 +46,11 @@ impl Object for Fragment {
     }
 
     fn is_true(self: &Arc<Self>) -> bool {
-        self.text.get().is_none()
+        false
     }
 
     fn render(self: &Arc<Self>, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let text = match self.text.get() {
-            Some(Text::Found(hit)) => hit.text().unwrap_or_default(),
-            Some(Text::Rendered(text)) => text,
-            None => "",
-        };
+        let text = self.text();
         match &self.mark {
             Some(mark) => write!(f, "{}{text}{}", mark.begin(), mark.end()),
             None => f.write_str(text),
@@ -75,5 +61,75 @@ impl Object for Fragment {
 impl fmt::Debug for Fragment {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("<fragment>")
+    }
+}
+
+/// How the environment prints a fragment as it is. A tag prints it where
+/// nothing is escaped; what is left is a formatter that the application may
+/// have set, to which the engine hands whatever a template prints.
+#[derive(Debug, Default)]
+pub(crate) struct Printing(AtomicU8);
+
+const UNKNOWN: u8 = 0;
+const AS_OBJECT: u8 = 1;
+const AS_SAFE_TEXT: u8 = 2;
+
+/// Holds everything that a formatter may want to change.
+const PROBE: &str = " <a href=\"'\\/&amp;\">[{1.50}]\n\t\u{e9}</a> ";
+
+impl Printing {
+    /// What the tag prints of its fragment.
+    pub(crate) fn print(&self, state: &mut State<'_, '_>, value: &Value) -> Result<Value, Error> {
+        let Some(fragment) = value.downcast_object_ref::<Fragment>() else {
+            return Err(fail("it prints, and has not ended"));
+        };
+        let probe = match &fragment.text {
+            // With the very text: a formatter may have been set since, or
+            // change some texts only.
+            Text::Rendered(text) => Some(&**text),
+            Text::Found(_) if self.0.load(Ordering::Relaxed) == UNKNOWN => Some(PROBE),
+            Text::Found(_) => None,
+        };
+        if let Some(text) = probe {
+            self.try_out(state, text)?;
+        }
+        Ok(match self.0.load(Ordering::Relaxed) {
+            AS_SAFE_TEXT => Value::from_safe_string(value.to_string()),
+            _ => value.clone(),
+        })
+    }
+
+    fn try_out(&self, state: &mut State<'_, '_>, text: &str) -> Result<(), Error> {
+        let mut prints = |value| state.format(value).is_ok_and(|printed| printed == text);
+        let how = if prints(rendered(text.into(), None)) {
+            AS_OBJECT
+        } else if prints(Value::from_safe_string(text.to_owned())) {
+            AS_SAFE_TEXT
+        } else {
+            return Err(fail(
+                "the formatter of this environment would change what is cached once more: set it by `Tags::set_formatter` instead of `Environment::set_formatter`, which hands fragments to it",
+            ));
+        };
+        if self.0.load(Ordering::Relaxed) != how {
+            self.0.store(how, Ordering::Relaxed);
+        }
+        Ok(())
+    }
+}
+
+fn fail(why: &str) -> Error {
+    Error::new(ErrorKind::InvalidOperation, format!("a cache tag: {why}"))
+}
+
+/// A formatter that gets everything but fragments.
+pub(crate) fn around_fragments<F>(
+    formatter: F,
+) -> impl Fn(&mut Output<'_>, &mut State<'_, '_>, &Value) -> Result<(), Error>
+where
+    F: Fn(&mut Output<'_>, &mut State<'_, '_>, &Value) -> Result<(), Error>,
+{
+    move |out, state, value| match value.downcast_object_ref::<Fragment>() {
+        Some(_) => write!(out, "{value}").map_err(Error::from),
+        None => formatter(out, state, value),
     }
 }

@@ -44,6 +44,7 @@ mod errors;
 mod fragment;
 mod keys;
 mod querysets;
+mod rendering;
 mod source;
 mod tags;
 mod templates;

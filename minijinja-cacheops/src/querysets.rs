@@ -150,10 +150,8 @@ impl Lazy {
     }
 }
 
-/// Rows being gone through. What was read counts as long as that lasts, even
-/// where nobody else holds the list any more.
+/// Rows being gone through.
 struct Going {
-    _lazy: Arc<Lazy>,
     rows: Arc<Vec<Value>>,
     next: usize,
 }
@@ -203,7 +201,7 @@ impl Object for Lazy {
 
     fn enumerate(self: &Arc<Self>) -> Enumerator {
         match self.load() {
-            Ok(rows) => Enumerator::Iter(Box::new(Going { _lazy: self.clone(), rows, next: 0 })),
+            Ok(rows) => Enumerator::Iter(Box::new(Going { rows, next: 0 })),
             // An invalid value, which the engine raises where it meets it; of
             // unknown length, so that nobody takes it for a row.
             Err(error) => Enumerator::Iter(Box::new(Once(Some(Value::from(error))))),

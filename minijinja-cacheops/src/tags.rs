@@ -8,10 +8,12 @@ use cacheops::template::{Rules, Syntax, rewrite};
 use cacheops::{Cacheops, TemplateUse};
 use minijinja::syntax::SyntaxConfig;
 use minijinja::value::Kwargs;
-use minijinja::{Environment, Error, State, Value};
+use minijinja::{Environment, Error, Output, State, Value};
 
 use crate::custom::{Caching, TagCall};
 use crate::dialect::{self, MiniJinja};
+use crate::fragment::{Printing, around_fragments};
+use crate::rendering::Rendering;
 use crate::source::{self, TemplateSource};
 use crate::templates::{Source, Templates, Versions};
 use crate::{begin, call, custom, errors, querysets};
@@ -50,6 +52,7 @@ pub struct Tags {
 pub(crate) struct Shared {
     pub(crate) cache: Cacheops,
     pub(crate) templates: Templates,
+    pub(crate) printing: Printing,
     custom: RwLock<HashMap<String, Arc<Decorator>>>,
     marks: OnceLock<Box<Marks>>,
 }
@@ -71,6 +74,7 @@ impl Tags {
         let shared = Arc::new(Shared {
             cache: cache.clone(),
             templates: Templates::default(),
+            printing: Printing::default(),
             custom: RwLock::default(),
             marks: OnceLock::new(),
         });
@@ -154,7 +158,8 @@ impl Tags {
         name: &str,
         source: &str,
     ) -> Result<String, Error> {
-        let syntax = read_syntax(syntax);
+        let mut syntax = read_syntax(syntax);
+        syntax.rules.reserved = Some(dialect::FRAGMENT);
         let custom = self.shared.custom_names();
         self.shared
             .templates
@@ -206,6 +211,19 @@ impl Tags {
         let mut custom = self.shared.custom.write().unwrap_or_else(PoisonError::into_inner);
         custom.insert(name, Arc::new(decorate));
         Ok(())
+    }
+
+    /// Sets the formatter, in place of [`Environment::set_formatter`]: the
+    /// engine hands it whatever a template prints, and what is cached has
+    /// passed through it already. Formatters that leave safe strings as they
+    /// are, as those do that end in [`minijinja::escape_formatter`], may be
+    /// set either way; with another one that is not set by this, tags are
+    /// errors.
+    pub fn set_formatter<F>(&self, env: &mut Environment<'_>, formatter: F)
+    where
+        F: Fn(&mut Output, &mut State, &Value) -> Result<(), Error> + Send + Sync + 'static,
+    {
+        env.set_formatter(around_fragments(formatter));
     }
 
     /// Surrounds fragments with comments that carry their keys,
@@ -305,8 +323,12 @@ fn add_filters(env: &mut Environment<'_>, shared: &Arc<Shared>) {
         },
     );
     let it = shared.clone();
-    env.add_filter(dialect::STORE, move |state: &mut State, body: &Value, fragment: &Value| {
-        begin::store(&it, state, body, fragment)
+    env.add_filter(dialect::STORE, move |state: &mut State, body: &Value, number: u64| {
+        begin::store(&it, state, body, number)
+    });
+    let it = shared.clone();
+    env.add_filter(dialect::PRINT, move |state: &mut State, fragment: &Value| {
+        it.printing.print(state, fragment)
     });
     let it = shared.clone();
     env.add_filter(dialect::USES, move |state: &mut State, name: &Value| {
@@ -319,6 +341,11 @@ fn add_filters(env: &mut Environment<'_>, shared: &Arc<Shared>) {
     let it = shared.clone();
     env.add_filter(dialect::IMPORTS, move |state: &mut State, name: &Value| {
         begin::imports(&it, state, name)
+    });
+    let it = shared.clone();
+    env.add_filter(dialect::PAGE, move |state: &mut State, _: &Value| {
+        Rendering::of(&it, state);
+        false
     });
     env.add_filter(dialect::COPY, begin::copy);
 }

@@ -216,6 +216,10 @@ impl Dialect for Tera<'_> {
             format!("set {PAGE} = \"{page}\""),
             "endblock".to_owned(),
         ];
-        self.statements(&statements, Edges { left: "", right: "", line_end: "" }, out);
+        self.statements(
+            &statements,
+            Edges { left: "", right: "", is_line: false, line_end: "" },
+            out,
+        );
     }
 }

@@ -17,6 +17,7 @@ pub(crate) const RULES: Rules = Rules {
     plus_edges: false,
     backticks: true,
     components: true,
+    reserved: None,
 };
 
 /// Statements of the engine, which a tag cannot be called like.

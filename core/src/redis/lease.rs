@@ -13,6 +13,7 @@ use super::tier::{Tier, is_epoch, read_command, token_in};
 use super::under_way::Writing;
 use crate::invalidate::{Scheme, registry_key};
 use crate::key::FragmentKey;
+use crate::page::Page;
 use crate::protocol::{Command, LeasePlan, Reply, TablePlan, Token, is_leased};
 use crate::record;
 use crate::store::{Place, Scope, SharedStamp, Stamp};
@@ -46,6 +47,8 @@ pub(crate) struct Leasing<'a> {
     is_granted: bool,
     /// Stamps of what was read around, of which there may be no news.
     around: Vec<Arc<Stamp>>,
+    /// The page that asks.
+    page: Option<&'a Page>,
     /// Where among the commands the plan is.
     planned: Range<usize>,
     writing: Option<Writing<'a>>,
@@ -65,7 +68,7 @@ impl<'a> Leasing<'a> {
     pub(crate) fn begin(
         tier: &'a Tier,
         link: &'a Arc<Link>,
-        scope: &Scope<'_>,
+        scope: &Scope<'a>,
         lock: Option<FragmentKey>,
     ) -> Option<Self> {
         let keeper = &*tier.keeper;
@@ -83,7 +86,8 @@ impl<'a> Leasing<'a> {
             lock: None,
             is_taken: false,
             is_granted: true,
-            around: if link.may_lose_news() { read_around() } else { Vec::new() },
+            around: if link.may_lose_news() { read_around(scope.page) } else { Vec::new() },
+            page: scope.page,
             planned: 0..0,
             writing: None,
         };
@@ -230,7 +234,7 @@ impl<'a> Leasing<'a> {
             // The stamps around are looked at when this returns: as they are
             // now, and not as the last news left them. Of what this process
             // drops there are no news.
-            let around = read_around();
+            let around = read_around(self.page);
             let reads: Vec<Command> = around.iter().filter_map(read_command).collect();
             let replies = self.tier.run(self.link, &reads).await.ok()?;
             self.tier.check(self.link, &around, &replies);
@@ -270,8 +274,8 @@ fn schemes_of(registry: &SharedStamp, scope: &Scope<'_>) -> Vec<Vec<u8>> {
 }
 
 /// The stamps that what was read around this point stands on, and those above.
-fn read_around() -> Vec<Arc<Stamp>> {
-    let line = Lineage::of(&record::stamps_around());
+fn read_around(page: Option<&Page>) -> Vec<Arc<Stamp>> {
+    let line = Lineage::of(&record::stamps_around(page));
     line.stamps().filter(|stamp| stamp.shared().is_some()).cloned().collect()
 }
 

@@ -186,7 +186,7 @@ impl Tier {
     async fn lease_again<'a>(
         &'a self,
         link: &'a Arc<Link>,
-        scope: &Scope<'_>,
+        scope: &Scope<'a>,
         mut before: Leasing<'a>,
     ) -> Option<Leasing<'a>> {
         let mut leasing = Leasing::begin(self, link, scope, None)?;

@@ -13,6 +13,8 @@ pub(crate) use stamp::{Stamp, invalidations};
 #[cfg(feature = "redis")]
 pub(crate) use token::{Place, SharedStamp};
 
+#[cfg(feature = "redis")]
+use crate::page::Page;
 use crate::prefix::Prefixes;
 use crate::queryset::TableDnf;
 
@@ -25,6 +27,9 @@ pub(crate) struct Scope<'a> {
     pub(crate) name: Option<&'a str>,
     /// What else it varies by, encoded, if it has a name.
     pub(crate) variant: Option<&'a [u8]>,
+    /// The page that asks.
+    #[cfg(feature = "redis")]
+    pub(crate) page: Option<&'a Page>,
 }
 
 /// What an invalidation did.

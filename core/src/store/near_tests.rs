@@ -17,7 +17,8 @@ fn leased_epoch(near: &MemoryStore) -> Arc<Stamp> {
     let tables = [TableDnf { table: "rows".to_owned(), conjunctions: Vec::new() }];
     let prefix = Prefix::new("p:".to_owned(), None);
     let prefixes = prefix.all_of(&["rows"]);
-    let scope = Scope { prefixes: &prefixes, tables: &tables, name: None, variant: None };
+    let scope =
+        Scope { prefixes: &prefixes, tables: &tables, name: None, variant: None, page: None };
     near.lease(&scope).remove(0)
 }
 

@@ -35,6 +35,8 @@ pub struct Rules {
     /// Whether there are components, `<card />`, and `body` is what a caller
     /// hands them.
     pub components: bool,
+    /// A variable that no author may use, for the dialect does.
+    pub reserved: Option<&'static str>,
 }
 
 impl Default for Rules {
@@ -48,6 +50,7 @@ impl Default for Rules {
             plus_edges: true,
             backticks: false,
             components: false,
+            reserved: None,
         }
     }
 }

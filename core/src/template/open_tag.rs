@@ -23,9 +23,12 @@ pub struct Edges<'s> {
     pub left: &'s str,
     /// The same before the last one.
     pub right: &'s str,
-    /// What ended the line of a line statement. It was swallowed by that, so
-    /// it must stay in the source, for the count of lines, but not in the text.
-    /// Line statements have `+` at both edges.
+    /// Whether it is a line statement: it begins its line, and has taken the
+    /// end of that with it. What is put in its place is to end as a line
+    /// statement of this end, so that the next line is still the beginning of
+    /// one. Line statements have `+` at both edges.
+    pub is_line: bool,
+    /// What ended its line, if it is a line statement and not the last line.
     pub line_end: &'s str,
 }
 

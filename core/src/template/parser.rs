@@ -6,7 +6,7 @@ use super::args::{self, Arguments};
 use super::lexer::{Lexer, Piece, PieceKind, Rules, Syntax};
 use super::loops::{Loops, Spot};
 use super::open_tag::{Block, Edges, OpenTag, Sets, Shown, TagKind};
-use super::tokens::TokenKind;
+use super::tokens::{Token, TokenKind};
 use crate::error::Error;
 
 mod blocks;
@@ -30,6 +30,8 @@ pub(super) enum With<'s> {
     Reference(&'s str, &'s str),
     /// What the dialect begins the source with.
     Prelude,
+    /// What it puts before the first piece, whose edges these are.
+    First(Edges<'s>),
 }
 
 /// What was found in a source.
@@ -76,6 +78,7 @@ pub(super) fn parse<'s>(
         stack: Vec::new(),
         line: 1,
         counted: 0,
+        has_begun: false,
     };
     let mut lexer = Lexer::new(source, syntax);
     for piece in &mut lexer {
@@ -93,6 +96,8 @@ struct Parser<'s, 'c> {
     line: usize,
     /// Up to where lines have been counted.
     counted: usize,
+    /// Whether there was a piece.
+    has_begun: bool,
 }
 
 /// A statement that has begun and not ended.
@@ -118,6 +123,8 @@ impl<'s> Parser<'s, '_> {
     fn piece(&mut self, piece: Piece<'s>) -> Result<(), Error> {
         self.line += self.source[self.counted..piece.start].matches('\n').count();
         self.counted = piece.start;
+        self.refuse_reserved(&piece)?;
+        self.first(&piece);
         self.note_blocks(&piece);
         if self.rules.components {
             self.note_components(&piece.tokens);
@@ -141,6 +148,35 @@ impl<'s> Parser<'s, '_> {
             Some(opener) => self.close_statement(opener),
             None if self.is_tag(name) => self.open_tag(name, &piece),
             None => self.statement(name, &piece),
+        }
+    }
+
+    /// Leaves room for the dialect before the first piece; a tag begins by
+    /// itself.
+    fn first(&mut self, piece: &Piece<'s>) {
+        let is_first = !std::mem::replace(&mut self.has_begun, true);
+        let name = piece.tokens.first().filter(|_| piece.kind != PieceKind::Expression);
+        if is_first && !name.is_some_and(|name| self.is_tag(name.text)) {
+            let keep = if piece.kind == PieceKind::Expression { "+" } else { "" };
+            let edges = self.edges(piece);
+            let left = if edges.left.is_empty() { keep } else { edges.left };
+            self.edit(piece.start, piece.start, With::First(Edges { left, ..edges }));
+        }
+    }
+
+    /// A variable that a dialect puts into the source is not the author's.
+    fn refuse_reserved(&self, piece: &Piece<'s>) -> Result<(), Error> {
+        let Some(reserved) = self.rules.reserved else { return Ok(()) };
+        let is_reserved = |token: &&Token<'_>| token.is_word(reserved);
+        match piece.tokens.iter().find(is_reserved) {
+            Some(token) => {
+                let why = format!(
+                    "`{}` is a variable of this library's own: call yours otherwise",
+                    token.text
+                );
+                Err(Error::template(self.line, why))
+            }
+            None => Ok(()),
         }
     }
 
@@ -208,11 +244,12 @@ impl<'s> Parser<'s, '_> {
 
     fn edges(&self, piece: &Piece<'s>) -> Edges<'s> {
         if piece.kind != PieceKind::LineStatement {
-            return Edges { left: piece.edges.0, right: piece.edges.1, line_end: "" };
+            let (left, right) = piece.edges;
+            return Edges { left, right, is_line: false, line_end: "" };
         }
         let text = &self.source[piece.start..piece.end];
         let line_end = &text[text.trim_end_matches(['\r', '\n']).len()..];
-        Edges { left: "+", right: "+", line_end }
+        Edges { left: "+", right: "+", is_line: true, line_end }
     }
 
     fn close_tag(&mut self, name: &'s str, piece: &Piece<'s>) -> Result<(), Error> {

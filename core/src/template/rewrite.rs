@@ -27,6 +27,11 @@ pub trait Dialect {
     /// Writes what the source is to begin with; behind `extends`, if that is
     /// there.
     fn prelude(&self, _out: &mut String) {}
+
+    /// Writes what is to run before the first statement or expression of a
+    /// source that does not begin with a tag; `edges` are those of that, which
+    /// follows as it is.
+    fn first(&self, _edges: Edges<'_>, _out: &mut String) {}
 }
 
 /// A range of the source, and what stands there now.
@@ -100,6 +105,10 @@ pub fn rewrite<'s>(
                 dialect.reference(statement, expression, &mut out);
             }
             With::Prelude => dialect.prelude(&mut out),
+            With::First(edges) => dialect.first(edges, &mut out),
+        }
+        if edit.start == edit.end && start == out.len() {
+            continue;
         }
         moved.push(Moved { author: edit.start..edit.end, rewritten: start..out.len() });
     }

@@ -1,0 +1,99 @@
+//! A rendering: what the plugin keeps in the engine's state.
+//!
+//! A fill lies here and nowhere else. A variable of the template holds no more
+//! than its number, for with debugging switched on an error takes copies of
+//! variables along, and whoever keeps the error would keep the fill.
+
+use cacheops::template::Mark;
+use cacheops::{Fill, FragmentKey, Page};
+use minijinja::State;
+
+use crate::tags::Shared;
+
+/// What is kept of a rendering, until its state is dropped.
+pub(crate) struct Rendering {
+    /// What is asked for and read together.
+    pub(crate) page: Page,
+    pub(crate) met: Met,
+    /// Those that have begun and not ended, the innermost last.
+    bodies: Vec<Body>,
+    /// How many have begun.
+    count: u64,
+}
+
+/// Templates that were met in a rendering.
+#[derive(Default)]
+pub(crate) struct Met {
+    /// Those that extend and are extended.
+    pub(crate) chain: Vec<String>,
+    /// How many times one that nobody extends here began to extend another.
+    pub(crate) inheritances: usize,
+    /// Those imported by a name that only rendering tells.
+    pub(crate) imports: Vec<String>,
+}
+
+/// A body that runs.
+struct Body {
+    number: u64,
+    making: Option<Making>,
+    mark: Option<Mark>,
+}
+
+/// A fill, and what its key says of the sources of other templates.
+pub(crate) struct Making {
+    pub(crate) fill: Fill,
+    /// Their names, and their version at the beginning.
+    pub(crate) sources: Option<(Vec<String>, FragmentKey)>,
+}
+
+impl Rendering {
+    /// That of a state; begins it where there is none.
+    pub(crate) fn of<'s>(shared: &Shared, state: &'s mut State<'_, '_>) -> &'s mut Rendering {
+        let rendering = state.get_or_insert_extension_with(|| Rendering {
+            page: shared.cache.page(),
+            met: Met::default(),
+            bodies: Vec::new(),
+            count: 0,
+        });
+        // A state may be kept, and go on in another thread.
+        rendering.page.enter();
+        rendering
+    }
+
+    /// What was met in the rendering of a state.
+    pub(crate) fn met<'s>(state: &'s State<'_, '_>) -> Option<&'s Met> {
+        state.get_extension::<Rendering>().map(|rendering| &rendering.met)
+    }
+
+    /// Begins a body; the number by which it ends, above zero.
+    pub(crate) fn begin(&mut self, making: Option<Making>, mark: Option<Mark>) -> u64 {
+        self.count += 1;
+        if let Some(making) = &making {
+            making.fill.enter();
+        }
+        self.bodies.push(Body { number: self.count, making, mark });
+        self.count
+    }
+
+    /// Ends the body of a number, and gives up those inside that have not
+    /// ended: an error that somebody swallowed has ended them. `None` where
+    /// there is none of the number.
+    pub(crate) fn end(&mut self, number: u64) -> Option<(Option<Making>, Option<Mark>)> {
+        let place = self.bodies.iter().rposition(|body| body.number == number)?;
+        self.give_up(place + 1);
+        self.bodies.pop().map(|body| (body.making, body.mark))
+    }
+
+    /// The innermost first, so that each is given up to the one around it.
+    fn give_up(&mut self, keep: usize) {
+        while self.bodies.len() > keep {
+            self.bodies.pop();
+        }
+    }
+}
+
+impl Drop for Rendering {
+    fn drop(&mut self) {
+        self.give_up(0);
+    }
+}
