@@ -423,7 +423,7 @@ pub struct Fill {
     prefix: Box<str>,
     recorder: Arc<Recorder>,
     /// Held against other processes.
-    lock: Option<HeldLock>,
+    lock: Option<Box<HeldLock>>,
     timeout: Option<Duration>,
     label: Option<Box<str>>,
     /// The page that asked.
@@ -454,7 +454,7 @@ impl Fill {
             } else {
                 Box::default()
             },
-            lock: leased.lock,
+            lock: leased.lock.map(Box::new),
             recorder: Recorder::new(Dependencies {
                 stamps: leased.stamps,
                 uncacheable,
@@ -516,7 +516,7 @@ impl Fill {
             }
             _ => {
                 if let Some(shared) = &inner.settings.shared {
-                    shared.release(self.lock.take()).await;
+                    shared.release(self.lock.take().map(|lock| *lock)).await;
                 }
                 false
             }
@@ -529,7 +529,7 @@ impl Fill {
     async fn put(&mut self, inner: &Inner, fragment: Arc<Fragment>) -> bool {
         let near = inner.settings.store.put(self.key, fragment.clone());
         let Some(shared) = &inner.settings.shared else { return near };
-        shared.put(&self.prefix, self.key, &fragment, self.lock.take()).await;
+        shared.put(&self.prefix, self.key, &fragment, self.lock.take().map(|lock| *lock)).await;
         true
     }
 
