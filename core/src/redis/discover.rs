@@ -7,6 +7,7 @@ use std::time::Duration;
 use redis::{PushInfo, cmd};
 use tokio::runtime::Handle;
 
+use super::bulk::Bulk;
 use super::link::{Link, Server};
 use super::node::Door;
 use super::options::{Redis, Servers};
@@ -110,7 +111,8 @@ impl Discovery {
                 door.host()
             )));
         }
-        let server = Server { host: host.to_owned(), port, connection, id: identity.id };
+        let bulk = Arc::new(Bulk::new(door.clone()));
+        let server = Server { host: host.to_owned(), port, connection, bulk, id: identity.id };
         Ok((server, identity.is_causal))
     }
 
@@ -149,7 +151,7 @@ impl Discovery {
         let mut servers = Vec::new();
         let mut routes = Box::new([0; SLOTS]);
         for range in ranges {
-            let host = if range.host.is_empty() { seed.host() } else { &range.host };
+            let host = range.host.as_deref().unwrap_or(seed.host());
             let place = match places.get(&(host.to_owned(), range.port)) {
                 Some(place) => *place,
                 None => {

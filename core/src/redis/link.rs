@@ -12,8 +12,9 @@ use sha1::{Digest, Sha1};
 use tokio::runtime::Handle;
 
 use super::Why;
+use super::bulk::Bulk;
 use super::node::{Beat, Connection};
-use super::slots::{SLOTS, slot_of};
+use super::slots::{SLOTS, read_redirection, slot_of};
 use super::wire;
 use crate::protocol::{Command, Master, Reply};
 
@@ -41,6 +42,8 @@ pub(crate) struct Server {
     pub(crate) host: String,
     pub(crate) port: u16,
     pub(crate) connection: Connection,
+    /// What large values go by.
+    pub(crate) bulk: Arc<Bulk>,
     /// Who it is; another where it has gone back in time.
     pub(crate) id: String,
 }
@@ -140,6 +143,23 @@ impl Link {
         Ok(all)
     }
 
+    /// Writes a large value by a connection of its own, which nothing else goes
+    /// by: a server closes it where it will not take so much. Whatever comes of
+    /// it, the link holds.
+    pub(crate) async fn store(&self, key: Vec<u8>, value: Vec<u8>, limit: Option<Duration>) {
+        let node = match &self.routes {
+            None => 0,
+            Some(routes) => {
+                let routes = routes.read().unwrap_or_else(|poisoned| poisoned.into_inner());
+                usize::from(routes[slot_of(&key)])
+            }
+        };
+        let bytes = value.len();
+        let mut pipeline = Pipeline::new();
+        pipeline.add_command(wire::write(&Command::Set(key, value, limit)));
+        self.nodes[node].bulk.send(pipeline, bytes, self.limit, &self.handle).await;
+    }
+
     /// A key behind a stem on each server, as far as the stem allows.
     pub(crate) fn a_key_of_each(&self, stem: &str) -> Vec<Vec<u8>> {
         let keys = (0..64 * self.nodes.len()).map(|n| format!("{stem}{n}").into_bytes());
@@ -214,7 +234,8 @@ impl Link {
         for group in join_all(groups).await {
             for (at, value) in group? {
                 let (n, part) = &parts[at];
-                let reply = self.follow(routes, part, value).await?;
+                let asked = usize::from(places[at]);
+                let reply = self.follow(routes, part, asked, value).await?;
                 merge(&mut replies[*n], reply);
             }
         }
@@ -222,34 +243,39 @@ impl Link {
         whole.ok_or_else(|| Why::new("an answer is missing"))
     }
 
-    /// The reply to a command, wherever the cluster redirects it.
+    /// The reply to a command that `asked` has answered, wherever the cluster
+    /// redirects it.
     async fn follow(
         &self,
         routes: &RwLock<Box<[u16; SLOTS]>>,
         command: &Command,
+        mut asked: usize,
         mut value: Value,
     ) -> Result<Reply, Why> {
         for _ in 0..MOST_REDIRECTIONS {
-            let Some((moved, slot, host, port)) = redirection(&value) else {
+            let Some(to) = read_redirection(&value) else {
                 return wire::reply(command, value);
             };
-            let of = |node: &Server| node.port == port && (host.is_empty() || node.host == host);
-            let Some(node) = self.nodes.iter().position(of) else {
+            let host = to.host.unwrap_or(&self.nodes[asked].host);
+            let is_it = |node: &Server| node.port == to.port && node.host == host;
+            let Some(node) = self.nodes.iter().position(is_it) else {
                 return Err(Why::new(format!(
-                    "the cluster has a server that is not known yet: {host}:{port}"
+                    "the cluster has a server that is not known yet: {host}:{}",
+                    to.port
                 )));
             };
             let mut pipeline = Pipeline::new();
-            if moved {
+            if let Some(slot) = to.moved {
                 let mut routes = routes.write().unwrap_or_else(|poisoned| poisoned.into_inner());
-                routes[slot % SLOTS] = node as u16;
+                routes[slot] = node as u16;
             } else {
                 pipeline.cmd("ASKING");
             }
             pipeline.add_command(wire::write(command));
-            let answers = if moved { 1 } else { 2 };
+            let answers = if to.moved.is_some() { 1 } else { 2 };
             let values = self.nodes[node].connection.send(&pipeline, answers).await?;
             value = values.into_iter().next_back().unwrap_or(Value::Nil);
+            asked = node;
         }
         Err(Why::new("the cluster redirects a command without end"))
     }
@@ -279,17 +305,4 @@ fn merge(whole: &mut Option<Reply>, part: Reply) {
         (Some(Reply::Refused(why)), _) => Reply::Refused(why),
         (_, part) => part,
     });
-}
-
-/// Reads `MOVED slot host:port` and `ASK slot host:port`.
-fn redirection(value: &Value) -> Option<(bool, usize, &str, u16)> {
-    let Value::ServerError(error) = value else { return None };
-    let moved = match error.code() {
-        "MOVED" => true,
-        "ASK" => false,
-        _ => return None,
-    };
-    let (slot, place) = error.details()?.split_once(' ')?;
-    let (host, port) = place.rsplit_once(':')?;
-    Some((moved, slot.parse().ok()?, host, port.parse().ok()?))
 }

@@ -7,12 +7,14 @@
 //!   that connects, watches and connects again.
 //! - `sentinels`, `vouch`: asking who the master is, and what comes of it.
 //! - `by_address`: what is known of stamps for the time of a trip.
-//! - `codec`: how a fragment is written down.
+//! - `codec`: how a fragment is written down; `bulk`: the connections by which
+//!   large ones go.
 //! - `pending`: invalidations that could not be delivered yet; `refusal`: a
 //!   server that is there, and will not drop keys.
 //! - `tier`: lookups and fills over the line, by `search`, `question` and `lease`;
 //!   `deliver`: invalidations.
 
+mod bulk;
 mod by_address;
 mod codec;
 mod deliver;

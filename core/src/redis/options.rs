@@ -52,6 +52,7 @@ pub struct Redis {
     pub(crate) retention: Duration,
     pub(crate) lock_limit: Duration,
     pub(crate) compress_above: usize,
+    pub(crate) value_limit: usize,
 }
 
 #[derive(Clone, Debug)]
@@ -142,6 +143,7 @@ impl Redis {
             retention: Duration::from_secs(7 * 24 * 3600),
             lock_limit: Duration::from_secs(2),
             compress_above: 1024,
+            value_limit: 8 << 20,
         }
     }
 
@@ -245,6 +247,17 @@ impl Redis {
             Servers::Sentinel { sentinels, .. } => Some(sentinels.len()),
             _ => None,
         }
+    }
+
+    /// The longest value that is sent to Redis, in bytes as it lies there,
+    /// compressed; 8 MiB by default. What is longer stays in the memory of the
+    /// process that made it, if there is room. Values of 256 KiB and more go by
+    /// a second connection to each server. If it closes that, as it does above
+    /// its own limit (`proto-max-bulk-len`), values as long are not sent for a
+    /// minute.
+    pub fn value_limit(mut self, bytes: usize) -> Self {
+        self.value_limit = bytes;
+        self
     }
 
     pub(crate) fn bound(&self) -> Duration {

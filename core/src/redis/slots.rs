@@ -32,8 +32,8 @@ fn crc16(bytes: &[u8]) -> u16 {
 pub(crate) struct Range {
     pub(crate) from: usize,
     pub(crate) to: usize,
-    /// Empty for the server that was asked.
-    pub(crate) host: String,
+    /// None for the server that was asked.
+    pub(crate) host: Option<String>,
     pub(crate) port: u16,
 }
 
@@ -45,15 +45,14 @@ pub(crate) fn read_slots(value: &Value) -> Option<Vec<Range>> {
         let Value::Array(parts) = row else { return None };
         let Value::Array(master) = parts.get(2)? else { return None };
         let host = match master.first()? {
-            Value::BulkString(host) => String::from_utf8_lossy(host).into_owned(),
-            Value::SimpleString(host) => host.clone(),
-            _ => String::new(),
+            Value::BulkString(host) => String::from_utf8_lossy(host),
+            Value::SimpleString(host) => host.into(),
+            _ => "".into(),
         };
         ranges.push(Range {
             from: usize::try_from(number(parts.first()?)?).ok()?,
             to: usize::try_from(number(parts.get(1)?)?).ok().filter(|to| *to < SLOTS)?,
-            // An unknown host is written so.
-            host: if host == "?" { String::new() } else { host },
+            host: host_of(&host).map(str::to_owned),
             port: u16::try_from(number(master.get(1)?)?).ok()?,
         });
     }
@@ -61,9 +60,47 @@ pub(crate) fn read_slots(value: &Value) -> Option<Vec<Range>> {
     (served >= SLOTS).then_some(ranges)
 }
 
+/// The host of an endpoint, as a cluster writes it in its slots and in its
+/// redirections; none for the server that was asked, which does not know how it
+/// is reached.
+fn host_of(written: &str) -> Option<&str> {
+    Some(written).filter(|host| !matches!(*host, "" | "?"))
+}
+
+/// Where a cluster sends a command on to.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Redirection<'v> {
+    /// The slot, if it has moved for good.
+    pub(crate) moved: Option<usize>,
+    /// None for the server that was asked.
+    pub(crate) host: Option<&'v str>,
+    pub(crate) port: u16,
+}
+
+/// Reads `MOVED slot host:port` and `ASK slot host:port`.
+pub(crate) fn read_redirection(value: &Value) -> Option<Redirection<'_>> {
+    let Value::ServerError(error) = value else { return None };
+    let is_moved = match error.code() {
+        "MOVED" => true,
+        "ASK" => false,
+        _ => return None,
+    };
+    let (slot, place) = error.details()?.split_once(' ')?;
+    let slot: usize = slot.parse().ok().filter(|slot| *slot < SLOTS)?;
+    let (host, port) = place.rsplit_once(':')?;
+    let moved = is_moved.then_some(slot);
+    Some(Redirection { moved, host: host_of(host), port: port.parse().ok()? })
+}
+
 #[cfg(test)]
 mod tests {
-    use super::{crc16, slot_of};
+    use super::{crc16, host_of, slot_of};
+
+    #[test]
+    fn a_server_that_does_not_know_its_name_is_the_one_that_was_asked() {
+        assert_eq!([host_of(""), host_of("?")], [None, None]);
+        assert_eq!(host_of("::1"), Some("::1"));
+    }
 
     #[test]
     fn slots_are_those_of_the_specification() {

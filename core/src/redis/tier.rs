@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use super::bulk::LARGE;
 use super::codec::encode;
 use super::deliver::deliver;
 use super::keeper::{Keeper, SharedStatus, read_everything};
@@ -330,8 +331,17 @@ impl Tier {
         let left = fragment.expires_at().map(|at| Duration::from_micros(at.saturating_sub(now)));
         let limit = left.map_or(options.retention, |left| left.min(options.retention));
         let mut commands = Vec::with_capacity(2);
-        if let Some(bytes) = encode(fragment, options.compress_above) {
-            commands.push(Command::Set(fragment_key(prefix, key), bytes, Some(limit)));
+        let bytes = encode(fragment, options.compress_above);
+        match bytes.filter(|bytes| bytes.len() <= options.value_limit) {
+            Some(bytes) if bytes.len() >= LARGE => {
+                if let Some(link) = self.keeper.link_now() {
+                    link.store(fragment_key(prefix, key), bytes, Some(limit)).await;
+                }
+            }
+            Some(bytes) => {
+                commands.push(Command::Set(fragment_key(prefix, key), bytes, Some(limit)))
+            }
+            None => {}
         }
         self.send_off(commands, lock).await;
     }

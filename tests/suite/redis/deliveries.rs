@@ -1,6 +1,7 @@
 //! Invalidations that are large, and servers that will not drop keys.
 
 use std::cell::Cell;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use cacheops::{Cacheops, Error, ErrorKind, LinkState, QuerySet, Redis, eq};
@@ -112,6 +113,56 @@ fn refused(refuse: impl Fn(&Server), allow: impl Fn(&Server), code: &str) {
     // As documented: it was an error, and is to be announced again.
     cache.invalidate_obj("rows", &changed(1)).unwrap();
     assert_eq!(read(&kept, 1, &database), (2, true));
+}
+
+/// One value that the server will not take closes no connection that anything
+/// else goes by, and is not sent again and again.
+#[test]
+fn a_value_that_the_server_will_not_take() {
+    let server = Server::options().arg("--proto-max-bulk-len", "1mb").start();
+    let cache = process(Redis::url(server.url()).operation_timeout(super::LONG));
+    let mut seed = 7_u64;
+    let next = || {
+        seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695);
+        seed
+    };
+    let numbers: Vec<u64> = std::iter::repeat_with(next).take(200_000).collect();
+    let page = |id: u64| {
+        let set = QuerySet::table("pages").filter(eq("id", id));
+        let made = cache.cached_as(set).get_or_fill(|| Ok::<_, Error>(numbers.clone()));
+        assert_eq!(made.unwrap().len(), numbers.len());
+    };
+    let done = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            (0..20).for_each(page);
+            done.store(true, Ordering::SeqCst);
+        });
+        let mut announced = 0;
+        while !done.load(Ordering::SeqCst) || announced < 100 {
+            cache.invalidate_obj("rows", &changed(announced)).unwrap();
+            announced += 1;
+        }
+    });
+    assert_eq!(cache.shared_status().unwrap().sessions, 1);
+    // The tests' own, the line, and the one that was cut.
+    let mut made = server.info("total_connections_received").parse::<u64>().unwrap();
+    for id in 20..40 {
+        page(id);
+    }
+    made = server.info("total_connections_received").parse::<u64>().unwrap() - made;
+    assert_eq!(made, 1, "that of the last INFO");
+    // What is taken is stored, the large ones too.
+    let stored = process(patient(&server));
+    let text = |cache: &Cacheops, bytes: usize| {
+        let place = cache.cached_as(QuerySet::table("texts")).extra(&bytes);
+        place.get_or_fill(|| Ok::<_, Error>(numbers[..bytes / 9].to_vec())).unwrap();
+    };
+    for bytes in [300_000, 900_000] {
+        text(&cache, bytes);
+        text(&stored, bytes);
+    }
+    assert_eq!(stored.stats().shared_hits, 2);
 }
 
 #[test]

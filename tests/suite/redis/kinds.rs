@@ -78,7 +78,22 @@ fn valkey() {
 
 #[test]
 fn a_cluster_whose_slots_move() {
-    let cluster = Cluster::start(3);
+    follow_moving_slots(&Cluster::start(3));
+}
+
+/// They name themselves and each other `?`, which is whoever was asked.
+#[test]
+fn a_cluster_whose_nodes_do_not_know_their_names() {
+    for kind in ["hostname", "unknown-endpoint"] {
+        let cluster = Cluster::start(3);
+        for node in cluster.nodes() {
+            node.command(&["CONFIG", "SET", "cluster-preferred-endpoint-type", kind]).unwrap();
+        }
+        follow_moving_slots(&cluster);
+    }
+}
+
+fn follow_moving_slots(cluster: &Cluster) {
     let redis = Redis::cluster(cluster.urls()).operation_timeout(LONG);
     share(&redis);
     let (one, two) = (process(redis.clone()), process(redis));
