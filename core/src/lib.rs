@@ -93,6 +93,6 @@ pub use queryset::{
     opaque,
 };
 #[cfg(feature = "redis")]
-pub use redis::{Consistency, LinkState, Redis, SharedStatus};
+pub use redis::{Consistency, Credentials, LinkState, Redis, SharedStatus, Tls};
 pub use store::Usage;
 pub use value::{Row, Scalar};

@@ -8,8 +8,8 @@ use redis::{PushInfo, cmd};
 use tokio::runtime::Handle;
 
 use super::bulk::Bulk;
+use super::door::Door;
 use super::link::{Link, Server};
-use super::node::Door;
 use super::options::{Redis, Servers};
 use super::sentinels::Sentinels;
 use super::slots::{Range, SLOTS, read_slots};
@@ -35,7 +35,8 @@ enum Kind {
 
 impl Discovery {
     pub(crate) fn new(options: &Redis, on_push: OnPush) -> Result<Self, Unfit> {
-        let door = |url: &String| Door::new(url, options.ca.clone(), options.connect_timeout);
+        let (tls, credentials) = (&options.tls, options.credentials.as_ref());
+        let door = |url: &String| Door::new(url, tls, credentials, options.connect_timeout);
         let (doors, kind) = match &options.servers {
             Servers::One(url) => (vec![door(url)?], Kind::One),
             Servers::Cluster(urls) => {
@@ -43,12 +44,18 @@ impl Discovery {
             }
             Servers::Sentinel { master, sentinels } => {
                 let doors: Vec<Door> = sentinels.iter().map(door).collect::<Result<_, _>>()?;
-                let login = options.sentinel_login.as_ref();
-                let sentinels = doors.iter().map(|door| door.of_sentinel(login)).collect();
+                let sentinels = doors.iter().map(|door| options.of_sentinel(door)).collect();
+                let doors = doors.iter().map(|door| options.of_master(door)).collect();
                 (doors, Kind::Sentinel { master: master.clone(), sentinels })
             }
         };
-        if doors.iter().any(Door::is_tls) {
+        let sentinels = match &kind {
+            Kind::Sentinel { sentinels, .. } => sentinels.as_slice(),
+            _ => &[],
+        };
+        let is_tls = doors.iter().chain(sentinels).any(Door::is_tls);
+        options.check_tls(is_tls, sentinels.iter().any(Door::is_tls))?;
+        if is_tls {
             install_tls();
         }
         Ok(Discovery { doors, kind, operation_timeout: options.operation_timeout, on_push })

@@ -1,6 +1,7 @@
 //! Redis, Valkey or Dragonfly as the shared tier.
 //!
 //! - `options`: what an application says of it.
+//! - `access`, `door`: as whom, and the way to a server; `connecting`: what to do where it is barred.
 //! - `node`, `slots`, `link`: connections, the slots of a cluster, the line
 //!   made of them; `wire` writes commands and reads replies.
 //! - `discover`, `keeper`: finding the servers, and keeping the line: a thread
@@ -15,10 +16,13 @@
 //!   `deliver`: invalidations.
 
 mod bulk;
+mod access;
 mod by_address;
 mod codec;
+mod connecting;
 mod deliver;
 mod discover;
+mod door;
 mod keeper;
 mod lease;
 mod link;
@@ -36,6 +40,7 @@ mod vouch;
 mod waiters;
 mod wire;
 
+pub use access::{Credentials, Tls};
 pub use keeper::{LinkState, SharedStatus};
 pub(crate) use lease::{HeldLock, Leased};
 pub use options::{Consistency, Redis};

@@ -1,7 +1,11 @@
 //! Which Redis, and how it is spoken to.
 
+use std::fmt;
 use std::time::Duration;
 
+use super::Unfit;
+use super::access::{Credentials, CredentialsSource, Tls, redacted};
+use super::door::Door;
 use crate::error::{Error, ErrorKind};
 
 /// A Redis, Valkey or Dragonfly as the shared tier of a cache: where it is, and
@@ -39,12 +43,15 @@ use crate::error::{Error, ErrorKind};
 /// assert_eq!(error.kind(), ErrorKind::InvalidConfig);
 /// assert!(error.to_string().contains("it looks like `redis://"));
 /// ```
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 #[must_use]
 pub struct Redis {
     pub(crate) servers: Servers,
     pub(crate) sentinel_login: Option<(Option<String>, Option<String>)>,
-    pub(crate) ca: Option<Vec<u8>>,
+    pub(crate) credentials: Option<CredentialsSource>,
+    pub(crate) tls: Tls,
+    pub(crate) sentinel_tls: Option<Tls>,
+    pub(crate) master_tls: Option<bool>,
     pub(crate) connect_timeout: Duration,
     pub(crate) operation_timeout: Duration,
     pub(crate) consistency: Consistency,
@@ -55,7 +62,7 @@ pub struct Redis {
     pub(crate) value_limit: usize,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub(crate) enum Servers {
     One(String),
     Cluster(Vec<String>),
@@ -135,7 +142,10 @@ impl Redis {
         Redis {
             servers,
             sentinel_login: None,
-            ca: None,
+            credentials: None,
+            tls: Tls::new(),
+            sentinel_tls: None,
+            master_tls: None,
             connect_timeout: Duration::from_secs(1),
             operation_timeout: Duration::from_millis(250),
             consistency: Consistency::default(),
@@ -154,10 +164,59 @@ impl Redis {
         self
     }
 
-    /// The certificates to trust instead of those of the system, in PEM; for
-    /// `rediss://` only.
+    /// Tells user and password of each connection that is made, instead of the
+    /// URL: for passwords that are rotated, and tokens that expire. An open
+    /// connection goes on with those that it began with. Sentinels are told
+    /// them too, unless [`sentinel_login`](Self::sentinel_login) is set.
+    ///
+    /// `tell` runs in the thread of the cache that keeps the connection: read a
+    /// file or a variable there, and ask nobody over a network. While it fails
+    /// the server counts as away, and it is asked again.
+    ///
+    /// ```
+    /// use cacheops::{Credentials, Redis};
+    ///
+    /// let redis = Redis::url("redis://10.0.0.1").credentials(|| {
+    ///     let password = std::fs::read_to_string("/run/secrets/redis")?;
+    ///     Ok(Credentials::new(Some("web"), password.trim_end()))
+    /// });
+    /// ```
+    pub fn credentials(
+        mut self,
+        tell: impl Fn() -> Result<Credentials, Box<dyn std::error::Error + Send + Sync>>
+        + Send
+        + Sync
+        + 'static,
+    ) -> Self {
+        self.credentials = Some(CredentialsSource::new(tell));
+        self
+    }
+
+    /// The certificates to trust instead of those of the system, in PEM. It is
+    /// an error of `build` where nothing is reached over TLS.
     pub fn ca(mut self, pem: impl Into<Vec<u8>>) -> Self {
-        self.ca = Some(pem.into());
+        self.tls = self.tls.ca(pem);
+        self
+    }
+
+    /// The certificates to trust and to show, for whatever is reached over TLS:
+    /// where nothing is, it is an error of `build`.
+    pub fn tls(mut self, tls: Tls) -> Self {
+        self.tls = tls;
+        self
+    }
+
+    /// The certificates for the sentinels, where they are not the master's. The
+    /// scheme of their URLs says whether they speak TLS.
+    pub fn sentinel_tls(mut self, tls: Tls) -> Self {
+        self.sentinel_tls = Some(tls);
+        self
+    }
+
+    /// Whether the master that the sentinels name speaks TLS; by default it
+    /// does if the first URL says so. Another kind of server ignores this.
+    pub fn master_tls(mut self, is_tls: bool) -> Self {
+        self.master_tls = Some(is_tls);
         self
     }
 
@@ -267,6 +326,31 @@ impl Redis {
         }
     }
 
+    /// The way to a sentinel, which its URL says.
+    pub(super) fn of_sentinel(&self, door: &Door) -> Door {
+        let tls = self.sentinel_tls.as_ref().unwrap_or(&self.tls);
+        door.of_sentinel(self.sentinel_login.as_ref()).over(door.is_tls(), tls)
+    }
+
+    /// The way to the master, by the URL of a sentinel.
+    pub(super) fn of_master(&self, door: &Door) -> Door {
+        door.over(self.master_tls.unwrap_or(door.is_tls()), &self.tls)
+    }
+
+    /// Certificates that nobody would look at are a mistake.
+    pub(super) fn check_tls(&self, is_tls: bool, at_sentinels: bool) -> Result<(), Unfit> {
+        let unused = |what: &str| {
+            Err(Unfit::config(format!(
+                "{what} is given, and nothing is reached over TLS that would use it: write `rediss://` in the URL"
+            )))
+        };
+        match &self.sentinel_tls {
+            Some(tls) if !tls.is_default() && !at_sentinels => unused("`sentinel_tls`"),
+            _ if !self.tls.is_default() && !is_tls => unused("`ca` or `tls`"),
+            _ => Ok(()),
+        }
+    }
+
     pub(crate) fn check(&self) -> Result<(), Error> {
         let limits = [
             ("time limit for connecting", self.connect_timeout),
@@ -298,6 +382,43 @@ impl Redis {
             ));
         }
         Ok(())
+    }
+}
+
+/// Without passwords and keys.
+impl fmt::Debug for Redis {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let user = self.sentinel_login.as_ref().map(|(user, _)| user);
+        f.debug_struct("Redis")
+            .field("servers", &self.servers)
+            .field("sentinel_login", &user)
+            .field("credentials", &self.credentials)
+            .field("tls", &self.tls)
+            .field("sentinel_tls", &self.sentinel_tls)
+            .field("master_tls", &self.master_tls)
+            .field("connect_timeout", &self.connect_timeout)
+            .field("operation_timeout", &self.operation_timeout)
+            .field("consistency", &self.consistency)
+            .field("degraded", &self.degraded)
+            .field("retention", &self.retention)
+            .field("lock_limit", &self.lock_limit)
+            .field("compress_above", &self.compress_above)
+            .finish()
+    }
+}
+
+impl fmt::Debug for Servers {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let shown = |urls: &[String]| urls.iter().map(|url| redacted(url)).collect::<Vec<_>>();
+        match self {
+            Servers::One(url) => f.debug_tuple("One").field(&redacted(url)).finish(),
+            Servers::Cluster(urls) => f.debug_tuple("Cluster").field(&shown(urls)).finish(),
+            Servers::Sentinel { master, sentinels } => f
+                .debug_struct("Sentinel")
+                .field("master", master)
+                .field("sentinels", &shown(sentinels))
+                .finish(),
+        }
     }
 }
 

@@ -1,0 +1,187 @@
+//! The way to one server: where it is, as whom it is spoken to, in how long.
+
+use std::time::Duration;
+
+use redis::{
+    AsyncConnectionConfig, Client, ConnectionAddr, ConnectionInfo, IntoConnectionInfo,
+    ProtocolVersion, PushInfo, RedisConnectionInfo,
+};
+
+use super::Unfit;
+use super::access::{Credentials, CredentialsSource, Tls, redacted};
+use super::node::Connection;
+use super::connecting::{bad_url, explain, why_closed};
+
+/// How a server is reached: where, as whom, in how long.
+#[derive(Clone)]
+pub(crate) struct Door {
+    info: ConnectionInfo,
+    #[cfg_attr(not(feature = "redis-tls"), allow(dead_code))]
+    tls: Tls,
+    /// Tells the credentials of each connection, instead of those of the URL.
+    credentials: Option<CredentialsSource>,
+    limit: Duration,
+}
+
+impl Door {
+    pub(crate) fn new(
+        url: &str,
+        tls: &Tls,
+        credentials: Option<&CredentialsSource>,
+        limit: Duration,
+    ) -> Result<Self, Unfit> {
+        let info = url.into_connection_info().map_err(|error| bad_url(url, &error))?;
+        if !info.addr().is_supported() {
+            return Err(Unfit::config(format!(
+                "this build of cacheops cannot reach {}: TLS needs the feature `redis-tls`, and a Unix socket a Unix",
+                redacted(url)
+            )));
+        }
+        if let Some((_, fragment)) = url.split_once('#')
+            && !matches!(info.addr(), ConnectionAddr::Unix(_))
+        {
+            return Err(Unfit::config(format!(
+                "{}: a URL of a Redis ends before `#{fragment}`; a `#` in a password is written `%23`, and certificates are always checked: name those to trust by `Redis::ca`",
+                redacted(url)
+            )));
+        }
+        let settings = info.redis_settings().clone().set_protocol(ProtocolVersion::RESP3);
+        let info = info.set_redis_settings(settings);
+        Ok(Door { info, tls: tls.clone(), credentials: credentials.cloned(), limit })
+    }
+
+    /// The same for another server.
+    pub(crate) fn at(&self, host: &str, port: u16) -> Self {
+        Door { info: self.info.clone().set_addr(addr(host, port, self.is_tls())), ..self.clone() }
+    }
+
+    /// The same with TLS or without, and with these certificates.
+    pub(crate) fn over(&self, is_tls: bool, tls: &Tls) -> Self {
+        let addr = match self.info.addr() {
+            ConnectionAddr::Tcp(host, port) | ConnectionAddr::TcpTls { host, port, .. } => {
+                addr(host, *port, is_tls)
+            }
+            other => other.clone(),
+        };
+        Door { info: self.info.clone().set_addr(addr), tls: tls.clone(), ..self.clone() }
+    }
+
+    /// The same as another user; without a database, which sentinels lack.
+    pub(crate) fn of_sentinel(&self, login: Option<&(Option<String>, Option<String>)>) -> Self {
+        let old = self.info.redis_settings();
+        let (user, password) = match login {
+            Some((user, password)) => (user.as_deref(), password.as_deref()),
+            None => (old.username(), old.password()),
+        };
+        let new = RedisConnectionInfo::default().set_protocol(ProtocolVersion::RESP3);
+        let new = logged_in(new, user, password);
+        let credentials = self.credentials.clone().filter(|_| login.is_none());
+        Door { info: self.info.clone().set_redis_settings(new), credentials, ..self.clone() }
+    }
+
+    pub(crate) fn host(&self) -> &str {
+        match self.info.addr() {
+            ConnectionAddr::Tcp(host, _) | ConnectionAddr::TcpTls { host, .. } => host,
+            _ => "localhost",
+        }
+    }
+
+    /// Where it leads, for people.
+    pub(crate) fn address(&self) -> String {
+        self.info.addr().to_string()
+    }
+
+    pub(crate) fn is_tls(&self) -> bool {
+        matches!(self.info.addr(), ConnectionAddr::TcpTls { .. })
+    }
+
+    /// Connects; `on_push` hears what the server says unasked, before any
+    /// answer that it sends afterwards is handed out, and when the connection
+    /// has ended.
+    pub(crate) async fn open(
+        &self,
+        on_push: impl Fn(PushInfo) + Send + Sync + 'static,
+    ) -> Result<Connection, Unfit> {
+        let config = AsyncConnectionConfig::new()
+            .set_connection_timeout(Some(self.limit))
+            .set_response_timeout(None)
+            .set_pipeline_buffer_size(1024)
+            .set_push_sender(move |push| {
+                on_push(push);
+                Ok::<(), redis::aio::SendError>(())
+            });
+        let client = self.client()?;
+        let opening = client.get_multiplexed_async_connection_with_config(&config);
+        match tokio::time::timeout(self.limit, opening).await {
+            Ok(Ok(connection)) => Ok(Connection::new(connection)),
+            Ok(Err(error)) => Err(match why_closed(self.info.addr(), &error, self.limit).await {
+                Some(said) => Unfit::away(format!("{}: {said}", self.info.addr())),
+                None => explain(self.info.addr(), &error),
+            }),
+            Err(_) => Err(Unfit::away(format!(
+                "{} does not answer within {:?}",
+                self.info.addr(),
+                self.limit
+            ))),
+        }
+    }
+
+    fn client(&self) -> Result<Client, Unfit> {
+        let info = self.info_now()?;
+        let client = match self.certificates() {
+            #[cfg(feature = "redis-tls")]
+            Some(certificates) => Client::build_with_tls(info, certificates),
+            _ => Client::open(info),
+        };
+        client.map_err(|error| explain(self.info.addr(), &error))
+    }
+
+    /// Where and as whom, with the credentials of this moment.
+    fn info_now(&self) -> Result<ConnectionInfo, Unfit> {
+        let Some(source) = &self.credentials else { return Ok(self.info.clone()) };
+        let told = source.tell().map_err(|why| {
+            Unfit::away(format!("{}: `Redis::credentials` tells none: {why}", self.info.addr()))
+        })?;
+        let Credentials { user, password } = &told;
+        let settings = self.info.redis_settings();
+        let anew = RedisConnectionInfo::default()
+            .set_protocol(ProtocolVersion::RESP3)
+            .set_db(settings.db());
+        let anew = logged_in(anew, user.as_deref(), Some(password));
+        Ok(self.info.clone().set_redis_settings(anew))
+    }
+
+    #[cfg(feature = "redis-tls")]
+    fn certificates(&self) -> Option<redis::TlsCertificates> {
+        if !self.is_tls() || self.tls.is_default() {
+            return None;
+        }
+        let client_tls = self.tls.client.as_ref().map(|client| redis::ClientTlsConfig {
+            client_cert: client.certificate.clone(),
+            client_key: client.key.clone(),
+        });
+        Some(redis::TlsCertificates { client_tls, root_cert: self.tls.ca.clone() })
+    }
+
+    #[cfg(not(feature = "redis-tls"))]
+    fn certificates(&self) -> Option<()> {
+        None
+    }
+}
+
+fn addr(host: &str, port: u16, is_tls: bool) -> ConnectionAddr {
+    let host = host.to_owned();
+    match is_tls {
+        true => ConnectionAddr::TcpTls { host, port, insecure: false, tls_params: None },
+        false => ConnectionAddr::Tcp(host, port),
+    }
+}
+
+fn logged_in(
+    info: RedisConnectionInfo,
+    user: Option<&str>,
+    password: Option<&str>,
+) -> RedisConnectionInfo {
+    let info = user.into_iter().fold(info, |info, user| info.set_username(user));
+    password.into_iter().fold(info, |info, password| info.set_password(password))
+}
