@@ -92,8 +92,8 @@ pub struct SharedStatus {
     /// How many rows, tables and names are kept until they can be invalidated;
     /// zero unless [`Redis::degraded`](crate::Redis::degraded) is on.
     pub pending: usize,
-    /// The number of this line, or of the last one: it grows with each attempt
-    /// to connect, so it tells whether there was an outage.
+    /// The number of this connection, or of the last one. A later connection
+    /// has a higher number, so it tells whether there was an outage.
     pub sessions: u64,
     /// How many servers this one goes to: one, or the masters of a cluster.
     /// Zero while there is none.

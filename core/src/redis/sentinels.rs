@@ -15,7 +15,8 @@ use futures_util::stream::FuturesUnordered;
 use redis::{Pipeline, Value, cmd};
 use tokio::sync::Notify;
 
-use super::node::{Connection, Door};
+use super::door::Door;
+use super::node::Connection;
 use super::wire::number;
 use super::{Unfit, Why};
 use crate::protocol::{Decision, Master, Nothing, Quorum, Ticket, View};

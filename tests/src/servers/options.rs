@@ -13,6 +13,8 @@ pub struct Options {
     pub(super) users: Vec<(String, String)>,
     pub(super) unix_socket: bool,
     pub(super) tls: bool,
+    /// Whether clients have to show a certificate.
+    pub(super) strict_tls: bool,
     pub(super) sentinel: bool,
     pub(super) persistent: bool,
     /// Lines of the file of settings.
@@ -60,6 +62,13 @@ impl Options {
     pub fn tls(mut self) -> Options {
         self.tls = true;
         self
+    }
+
+    /// Asks clients for a certificate, as Redis does by default over TLS:
+    /// [`Server::certificate_files`] will do.
+    pub fn demand_certificates(mut self) -> Options {
+        self.strict_tls = true;
+        self.tls()
     }
 
     /// Keeps data over a restart: what it has answered, it has written to the
@@ -115,7 +124,8 @@ impl Options {
         let mut lines = vec!["bind 127.0.0.1".to_owned(), setting("dir", dir.path())];
         if self.tls {
             lines.extend(["port 0".to_owned(), format!("tls-port {port}")]);
-            lines.push("tls-auth-clients no".to_owned());
+            let demands = if self.strict_tls { "yes" } else { "no" };
+            lines.push(format!("tls-auth-clients {demands}"));
             lines.push(setting("tls-ca-cert-file", &dir.file("ca.crt")));
             lines.push(setting("tls-cert-file", &dir.file("server.crt")));
             lines.push(setting("tls-key-file", &dir.file("server.key")));

@@ -112,6 +112,18 @@ impl Sentinel {
         Server::options().sentinel(&[monitor]).start()
     }
 
+    /// A sentinel alone, which speaks TLS and watches a master that does not.
+    pub fn over_tls(master: &Server) -> Server {
+        let monitor = format!("sentinel monitor {NAME} 127.0.0.1 {} 1", master.port());
+        let sentinel = Server::options().tls().sentinel(&[monitor]).start();
+        let knows = || {
+            let master = sentinel.command(&["SENTINEL", "MASTER", NAME]).unwrap_or_default();
+            pair(&master, "flags") == Some("master")
+        };
+        assert!(wait_at_most(PATIENCE, knows), "{}", sentinel.log());
+        sentinel
+    }
+
     /// Whether a server calls itself a master, if it answers.
     pub fn is_master(server: &Server) -> bool {
         server.info_if_any("role").as_deref() == Some("master")

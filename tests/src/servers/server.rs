@@ -140,6 +140,11 @@ impl Server {
         self.dir.file("ca.crt")
     }
 
+    /// A certificate that a server with TLS trusts, and its key: its own.
+    pub fn certificate_files(&self) -> [PathBuf; 2] {
+        ["server.crt", "server.key"].map(|name| self.dir.file(name))
+    }
+
     /// Where its files are.
     pub fn dir(&self) -> PathBuf {
         self.dir.path().to_owned()
@@ -246,7 +251,9 @@ impl Server {
         let mut client = Command::new("timeout");
         client.args(["-s", "KILL", &limit.as_secs_f64().to_string(), self.options.program.cli()]);
         client.args(["-e", "-h", "127.0.0.1", "-p", &self.port().to_string()]);
+        let [certificate, key] = self.certificate_files();
         client.arg("--tls").arg("--cacert").arg(self.ca_file());
+        client.arg("--cert").arg(certificate).arg("--key").arg(key);
         if let Some(password) = &self.options.password {
             client.args(["--no-auth-warning", "-a", password]);
         }

@@ -2,6 +2,7 @@
 //! servers that can die. Each handle stands for a process: handles share
 //! nothing but the server.
 
+mod access;
 mod cold;
 mod deliveries;
 mod kinds;

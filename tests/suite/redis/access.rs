@@ -1,0 +1,126 @@
+//! Who may come in, and what is said to who may not.
+
+use std::cell::Cell;
+use std::fs;
+use std::net::TcpStream;
+use std::sync::{Arc, Mutex};
+
+use cacheops::{Cacheops, Credentials, ErrorKind, Redis, Tls};
+use cacheops_tests::servers::{Sentinel, Server};
+
+use super::{LONG, changed, is_live, patient, process, read, try_process, until};
+
+fn refused(redis: Redis) -> (ErrorKind, String) {
+    let error = try_process(redis).unwrap_err();
+    (error.kind(), error.to_string())
+}
+
+fn ca(server: &Server) -> Vec<u8> {
+    fs::read(server.ca_file()).unwrap()
+}
+
+fn works(cache: &Cacheops) {
+    let database = Cell::new(1);
+    // Another process may have kept it.
+    assert_eq!(read(cache, 1, &database).0, 1);
+    assert_eq!(read(cache, 1, &database), (1, false));
+    database.set(2);
+    cache.invalidate_obj("rows", &changed(1)).unwrap();
+    assert_eq!(read(cache, 1, &database), (2, true));
+    database.set(1);
+    cache.invalidate_obj("rows", &changed(1)).unwrap();
+}
+
+#[test]
+fn a_server_that_asks_for_a_certificate() {
+    let server = Server::options().demand_certificates().start();
+    let (kind, text) = refused(patient(&server).ca(ca(&server)));
+    assert_eq!(kind, ErrorKind::InvalidConfig, "{text}");
+    assert!(text.contains("Tls::client_certificate"), "{text}");
+    let [certificate, key] = server.certificate_files().map(|file| fs::read(file).unwrap());
+    let tls = Tls::new().ca(ca(&server)).client_certificate(certificate, key);
+    works(&process(patient(&server).tls(tls)));
+}
+
+#[test]
+fn sentinels_over_tls_and_a_master_without() {
+    let master = Server::start();
+    let sentinel = Sentinel::over_tls(&master);
+    let redis = || Redis::sentinel("cacheops", [sentinel.url()]).operation_timeout(LONG);
+    works(&process(redis().sentinel_tls(Tls::new().ca(ca(&sentinel))).master_tls(false)));
+    works(&process(redis().ca(ca(&sentinel)).master_tls(false)));
+    let (kind, text) = refused(redis().master_tls(false));
+    assert!(text.to_lowercase().contains("certificate"), "{kind:?} {text}");
+}
+
+#[test]
+fn a_password_that_is_changed() {
+    let server = Server::options().user("web", "first", "~* &* +@all").start();
+    let password = Arc::new(Mutex::new("first"));
+    let told = password.clone();
+    let redis = Redis::url(format!("redis://127.0.0.1:{}", server.port()))
+        .operation_timeout(LONG)
+        .credentials(move || Ok(Credentials::new(Some("web"), *told.lock().unwrap())));
+    let cache = process(redis);
+    works(&cache);
+    *password.lock().unwrap() = "second";
+    let before = cache.shared_status().unwrap().sessions;
+    server.command(&["ACL", "SETUSER", "web", "resetpass", ">second"]).unwrap();
+    server.command(&["CLIENT", "KILL", "TYPE", "normal"]).unwrap();
+    until("another connection", || {
+        is_live(&cache) && cache.shared_status().unwrap().sessions > before
+    });
+    let database = Cell::new(7);
+    assert_eq!(read(&cache, 7, &database), (7, true));
+    assert_eq!(read(&cache, 7, &database), (7, false));
+}
+
+#[test]
+fn credentials_that_cannot_be_told() {
+    let server = Server::start();
+    let (kind, text) =
+        refused(patient(&server).credentials(|| Err("no such secret: redis".into())));
+    assert_eq!(kind, ErrorKind::Unavailable);
+    assert!(text.contains("`Redis::credentials` tells none: no such secret: redis"), "{text}");
+    let (_, text) = refused(patient(&server).credentials(|| panic!("of the application")));
+    assert!(text.contains("panicked"), "{text}");
+}
+
+#[test]
+fn a_database_that_there_is_not() {
+    let server = Server::start();
+    let (kind, text) = refused(Redis::url(format!("{}999", server.url())));
+    assert_eq!(kind, ErrorKind::InvalidConfig, "{text}");
+    assert!(text.contains("check the database at the end of the URL"), "{text}");
+}
+
+#[test]
+fn one_client_too_many() {
+    let server = Server::options().arg("--maxclients", "2").start();
+    let address = ("127.0.0.1", server.port());
+    let mut others = Vec::new();
+    // The harness' own connection may not have been taken off yet.
+    until("a full server", || {
+        others.push(TcpStream::connect(address).unwrap());
+        server.command(&["PING"]).is_err()
+    });
+    let (kind, text) = refused(patient(&server));
+    assert_eq!(kind, ErrorKind::Unavailable, "{text}");
+    assert!(text.contains("max number of clients reached"), "{text}");
+}
+
+#[test]
+fn what_would_be_ignored_is_an_error() {
+    let server = Server::options().tls().start();
+    let (kind, text) = refused(Redis::url(format!("{}#insecure", server.url())));
+    assert_eq!(kind, ErrorKind::InvalidConfig);
+    assert!(text.contains("certificates are always checked"), "{text}");
+    let plain = Server::start();
+    let (kind, text) = refused(patient(&plain).ca(ca(&server)));
+    assert_eq!(kind, ErrorKind::InvalidConfig);
+    assert!(text.contains("nothing is reached over TLS"), "{text}");
+    let sentinel = Redis::sentinel("m", [plain.url()]).sentinel_tls(Tls::new().ca(ca(&server)));
+    let (kind, text) = refused(sentinel);
+    assert_eq!(kind, ErrorKind::InvalidConfig);
+    assert!(text.contains("`sentinel_tls`"), "{text}");
+}
