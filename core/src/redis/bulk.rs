@@ -8,7 +8,8 @@ use std::time::{Duration, Instant};
 use redis::Pipeline;
 use tokio::runtime::Handle;
 
-use super::node::{Connection, Door};
+use super::door::Door;
+use super::node::Connection;
 use crate::sync::lock;
 
 /// From how many bytes on a value is a large one. Redis can be told to take no

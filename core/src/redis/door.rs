@@ -9,8 +9,8 @@ use redis::{
 
 use super::Unfit;
 use super::access::{Credentials, CredentialsSource, Tls, redacted};
-use super::node::Connection;
 use super::connecting::{bad_url, explain, why_closed};
+use super::node::Connection;
 
 /// How a server is reached: where, as whom, in how long.
 #[derive(Clone)]

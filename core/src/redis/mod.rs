@@ -15,8 +15,8 @@
 //! - `tier`: lookups and fills over the line, by `search`, `question` and `lease`;
 //!   `deliver`: invalidations.
 
-mod bulk;
 mod access;
+mod bulk;
 mod by_address;
 mod codec;
 mod connecting;
