@@ -38,12 +38,14 @@
 //! - `near`: memory; `lookup`, `lease`, `write`: what threads do.
 //! - `line`: news, heartbeats, mishaps.
 //! - `search`, `tests`: the searches.
+//! - `masters`: another search, of two servers that both call themselves master.
 
 mod broken;
 mod canon;
 mod lease;
 mod line;
 mod lookup;
+mod masters;
 mod names;
 mod near;
 mod search;

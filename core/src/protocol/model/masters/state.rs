@@ -1,0 +1,202 @@
+//! A state of the whole.
+
+use std::sync::{Arc, LazyLock};
+
+use crate::protocol::{Decision, Master, Quorum, View};
+
+pub(super) const SENTINELS: usize = 3;
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) struct State {
+    /// The version of the row in the database.
+    pub(super) db: u8,
+    /// The latest version whose announcement has returned.
+    pub(super) floor: u8,
+    /// The epoch that each sentinel knows.
+    pub(super) views: [u8; SENTINELS],
+    /// Which server is the master by each epoch.
+    pub(super) of_epoch: Vec<usize>,
+    /// A server that has been promoted, by the sentinel that is to adopt it.
+    pub(super) promoting: Option<usize>,
+    pub(super) servers: [Server; 2],
+    /// The last token, and the last identity of a server.
+    pub(super) tokens: u8,
+    pub(super) identities: u8,
+    /// How many questions may still be given up.
+    pub(super) silences: u8,
+    pub(super) processes: Vec<Process>,
+    /// An announcement has returned at another master than the first.
+    pub(super) has_moved: bool,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Server {
+    pub(super) is_master: bool,
+    /// Another one each time that it becomes master.
+    pub(super) identity: u8,
+    pub(super) data: Data,
+}
+
+/// What a server holds, and a replica copies.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub(super) struct Data {
+    /// The stamp of everything: at whom it was made, and by which epoch.
+    pub(super) mark: Option<Mark>,
+    pub(super) stamp: Option<u8>,
+    pub(super) value: Option<Fragment>,
+}
+
+/// Who a server is, and by which epoch it is the master.
+pub(super) type Mark = (u8, u8);
+
+/// A fragment: the version of its data, and the stamp it was made under.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Fragment {
+    pub(super) version: u8,
+    pub(super) token: u8,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Process {
+    pub(super) joining: Joining,
+    pub(super) link: Option<Link>,
+    pub(super) at: At,
+    /// Lookups or changes that are still to come.
+    pub(super) left: u8,
+    /// What was announced when the lookup under way began.
+    pub(super) floor: u8,
+    pub(super) near: Option<Fragment>,
+    /// Whether memory is vouched for: up to what was announced then.
+    pub(super) heard: Option<u8>,
+    pub(super) beat: Option<Beat>,
+    pub(super) last: Last,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Link {
+    pub(super) server: usize,
+    pub(super) epoch: u8,
+    /// Who the server was when it was connected to.
+    pub(super) identity: u8,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) enum Joining {
+    Not,
+    Asking(Question),
+    /// A majority has named this epoch's.
+    Named(u8),
+    Confirming(Link, Question),
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) enum At {
+    Idle,
+    Looking {
+        question: Option<Question>,
+        found: Option<Option<Fragment>>,
+    },
+    Leased(u8),
+    Made(Fragment),
+    Announcing {
+        question: Question,
+        is_dropped: bool,
+    },
+    /// A change is committed and not announced.
+    Waiting,
+    Done,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Beat {
+    pub(super) question: Question,
+    /// What was announced when it began.
+    pub(super) floor: u8,
+    pub(super) is_answered: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) enum Last {
+    Nothing,
+    Hit,
+    Stale { served: u8, floor: u8 },
+}
+
+/// A question to the sentinels under way, and the epochs that they have told.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub(super) struct Question {
+    pub(super) told: [Option<u8>; SENTINELS],
+    /// It was given up.
+    pub(super) is_over: bool,
+}
+
+/// Epochs that there are at most, and one place for a sentinel that has not
+/// answered.
+const ANSWERS: usize = 4;
+
+/// What the shipped code decides by all answers that there can be.
+static DECISIONS: LazyLock<Vec<Option<Option<u8>>>> = LazyLock::new(|| {
+    let answer = |n: usize, seat: u32| (n / ANSWERS.pow(seat) % ANSWERS).checked_sub(1);
+    (0..ANSWERS.pow(3)).map(|n| decide([0, 1, 2].map(|seat| answer(n, seat)))).collect()
+});
+
+fn decide(told: [Option<usize>; SENTINELS]) -> Option<Option<u8>> {
+    let mut quorum = Quorum::new(SENTINELS);
+    let ticket = quorum.ticket();
+    for (seat, told) in told.into_iter().enumerate() {
+        let asked = quorum.ask(seat);
+        if let Some((epoch, asked)) = told.zip(asked) {
+            // Servers take turns.
+            let (port, epoch) = (epoch as u16 % 2, epoch as u64);
+            let master = Arc::new(Master { host: String::new(), port, epoch });
+            let view = View { sentinel: seat.to_string(), master, others: SENTINELS - 1 };
+            quorum.answered(seat, asked, Ok(view));
+        }
+    }
+    Some(match quorum.decision(ticket)? {
+        Decision::Named(master) => Some(master.epoch as u8),
+        Decision::Divided(_) => None,
+    })
+}
+
+impl Question {
+    /// The epoch that a majority has named, or that none has.
+    pub(super) fn decision(&self) -> Option<Option<u8>> {
+        if self.is_over {
+            return Some(None);
+        }
+        let place = |told: &Option<u8>| told.map_or(0, |epoch| usize::from(epoch) + 1);
+        let n = self.told.iter().rev().fold(0, |n, told| n * ANSWERS + place(told));
+        DECISIONS[n]
+    }
+}
+
+impl Link {
+    pub(super) fn mark(self) -> Mark {
+        (self.identity, self.epoch)
+    }
+}
+
+impl State {
+    pub(super) fn server(&mut self, link: Link) -> &mut Server {
+        &mut self.servers[link.server]
+    }
+
+    /// Sentinels are alike: all their orders are one state.
+    pub(super) fn normalize(&mut self) {
+        let mut order = [0, 1, 2];
+        order.sort_by_key(|n| {
+            let questions = self.processes.iter().flat_map(Process::questions);
+            let told: Vec<Option<u8>> = questions.map(|question| question.told[*n]).collect();
+            (self.views[*n], self.promoting == Some(*n), told)
+        });
+        if order == [0, 1, 2] {
+            return;
+        }
+        self.views = order.map(|n| self.views[n]);
+        self.promoting = self.promoting.and_then(|n| order.iter().position(|it| *it == n));
+        for question in self.processes.iter_mut().flat_map(Process::questions_mut) {
+            question.told = order.map(|n| question.told[n]);
+        }
+    }
+}
