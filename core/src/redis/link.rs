@@ -64,7 +64,7 @@ impl Link {
     ) -> Self {
         // Connections are not ordered among each other.
         let is_causal = is_causal && nodes.len() == 1;
-        let mark = mark_of(&nodes);
+        let mark = mark_of(&nodes, None);
         Link {
             session,
             nodes,
@@ -79,9 +79,12 @@ impl Link {
         }
     }
 
-    /// The same to a master that the sentinels have named.
+    /// The same to a master that the sentinels have named. The epoch is part of
+    /// its mark: a master that was deposed, never told, and promoted again has
+    /// the same ids, and lacks all that was announced in between.
     pub(crate) fn of_master(self, master: Option<Arc<Master>>) -> Self {
-        Link { master, ..self }
+        let epoch = master.as_ref().map(|master| master.epoch);
+        Link { mark: mark_of(&self.nodes, epoch), master, ..self }
     }
 
     /// Whether one command drops all its keys in one atomic step, and commands
@@ -281,9 +284,11 @@ impl Link {
     }
 }
 
-fn mark_of(nodes: &[Server]) -> [u8; Link::MARK] {
+fn mark_of(nodes: &[Server], epoch: Option<u64>) -> [u8; Link::MARK] {
+    let epoch = epoch.map(|epoch| epoch.to_string());
     let mut ids: Vec<&str> = nodes.iter().map(|node| node.id.as_str()).collect();
     ids.sort_unstable();
+    ids.extend(epoch.as_deref());
     let digest: [u8; 20] = Sha1::digest(ids.join(",").as_bytes()).into();
     std::array::from_fn(|n| digest[n])
 }

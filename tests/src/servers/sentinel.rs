@@ -93,6 +93,12 @@ impl Sentinel {
         say(&self.sentinels[sentinel], &format!("SENTINEL FAILOVER {NAME}"));
     }
 
+    /// The same where the sentinel may not be ready for it; whether it was.
+    pub fn try_failover(&self, sentinel: usize) -> bool {
+        let said = self.sentinels[sentinel].command(&["SENTINEL", "FAILOVER", NAME]);
+        said.is_ok_and(|said| said == "OK")
+    }
+
     /// Has the master refuse what sentinels tell a deposed one, as if they did
     /// not reach it: it goes on as a master when they have named another.
     ///
@@ -150,6 +156,16 @@ impl Sentinel {
         });
         self.master.fetch_xor(1, Ordering::AcqRel);
         next
+    }
+
+    /// Whether all sentinels name the master, and carry out no failover.
+    pub fn all_name_master(&self) -> bool {
+        let port = self.master().port();
+        let is_calm = |it: &Server| {
+            let said = it.command(&["SENTINEL", "MASTER", NAME]).unwrap_or_default();
+            !said.contains("failover_in_progress")
+        };
+        self.sentinels.iter().all(|sentinel| names(sentinel, port) && is_calm(sentinel))
     }
 
     fn wait_until(&self, what: &str, ready: impl FnMut() -> bool) {

@@ -203,6 +203,23 @@ fn keeping_what_a_deposed_master_was_told() {
     until("the news", || read(other, 1, database).0 == 2);
 }
 
+/// The old master is deposed and cannot be told; then the sentinels name it
+/// again. It has never been a replica, and lacks what was announced meanwhile.
+#[test]
+fn a_master_that_comes_back_without_having_been_told() {
+    let Apart { sentinel, proxies, cut_off, other, database } = apart(strict);
+    database.set(2);
+    other.invalidate_obj("rows", &changed(1)).unwrap();
+    drop(other);
+    let id = sentinel.master().info("master_replid");
+    until("a failover back", || sentinel.try_failover(0));
+    until("all sentinels", || sentinel.all_name_master());
+    assert_eq!(sentinel.master().info("master_replid"), id, "it is as it was");
+    proxies.iter().for_each(|proxy| proxy.set(Mode::Pass));
+    until("the link", || is_live(&cut_off));
+    assert_eq!(read(&cut_off, 1, &database), (2, true));
+}
+
 /// Two of three are gone: nobody can say who is master.
 #[test]
 fn without_a_majority() {
