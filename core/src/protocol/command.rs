@@ -12,9 +12,13 @@ pub(crate) type Key = Arc<[u8]>;
 pub(crate) enum Command {
     /// Reads a key, and asks to be told when it changes. → [`Reply::Value`]
     Get(Key),
+    /// Reads a key, and asks for nothing. → [`Reply::Value`]
+    Peek(Key),
     /// Reads a field of a hash, and asks to be told when the hash changes.
     /// → [`Reply::Value`]
     HGet(Key, &'static [u8]),
+    /// Reads a field of a hash, and asks for nothing. → [`Reply::Value`]
+    HPeek(Key, &'static [u8]),
     /// Reads a hash. → [`Reply::Fields`]
     HGetAll(Vec<u8>),
     /// Writes a field if it is not there. → [`Reply::Done`]

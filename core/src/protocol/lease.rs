@@ -5,7 +5,8 @@
 //! missing; then read them all, and the epochs again. Only what the last reads
 //! show counts, and nothing can be filled under an epoch unless both reads show
 //! the same one, and no registration was refused: then the schemes were
-//! registered in it.
+//! registered in it. The first read asks for no news: they would come of the very
+//! registration that follows.
 
 use std::time::Duration;
 
@@ -49,7 +50,7 @@ impl LeasePlan {
             let key = &table.registry;
             let epoch = table.epoch.as_bytes().to_vec();
             commands.push(Command::HSetNx(key.clone(), EPOCH.to_vec(), epoch));
-            commands.push(Command::HGet(key.clone(), EPOCH));
+            commands.push(Command::HPeek(key.clone(), EPOCH));
             for scheme in &table.schemes {
                 commands.push(Command::HSetNx(key.clone(), scheme.clone(), Vec::new()));
             }

@@ -17,7 +17,6 @@ use super::node::Beat;
 use super::options::Redis;
 use super::pending::Pending;
 use super::sentinels::Sentinels;
-use super::under_way::UnderWay;
 use super::vouch::Doubt;
 use super::vouch::Question;
 use super::waiters::Waiters;
@@ -52,7 +51,6 @@ pub(crate) struct Keeper {
     clock: Option<Arc<dyn Clock>>,
     pub(crate) times: Times,
     pub(crate) registries: Registries,
-    pub(crate) under_way: UnderWay,
     pub(crate) waiters: Waiters,
     /// Who say which server is the master, where there are any.
     pub(crate) sentinels: Option<Arc<Sentinels>>,
@@ -142,7 +140,6 @@ impl Keeper {
             clock,
             times: Times::default(),
             registries: Registries::new(),
-            under_way: UnderWay::default(),
             waiters: Waiters::default(),
             sentinels,
             stopped: AtomicBool::new(false),
@@ -235,12 +232,6 @@ impl Keeper {
                 return Err(why);
             }
         };
-        if link.has_evicted(beat.evicted) {
-            // Before anything is trusted that was asked for then, by this beat
-            // or by another that finds the number noted.
-            self.near.all_changed();
-            link.note_evicted(beat.evicted);
-        }
         match self.confirm(link, &question).await {
             Ok(()) => {
                 beat.sent = beat.sent.min(question.since);
@@ -261,7 +252,7 @@ impl Keeper {
         if !matches!(&*state, State::Live(link) if link.session == session) {
             return;
         }
-        let until = self.nanos(self.under_way.heard_until(beat.sent) + self.options.bound());
+        let until = self.nanos(beat.sent + self.options.bound());
         self.trusted_until.fetch_max(until, Ordering::AcqRel);
         self.set_clock(beat);
     }
@@ -454,7 +445,6 @@ impl Keeper {
         let mut beat = link.beat().await?;
         beat.sent = beat.sent.min(question.since);
         self.confirm(link, question).await.map_err(Why::from)?;
-        link.note_evicted(beat.evicted);
         self.set_clock(&beat);
         loop {
             self.deliver_pending(link).await?;
@@ -489,7 +479,7 @@ impl Keeper {
     async fn check_identity(&self, link: &Link, memory: &mut Memory) -> Result<(), Unfit> {
         let is_other = memory.mark.is_some_and(|known| known != link.mark);
         let key = everything_key(&self.prefix);
-        let found = link.run(&[Command::Get(key.as_slice().into())]).await?;
+        let found = link.run(&[Command::Peek(key.as_slice().into())]).await?;
         let found = found.into_iter().next().and_then(|reply| reply.into_value());
         let is_known = found.is_none_or(|value| read_everything(&value, link).is_some());
         if (is_other || !is_known)

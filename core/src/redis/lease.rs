@@ -10,7 +10,6 @@ use super::codec::Lineage;
 use super::keeper::{Keeper, write_everything};
 use super::link::Link;
 use super::tier::{Tier, is_epoch, read_command, token_in};
-use super::under_way::Writing;
 use crate::invalidate::{Scheme, registry_key};
 use crate::key::FragmentKey;
 use crate::page::Page;
@@ -28,8 +27,7 @@ pub(crate) struct Leased {
 
 /// A lease under way: its commands go with others, or by themselves, and what
 /// they find is settled before anything else is made of the replies. Dropped,
-/// it gives its lock back; before it is settled, it distrusts the stamps that
-/// it was to read, for of its own writes this process is not told.
+/// it gives its lock back.
 pub(crate) struct Leasing<'a> {
     tier: &'a Tier,
     link: &'a Arc<Link>,
@@ -45,13 +43,10 @@ pub(crate) struct Leasing<'a> {
     is_taken: bool,
     /// Whether all stamps were found, and all schemes registered.
     is_granted: bool,
-    /// Stamps of what was read around, of which there may be no news.
-    around: Vec<Arc<Stamp>>,
     /// The page that asks.
     page: Option<&'a Page>,
     /// Where among the commands the plan is.
     planned: Range<usize>,
-    writing: Option<Writing<'a>>,
 }
 
 /// Whose tokens a plan asks for, in its order.
@@ -86,15 +81,11 @@ impl<'a> Leasing<'a> {
             lock: None,
             is_taken: false,
             is_granted: true,
-            around: if link.may_lose_news() { read_around(scope.page) } else { Vec::new() },
             page: scope.page,
             planned: 0..0,
-            writing: None,
         };
         leasing.plan_stamps(&new)?;
         leasing.plan_epochs(&new, scope)?;
-        let writes = leasing.new_stamps().next().is_some();
-        leasing.writing = writes.then(|| keeper.under_way.write(&keeper.near));
         if let Some(key) = lock {
             leasing.lock = Some(HeldLock::ask(tier, lock_key(&scope.prefixes.whole, key))?);
         }
@@ -160,7 +151,6 @@ impl<'a> Leasing<'a> {
         self.planned = commands.len()..commands.len() + planned.len();
         commands.extend(planned);
         commands.extend(self.lock.as_ref().map(HeldLock::command));
-        commands.extend(self.around.iter().filter_map(read_command));
         commands
     }
 
@@ -175,11 +165,9 @@ impl<'a> Leasing<'a> {
             .split_at_checked(self.planned.end)
             .ok_or_else(|| Why::new("an answer is missing"))?;
         self.settle_plan(&before[self.planned.start..], &mut tell)?;
-        let (lock, around) = rest.split_at(rest.len().min(usize::from(self.lock.is_some())));
-        self.is_taken = lock.first() == Some(&Reply::Done(false));
-        self.lock = self.lock.take().and_then(|asked| asked.answered(lock.first()));
-        self.tier.check(self.link, &self.around, around);
-        self.writing.take().into_iter().for_each(Writing::end);
+        let lock = rest.first().filter(|_| self.lock.is_some());
+        self.is_taken = lock == Some(&Reply::Done(false));
+        self.lock = self.lock.take().and_then(|asked| asked.answered(lock));
         Ok(())
     }
 
@@ -230,10 +218,9 @@ impl<'a> Leasing<'a> {
 
     /// What came of it, for a fill that begins now.
     pub(crate) async fn finish(mut self) -> Option<Leased> {
-        if !self.link.is_causal || self.tier.keeper.under_way.is_dropping() {
+        if !self.link.is_causal {
             // The stamps around are looked at when this returns: as they are
-            // now, and not as the last news left them. Of what this process
-            // drops there are no news.
+            // now, and not as the last news left them.
             let around = read_around(self.page);
             let reads: Vec<Command> = around.iter().filter_map(read_command).collect();
             let replies = self.tier.run(self.link, &reads).await.ok()?;
@@ -241,15 +228,6 @@ impl<'a> Leasing<'a> {
         }
         let stamps = std::mem::take(&mut self.stamps);
         Some(Leased { stamps, is_taken: self.is_taken, lock: self.lock.take() })
-    }
-}
-
-impl Drop for Leasing<'_> {
-    fn drop(&mut self) {
-        let Some(writing) = self.writing.take() else { return };
-        // Its commands may be carried out all the same.
-        self.new_stamps().for_each(|stamp| self.tier.keeper.near.drop_stamp(stamp));
-        writing.end();
     }
 }
 

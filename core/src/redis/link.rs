@@ -2,7 +2,6 @@
 //! master of a cluster.
 
 use std::pin::pin;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, RwLock};
 use std::time::Duration;
 
@@ -30,8 +29,6 @@ pub(crate) struct Link {
     pub(crate) mark: [u8; Link::MARK],
     /// What the sentinels called the server when it was connected to.
     pub(crate) master: Option<Arc<Master>>,
-    may_evict: AtomicBool,
-    evicted: AtomicU64,
     limit: Duration,
     handle: Handle,
 }
@@ -72,8 +69,6 @@ impl Link {
             is_causal,
             mark,
             master: None,
-            may_evict: AtomicBool::new(true),
-            evicted: AtomicU64::new(0),
             limit,
             handle,
         }
@@ -131,19 +126,13 @@ impl Link {
         wire::replies(commands, self.in_time(sending).await?)
     }
 
-    /// How all servers are: the time of the first, what was evicted at any.
+    /// Asks all servers for a sign of life: the time of the first, sent when the
+    /// earliest was.
     pub(crate) async fn beat(&self) -> Result<Beat, Why> {
         let beats = self.nodes.iter().map(|node| node.connection.beat());
         let beats = self.in_time(try_join_all(beats)).await?.into_iter();
-        let all = beats.reduce(|a, b| Beat {
-            sent: a.sent.min(b.sent),
-            time: a.time,
-            evicted: a.evicted.wrapping_add(b.evicted),
-            may_evict: a.may_evict || b.may_evict,
-        });
-        let all = all.ok_or_else(|| Why::new("no server"))?;
-        self.may_evict.store(all.may_evict, Ordering::SeqCst);
-        Ok(all)
+        let all = beats.reduce(|a, b| Beat { sent: a.sent.min(b.sent), time: a.time });
+        all.ok_or_else(|| Why::new("no server"))
     }
 
     /// Writes a large value by a connection of its own, which nothing else goes
@@ -177,22 +166,6 @@ impl Link {
         found.into_iter().flatten().collect()
     }
 
-    /// Whether other keys have been evicted than those that were noted.
-    pub(crate) fn has_evicted(&self, evicted: u64) -> bool {
-        self.evicted.load(Ordering::SeqCst) != evicted
-    }
-
-    /// Notes how many keys have been evicted, of which memory knows.
-    pub(crate) fn note_evicted(&self, evicted: u64) {
-        self.evicted.store(evicted, Ordering::SeqCst);
-    }
-
-    /// Whether a change of a key may go unsaid: servers do not tell a client
-    /// of what they evict to make room for its own commands.
-    pub(crate) fn may_lose_news(&self) -> bool {
-        self.may_evict.load(Ordering::SeqCst)
-    }
-
     /// Waits no longer than an operation may take.
     async fn in_time<T>(&self, work: impl Future<Output = Result<T, Why>>) -> Result<T, Why> {
         let timer = {
@@ -224,14 +197,21 @@ impl Link {
             let parts = &parts;
             async move {
                 let mut pipeline = Pipeline::with_capacity(members.len());
+                let mut answers = 0;
                 members.iter().for_each(|at| {
-                    pipeline.add_command(wire::write(&parts[*at].1));
+                    let part = &parts[*at].1;
+                    wire::add(&mut pipeline, part, wire::write(part));
+                    answers += wire::answers_to(part);
                 });
-                let values = match members.is_empty() {
-                    true => Vec::new(),
-                    false => self.nodes[node].connection.send(&pipeline, members.len()).await?,
+                let mut values = match members.is_empty() {
+                    true => Vec::new().into_iter(),
+                    false => {
+                        self.nodes[node].connection.send(&pipeline, answers).await?.into_iter()
+                    }
                 };
-                Ok::<_, Why>(members.into_iter().zip(values).collect::<Vec<(usize, Value)>>())
+                let answer =
+                    |at: usize| Some((at, values.nth(wire::answers_to(&parts[at].1) - 1)?));
+                Ok::<_, Why>(members.into_iter().map_while(answer).collect::<Vec<_>>())
             }
         });
         for group in join_all(groups).await {

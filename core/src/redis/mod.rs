@@ -35,7 +35,6 @@ mod search;
 mod sentinels;
 mod slots;
 mod tier;
-mod under_way;
 mod vouch;
 mod waiters;
 mod wire;

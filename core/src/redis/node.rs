@@ -53,9 +53,12 @@ impl Connection {
         }
     }
 
-    /// Asks the server to tell of changes of what is read from now on.
+    /// Asks the server to tell of changes of what is read from now on, unless a
+    /// read says otherwise. Without NOLOOP: that would leave out whatever one's
+    /// own commands make the server forget, be it evicted, expired, or pushed out
+    /// of its table of who has read what.
     pub(crate) async fn track(&self) -> Result<(), Unfit> {
-        let tracking = cmd("CLIENT").arg("TRACKING").arg("ON").arg("NOLOOP").to_owned();
+        let tracking = cmd("CLIENT").arg("TRACKING").arg("ON").arg("OPTOUT").to_owned();
         match self.ask(&tracking).await {
             Ok(_) => Ok(()),
             Err(why) => Err(Unfit::server(format!(
@@ -98,9 +101,8 @@ impl Connection {
     pub(crate) async fn beat(&self) -> Result<Beat, Why> {
         let mut pipeline = Pipeline::new();
         pipeline.cmd("TIME").cmd("ROLE");
-        pipeline.cmd("INFO").arg("stats").cmd("INFO").arg("memory");
         let sent = Instant::now();
-        let mut values = self.send(&pipeline, 4).await?.into_iter();
+        let mut values = self.send(&pipeline, 2).await?.into_iter();
         let mut next = || values.next().unwrap_or(Value::Nil);
         let time = match next() {
             Value::Array(parts) => {
@@ -116,16 +118,7 @@ impl Connection {
         {
             return Err(Why::new("the server is no master any more"));
         }
-        let (stats, memory) = (text(next()), text(next()));
-        let evicted = field(&stats, "evicted_keys").and_then(|count| count.parse().ok());
-        let never_evicts = field(&memory, "maxmemory") == Some("0")
-            || field(&memory, "maxmemory_policy") == Some("noeviction");
-        Ok(Beat {
-            sent,
-            time: seconds * 1_000_000 + micros,
-            evicted: evicted.unwrap_or(0),
-            may_evict: !never_evicts,
-        })
+        Ok(Beat { sent, time: seconds * 1_000_000 + micros })
     }
 }
 
@@ -136,10 +129,6 @@ pub(crate) struct Beat {
     pub(crate) sent: Instant,
     /// Its time, in microseconds since 1970.
     pub(crate) time: u64,
-    /// How many keys it has evicted since it was started.
-    pub(crate) evicted: u64,
-    /// Whether it may evict any.
-    pub(crate) may_evict: bool,
 }
 
 /// The answer to INFO.

@@ -77,7 +77,8 @@ impl<'p> Wanted<'p> {
 
     /// The command that reads it.
     fn read(&self) -> Command {
-        Command::Get(fragment_key(self.prefix, self.key).into())
+        // Its stamps tell whether it holds: no news of itself are needed.
+        Command::Peek(fragment_key(self.prefix, self.key).into())
     }
 
     pub(crate) fn answer(self) -> Result<Arc<Fragment>, Outcome> {

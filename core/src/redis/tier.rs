@@ -367,15 +367,11 @@ impl Tier {
         prefix: &str,
         event: &Event<'_>,
     ) -> Result<Dropped, Error> {
-        let under_way = self.keeper.under_way.drop_in(&self.keeper.near);
         let mut failed_before = false;
         loop {
             let why = match self.keeper.link().await {
                 Ok(link) => match deliver(&self.keeper, &link, prefix, event).await {
-                    Ok(dropped) => {
-                        under_way.end();
-                        return Ok(dropped);
-                    }
+                    Ok(dropped) => return Ok(dropped),
                     Err(why) => {
                         self.keeper.undelivered(link.session, &why);
                         why
@@ -385,10 +381,10 @@ impl Tier {
             };
             // Whatever becomes of it elsewhere: nothing old is served here,
             // since all that memory knows is distrusted now.
+            self.keeper.near.all_changed();
             if self.keeper.options.degraded.is_none() {
                 return Err(undelivered(&why));
             }
-            self.keeper.near.all_changed();
             // Once more, if there is a line again by now; then the thread that
             // keeps the line delivers it, before anything else goes by it.
             if self.keeper.keep(&Due::of(prefix, event), failed_before) {

@@ -15,42 +15,63 @@ const LONGEST: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
 pub(crate) fn pipeline(commands: &[Command]) -> Pipeline {
     let mut pipeline = Pipeline::with_capacity(commands.len());
     for run in runs(commands) {
-        match run {
-            [one] => pipeline.add_command(write(one)),
-            many => {
-                let mut all =
-                    sized("MGET", many.len(), many.iter().map(|get| key(get).len()).sum());
-                for command in many {
-                    if let Command::Get(key) = command {
-                        all.arg(key);
-                    }
+        add(
+            &mut pipeline,
+            &run[0],
+            match run {
+                [one] => write(one),
+                many => {
+                    let mut all =
+                        sized("MGET", many.len(), many.iter().map(|get| key(get).len()).sum());
+                    many.iter().for_each(|get| {
+                        all.arg(key(get));
+                    });
+                    all
                 }
-                pipeline.add_command(all)
-            }
-        };
+            },
+        );
     }
     pipeline
 }
 
+/// Adds what a command is written as, and before it what says that it asks for
+/// no news.
+pub(crate) fn add(pipeline: &mut Pipeline, command: &Command, written: Cmd) {
+    if is_untracked(command) {
+        pipeline.cmd("CLIENT").arg("CACHING").arg("NO");
+    }
+    pipeline.add_command(written);
+}
+
+/// How many answers come to what [`add`] adds; the last counts.
+pub(crate) fn answers_to(command: &Command) -> usize {
+    1 + usize::from(is_untracked(command))
+}
+
+fn is_untracked(command: &Command) -> bool {
+    matches!(command, Command::Peek(_) | Command::HPeek(..))
+}
+
 /// The commands in runs that go as one.
 fn runs(commands: &[Command]) -> impl Iterator<Item = &[Command]> {
-    commands.chunk_by(|a, b| matches!((a, b), (Command::Get(_), Command::Get(_))))
+    use Command::{Get, Peek};
+    commands.chunk_by(|a, b| matches!((a, b), (Get(_), Get(_)) | (Peek(_), Peek(_))))
 }
 
 /// How many answers [`pipeline`] gets.
 pub(crate) fn answers(commands: &[Command]) -> usize {
-    runs(commands).count()
+    runs(commands).map(|run| answers_to(&run[0])).sum()
 }
 
 /// Writes one command.
 pub(crate) fn write(command: &Command) -> Cmd {
     let mut out = Cmd::new();
     match command {
-        Command::Get(key) => {
+        Command::Get(key) | Command::Peek(key) => {
             out = sized("GET", 1, key.len());
             out.arg(key)
         }
-        Command::HGet(key, field) => {
+        Command::HGet(key, field) | Command::HPeek(key, field) => {
             out = sized("HGET", 2, key.len() + field.len());
             out.arg(key).arg(*field)
         }
@@ -94,7 +115,9 @@ fn limited(out: &mut Cmd, limit: Option<Duration>) -> &mut Cmd {
 pub(crate) fn key(command: &Command) -> &[u8] {
     match command {
         Command::Get(key)
+        | Command::Peek(key)
         | Command::HGet(key, _)
+        | Command::HPeek(key, _)
         | Command::HSetNx(key, ..)
         | Command::SetNx(key, ..) => key,
         Command::HGetAll(key)
@@ -113,7 +136,8 @@ pub(crate) fn replies(commands: &[Command], values: Vec<Value>) -> Result<Vec<Re
     let mut replies = Vec::with_capacity(commands.len());
     let mut values = values.into_iter();
     for run in runs(commands) {
-        let value = values.next().ok_or_else(|| Why::new("an answer is missing"))?;
+        let value = values.nth(answers_to(&run[0]) - 1);
+        let value = value.ok_or_else(|| Why::new("an answer is missing"))?;
         match (run, value) {
             ([one], value) => replies.push(reply(one, value)?),
             (many, Value::Array(all)) if all.len() == many.len() => {
@@ -143,7 +167,9 @@ pub(crate) fn reply(command: &Command, value: Value) -> Result<Reply, Why> {
         };
     }
     Ok(match command {
-        Command::Get(_) | Command::HGet(..) => Reply::Value(bytes(value)),
+        Command::Get(_) | Command::Peek(_) | Command::HGet(..) | Command::HPeek(..) => {
+            Reply::Value(bytes(value))
+        }
         Command::HGetAll(_) => Reply::Fields(fields(value)),
         Command::HSetNx(..) => Reply::Done(number(&value) == Some(1)),
         Command::SetNx(..) | Command::Set(..) | Command::Nudge { .. } => {

@@ -12,6 +12,7 @@ mod losses;
 mod outages;
 mod pages;
 mod sentinels;
+mod tracking;
 mod values;
 
 use std::cell::Cell;

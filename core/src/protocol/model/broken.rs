@@ -28,8 +28,8 @@ pub(super) enum Broken {
     GoesBackUnnoticed,
     /// Objects are made when the reply is there.
     ObjectsAfterReads,
-    /// A process does not drop in memory what it drops in the store: it is not
-    /// told of it, and of no later change either.
+    /// A process does not drop in memory what it drops in the store: it is told
+    /// of it, and too late for whoever has called.
     OwnChangeKept,
     /// What is in memory is kept when the connection breaks.
     KeptAcrossBreak,
@@ -42,16 +42,11 @@ pub(super) enum Broken {
     /// A fill takes what a lookup has read for leased, whose scheme may not be
     /// registered.
     SettledWithoutScheme,
-    /// A fill inside another does not look again at the stamps around it while
-    /// another thread drops some.
-    OwnDropsUnseen,
     /// A sweep keeps an epoch in memory whose token is not known yet.
     UnknownEpochKept,
-    /// A heartbeat gives trust while replies to writes of the process itself
-    /// are not taken in.
-    OwnRepliesUnheard,
-    /// What a lookup that was given up was about to lease stays in memory.
-    GivenUpKept,
+    /// A store whose table of who has read what overflows does not tell whom it
+    /// forgets.
+    ForgetsUnsaid,
     /// Whether memory can be trusted is asked after looking at it.
     TrustLast,
 }

@@ -148,14 +148,14 @@ impl World {
         leased.is_registered = true;
     }
 
-    /// The stamps around that have to be looked at after a lease: those whose
+    /// The stamps around that have to be looked at after a lease, where their
     /// news may come after its replies.
     fn has_to_verify(&self, s: &State, t: usize) -> Vec<Obj> {
         let process = &s.processes[s.threads[t].process];
         let outer = s.threads[t].outer.as_ref();
-        let unheard = self.is_cluster
-            || (!self.is(Broken::OwnDropsUnseen) && self.drops_in(s, s.threads[t].process));
-        outer.filter(|_| unheard).map_or(Vec::new(), |outer| process.near.lineage(&outer.stamps))
+        outer
+            .filter(|_| self.is_cluster)
+            .map_or(Vec::new(), |outer| process.near.lineage(&outer.stamps))
     }
 
     /// Takes the replies to reads of the stamps around.

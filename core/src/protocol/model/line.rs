@@ -3,7 +3,7 @@
 use super::broken::Broken;
 use super::names::Key;
 use super::server::{Push, Server};
-use super::state::{At, Connection, Look, Pipe, Purpose, State, Taking, Thread};
+use super::state::{At, Connection, Look, Pipe, Purpose, State, Thread};
 use super::world::{Action, World};
 
 impl World {
@@ -40,6 +40,12 @@ impl World {
             let given_up = (0..s.threads.len()).filter(|t| leases(&s.threads[*t].at));
             actions.extend(given_up.map(Action::GiveUp));
         }
+        if left.overflows > 0 {
+            let read = |n: usize| self.losable.iter().filter(move |key| s.has_read(n, **key));
+            let processes = 0..s.processes.len();
+            actions
+                .extend(processes.flat_map(|n| read(n).map(move |key| Action::Overflow(n, *key))));
+        }
         if left.losses > 0 {
             let there = self.losable.iter().filter(|key| s.server.has(**key));
             actions.extend(there.map(|key| Action::Lose(*key)));
@@ -56,23 +62,10 @@ impl World {
         }
     }
 
-    /// Whether a heartbeat would change anything, and gives trust: what the
-    /// process itself does in the store is no news to it, so trust waits until
-    /// it has taken in the replies.
+    /// Whether a heartbeat would change anything.
     fn may_beat(&self, s: &State, n: usize) -> bool {
         let process = &s.processes[n];
         let Some(link) = process.link.filter(|_| !self.strict[n]) else { return false };
-        let writes = |at: &At| match at {
-            At::Sent(_, Purpose::Verify(..)) => false,
-            At::Sent(_, Purpose::Look(look)) if !look.is_leasing() => false,
-            At::Sent(_, Purpose::Sweep(sweep)) if !sweep.replies.is_empty() => true,
-            At::Sent(pipe, _) => pipe.done != 0,
-            _ => false,
-        };
-        let busy = s.threads.iter().any(|thread| thread.process == n && writes(&thread.at));
-        if busy && !self.is(Broken::OwnRepliesUnheard) {
-            return false;
-        }
         let news = process.connections.iter().any(|it| it.session == link && !it.queue.is_empty());
         news || process.heard_floor < s.floor || !process.trusted
     }
@@ -100,7 +93,11 @@ impl World {
             Action::Connect(n) => self.connect(s, n),
             Action::Lose(key) => {
                 s.left.losses -= 1;
-                s.remove(key, None);
+                s.remove(key);
+            }
+            Action::Overflow(n, key) => {
+                s.left.overflows -= 1;
+                self.overflow(s, n, key);
             }
             Action::Flush => {
                 s.left.flushes -= 1;
@@ -125,9 +122,17 @@ impl World {
         let thread = &mut s.threads[t];
         let At::Sent(_, Purpose::Look(look)) = &mut thread.at else { return };
         look.given_up = Some(bits);
-        let near = &mut s.processes[thread.process].near;
-        let taking = look.taking.iter().filter(|_| !self.is(Broken::GivenUpKept));
-        taking.flat_map(Taking::new_objects).for_each(|obj| near.drop_object(obj));
+    }
+
+    /// The store has no more room for who has read what, and tells whom it
+    /// forgets.
+    fn overflow(&self, s: &mut State, n: usize, key: Key) {
+        for connection in &mut s.processes[n].connections {
+            if self.is(Broken::ForgetsUnsaid) {
+                connection.tracks &= !key.bit();
+            }
+            connection.forget(key);
+        }
     }
 
     /// Whether what a thread has sent is behind a lookup that was given up.
@@ -239,7 +244,7 @@ impl World {
         let is_known = s.server.all.is_none_or(|(_, mark)| mark == s.identity);
         let is_other = s.processes[n].identity != s.identity || !is_known;
         if is_other && !self.is(Broken::GoesBackUnnoticed) {
-            s.remove(Key::All, None);
+            s.remove(Key::All);
         }
         let (floor, identity) = (s.floor, s.identity);
         let process = &mut s.processes[n];
@@ -272,6 +277,13 @@ impl World {
                 self.lose_line_of(s, n, session);
             }
         }
+    }
+}
+
+impl State {
+    /// Whether the store remembers that a process has read a key.
+    fn has_read(&self, n: usize, key: Key) -> bool {
+        self.processes[n].connections.iter().any(|it| it.tracks & key.bit() != 0)
     }
 }
 

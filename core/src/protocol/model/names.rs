@@ -122,6 +122,7 @@ impl Names {
         match command {
             Command::Get(key) => Cmd::Get(self.key(key)),
             Command::HGet(..) => Cmd::HGetEpoch,
+            Command::HPeek(..) => Cmd::HPeekEpoch,
             Command::HGetAll(_) => Cmd::HGetAll,
             Command::HSetNx(_, field, value) if field == EPOCH => {
                 Cmd::HSetNxEpoch(number_of(value))

@@ -1,7 +1,7 @@
 //! The shared store: keys, commands, and whom it tells of what.
 
 use super::names::{Key, STAMPS, Tok};
-use super::state::{State, Value};
+use super::state::{Connection, State, Value};
 
 /// What stands in the store.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
@@ -19,6 +19,8 @@ pub(super) struct Server {
 pub(super) enum Cmd {
     Get(Key),
     HGetEpoch,
+    /// Which asks for no news.
+    HPeekEpoch,
     HGetAll,
     HSetNxEpoch(Tok),
     HSetNxScheme(u8),
@@ -57,9 +59,11 @@ impl Cmd {
     pub(super) fn key(&self) -> Key {
         match self {
             Cmd::Get(key) | Cmd::SetNx(key, _) | Cmd::SetStamp(key, _) => *key,
-            Cmd::HGetEpoch | Cmd::HGetAll | Cmd::HSetNxEpoch(_) | Cmd::HSetNxScheme(_) => {
-                Key::Registry
-            }
+            Cmd::HGetEpoch
+            | Cmd::HPeekEpoch
+            | Cmd::HGetAll
+            | Cmd::HSetNxEpoch(_)
+            | Cmd::HSetNxScheme(_) => Key::Registry,
             Cmd::SetValue(n, _) => Key::Value(*n),
             Cmd::Unlink(keys) => keys[0],
         }
@@ -78,18 +82,19 @@ impl State {
                 self.track(client, Key::Registry);
                 Rep::Token(self.server.registry.0)
             }
+            Cmd::HPeekEpoch => Rep::Token(self.server.registry.0),
             Cmd::HGetAll => {
                 self.track(client, Key::Registry);
                 Rep::Fields(self.server.registry)
             }
             Cmd::Unlink(keys) => {
-                Rep::Count(keys.iter().filter(|key| self.remove(**key, Some(client))).count() as u8)
+                Rep::Count(keys.iter().filter(|key| self.remove(**key)).count() as u8)
             }
-            other => self.write(client, other),
+            other => self.write(other),
         }
     }
 
-    fn write(&mut self, client: Client, cmd: &Cmd) -> Rep {
+    fn write(&mut self, cmd: &Cmd) -> Rep {
         let mark = self.identity;
         let server = &mut self.server;
         let written = match cmd {
@@ -112,16 +117,16 @@ impl State {
             other => panic!("no write: {other:?}"),
         };
         if written {
-            self.tell(cmd.key(), Some(client));
+            self.tell(cmd.key());
         }
         Rep::Done(written)
     }
 
     /// Removes a key; says whether it was there.
-    pub(super) fn remove(&mut self, key: Key, by: Option<Client>) -> bool {
+    pub(super) fn remove(&mut self, key: Key) -> bool {
         let there = self.server.take(key);
         if there {
-            self.tell(key, by);
+            self.tell(key);
         }
         there
     }
@@ -133,17 +138,11 @@ impl State {
         }
     }
 
-    /// Tells all who have read a key that it has changed, once; whoever changed
-    /// it is not told, and has to read again like all the others.
-    fn tell(&mut self, key: Key, by: Option<Client>) {
-        for (n, process) in self.processes.iter_mut().enumerate() {
-            for connection in &mut process.connections {
-                let tracked = connection.tracks & key.bit() != 0;
-                connection.tracks &= !key.bit();
-                if tracked && by != Some((n, connection.session)) {
-                    connection.queue.push(Push::Changed(key));
-                }
-            }
+    /// Tells all who have read a key that it has changed, once, and whoever
+    /// changed it like the others.
+    fn tell(&mut self, key: Key) {
+        for connection in self.processes.iter_mut().flat_map(|it| &mut it.connections) {
+            connection.forget(key);
         }
     }
 
@@ -153,6 +152,16 @@ impl State {
         for connection in self.processes.iter_mut().flat_map(|it| &mut it.connections) {
             connection.tracks = 0;
             connection.queue.push(Push::AllChanged);
+        }
+    }
+}
+
+impl Connection {
+    /// Remembers no more that the key was read, and says so.
+    pub(super) fn forget(&mut self, key: Key) {
+        if self.tracks & key.bit() != 0 {
+            self.tracks &= !key.bit();
+            self.queue.push(Push::Changed(key));
         }
     }
 }

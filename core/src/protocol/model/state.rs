@@ -25,6 +25,8 @@ pub(super) struct State {
 pub(super) struct Mishaps {
     /// A key is lost.
     pub(super) losses: u8,
+    /// How often the store may forget who has read what.
+    pub(super) overflows: u8,
     /// All keys are lost.
     pub(super) flushes: u8,
     /// A connection breaks.

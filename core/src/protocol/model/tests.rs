@@ -25,6 +25,7 @@ mod the_protocol {
     #[test]
     fn holds_among_threads() {
         holds(worlds::threads());
+        holds(worlds::own_table());
         holds(worlds::writers());
     }
 
@@ -48,6 +49,11 @@ mod the_protocol {
     #[test]
     fn holds_when_keys_are_lost() {
         holds(worlds::lost_registry());
+    }
+
+    #[test]
+    fn holds_when_the_store_forgets_who_has_read_what() {
+        holds(worlds::overflows());
     }
 
     #[test]
@@ -142,7 +148,7 @@ fn schemes_that_were_seen_earlier_may_not_be_all() {
 
 #[test]
 fn registries_are_looked_at_after_the_drops() {
-    fails(worlds::nested(), Broken::LooksBefore);
+    fails(worlds::nested_in_cluster_ahead(), Broken::LooksBefore);
 }
 
 #[test]
@@ -177,7 +183,7 @@ fn objects_are_made_before_their_tokens_are_read() {
 
 #[test]
 fn own_changes_are_dropped_in_memory() {
-    fails(worlds::threads(), Broken::OwnChangeKept);
+    fails(worlds::own_table(), Broken::OwnChangeKept);
 }
 
 #[test]
@@ -206,23 +212,13 @@ fn lookups_settle_only_what_has_its_scheme() {
 }
 
 #[test]
-fn fills_look_again_at_what_is_around_while_something_is_dropped() {
-    fails(worlds::nested(), Broken::OwnDropsUnseen);
-}
-
-#[test]
 fn epochs_without_a_token_are_dropped_too() {
     fails(worlds::races(), Broken::UnknownEpochKept);
 }
 
 #[test]
-fn heartbeats_wait_for_own_replies() {
-    fails(worlds::writers(), Broken::OwnRepliesUnheard);
-}
-
-#[test]
-fn what_a_lookup_leased_is_dropped_if_it_is_given_up() {
-    fails(worlds::lookups_given_up(), Broken::GivenUpKept);
+fn what_a_store_forgets_it_has_to_tell() {
+    fails(worlds::overflows(), Broken::ForgetsUnsaid);
 }
 
 #[test]

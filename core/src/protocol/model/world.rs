@@ -68,6 +68,8 @@ pub(super) enum Action {
     Distrust(usize),
     Connect(usize),
     Lose(Key),
+    /// The store has no more room to remember that a process has read a key.
+    Overflow(usize, Key),
     GiveUp(usize),
     Flush,
     Save,
@@ -246,17 +248,23 @@ impl World {
 
     fn carry_out(&self, s: &mut State, n: usize, pipe: &mut Pipe, choice: usize) {
         let client = (n, pipe.session);
+        let told = |s: &State| {
+            let of_line = |it: &&Connection| it.session == client.1;
+            let connection = s.processes[n].connections.iter().find(of_line);
+            connection.map_or(0, |it| it.queue.len() as u8)
+        };
         let mut next = Some(choice);
+        // News of the last command come after its reply.
+        let mut before_last = 0;
         while let Some(at) = next {
+            before_last = told(s);
             pipe.replies[at] = s.carry_out(client, &pipe.cmds[at]);
             pipe.done |= 1 << at;
             let stands_still = |at: &usize| pipe.cmds[*at].key() == Key::All && self.is_all_fixed();
             next = pipe.open().next().filter(stands_still);
         }
         if pipe.is_finished() && !self.is_cluster {
-            let of_line = |it: &&Connection| it.session == pipe.session;
-            let connection = s.processes[n].connections.iter().find(of_line);
-            pipe.after = connection.map_or(0, |it| it.queue.len() as u8);
+            pipe.after = before_last;
         }
     }
 

@@ -72,9 +72,20 @@ pub(super) fn bounded_ahead() -> World {
     World { ahead_of_pages: true, ..bounded_readers() }
 }
 
-/// All in one process, which is not told of what it does itself.
+/// All in one process, which is told late of a table that it drops itself.
+pub(super) fn own_table() -> World {
+    alone(BOUNDED, &[Reader(OF_ROW, 2), Writer(&[Table])])
+}
+
+/// All in one process, which is told of what it does itself.
 pub(super) fn threads() -> World {
     alone(BOUNDED, &[Reader(OF_ROW, 2), Reader(OF_ROW, 1), Writer(&[Row])])
+}
+
+/// The store forgets that a process has read a key.
+pub(super) fn overflows() -> World {
+    let world = with(Mishaps { overflows: 1, ..Mishaps::default() }, bounded());
+    World { losable: vec![Key::Registry, Key::Stamp(1)], ..world }
 }
 
 /// Both processes change the row: what one of them does ends what the other

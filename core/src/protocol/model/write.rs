@@ -150,15 +150,6 @@ impl World {
         s.processes[s.threads[t].process].near.replace_everything();
         s.threads[t].at = At::Waiting(version);
     }
-
-    /// Whether a process has dropped something in the store and has perhaps
-    /// not dropped it in its memory yet.
-    pub(super) fn drops_in(&self, s: &State, process: usize) -> bool {
-        s.threads.iter().any(|thread| {
-            let drops = matches!(thread.at, At::Sent(_, Purpose::Sweep(_) | Purpose::Drop(..)));
-            thread.process == process && drops
-        })
-    }
 }
 
 /// What a sweep has done that stops after its first drops.

@@ -1,0 +1,31 @@
+//! What a server remembers of who has read what, and what it tells when it
+//! forgets.
+
+use std::cell::Cell;
+use std::time::Duration;
+
+use cacheops::Consistency;
+use cacheops_tests::servers::Server;
+
+use super::{changed, patient, process, read, strict, until};
+
+/// A table with room for ten keys: what a process' own reads push out of it, it
+/// is told of like all else.
+#[test]
+fn a_table_that_overflows() {
+    const ROWS: u64 = 40;
+    let server = Server::options().arg("--tracking-table-max-keys", "10").start();
+    let bounded = Consistency::Bounded(Duration::from_millis(300));
+    let (cache, other) = (process(patient(&server).consistency(bounded)), process(strict(&server)));
+    let database = Cell::new(0);
+    for round in 1..4 {
+        database.set(round);
+        (0..ROWS).for_each(|id| {
+            read(&cache, id, &database);
+        });
+        database.set(round + 1);
+        (0..ROWS).for_each(|id| other.invalidate_obj("rows", &changed(id)).unwrap());
+        until("the news", || (0..ROWS).all(|id| read(&cache, id, &database).0 > round));
+        other.invalidate_all().unwrap();
+    }
+}
