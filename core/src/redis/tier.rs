@@ -267,6 +267,9 @@ impl Tier {
         let link = self.keeper.link().await.ok()?;
         let mut leasing = Leasing::begin(self, &link, scope, lock)?;
         self.send_lease(&link, &mut leasing).await?;
+        if leasing.has_lost() {
+            leasing = self.lease_again(&link, scope, leasing).await?;
+        }
         leasing.finish().await
     }
 
