@@ -135,6 +135,26 @@ impl Sentinel {
         server.info_if_any("role").as_deref() == Some("master")
     }
 
+    /// Ends what [`keep_master`](Self::keep_master) began.
+    ///
+    /// # Panics
+    ///
+    /// If the server does not answer.
+    pub fn release(&self, server: &Server) {
+        say(server, "ACL SETUSER default +slaveof +replicaof +client|kill");
+    }
+
+    /// Has the sentinels take back no failover that is planned; see
+    /// [`calm_down`](Self::calm_down).
+    ///
+    /// # Panics
+    ///
+    /// If one does not take it.
+    pub fn allow_failovers(&self) {
+        let periods = "SENTINEL DEBUG PUBLISH-PERIOD 600";
+        self.sentinels.iter().for_each(|sentinel| say(sentinel, periods));
+    }
+
     /// Kills the master.
     pub fn kill_master(&self) {
         self.master().kill();

@@ -13,8 +13,8 @@ use super::worker::{JOB, Job};
 /// A worker, one process after the other.
 pub struct Hand {
     job: Job,
-    /// Between it and its server, if there is one.
-    pub proxy: Option<Proxy>,
+    /// Between it and its server, or the sentinels, if there are any.
+    pub proxies: Vec<Proxy>,
     now: Mutex<Process>,
     /// What those did that have ended.
     past: Mutex<Tally>,
@@ -28,9 +28,9 @@ struct Process {
 }
 
 impl Hand {
-    pub fn start(job: Job, proxy: Option<Proxy>, log: &Arc<Log>) -> Hand {
+    pub fn start(job: Job, proxies: Vec<Proxy>, log: &Arc<Log>) -> Hand {
         let now = Mutex::new(Process::start(&job, log));
-        Hand { job, proxy, now, past: Mutex::default(), log: log.clone() }
+        Hand { job, proxies, now, past: Mutex::default(), log: log.clone() }
     }
 
     /// Kills it in the middle of whatever it does, and starts another.

@@ -4,7 +4,9 @@ use std::fs;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use cacheops_tests::servers::{Cluster, Mode, Proxy, Server, slot_of};
+use cacheops_tests::servers::{
+    Cluster, Mode, PATIENCE, Proxy, Sentinel, Server, slot_of, wait_at_most,
+};
 
 use super::crew::{Crew, Hand};
 use super::database::TABLE;
@@ -39,7 +41,16 @@ pub const OF_CLUSTER: [Fault; 3] = [
 ];
 
 /// What befalls a master under sentinels.
-pub const OF_SENTINEL: [Fault; 1] = [("failover", sentinel_failover)];
+pub const OF_SENTINEL: [Fault; 8] = [
+    ("failover", sentinel_failover),
+    ("planned failover", planned_failover),
+    ("planned failover, one sentinel lags", failover_with_a_laggard),
+    ("planned failover, the old master is not told", failover_untold),
+    ("planned failover and back, the master is not told", failover_and_back),
+    ("master stopped and replaced", stopped_and_replaced),
+    ("sentinel killed", sentinel_killed),
+    ("sentinels stopped", sentinels_stopped),
+];
 
 /// What befalls any server.
 pub const OF_SERVERS: [Fault; 10] = [
@@ -183,8 +194,7 @@ fn full(scene: &Scene, dice: &mut Dice) {
 
 /// Has some lines fail, one at least.
 fn on_lines(scene: &Scene, dice: &mut Dice, fail: impl Fn(&Proxy)) {
-    let proxies: Vec<&Proxy> =
-        scene.crew.hands.iter().filter_map(|hand| hand.proxy.as_ref()).collect();
+    let proxies: Vec<&Proxy> = scene.crew.hands.iter().flat_map(|hand| &hand.proxies).collect();
     let chosen = dice.below(proxies.len() as u64 + 1) as usize;
     for (n, proxy) in proxies.iter().enumerate() {
         if chosen == n || chosen == proxies.len() {
@@ -200,7 +210,7 @@ fn spoil(scene: &Scene, dice: &mut Dice, mode: Mode) {
 }
 
 fn on_all_lines(scene: &Scene, what: impl Fn(&Proxy)) {
-    scene.crew.hands.iter().filter_map(|hand| hand.proxy.as_ref()).for_each(what);
+    scene.crew.hands.iter().flat_map(|hand| &hand.proxies).for_each(what);
 }
 
 fn slow_line(scene: &Scene, dice: &mut Dice) {
@@ -279,8 +289,90 @@ fn cluster_failover(scene: &Scene, dice: &mut Dice) {
     cluster.wait_until_ok();
 }
 
+fn sentinels(scene: &Scene) -> &Sentinel {
+    match &scene.home {
+        Home::Sentinel(all) => all,
+        _ => panic!("this is for sentinels"),
+    }
+}
+
+/// Has one of the sentinels replace the master, as soon as it can.
+fn begin_failover(all: &Sentinel, by: usize) {
+    assert!(wait_at_most(PATIENCE, || all.try_failover(by)), "no failover");
+}
+
+fn end_failover(all: &Sentinel) {
+    all.wait_for_failover();
+    all.replica().wait_in_sync(all.master());
+}
+
+fn planned_failover(scene: &Scene, dice: &mut Dice) {
+    let all = sentinels(scene);
+    begin_failover(all, dice.below(3) as usize);
+    end_failover(all);
+}
+
+/// One sentinel hears of it late.
+fn failover_with_a_laggard(scene: &Scene, dice: &mut Dice) {
+    let all = sentinels(scene);
+    let late = dice.below(3) as usize;
+    all.sentinels()[late].stop();
+    begin_failover(all, (late + 1) % 3);
+    hold(dice, 3_000);
+    all.sentinels()[late].cont();
+    end_failover(all);
+}
+
+/// The sentinels do not reach the old master: there are two for a while.
+fn failover_untold(scene: &Scene, dice: &mut Dice) {
+    let all = sentinels(scene);
+    all.keep_master();
+    begin_failover(all, dice.below(3) as usize);
+    all.wait_for_failover();
+    hold(dice, 2_000);
+    all.release(all.replica());
+    all.replica().wait_in_sync(all.master());
+}
+
+/// It is made the master again before it was told that it was none.
+fn failover_and_back(scene: &Scene, dice: &mut Dice) {
+    let all = sentinels(scene);
+    all.keep_master();
+    for _ in 0..2 {
+        begin_failover(all, dice.below(3) as usize);
+        all.wait_for_failover();
+        hold(dice, 1_000);
+    }
+    all.release(all.master());
+    all.replica().wait_in_sync(all.master());
+}
+
+/// It is a master still when it wakes.
+fn stopped_and_replaced(scene: &Scene, _: &mut Dice) {
+    let all = sentinels(scene);
+    all.master().stop();
+    all.wait_for_failover();
+    all.replica().cont();
+    all.replica().wait_in_sync(all.master());
+}
+
+fn sentinel_killed(scene: &Scene, dice: &mut Dice) {
+    let one = dice.pick(sentinels(scene).sentinels());
+    one.kill();
+    hold(dice, 1_500);
+    one.restart();
+}
+
+/// One or two of them.
+fn sentinels_stopped(scene: &Scene, dice: &mut Dice) {
+    let stopped = &sentinels(scene).sentinels()[..dice.within(1, 2) as usize];
+    stopped.iter().for_each(Server::stop);
+    hold(dice, 900);
+    stopped.iter().for_each(Server::cont);
+}
+
 fn sentinel_failover(scene: &Scene, dice: &mut Dice) {
-    let Home::Sentinel(all) = &scene.home else { panic!("this is for sentinels") };
+    let all = sentinels(scene);
     kill_ahead_of_replica(all.master(), dice);
     all.wait_for_failover();
     all.replica().restart();

@@ -56,21 +56,29 @@ fn worker_at_work() {
     }
 }
 
-/// Two strict workers and two within a bound; one of each degraded, and with a
-/// single server one of each behind a proxy.
+/// Two strict workers and two within a bound; one of each degraded. With a
+/// single server one of each is behind a proxy; each sees the sentinels through
+/// proxies of its own.
 fn scene(home: Home, seed: u64, bug: Option<Bug>) -> Scene {
     let path = home.file("rows");
     Database::create(&path);
     let log = Arc::new(Log::new());
     let bound = if bug == Some(Bug::Late) { DELAY / 10 } else { BOUND };
     let hand = |n: u64| {
-        let (proxy, place) = match &home {
+        let (proxies, place) = match &home {
             Home::One(server) if n.is_multiple_of(2) => {
                 let proxy = Proxy::start(server.port());
                 let url = server.url_at(proxy.port());
-                (Some(proxy), Place::One(url))
+                (vec![proxy], Place::One(url))
             }
-            _ => (None, home.place()),
+            Home::Sentinel(all) => {
+                let proxies: Vec<Proxy> =
+                    all.sentinels().iter().map(|one| Proxy::start(one.port())).collect();
+                let behind = all.sentinels().iter().zip(&proxies);
+                let urls = behind.map(|(one, proxy)| one.url_at(proxy.port())).collect();
+                (proxies, Place::Sentinel(all.master_name().to_owned(), urls))
+            }
+            _ => (Vec::new(), home.place()),
         };
         let job = Job {
             number: n,
@@ -82,7 +90,7 @@ fn scene(home: Home, seed: u64, bug: Option<Bug>) -> Scene {
             seed: seed.wrapping_add(n * 1_000),
             bug,
         };
-        Hand::start(job, proxy, &log)
+        Hand::start(job, proxies, &log)
     };
     let hands = (0..4).map(hand).collect();
     Scene { crew: Crew { hands, log }, home }
@@ -131,8 +139,10 @@ fn over_a_cluster(time: Duration) -> Report {
 }
 
 fn over_sentinels(time: Duration) -> Report {
-    let all = Home::Sentinel(Box::new(Sentinel::start()));
-    run(all, time, &[&OF_SENTINEL, &OF_SERVERS], &[&OF_WORKERS])
+    let all = Sentinel::start();
+    all.allow_failovers();
+    let all = Home::Sentinel(Box::new(all));
+    run(all, time, &[&OF_SENTINEL, &OF_SERVERS], &[&OF_LINES, &OF_WORKERS])
 }
 
 /// All faults once.
@@ -171,7 +181,7 @@ fn is_found(bug: Bug) {
     let scene = scene(Home::One(Server::start()), seed(), Some(bug));
     scene.crew.wait_for_hits();
     if matches!(bug, Bug::Late | Bug::Lax) {
-        let proxies = scene.crew.hands.iter().filter_map(|hand| hand.proxy.as_ref());
+        let proxies = scene.crew.hands.iter().flat_map(|hand| &hand.proxies);
         proxies.for_each(|proxy| proxy.set(Mode::Delay(DELAY)));
     }
     let found = wait_at_most(PATIENCE, || scene.crew.log.has_complaints());
