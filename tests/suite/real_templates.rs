@@ -45,6 +45,17 @@ fn package(name: &str) -> PathBuf {
     Path::new(found["manifest_path"].as_str().unwrap()).parent().unwrap().to_owned()
 }
 
+/// A source without what begins the rendering: MiniJinja's plugin puts that before
+/// the first statement or expression.
+fn without_beginning(rewritten: &str) -> String {
+    let Some(named) = rewritten.find(" if 0|_cacheops_page ") else {
+        return rewritten.to_owned();
+    };
+    let begins = rewritten[..named].rfind("{%").unwrap();
+    let ends = named + rewritten[named..].find("{% endif %}").unwrap() + "{% endif %}".len();
+    [&rewritten[..begins], &rewritten[ends..]].concat()
+}
+
 /// Without tags they pass byte for byte; inside of one, Tera takes them as it
 /// took them before.
 #[test]
@@ -67,6 +78,7 @@ fn they_pass_unchanged() {
         assert_eq!(tags.rewrite(&tera, &text).unwrap(), text, "{place}");
         let names = ["include", "import", "from", "extends"];
         let rewritten = jinja.rewrite(env.syntax(), "t", &text).unwrap();
+        let rewritten = without_beginning(&rewritten);
         assert!(names.iter().any(|name| text.contains(name)) || rewritten == text, "{place}");
         // One that stands alone, and that may stand inside of something.
         let alone = tera.clone().add_raw_template("t", &text).is_ok();
