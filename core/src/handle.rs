@@ -1,5 +1,6 @@
 //! The handle of a cache, and what an application tells it.
 
+use std::collections::BTreeSet;
 use std::future::Future;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -15,11 +16,11 @@ use crate::fragment::Fragment;
 use crate::invalidate::Event;
 use crate::key::{FragmentKey, KeyWriter};
 use crate::observe::{Counters, FragmentInfo, Stats};
-use crate::queryset::canonical;
+use crate::queryset::{QuerySet, canonical};
 use crate::record::{Quiet, QuietScope, Scoped, is_quiet};
 use crate::store::Usage;
 use crate::sync::atomic::{AtomicBool, Ordering};
-use crate::sync::{Arc, block_on};
+use crate::sync::{Arc, Mutex, block_on, lock};
 use crate::value::Row;
 
 /// A cache of fragments; the handle is cheap to clone and can be used from
@@ -62,6 +63,8 @@ pub(crate) struct Inner {
     pub(crate) flights: Arc<Flights>,
     pub(crate) counters: Counters,
     enabled: AtomicBool,
+    /// The engines whose templates have come here.
+    engines: Mutex<BTreeSet<&'static str>>,
 }
 
 impl Inner {
@@ -99,6 +102,7 @@ impl Cacheops {
                 flights: Flights::new(),
                 counters: Counters::new(),
                 enabled,
+                engines: Mutex::default(),
             }),
         }
     }
@@ -307,12 +311,31 @@ impl Cacheops {
         tables: impl IntoIterator<Item = T>,
     ) -> Option<SystemTime> {
         let tables: Vec<String> = tables.into_iter().map(canonical).collect();
+        self.depend_on(&tables);
         let settings = &self.inner.settings;
         let micros = match &settings.shared {
             Some(shared) => block_on(shared.last_invalidation(&settings.prefix, &tables)),
             None => settings.store.last_invalidation(&tables),
         }?;
         Some(UNIX_EPOCH + Duration::from_micros(micros))
+    }
+
+    /// Has the fill around this point, if there is one, depend on all rows of
+    /// some tables; on those of all tables none can.
+    fn depend_on(&self, tables: &[String]) {
+        if !self.is_filling() {
+            return;
+        }
+        let querysets: Vec<QuerySet> = tables.iter().map(QuerySet::table).collect();
+        match self.lease(&querysets.iter().collect::<Vec<_>>()) {
+            Ok(lease) if !tables.is_empty() => lease.bind(&std::sync::Arc::new(())),
+            _ => self.do_not_cache(),
+        }
+    }
+
+    /// Whether this is the first environment of an engine that comes here.
+    pub(crate) fn takes_first_environment(&self, engine: &'static str) -> bool {
+        lock(&self.inner.engines).insert(engine)
     }
 
     /// Switches the cache on or off; for tests. While it is off, everything is

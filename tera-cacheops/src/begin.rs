@@ -115,8 +115,26 @@ fn begin_key(shared: &Shared, state: &State<'_>, tag: &Tag, key: &mut KeyWriter)
     key.key(&tag.key);
     key.str(shared.cache.prefix());
     key.bool(marks);
-    key.bool(state.autoescaping_enabled());
+    write_escaping(state, key);
     marks
+}
+
+/// What the escaping of Tera's own does to something of everything.
+const PROBE: &str = "<&>\"'/\\{}$%#_^~`\u{e9}\n";
+const PROBED: &str = "&lt;&amp;&gt;&quot;&#39;/\\{}$%#_^~`\u{e9}\n";
+
+/// Writes how text is escaped. A clone of a Tera may have another function for
+/// that, which does not tell its name, so it is tried.
+fn write_escaping(state: &State<'_>, key: &mut KeyWriter) {
+    key.bool(state.autoescaping_enabled());
+    if !state.autoescaping_enabled() {
+        return;
+    }
+    match state.escape(PROBE) {
+        Ok(escaped) if escaped == PROBED => {}
+        Ok(escaped) => key.str(&escaped),
+        Err(error) => key.str(&error.to_string()),
+    }
 }
 
 fn look_up(
@@ -135,7 +153,7 @@ fn look_up(
             Some(page) => key.str(page.as_str().unwrap_or_default()),
             None => skip = true,
         }
-        skip |= rendering::bypasses_blocks();
+        skip |= !rendering::knows_blocks(shared);
     }
     let key = key.finish();
     let page = rendering::page(shared);
@@ -182,4 +200,16 @@ pub(crate) fn store(body: &Value, kwargs: &Kwargs) -> TeraResult<Value> {
         // Only where text is escaped, so what a body gives is safe.
         Some(mark) => Value::safe_string(&format!("{}{text}{}", mark.begin(), mark.end())),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use tera::{Context, State};
+
+    use super::{PROBE, PROBED};
+
+    #[test]
+    fn tera_escapes_as_it_is_said_here() {
+        assert_eq!(State::new(&Context::new()).escape(PROBE).unwrap(), PROBED);
+    }
 }

@@ -8,6 +8,9 @@ use tera::{Error, Value};
 
 use crate::querysets::{self, MARK};
 
+/// What it is called in keys.
+pub(crate) const ENGINE: &str = "tera";
+
 /// How Tera reads templates. Its parser takes 39 statements inside each other,
 /// and a tag becomes two.
 pub(crate) const RULES: Rules = Rules {
@@ -58,7 +61,8 @@ impl Engine for TeraEngine {
             ValueKind::Array => Datum::List(value.as_array().unwrap_or_default().to_vec()),
             ValueKind::Map => {
                 // What stands for a queryset's rows is another in each rendering.
-                let own = |(key, _): &(&Key<'_>, &Value)| key.as_str() != Some(MARK);
+                let is_mark = querysets::mark_of(value).is_some();
+                let own = |(key, _): &(&Key<'_>, &Value)| !is_mark || key.as_str() != Some(MARK);
                 let pairs = value.as_map().into_iter().flatten().filter(own);
                 Datum::Map(pairs.map(|(key, value)| (key.as_value(), value.clone())).collect())
             }

@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use cacheops::FragmentKey;
-use cacheops::template::{Moved, Numbered, Rewritten, Tag, rewrite};
+use cacheops::template::{Environment, Moved, Numbered, Rewritten, Tag, rewrite};
 
 use crate::author::{Author, Language};
 use crate::chains::Chains;
@@ -48,9 +48,9 @@ pub(crate) struct Changed {
 
 /// All that was loaded. Numbers of tags are never given twice: a page that is
 /// being rendered keeps the version of a template that it began with.
-#[derive(Default)]
 pub(crate) struct Library {
     base: Base,
+    environment: Environment,
     tags: Numbered<Tag>,
     has_block_tags: AtomicBool,
     inner: RwLock<Inner>,
@@ -80,6 +80,21 @@ impl Default for Base {
 }
 
 impl Library {
+    pub(crate) fn of(environment: Environment) -> Self {
+        Library {
+            base: Base::default(),
+            environment,
+            tags: Numbered::default(),
+            has_block_tags: AtomicBool::default(),
+            inner: RwLock::default(),
+        }
+    }
+
+    /// The installation whose templates these are.
+    pub(crate) fn environment(&self) -> &Environment {
+        &self.environment
+    }
+
     pub(crate) fn tag(&self, number: usize) -> Option<&Tag> {
         self.tags.get(number.checked_sub(self.base.0)?)
     }

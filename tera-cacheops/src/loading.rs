@@ -142,7 +142,12 @@ impl Tags {
             .map(|(name, before)| (name, Arc::new(gone::tombstone(before, &syntax))))
             .collect();
         let all_gone = held.gone.clone().into_iter().chain(tombstones.clone()).collect();
-        let asks = Asks { tera, gone: &all_gone, before: &held.templates };
+        let asks = Asks {
+            tera,
+            gone: &all_gone,
+            before: &held.templates,
+            environment: self.shared.library.environment(),
+        };
         let changed = self.shared.library.rewrite(&held.templates, batch, gone, &language, &asks);
         let changed = changed.map_err(|wrong| tell(&wrong, batch, &held))?;
         let mut given = changed.templates.clone();
@@ -164,7 +169,12 @@ impl Tags {
         let held = self.readable(tera, &syntax)?;
         let custom = self.shared.custom_names();
         let language = Language { syntax: &syntax, custom: &custom };
-        let asks = Asks { tera, gone: &held.gone, before: &held.templates };
+        let asks = Asks {
+            tera,
+            gone: &held.gone,
+            before: &held.templates,
+            environment: self.shared.library.environment(),
+        };
         let one = (name, source);
         let loaded = self.shared.library.one_off(&held.templates, one, &language, &asks);
         let batch = || [(name.to_owned(), source.to_owned())];

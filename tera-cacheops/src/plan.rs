@@ -3,12 +3,13 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use cacheops::template::source_digest;
+use cacheops::template::{Environment, source_digest};
 use cacheops::{FragmentKey, KeyWriter};
 use tera::Tera;
 
 use crate::author::{Author, Language, TagFacts};
 use crate::chains::resolve;
+use crate::engine::ENGINE;
 use crate::library::{Loaded, Names};
 use crate::scope::{Scope, TagSets};
 
@@ -47,6 +48,8 @@ pub(crate) struct Asks<'a> {
     pub(crate) gone: &'a Names<Loaded>,
     /// The templates that it holds so far.
     pub(crate) before: &'a Names<Loaded>,
+    /// The installation that it is of.
+    pub(crate) environment: &'a Environment,
 }
 
 /// What the rewriting of a template hangs on.
@@ -129,8 +132,7 @@ fn closure(name: &str, authors: &Names<Author>, asks: &Asks<'_>) -> Result<Fragm
         }
     }
     let mut key = KeyWriter::new();
-    // The same sources are other templates to another engine.
-    key.str("tera");
+    asks.environment.write_key(ENGINE, &mut key);
     key.key(&authors.get(name).map_or_else(|| source_digest(name, ""), |author| author.digest));
     seen.values().for_each(|author| key.key(&author.digest));
     Ok(key.finish())

@@ -4,9 +4,10 @@ use std::cell::RefCell;
 use std::collections::{BTreeMap, HashMap};
 use std::error::Error as StdError;
 use std::fmt;
+use std::hash::{BuildHasher, RandomState};
 use std::rc::Rc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, PoisonError, RwLock, Weak};
+use std::sync::{Arc, LazyLock, PoisonError, RwLock, Weak};
 
 use cacheops::template::{Engine, NoRows, Rows, collect_querysets, condition};
 use cacheops::{Cacheops, FragmentKey, KeyWriter, QuerySet};
@@ -22,6 +23,13 @@ pub(crate) const MARK: &str = "_cacheops";
 
 /// The length of a digest.
 const DIGEST: usize = 20;
+
+/// The length of what says that a mark is of this process.
+const SECRET: usize = 8;
+
+/// Nobody else knows it, so no map of an author's has a mark by chance.
+static OWN: LazyLock<[u8; SECRET]> =
+    LazyLock::new(|| RandomState::new().hash_one(MARK).to_le_bytes());
 
 fn digest_of(queryset: &QuerySet) -> FragmentKey {
     let mut key = KeyWriter::new();
@@ -45,6 +53,7 @@ fn write_bytes<S: Serializer>(bytes: &[u8], serializer: S) -> Result<S::Ok, S::E
 impl<'a> Marked<'a> {
     fn new(queryset: &'a QuerySet, rows: Option<u64>) -> Self {
         let mut mark = digest_of(queryset).as_bytes().to_vec();
+        mark.extend(*OWN);
         mark.extend(rows.map(u64::to_le_bytes).into_iter().flatten());
         Marked { queryset, mark }
     }
@@ -237,11 +246,11 @@ pub(crate) fn rows(value: &Value) -> TeraResult<Value> {
 }
 
 /// The digest of a queryset, and the number of its rows.
-fn mark_of(value: &Value) -> Option<(&[u8; DIGEST], Option<u64>)> {
+pub(crate) fn mark_of(value: &Value) -> Option<(&[u8; DIGEST], Option<u64>)> {
     let mark = value.as_map()?.get(&Key::Str(MARK))?.as_bytes()?;
-    let digest = mark.first_chunk()?;
-    let number = mark[DIGEST..].first_chunk().map(|bytes| u64::from_le_bytes(*bytes));
-    Some((digest, number))
+    let (digest, rest) = mark.split_first_chunk()?;
+    let number = rest.strip_prefix(&*OWN)?;
+    Some((digest, number.first_chunk().map(|bytes| u64::from_le_bytes(*bytes))))
 }
 
 /// Querysets given to a tag, read from its arguments.

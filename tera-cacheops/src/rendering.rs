@@ -2,6 +2,7 @@
 
 use std::cell::RefCell;
 use std::error::Error;
+use std::sync::atomic::Ordering;
 
 use cacheops::Page;
 
@@ -83,9 +84,15 @@ pub(crate) fn page(shared: &Shared) -> Option<Page> {
     })
 }
 
-/// Whether tags around blocks are not to cache here.
-pub(crate) fn bypasses_blocks() -> bool {
-    RENDERINGS.with_borrow(|renderings| renderings.last().is_some_and(|last| last.bypasses_blocks))
+/// Whether it is known who fills the blocks of the templates here. Of a
+/// rendering that the plugin has not begun, it cannot be.
+pub(crate) fn knows_blocks(shared: &Shared) -> bool {
+    RENDERINGS.with_borrow(|renderings| {
+        match renderings.last().filter(|last| last.owner == address(shared)) {
+            Some(last) => !last.bypasses_blocks,
+            None => shared.knows_all.load(Ordering::Relaxed),
+        }
+    })
 }
 
 fn address(shared: &Shared) -> usize {

@@ -1,15 +1,16 @@
 //! The plugin: what it adds to a Tera, and how templates pass it.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 use std::time::UNIX_EPOCH;
 
 use cacheops::Cacheops;
-use cacheops::template::{Syntax, check_tag_name};
+use cacheops::template::{Environment, Syntax, check_tag_name};
 use tera::{Delimiters, Error, Kwargs, State, Tera, TeraResult, Value};
 
 use crate::custom::{Caching, TagCall};
-use crate::engine::{RULES, STATEMENTS};
+use crate::engine::{ENGINE, RULES, STATEMENTS};
 use crate::held::Held;
 use crate::library::Library;
 use crate::{begin, dialect, frames, querysets};
@@ -54,6 +55,7 @@ pub(crate) struct Shared {
     pub(crate) syntax: RwLock<Syntax>,
     custom: RwLock<HashMap<String, Arc<Decorator>>>,
     marks: OnceLock<Box<Marks>>,
+    pub(crate) knows_all: AtomicBool,
 }
 
 type Decorator = dyn Fn(&TagCall<'_>) -> Result<Caching, Error> + Send + Sync;
@@ -65,13 +67,19 @@ impl Tags {
     ///
     /// All templates that the ones with tags use are to be loaded through
     /// this, and all that extend them, those without tags too: a layout's
-    /// fragment differs by what fills its blocks, and a child that passed by
-    /// is not known: [`Tags::render`] renders it without such fragments, but by
-    /// Tera's own methods it would get those of the layout. A Tera with delimiters of its own is to be told of them
-    /// by [`set_delimiters`](Tags::set_delimiters). Teras that share a cache
-    /// share the fragments of templates with the same name and source: where
-    /// they would render those differently, by other globals or filters, give
-    /// each a cache of its own.
+    /// fragment differs by what fills its blocks, and of a child that passed by
+    /// nothing is known. [`Tags::render`] renders that without such fragments;
+    /// Tera's own methods never keep what stands in a tag around blocks, unless
+    /// [`assume_all_loaded`](Tags::assume_all_loaded) says that there is no such
+    /// child. A Tera with delimiters of its own is to be told of them by
+    /// [`set_delimiters`](Tags::set_delimiters).
+    ///
+    /// Over a shared cache the fragments are those of the first Tera in each
+    /// process. Every further one in the same cache has its own, which it shares
+    /// with nobody, since it may render the same sources otherwise, by other
+    /// globals, functions or filters: see [`install_as`](Tags::install_as).
+    /// Clones go on with the fragments of the one they are of, so a function
+    /// that gives something else in a clone is to be told apart by `extra`.
     ///
     /// Tera does not tell which functions and filters it has, so those of the
     /// application with one of the three names are replaced; registered after
@@ -104,12 +112,45 @@ impl Tags {
     /// # Ok::<_, tera::Error>(())
     /// ```
     pub fn install(tera: &mut Tera, cache: &Cacheops) -> Tags {
+        Tags::install_in(tera, cache, Environment::next(cache, ENGINE))
+    }
+
+    /// The same under a name: Teras of one name share the fragments of templates
+    /// with the same name and source, in this process and in others. So they
+    /// are to render these alike. For the second Tera of an application, and for
+    /// one that is made anew while the application runs.
+    ///
+    /// ```
+    /// use tera::{Context, Tera};
+    /// use tera_cacheops::{Tags, cacheops::Cacheops};
+    ///
+    /// let cache = Cacheops::in_memory();
+    /// let page = |lang: &str, n: u8| {
+    ///     let mut tera = Tera::default();
+    ///     tera.global_context().insert("lang", lang);
+    ///     let tags = Tags::install_as(&mut tera, &cache, lang);
+    ///     tags.add_template(&mut tera, "p", "{% cached %}{{ lang }}{{ n }}{% endcached %}")?;
+    ///     let mut context = Context::new();
+    ///     context.insert("n", &n);
+    ///     tags.render(&tera, "p", &context)
+    /// };
+    /// assert_eq!(page("de", 1)?, "de1");
+    /// assert_eq!(page("en", 2)?, "en2");
+    /// assert_eq!(page("de", 3)?, "de1");
+    /// # Ok::<_, tera::Error>(())
+    /// ```
+    pub fn install_as(tera: &mut Tera, cache: &Cacheops, name: &str) -> Tags {
+        Tags::install_in(tera, cache, Environment::named(name))
+    }
+
+    fn install_in(tera: &mut Tera, cache: &Cacheops, environment: Environment) -> Tags {
         let shared = Arc::new(Shared {
             cache: cache.clone(),
-            library: Library::default(),
+            library: Library::of(environment),
             syntax: RwLock::new(syntax_of(&Delimiters::default())),
             custom: RwLock::default(),
             marks: OnceLock::new(),
+            knows_all: AtomicBool::new(false),
         });
         Held::default().give(tera);
         register_tags(tera, &shared);
@@ -165,6 +206,32 @@ impl Tags {
         let mut custom = self.shared.custom.write().unwrap_or_else(PoisonError::into_inner);
         custom.insert(name, Arc::new(decorate));
         Ok(())
+    }
+
+    /// Says that no template extends one of these that did not come through
+    /// here. Then tags around blocks cache in renderings by Tera's own methods,
+    /// too. Those cannot tell such a child from its layout, so without this
+    /// they render what stands in such a tag each time.
+    ///
+    /// ```
+    /// # use tera::{Context, Tera};
+    /// # use tera_cacheops::{Tags, cacheops::Cacheops};
+    /// # let mut tera = Tera::default();
+    /// # let tags = Tags::install(&mut tera, &Cacheops::in_memory());
+    /// let source = "{% cached %}{% block b %}{{ n }}{% endblock %}{% endcached %}";
+    /// tags.add_template(&mut tera, "page", source)?;
+    /// let page = |n: u8| {
+    ///     let mut context = Context::new();
+    ///     context.insert("n", &n);
+    ///     tera.render("page", &context)
+    /// };
+    /// assert_eq!((page(1)?, page(2)?), ("1".to_owned(), "2".to_owned()));
+    /// tags.assume_all_loaded();
+    /// assert_eq!((page(3)?, page(4)?), ("3".to_owned(), "3".to_owned()));
+    /// # Ok::<_, tera::Error>(())
+    /// ```
+    pub fn assume_all_loaded(&self) {
+        self.shared.knows_all.store(true, Ordering::Relaxed);
     }
 
     /// Surrounds fragments with comments that carry their keys,

@@ -71,6 +71,7 @@ mod redis;
 mod servers;
 mod tera;
 mod tera_alike;
+mod tera_bodies;
 mod tera_clones;
 mod tera_errors;
 mod tera_families;

@@ -50,3 +50,46 @@ fn engines_share_invalidations_and_not_fragments() {
     one.invalidate_fragment("list").unwrap();
     assert_eq!(pages(60), texts("60", "61"));
 }
+
+/// Teras that render one source otherwise, in one cache.
+#[test]
+fn teras_of_one_cache() {
+    let cache = Cacheops::in_memory();
+    let engine = |lang: &'static str, name: Option<&str>| {
+        let mut tera = tera::Tera::default();
+        tera.register_function("t", move |_: tera::Kwargs, _: &tera::State| lang);
+        tera.global_context().insert("lang", lang);
+        let tags = match name {
+            Some(name) => tera_cacheops::Tags::install_as(&mut tera, &cache, name),
+            None => tera_cacheops::Tags::install(&mut tera, &cache),
+        };
+        let source = "{% cached %}{{ t() }}{{ lang }}{{ n }}{% endcached %}";
+        tags.add_template(&mut tera, "page", source).unwrap();
+        move |n: u8| tags.render(&tera, "page", &tera::context!(n => &n)).unwrap()
+    };
+    let (de, en, fr) = (engine("de", None), engine("en", None), engine("fr", None));
+    assert_eq!((de(1), en(2), fr(3)), ("dede1".into(), "enen2".into(), "frfr3".into()));
+    assert_eq!((de(4), en(5), fr(6)), ("dede1".into(), "enen2".into(), "frfr3".into()));
+    let (one, other, same) =
+        (engine("de", Some("a")), engine("de", Some("b")), engine("de", Some("a")));
+    assert_eq!((one(1), other(2), same(3)), ("dede1".into(), "dede2".into(), "dede1".into()));
+}
+
+/// Clones of a Tera that escape otherwise.
+#[test]
+fn clones_that_escape_otherwise() {
+    let mut html = tera::Tera::default();
+    let tags = tera_cacheops::Tags::install(&mut html, &Cacheops::in_memory());
+    tags.add_template(&mut html, "page.html", "{% cached %}{{ v }}{% endcached %}").unwrap();
+    let (mut upper, mut none) = (html.clone(), html.clone());
+    upper.set_escape_fn(|text, out| out.write_all(text.to_uppercase().as_bytes()));
+    none.set_escape_fn(|text, out| out.write_all(text.as_bytes()));
+    let page =
+        |tera: &tera::Tera| tags.render(tera, "page.html", &tera::context!(v => "<b>")).unwrap();
+    for _ in 0..2 {
+        assert_eq!(
+            (page(&none), page(&upper), page(&html)),
+            ("<b>".into(), "<B>".into(), "&lt;b&gt;".into())
+        );
+    }
+}

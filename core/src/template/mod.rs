@@ -28,6 +28,7 @@
 
 mod args;
 mod caching;
+mod environment;
 mod lexer;
 mod loops;
 mod marks;
@@ -42,6 +43,7 @@ mod values;
 
 pub use args::{Argument, Arguments};
 pub use caching::{Caching, check_tag_name};
+pub use environment::Environment;
 pub use lexer::{Rules, Syntax};
 pub use loops::{Loop, Loops, Spot};
 pub use marks::Mark;
