@@ -29,7 +29,8 @@ fuzz_target!(|data: &[u8]| {
     env.set_syntax(syntax.clone());
     let tags = Tags::install(&mut env, &Cacheops::in_memory());
     let rewritten = tags.rewrite(&syntax, "t", source);
-    let has_tags = source.contains("cached");
+    // Names of the plugin are refused as well.
+    let has_tags = ["cached", "_cacheops"].iter().any(|s| source.contains(s));
     let names_templates =
         ["include", "import", "from", "extends"].iter().any(|s| source.contains(s));
     if !has_tags {
@@ -51,7 +52,7 @@ fuzz_target!(|data: &[u8]| {
 fn in_tera(source: &str) {
     let mut tera = Tera::default();
     let tags = tera_cacheops::Tags::install(&mut tera, &Cacheops::in_memory());
-    if !source.contains("cached") {
+    if !["cached", "_cacheops"].iter().any(|s| source.contains(s)) {
         let rewritten = tags.rewrite(&tera, source).expect("without tags nothing is wrong");
         assert_eq!(rewritten, source);
     }
@@ -59,9 +60,9 @@ fn in_tera(source: &str) {
     match tags.add_template(&mut tera, "t", source) {
         Ok(()) => {}
         Err(error) => {
-            assert!(before.is_err(), "{error}");
-            // Unless the author wrote so, nothing of the rewriting shows.
             let is_quoted = source.contains("_cacheops");
+            assert!(is_quoted || before.is_err(), "{error}");
+            // Unless the author wrote so, nothing of the rewriting shows.
             assert!(is_quoted || !error.to_string().contains("_cacheops"), "{error}");
         }
     }

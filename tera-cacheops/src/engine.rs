@@ -6,6 +6,7 @@ use serde::Deserialize;
 use tera::value::{Key, ValueKind};
 use tera::{Error, Value};
 
+use crate::dialect::VARIABLE;
 use crate::querysets::{self, MARK};
 
 /// What it is called in keys.
@@ -20,7 +21,7 @@ pub(crate) const RULES: Rules = Rules {
     plus_edges: false,
     backticks: true,
     components: true,
-    reserved: None,
+    reserved: Some(VARIABLE),
 };
 
 /// Statements of the engine, which a tag cannot be called like.

@@ -97,6 +97,9 @@
 //!   Tera keeps no more than the words of an error in a function, filter or
 //!   test. So by Tera's own methods all these become messages, and an error of
 //!   a function of your own becomes one in any case;
+//! - count what a page has read until it ends: a value that was got outside of a
+//!   tag, and is shown in one, keeps that from being stored if it has changed;
+//! - cache what stands in a tag around blocks, since they know which page it is;
 //! - fetch the fragments of a page together, over Redis in strict mode;
 //! - render a block that stands inside of a tag ([`Tags::render_block`]), for
 //!   which Tera's own method gives nothing, as inside of a filter section.

@@ -36,8 +36,11 @@ pub(crate) struct Guard(());
 impl Guard {
     pub(crate) fn new(shared: &Shared) -> Self {
         frames::sweep();
+        let page = shared.cache.page();
+        // What is read from here on counts until the rendering ends.
+        page.enter();
         let rendering = Rendering {
-            page: shared.cache.page(),
+            page,
             owner: address(shared),
             depth: frames::depth(),
             cause: None,

@@ -76,6 +76,7 @@ mod tera_clones;
 mod tera_errors;
 mod tera_families;
 mod tera_model;
+mod tera_reads;
 mod tera_rows;
 mod tera_scopes;
 mod tera_sharing;

@@ -35,7 +35,8 @@ pub struct Rules {
     /// Whether there are components, `<card />`, and `body` is what a caller
     /// hands them.
     pub components: bool,
-    /// A variable that no author may use, for the dialect does.
+    /// A name that no author may use, for the dialect does; nor those that it
+    /// makes of it: with a number behind it, and with `_page`.
     pub reserved: Option<&'static str>,
 }
 

@@ -6,7 +6,7 @@ use super::args::{self, Arguments};
 use super::lexer::{Lexer, Piece, PieceKind, Rules, Syntax};
 use super::loops::{Loops, Spot};
 use super::open_tag::{Block, Edges, OpenTag, Sets, Shown, TagKind};
-use super::tokens::{Token, TokenKind};
+use super::tokens::{TokenKind, is_attribute};
 use crate::error::Error;
 
 mod blocks;
@@ -167,12 +167,20 @@ impl<'s> Parser<'s, '_> {
     /// A variable that a dialect puts into the source is not the author's.
     fn refuse_reserved(&self, piece: &Piece<'s>) -> Result<(), Error> {
         let Some(reserved) = self.rules.reserved else { return Ok(()) };
-        let is_reserved = |token: &&Token<'_>| token.is_word(reserved);
-        match piece.tokens.iter().find(is_reserved) {
-            Some(token) => {
+        let tokens = &piece.tokens;
+        let is_reserved = |at: &usize| {
+            let Some(rest) = tokens[*at].text.strip_prefix(reserved) else { return false };
+            let number = rest.strip_prefix('_').and_then(|rest| rest.bytes().next());
+            let is_own = rest.is_empty()
+                || rest == "_page"
+                || number.is_some_and(|first| first.is_ascii_digit());
+            is_own && tokens[*at].kind == TokenKind::Word && !is_attribute(tokens, *at)
+        };
+        match (0..tokens.len()).find(is_reserved) {
+            Some(at) => {
                 let why = format!(
-                    "`{}` is a variable of this library's own: call yours otherwise",
-                    token.text
+                    "`{}` is a name of this library's own: call yours otherwise",
+                    tokens[at].text
                 );
                 Err(Error::template(self.line, why))
             }

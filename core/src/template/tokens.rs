@@ -52,10 +52,15 @@ impl<'s> Token<'s> {
     }
 }
 
+/// Whether a word is an attribute of something.
+pub(super) fn is_attribute(tokens: &[Token<'_>], at: usize) -> bool {
+    let is_dot = |back: usize| at >= back && tokens[at - back].is_operator(".");
+    is_dot(1) && !is_dot(2)
+}
+
 /// Whether a word may be a variable: it is no attribute and no keyword.
 pub(super) fn is_variable(tokens: &[Token<'_>], at: usize) -> bool {
-    let is_dot = |back: usize| at >= back && tokens[at - back].is_operator(".");
-    let is_attribute = is_dot(1) && !is_dot(2);
+    let is_attribute = is_attribute(tokens, at);
     let is_keyword = tokens.get(at + 1).is_some_and(|next| next.is_operator("="));
     tokens[at].kind == TokenKind::Word && !is_attribute && !is_keyword
 }
