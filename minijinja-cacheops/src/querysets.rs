@@ -3,7 +3,7 @@
 use std::fmt;
 use std::sync::{Arc, OnceLock};
 
-use cacheops::template::{NoRows, Rows, collect_querysets, condition};
+use cacheops::template::{NoRows, Rows, build_queryset, collect_querysets};
 use cacheops::{Cacheops, FragmentKey, KeyWriter, QuerySet};
 use minijinja::value::{Enumerator, Kwargs, Object, ObjectRepr, Serde};
 use minijinja::{Error, ErrorKind, Value};
@@ -265,13 +265,11 @@ fn collect(value: &Value, querysets: &mut Vec<QuerySet>) -> Result<(), String> {
 
 /// `queryset("articles", category=3, status=["a", "b"])`: the function of that
 /// name for templates.
-pub(crate) fn queryset_function(table: &str, conditions: Kwargs) -> Result<Value, Error> {
-    let mut set = QuerySet::table(table);
-    let names: Vec<&str> = conditions.args().collect();
-    for name in names {
-        set = set.filter(condition::<MiniJinjaEngine>(name, &conditions.get(name)?)?);
+pub(crate) fn queryset_function(table: &Value, conditions: Kwargs) -> Result<Value, Error> {
+    let mut given: Vec<(&str, &Value)> = Vec::new();
+    for name in conditions.args() {
+        given.push((name, conditions.get(name)?));
     }
     conditions.assert_all_used()?;
-    set.check().map_err(|e| Error::new(ErrorKind::InvalidOperation, format!("queryset(): {e}")))?;
-    Ok(queryset(set))
+    Ok(queryset(build_queryset::<MiniJinjaEngine>(table, &given)?))
 }

@@ -361,7 +361,7 @@ fn add_functions(env: &mut Environment<'_>, shared: &Arc<Shared>) {
     env.add_function("get_last_invalidation", move |tables: &[Value]| {
         call::last_invalidation(&cache, tables)
     });
-    env.add_function("queryset", |table: &str, conditions: Kwargs| {
+    env.add_function("queryset", |table: &Value, conditions: Kwargs| {
         querysets::queryset_function(table, conditions)
     });
 }

@@ -9,7 +9,7 @@ use std::rc::Rc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, LazyLock, PoisonError, RwLock, Weak};
 
-use cacheops::template::{Engine, NoRows, Rows, collect_querysets, condition};
+use cacheops::template::{Engine, NoRows, Rows, build_queryset, collect_querysets};
 use cacheops::{Cacheops, FragmentKey, KeyWriter, QuerySet};
 use serde::{Serialize, Serializer};
 use tera::value::Key;
@@ -328,15 +328,10 @@ pub(crate) fn all_of(value: &Value) -> Result<Vec<QuerySet>, String> {
 
 /// `"articles" | queryset(category=3, status=["a", "b"])`, and
 /// `queryset(table="articles", …)`.
-pub(crate) fn build(table: &str, conditions: &Kwargs, but: &str) -> TeraResult<Value> {
+pub(crate) fn build(table: &Value, conditions: &Kwargs, but: &str) -> TeraResult<Value> {
     let mut names: Vec<(&str, &Value)> =
         conditions.iter().filter_map(|(key, value)| Some((key.as_str()?, value))).collect();
     names.retain(|(name, _)| *name != but);
     names.sort_unstable_by_key(|(name, _)| *name);
-    let mut set = QuerySet::table(table);
-    for (name, value) in names {
-        set = set.filter(condition::<TeraEngine>(name, value)?);
-    }
-    set.check().map_err(|error| Error::message(format!("queryset(): {error}")))?;
-    Ok(queryset(set))
+    Ok(queryset(build_queryset::<TeraEngine>(table, &names)?))
 }

@@ -306,11 +306,11 @@ fn register_functions(tera: &mut Tera, cache: &Cacheops) {
     tera.register_function("rows", |kwargs: Kwargs, _: &State| {
         querysets::rows(&kwargs.must_get::<Value>("of")?)
     });
-    tera.register_filter("queryset", |table: String, kwargs: Kwargs, _: &State| {
+    tera.register_filter("queryset", |table: Value, kwargs: Kwargs, _: &State| {
         querysets::build(&table, &kwargs, "")
     });
     tera.register_function("queryset", |kwargs: Kwargs, _: &State| {
-        querysets::build(kwargs.must_get::<&str>("table")?, &kwargs, "table")
+        querysets::build(&kwargs.must_get::<Value>("table")?, &kwargs, "table")
     });
     let cache = cache.clone();
     tera.register_function("get_last_invalidation", move |kwargs: Kwargs, _: &State| {

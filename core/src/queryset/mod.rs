@@ -60,6 +60,11 @@ pub struct QuerySet {
     limit: Option<u64>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     offset: Option<u64>,
+    /// Which values of the template that made it print in another way than
+    /// others of the same content, such as without being escaped: what is made
+    /// from it may print them, so it is part of what identifies it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    marks: Vec<u64>,
 }
 
 /// A table joined by equality of two columns.
@@ -94,6 +99,7 @@ impl QuerySet {
             order_by: Vec::new(),
             limit: None,
             offset: None,
+            marks: Vec::new(),
         }
     }
 
@@ -249,7 +255,7 @@ impl QuerySet {
 
     /// Writes what identifies the queryset into a key.
     pub fn write_key(&self, key: &mut KeyWriter) {
-        key.list(7);
+        key.list(8);
         key.str(&self.table);
         key.list(self.conditions.len());
         self.conditions.iter().for_each(|condition| condition.write_key(key));
@@ -272,6 +278,14 @@ impl QuerySet {
                 None => key.none(),
             }
         }
+        key.list(self.marks.len());
+        self.marks.iter().for_each(|mark| key.int(i128::from(*mark)));
+    }
+
+    pub(crate) fn with_marks(mut self, marks: Vec<u64>) -> Self {
+        // What came by serde may have some of its own.
+        self.marks.extend(marks);
+        self
     }
 
     pub(crate) fn conditions(&self) -> &[Condition] {

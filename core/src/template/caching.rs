@@ -4,7 +4,8 @@ use std::fmt;
 use std::marker::PhantomData;
 use std::time::Duration;
 
-use super::values::{Engine, Options, write_name, write_value};
+use super::values::{Engine, Options};
+use super::written::{Marks, write_name, write_value};
 use crate::key::KeyWriter;
 use crate::queryset::QuerySet;
 
@@ -17,7 +18,7 @@ use crate::queryset::QuerySet;
 pub struct Caching<E> {
     skip: bool,
     querysets: Vec<QuerySet>,
-    extra: Option<KeyWriter>,
+    extra: Option<(KeyWriter, Marks)>,
     name: Option<String>,
     timeout: Option<Duration>,
     lock: bool,
@@ -62,8 +63,9 @@ impl<E: Engine> Caching<E> {
     /// A value that is undefined or cannot tell fragments apart.
     pub fn extra(mut self, extra: &E::Value) -> Result<Self, E::Error> {
         let mut key = KeyWriter::new();
-        write_value::<E>(extra, &mut key).map_err(E::error)?;
-        self.extra = Some(key);
+        let mut marks = Marks::default();
+        write_value::<E>(extra, &mut key, &mut marks).map_err(E::error)?;
+        self.extra = Some((key, marks));
         Ok(self)
     }
 
@@ -97,13 +99,16 @@ impl<E: Engine> Caching<E> {
         key.list(self.querysets.len());
         self.querysets.iter().for_each(|queryset| queryset.write_key(key));
         write_name(self.name.as_deref(), key);
-        key.bytes(self.extra.as_ref().map_or(&[], |extra| extra.as_bytes()));
+        key.bytes(self.extra.as_ref().map_or(&[], |(extra, _)| extra.as_bytes()));
+        if let Some((_, marks)) = &self.extra {
+            marks.write(key);
+        }
         Options {
             timeout: self.timeout,
             name: self.name.as_deref(),
             lock: self.lock,
             skip: self.skip,
-            variant: self.extra.as_ref().map(|extra| extra.as_bytes().to_vec()),
+            variant: self.extra.as_ref().map(|(extra, _)| extra.as_bytes().to_vec()),
         }
     }
 }

@@ -37,9 +37,11 @@ mod open_tag;
 mod parser;
 mod rewrite;
 mod rows;
+mod sets;
 mod tag;
 mod tokens;
 mod values;
+mod written;
 
 pub use args::{Argument, Arguments};
 pub use caching::{Caching, check_tag_name};
@@ -52,8 +54,7 @@ pub use open_tag::{Block, Edges, OpenTag, Sets, Shown, TagKind};
 pub use parser::CallSite;
 pub use rewrite::{Dialect, Moved, Rewritten, rewrite};
 pub use rows::{NoRows, Rows};
+pub use sets::{build_queryset, collect_querysets};
 pub use tag::{Slots, Tag, source_digest};
-pub use values::{
-    Datum, Engine, Given, Options, collect_querysets, condition, write_name, write_plain,
-    write_value,
-};
+pub use values::{Datum, Engine, Given, Options};
+pub use written::{Marks, write_name, write_plain, write_value};

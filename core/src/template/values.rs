@@ -4,8 +4,9 @@ use std::time::Duration;
 
 use serde::Serialize;
 
+use super::written::{Marks, write_name, write_value};
 use crate::key::KeyWriter;
-use crate::queryset::{Condition, QuerySet, eq, is_in};
+use crate::queryset::QuerySet;
 
 /// A template engine, for what the plugins of all engines share. A plugin
 /// implements it for a type of its own.
@@ -86,75 +87,6 @@ impl<V> Datum<'_, V> {
     }
 }
 
-/// Writes a value of `extra`; the same bytes as serde gives for the Rust value
-/// that it stands for, so that `invalidate_fragment_extra` finds it.
-///
-/// # Errors
-///
-/// A value that cannot tell fragments apart, in words.
-pub fn write_value<E: Engine>(value: &E::Value, key: &mut KeyWriter) -> Result<(), String> {
-    match E::read(value)? {
-        Datum::Undefined => {
-            return Err(
-                "`extra` is undefined: fragments would be shared that should differ; give it a value, or `none` to mean that"
-                    .to_owned(),
-            );
-        }
-        Datum::None => key.none(),
-        Datum::Bool(value) => key.bool(value),
-        Datum::Int(number) => key.int(number),
-        Datum::UInt(number) => key.uint(number),
-        Datum::Float(number) => {
-            key.float(number).map_err(|error| format!("`extra`: {}", error.detail()))?;
-        }
-        Datum::Text(text) => key.str(text),
-        Datum::Bytes(bytes) => key.bytes(bytes),
-        Datum::List(items) => {
-            key.list(items.len());
-            items.iter().try_for_each(|item| write_value::<E>(item, key))?;
-        }
-        Datum::Map(pairs) => write_map::<E>(&pairs, key)?,
-        Datum::Other(kind) => {
-            return Err(format!(
-                "`extra` is {kind}, and that cannot tell fragments apart: give a value such as its id"
-            ));
-        }
-    }
-    Ok(())
-}
-
-fn write_map<E: Engine>(pairs: &[(E::Value, E::Value)], key: &mut KeyWriter) -> Result<(), String> {
-    let mut entries = Vec::with_capacity(pairs.len());
-    for (name, value) in pairs {
-        let mut entry = (KeyWriter::default(), KeyWriter::default());
-        write_value::<E>(name, &mut entry.0)?;
-        write_value::<E>(value, &mut entry.1)?;
-        entries.push(entry);
-    }
-    key.map(entries);
-    Ok(())
-}
-
-/// Writes an argument of a tag of the application's own: plain ones tell
-/// fragments apart by themselves.
-pub fn write_plain<E: Engine>(name: &str, value: &E::Value, key: &mut KeyWriter) {
-    key.str(name);
-    let is_plain = matches!(
-        E::read(value),
-        Ok(Datum::None
-            | Datum::Bool(_)
-            | Datum::Int(_)
-            | Datum::UInt(_)
-            | Datum::Float(_)
-            | Datum::Text(_))
-    );
-    if !is_plain {
-        key.variant("other", 0);
-    } else if write_value::<E>(value, key).is_err() {
-        key.variant("nan", 0);
-    }
-}
-
 /// What a tag says besides its querysets.
 #[derive(Clone, Debug)]
 pub struct Options<'a> {
@@ -193,21 +125,22 @@ impl<'a> Options<'a> {
         given: &Given<'a, E::Value>,
         key: &mut KeyWriter,
     ) -> Result<Self, String> {
+        let mut marks = Marks::default();
         let name = given.name.map(read_name::<E>).transpose()?.flatten();
         write_name(name, key);
+        marks.leaf(given.name.is_some_and(E::is_safe));
         let start = key.as_bytes().len();
         match given.extra {
             [] => key.none(),
-            [one] => write_value::<E>(one, key)?,
+            [one] => write_value::<E>(one, key, &mut marks)?,
             many => {
                 key.list(many.len());
-                many.iter().try_for_each(|one| write_value::<E>(one, key))?;
+                many.iter().try_for_each(|one| write_value::<E>(one, key, &mut marks))?;
             }
         }
         let variant =
             (name.is_some() && !given.extra.is_empty()).then(|| key.as_bytes()[start..].into());
-        // Safe text prints another way than the same text unescaped.
-        given.extra.iter().for_each(|one| key.bool(E::is_safe(one)));
+        marks.write(key);
         Ok(Options {
             timeout: given.timeout.map(read_timeout::<E>).transpose()?.flatten(),
             name,
@@ -215,14 +148,6 @@ impl<'a> Options<'a> {
             skip: false,
             variant,
         })
-    }
-}
-
-/// Writes a fragment's name, or that it has none.
-pub fn write_name(name: Option<&str>, key: &mut KeyWriter) {
-    match name {
-        Some(name) => key.str(name),
-        None => key.none(),
     }
 }
 
@@ -275,67 +200,5 @@ fn read_timeout<E: Engine>(value: &E::Value) -> Result<Option<Duration>, String>
     match Duration::try_from_secs_f64(seconds) {
         Ok(time) if !time.is_zero() => Ok(Some(time)),
         _ => Err(format!("a time limit of {seconds:e} seconds cannot be kept")),
-    }
-}
-
-/// Collects the querysets in a value, in order. `known` answers for values
-/// that are querysets by themselves.
-///
-/// # Errors
-///
-/// A value that is no queryset, in words.
-pub fn collect_querysets<E: Engine>(
-    value: &E::Value,
-    known: &dyn Fn(&E::Value) -> Option<QuerySet>,
-    querysets: &mut Vec<QuerySet>,
-) -> Result<(), String> {
-    if let Some(queryset) = known(value) {
-        querysets.push(queryset);
-        return Ok(());
-    }
-    match E::read(value)? {
-        Datum::Text(table) => querysets.push(QuerySet::table(table)),
-        Datum::Map(_) => {
-            let queryset = E::read_queryset(value)
-                .map_err(|error| format!("a map that is no queryset: {error}"))?;
-            querysets.push(queryset);
-        }
-        Datum::List(items) if items.is_empty() => {
-            return Err(
-                "an empty list is no queryset: pass the queryset beside its rows, or `lazy(…)` rows"
-                    .to_owned(),
-            );
-        }
-        Datum::List(items) => {
-            for item in &items {
-                collect_querysets::<E>(item, known, querysets).map_err(|why| format!(
-                    "a list that is not all querysets ({why}): pass the queryset beside its rows, or `lazy(…)` rows"
-                ))?;
-            }
-        }
-        Datum::Undefined => return Err("the queryset is undefined".to_owned()),
-        other => {
-            return Err(format!(
-                "{} is no queryset: pass a `QuerySet`, `lazy(…)` rows, or the name of a table",
-                other.kind()
-            ));
-        }
-    }
-    Ok(())
-}
-
-/// The condition that a keyword of `queryset()` stands for.
-///
-/// # Errors
-///
-/// A value that is undefined, or that no column holds.
-pub fn condition<E: Engine>(name: &str, value: &E::Value) -> Result<Condition, E::Error> {
-    let datum = E::read(value).map_err(E::error)?;
-    match datum {
-        Datum::Undefined => {
-            Err(E::undefined(format!("queryset(): `{name}` is undefined; `none` stands for NULL")))
-        }
-        Datum::List(items) => Ok(is_in(name, items)),
-        _ => Ok(eq(name, value)),
     }
 }

@@ -1,0 +1,120 @@
+//! Querysets made in templates, and given to tags.
+
+use super::values::{Datum, Engine};
+use super::written::{Marks, write};
+use crate::key::KeyWriter;
+use crate::queryset::{Condition, QuerySet, eq, is_in};
+
+/// Collects the querysets in a value, in order. `known` answers for values
+/// that are querysets by themselves.
+///
+/// # Errors
+///
+/// A value that is no queryset, in words.
+pub fn collect_querysets<E: Engine>(
+    value: &E::Value,
+    known: &dyn Fn(&E::Value) -> Option<QuerySet>,
+    querysets: &mut Vec<QuerySet>,
+) -> Result<(), String> {
+    if let Some(queryset) = known(value) {
+        querysets.push(queryset);
+        return Ok(());
+    }
+    match E::read(value)? {
+        Datum::Text(table) => {
+            querysets.push(marked::<E>(QuerySet::table(table), [value])?);
+        }
+        Datum::Map(_) => {
+            let queryset = E::read_queryset(value)
+                .map_err(|error| format!("a map that is no queryset: {error}"))?;
+            querysets.push(marked::<E>(queryset, [value])?);
+        }
+        Datum::List(items) if items.is_empty() => {
+            return Err(
+                "an empty list is no queryset: pass the queryset beside its rows, or `lazy(…)` rows"
+                    .to_owned(),
+            );
+        }
+        Datum::List(items) => {
+            for item in &items {
+                collect_querysets::<E>(item, known, querysets).map_err(|why| format!(
+                    "a list that is not all querysets ({why}): pass the queryset beside its rows, or `lazy(…)` rows"
+                ))?;
+            }
+        }
+        Datum::Undefined => return Err("the queryset is undefined".to_owned()),
+        other => {
+            return Err(format!(
+                "{} is no queryset: pass a `QuerySet`, `lazy(…)` rows, or the name of a table",
+                other.kind()
+            ));
+        }
+    }
+    Ok(())
+}
+
+/// The queryset made by `queryset()`, of a table and conditions by keyword.
+///
+/// # Errors
+///
+/// A value that is undefined, or that no column holds, at whatever depth.
+pub fn build_queryset<'v, E: Engine>(
+    table: &'v E::Value,
+    conditions: &[(&str, &'v E::Value)],
+) -> Result<QuerySet, E::Error>
+where
+    E::Value: 'v,
+{
+    let fail = |why: String| E::error(format!("queryset(): {why}"));
+    let mut set = match E::read(table).map_err(fail)? {
+        Datum::Text(table) => QuerySet::table(table),
+        Datum::Undefined => {
+            return Err(E::undefined("queryset(): the name of the table is undefined".to_owned()));
+        }
+        other => {
+            return Err(fail(format!("the name of a table is text, and this is {}", other.kind())));
+        }
+    };
+    for (name, value) in conditions {
+        set = set.filter(condition::<E>(name, value)?);
+    }
+    set.check().map_err(|error| fail(error.to_string()))?;
+    let values = conditions.iter().map(|(_, value)| *value);
+    marked::<E>(set, std::iter::once(table).chain(values)).map_err(fail)
+}
+
+/// The queryset, told apart from one of the same values that print another way.
+fn marked<'v, E: Engine>(
+    queryset: QuerySet,
+    values: impl IntoIterator<Item = &'v E::Value>,
+) -> Result<QuerySet, String>
+where
+    E::Value: 'v,
+{
+    let mut marks = Marks::default();
+    let mut written = KeyWriter::empty();
+    for value in values {
+        write::<E>("a value in the queryset", value, &mut written, &mut marks)?;
+    }
+    Ok(queryset.with_marks(marks.into_places()))
+}
+
+/// The condition that a keyword of `queryset()` stands for.
+fn condition<E: Engine>(name: &str, value: &E::Value) -> Result<Condition, E::Error> {
+    let undefined = || {
+        let why = format!("queryset(): `{name}` is undefined; `none` stands for NULL");
+        Err(E::undefined(why))
+    };
+    match E::read(value).map_err(E::error)? {
+        Datum::Undefined => undefined(),
+        Datum::List(items) => {
+            for item in &items {
+                if matches!(E::read(item), Ok(Datum::Undefined)) {
+                    return undefined();
+                }
+            }
+            Ok(is_in(name, items))
+        }
+        _ => Ok(eq(name, value)),
+    }
+}

@@ -1,0 +1,151 @@
+//! Values of template engines, written into keys.
+
+use super::values::{Datum, Engine};
+use crate::key::KeyWriter;
+
+/// What tells two values apart that are otherwise written alike, since it
+/// shows in a page: text that prints without being escaped, and the zero with
+/// a sign. It belongs into the key of a fragment, and not into the variant
+/// that `invalidate_fragment_extra` names.
+///
+/// Holds the places of such values among all single values that were written;
+/// mostly there are none, and then it allocates nothing.
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Marks {
+    leaves: u64,
+    marked: Vec<u64>,
+}
+
+impl Marks {
+    pub(super) fn leaf(&mut self, is_marked: bool) {
+        if is_marked {
+            self.marked.push(self.leaves);
+        }
+        self.leaves += 1;
+    }
+
+    fn append(&mut self, other: &Marks) {
+        self.marked.extend(other.marked.iter().map(|place| place + self.leaves));
+        self.leaves += other.leaves;
+    }
+
+    /// The places of the marked values.
+    pub(super) fn into_places(self) -> Vec<u64> {
+        self.marked
+    }
+
+    /// Writes them into the key of a fragment.
+    pub fn write(&self, key: &mut KeyWriter) {
+        key.list(self.marked.len());
+        self.marked.iter().for_each(|place| key.int(i128::from(*place)));
+    }
+}
+
+/// Writes a value of `extra`; the same bytes as serde gives for the Rust value
+/// that it stands for, so that `invalidate_fragment_extra` finds it. What
+/// these bytes leave out is added to `marks`.
+///
+/// # Errors
+///
+/// A value that cannot tell fragments apart, in words.
+pub fn write_value<E: Engine>(
+    value: &E::Value,
+    key: &mut KeyWriter,
+    marks: &mut Marks,
+) -> Result<(), String> {
+    write::<E>("`extra`", value, key, marks)
+}
+
+/// [`write_value`] for a value that messages call `what`.
+pub(super) fn write<E: Engine>(
+    what: &str,
+    value: &E::Value,
+    key: &mut KeyWriter,
+    marks: &mut Marks,
+) -> Result<(), String> {
+    match E::read(value)? {
+        Datum::Undefined => {
+            return Err(format!(
+                "{what} is undefined: fragments would be shared that should differ; give it a value, or `none` to mean that"
+            ));
+        }
+        Datum::None => key.none(),
+        Datum::Bool(value) => key.bool(value),
+        Datum::Int(number) => key.int(number),
+        Datum::UInt(number) => key.uint(number),
+        Datum::Float(number) => {
+            key.float(number).map_err(|error| format!("{what}: {}", error.detail()))?;
+            marks.leaf(number == 0.0 && number.is_sign_negative());
+        }
+        Datum::Text(text) => {
+            key.str(text);
+            marks.leaf(E::is_safe(value));
+        }
+        Datum::Bytes(bytes) => key.bytes(bytes),
+        Datum::List(items) => {
+            key.list(items.len());
+            items.iter().try_for_each(|item| write::<E>(what, item, key, marks))?;
+        }
+        Datum::Map(pairs) => write_map::<E>(what, &pairs, key, marks)?,
+        Datum::Other(kind) => {
+            return Err(format!(
+                "{what} is {kind}, and that cannot tell fragments apart: give a value such as its id"
+            ));
+        }
+    }
+    Ok(())
+}
+
+/// The entries of a map have no order, and neither have their marks.
+fn write_map<E: Engine>(
+    what: &str,
+    pairs: &[(E::Value, E::Value)],
+    key: &mut KeyWriter,
+    marks: &mut Marks,
+) -> Result<(), String> {
+    let mut entries = Vec::with_capacity(pairs.len());
+    for (name, value) in pairs {
+        let mut of_entry = Marks::default();
+        let mut entry = (KeyWriter::default(), KeyWriter::default());
+        write::<E>(what, name, &mut entry.0, &mut of_entry)?;
+        write::<E>(what, value, &mut entry.1, &mut of_entry)?;
+        entries.push((entry, of_entry));
+    }
+    entries.sort_by(|((a, x), of_a), ((b, y), of_b)| {
+        let names = a.as_bytes().cmp(b.as_bytes());
+        names.then_with(|| x.as_bytes().cmp(y.as_bytes())).then_with(|| of_a.cmp(of_b))
+    });
+    entries.iter().for_each(|(_, of_entry)| marks.append(of_entry));
+    key.map(entries.into_iter().map(|(entry, _)| entry).collect());
+    Ok(())
+}
+
+/// Writes an argument of a tag of the application's own: plain ones tell
+/// fragments apart by themselves.
+pub fn write_plain<E: Engine>(name: &str, value: &E::Value, key: &mut KeyWriter) {
+    key.str(name);
+    let is_plain = matches!(
+        E::read(value),
+        Ok(Datum::None
+            | Datum::Bool(_)
+            | Datum::Int(_)
+            | Datum::UInt(_)
+            | Datum::Float(_)
+            | Datum::Text(_))
+    );
+    let mut marks = Marks::default();
+    if !is_plain {
+        key.variant("other", 0);
+    } else if write_value::<E>(value, key, &mut marks).is_err() {
+        key.variant("nan", 0);
+    }
+    marks.write(key);
+}
+
+/// Writes a fragment's name, or that it has none.
+pub fn write_name(name: Option<&str>, key: &mut KeyWriter) {
+    match name {
+        Some(name) => key.str(name),
+        None => key.none(),
+    }
+}
