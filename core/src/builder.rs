@@ -6,7 +6,8 @@ use std::time::Duration;
 use crate::clock::{Clock, SystemClock};
 use crate::error::{Error, ErrorKind};
 use crate::handle::Cacheops;
-use crate::observe::{CacheInvalidated, CacheRead, Observers};
+use crate::observe::{CacheInvalidated, CacheRead, InvalidationFailed};
+use crate::observers::Observers;
 use crate::prefix::{ComputePrefix, Prefix, PrefixQuery};
 use crate::profile::{Profile, Profiles};
 use crate::queryset::Limits;
@@ -51,7 +52,7 @@ pub(crate) struct Settings {
     pub(crate) profiles: Profiles,
     pub(crate) limits: Limits,
     pub(crate) clock: Arc<dyn Clock>,
-    pub(crate) observers: Observers,
+    pub(crate) observers: Arc<Observers>,
     pub(crate) enabled: bool,
     pub(crate) inspect: bool,
     pub(crate) wait_limit: Duration,
@@ -165,7 +166,9 @@ impl Builder {
         self
     }
 
-    /// Is called for every fragment asked for, in the thread that asks.
+    /// Is called for every fragment asked for, in the thread that asks. A panic
+    /// of an observer is caught, and counted in
+    /// [`Stats::observer_panics`](crate::Stats::observer_panics).
     pub fn on_cache_read(
         mut self,
         observer: impl Fn(&CacheRead<'_>) + Send + Sync + 'static,
@@ -174,12 +177,43 @@ impl Builder {
         self
     }
 
-    /// Is called for every invalidation, when it has been done.
+    /// Is called for every invalidation, when it has been done: in the thread
+    /// that has done it, and for the rest of a batch whose future was dropped
+    /// in one of the cache's own, if one can be had. A panic of an observer is
+    /// caught, and counted in
+    /// [`Stats::observer_panics`](crate::Stats::observer_panics).
     pub fn on_cache_invalidated(
         mut self,
         observer: impl Fn(&CacheInvalidated<'_>) + Send + Sync + 'static,
     ) -> Self {
         self.observers.invalidations.push(Box::new(observer));
+        self
+    }
+
+    /// Is called for every invalidation that did not reach the shared tier, as
+    /// [`on_cache_invalidated`](Self::on_cache_invalidated) is for the others:
+    /// other processes may go on serving what it was about. Never without a
+    /// shared tier, nor for what is kept until it can be delivered.
+    ///
+    /// ```
+    /// use std::sync::atomic::{AtomicU64, Ordering};
+    /// use cacheops::Cacheops;
+    ///
+    /// static FAILED: AtomicU64 = AtomicU64::new(0);
+    ///
+    /// let cache = Cacheops::builder()
+    ///     .on_invalidation_failed(|failed| {
+    ///         eprintln!("{} may be stale elsewhere: {}", failed.target, failed.error);
+    ///         FAILED.fetch_add(1, Ordering::Relaxed);
+    ///     })
+    ///     .build()?;
+    /// # Ok::<_, cacheops::Error>(())
+    /// ```
+    pub fn on_invalidation_failed(
+        mut self,
+        observer: impl Fn(&InvalidationFailed<'_>) + Send + Sync + 'static,
+    ) -> Self {
+        self.observers.failures.push(Box::new(observer));
         self
     }
 
@@ -198,8 +232,10 @@ impl Builder {
         self
     }
 
-    /// The longest that a synchronous caller waits for another that fills the
-    /// same fragment, before it renders for itself; 10 seconds by default.
+    /// The longest that a caller waits for others that fill the same fragment,
+    /// be it a thread or a future, before it renders for itself; 10 seconds by
+    /// default. Futures need no runtime for it: where one waits, a thread
+    /// `cacheops-timer` keeps the time, one for all caches of the process.
     pub fn wait_limit(mut self, limit: Duration) -> Self {
         self.wait_limit = limit;
         self
@@ -282,7 +318,7 @@ impl Builder {
             profiles,
             limits: self.limits,
             clock: self.clock.unwrap_or_else(|| Arc::new(SystemClock::new())),
-            observers: self.observers,
+            observers: Arc::new(self.observers),
             enabled: self.enabled,
             inspect: self.inspect,
             wait_limit: self.wait_limit,

@@ -12,6 +12,7 @@ use crate::error::Error;
 use crate::fill::{Found, Hit, Request, any_template, zero_timeout};
 use crate::handle::Cacheops;
 use crate::key::{FragmentKey, KeyWriter};
+use crate::lookup::Asked;
 use crate::page::Page;
 use crate::queryset::QuerySet;
 use crate::record::Scoped;
@@ -151,12 +152,14 @@ impl<'a> Cached<'a> {
         let key = self.key::<T, F>()?;
         let querysets: Vec<&QuerySet> = self.querysets.iter().collect();
         let request = self.request(key, &querysets);
-        let mut found = self.cache.find(&request, &any_template)?;
+        let address = self.cache.inner.address(key, self.querysets.iter());
+        let asked = Asked { request: &request, address: &address };
+        let mut found = self.cache.find_asked(&asked, &any_template)?;
         if let Found::Hit(hit) = &found {
             if let Some(value) = read(hit) {
                 return Ok(value);
             }
-            found = block_on(self.cache.refill(&request, hit))?;
+            found = block_on(self.cache.refill(&asked, hit))?;
         }
         let Found::Miss(making) = found else { return fill() };
         making.enter();
@@ -168,9 +171,13 @@ impl<'a> Cached<'a> {
     /// [`get_or_fill`](Self::get_or_fill) for a value that is made by a
     /// future. It needs no particular runtime, and no runtime at all on a hit.
     ///
-    /// A future that misses together with another waits for that one without
-    /// limit: one that is kept and not polled holds it up; hits wait for none. Give `lock(false)`
-    /// where that can be.
+    /// Who asks is decided when this is called, and not when the future is
+    /// polled, or on which thread: what lies behind a
+    /// [computed prefix](crate::Builder::prefix_by) is asked for, filled and
+    /// kept as the calling thread computes it. A future that misses together
+    /// with another waits for that one, for the
+    /// [`wait_limit`](crate::Builder::wait_limit) at most; then it fills for
+    /// itself. Hits wait for none.
     ///
     /// ```
     /// # async fn handler(cache: cacheops::Cacheops) -> Result<u64, cacheops::Error> {
@@ -183,27 +190,37 @@ impl<'a> Cached<'a> {
     /// # Errors
     ///
     /// As [`get_or_fill`](Self::get_or_fill).
-    pub async fn get_or_fill_async<T, E, F, Fut>(self, fill: F) -> Result<T, E>
+    pub fn get_or_fill_async<T, E, F, Fut>(
+        self,
+        fill: F,
+    ) -> impl Future<Output = Result<T, E>> + use<'a, T, E, F, Fut>
     where
         T: Serialize + DeserializeOwned,
         E: From<Error>,
         F: FnOnce() -> Fut,
         Fut: Future<Output = Result<T, E>>,
     {
-        let key = self.key::<T, F>()?;
-        let querysets: Vec<&QuerySet> = self.querysets.iter().collect();
-        let request = self.request(key, &querysets);
-        let mut found = self.cache.find_async(&request).await?;
-        if let Found::Hit(hit) = &found {
-            if let Some(value) = read(hit) {
-                return Ok(value);
+        let called = self.key::<T, F>().map(|key| {
+            let address = self.cache.inner.address(key, self.querysets.iter());
+            (key, address)
+        });
+        async move {
+            let (key, address) = called?;
+            let querysets: Vec<&QuerySet> = self.querysets.iter().collect();
+            let request = self.request(key, &querysets);
+            let asked = Asked { request: &request, address: &address };
+            let mut found = self.cache.find_async(&asked).await?;
+            if let Found::Hit(hit) = &found {
+                if let Some(value) = read(hit) {
+                    return Ok(value);
+                }
+                found = self.cache.refill(&asked, hit).await?;
             }
-            found = self.cache.refill(&request, hit).await?;
+            let Found::Miss(making) = found else { return fill().await };
+            let value = Scoped::new(making.recorder().clone(), async move { fill().await }).await?;
+            making.finish_value(write(&value)).await;
+            Ok(value)
         }
-        let Found::Miss(making) = found else { return fill().await };
-        let value = Scoped::new(making.recorder().clone(), async move { fill().await }).await?;
-        making.finish_value(write(&value)).await;
-        Ok(value)
     }
 
     fn request<'r>(&'r self, key: FragmentKey, querysets: &'r [&'r QuerySet]) -> Request<'r> {

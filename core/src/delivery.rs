@@ -6,54 +6,62 @@ use crate::error::Error;
 use crate::events::{Due, WriteEvent, gather};
 use crate::handle::Cacheops;
 use crate::invalidate::Event;
-use crate::observe::{CacheInvalidated, Target};
+use crate::observers::Delivered;
 use crate::record::is_quiet;
 use crate::sync::block_on;
-use crate::value::Row;
 
 /// Invalidations under way. The data has changed already, so all of them are
-/// carried out, even if the future is dropped that waits for them.
+/// carried out, whatever becomes of the future that waits for them.
 pub(crate) struct Delivery {
     cache: Cacheops,
     waiting: VecDeque<(Due, Result<(), Error>)>,
+    first: Result<(), Error>,
 }
 
 impl Delivery {
-    pub(crate) fn new(cache: &Cacheops, events: impl IntoIterator<Item = WriteEvent>) -> Self {
-        let prefix = &cache.inner.settings.prefix;
+    /// Takes what is announced, for whoever calls: what prefixes it lies
+    /// behind, and whether the caller is to be silent. Where there is nothing
+    /// but this process, it is carried out at once.
+    pub(crate) fn begin(cache: &Cacheops, events: impl IntoIterator<Item = WriteEvent>) -> Self {
+        let settings = &cache.inner.settings;
         let waiting = match is_quiet() {
             true => VecDeque::new(),
-            false => gather(events).into_iter().filter_map(|event| event.due(prefix)).collect(),
+            false => {
+                gather(events).into_iter().filter_map(|event| event.due(&settings.prefix)).collect()
+            }
         };
-        Delivery { cache: cache.clone(), waiting }
+        let mut delivery = Delivery { cache: cache.clone(), waiting, first: Ok(()) };
+        if settings.shared.is_none() {
+            delivery.first = block_on(delivery.run());
+        }
+        delivery
     }
 
     /// Carries all of them out, whatever error comes of one; the first error.
     pub(crate) async fn run(&mut self) -> Result<(), Error> {
-        let mut first = Ok(());
         while let Some((due, _)) = self.waiting.front() {
             let done = self.cache.carry_out(&due.prefix, due.event()).await;
             let valid = self.waiting.pop_front().map_or(Ok(()), |(_, valid)| valid);
-            first = first.and(done).and(valid);
+            let first = std::mem::replace(&mut self.first, Ok(()));
+            self.first = first.and(done).and(valid);
         }
-        first
+        std::mem::replace(&mut self.first, Ok(()))
     }
 }
 
 impl Drop for Delivery {
+    /// Hands over what is left, and does nothing itself: it may be dropped in
+    /// a panic, in a runtime that ends, or where there is no thread to be had.
     fn drop(&mut self) {
-        if self.waiting.is_empty() || std::thread::panicking() {
-            return;
+        #[cfg(feature = "redis")]
+        if let Some(shared) = &self.cache.inner.settings.shared
+            && !self.waiting.is_empty()
+        {
+            let waiting = std::mem::take(&mut self.waiting);
+            let dues = waiting.into_iter().map(|(due, _)| due).collect();
+            let observers = self.cache.inner.settings.observers.clone();
+            shared.hand_over(crate::redis::Rest { dues, observers });
         }
-        let waiting = std::mem::take(&mut self.waiting);
-        let mut rest = Delivery { cache: self.cache.clone(), waiting };
-        let run = move || {
-            // Nobody is there to hear of an error. What this process has in
-            // memory is distrusted in any case.
-            let _ = block_on(rest.run());
-        };
-        // Without a thread to spare it is as if it had failed.
-        let _ = std::thread::Builder::new().name("cacheops-rest".into()).spawn(run);
     }
 }
 
@@ -62,24 +70,11 @@ impl Cacheops {
     pub(crate) async fn carry_out(&self, prefix: &str, event: Event<'_>) -> Result<(), Error> {
         let inner = &*self.inner;
         let settings = &inner.settings;
-        let dropped = match &settings.shared {
-            Some(shared) => shared.invalidate(prefix, &event).await?,
-            None => settings.store.invalidate(&event, inner.now()),
+        let outcome = match &settings.shared {
+            Some(shared) => shared.invalidate(prefix, &event).await,
+            None => Ok(Delivered::Dropped(settings.store.invalidate(&event, inner.now()))),
         };
-        inner.counters.invalidated();
-        let (target, rows): (_, &[Row]) = match event {
-            Event::Rows { table, rows } => (Target::Table(table), rows),
-            Event::Table(table) => (Target::Table(table), &[]),
-            Event::Name(name) | Event::Variant(name, _) => (Target::Fragment(name), &[]),
-            Event::Everything => (Target::Everything, &[]),
-        };
-        settings.observers.invalidated(&CacheInvalidated {
-            target,
-            rows,
-            schemes: dropped.schemes,
-            dropped: dropped.stamps,
-            whole: dropped.whole,
-        });
-        Ok(())
+        settings.observers.invalidated(event, &outcome);
+        outcome.map(|_| ())
     }
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::clock::micros;
 use crate::error::{Error, ErrorKind};
-use crate::flight::{Flight, Lead, Role};
+use crate::flight::{Lead, Left, Role};
 use crate::fragment::{Body, Dependencies, Fragment, TemplateUse};
 use crate::handle::{Cacheops, Inner};
 use crate::key::FragmentKey;
@@ -17,6 +17,7 @@ use crate::record::{self, Recorder};
 use crate::shared::{HeldLock, Leased, Looked};
 use crate::store::{Scope, Stamp};
 use crate::sync::{Arc, block_on};
+use crate::waiting::Following;
 
 /// What a caller asks for: how the fragment is found, and what it stands on
 /// if it has to be filled. For plugins of template engines.
@@ -63,10 +64,6 @@ impl<'a> Request<'a> {
     pub(crate) fn label(&self) -> &'a str {
         self.name.unwrap_or(self.place)
     }
-
-    pub(crate) fn tables(&self) -> Vec<&'a str> {
-        self.querysets.iter().flat_map(|queryset| queryset.tables()).collect()
-    }
 }
 
 /// The answer to a [`Request`].
@@ -106,16 +103,16 @@ impl Hit {
 pub(crate) enum Attempt {
     Done(Found),
     /// Another is filling: wait for it, then try again.
-    Wait(Arc<Flight>),
+    Wait(Following),
 }
 
 /// Who asks.
 #[derive(Clone, Copy)]
 pub(crate) struct Caller {
     /// A future: its fill may need the very thread that would wait for it.
-    is_async: bool,
-    /// It has not waited yet.
-    may_wait: bool,
+    pub(crate) is_async: bool,
+    /// Whether it may wait for another.
+    pub(crate) may_wait: bool,
 }
 
 impl Cacheops {
@@ -132,57 +129,49 @@ impl Cacheops {
         request: &Request<'_>,
         is_same: &dyn Fn(&TemplateUse) -> bool,
     ) -> Result<Found, Error> {
-        let caller = Caller { is_async: false, may_wait: true };
-        match block_on(pin!(self.attempt(request, is_same, caller)))? {
-            Attempt::Done(found) => Ok(found),
-            Attempt::Wait(flight) => {
-                flight.wait(self.inner.settings.wait_limit);
-                block_on(self.find_now(request, is_same, caller))
-            }
-        }
+        let inner = &*self.inner;
+        let address = inner.address(request.key, request.querysets.iter().copied());
+        self.find_asked(&Asked { request, address: &address }, is_same)
     }
 
-    pub(crate) async fn find_async(&self, request: &Request<'_>) -> Result<Found, Error> {
-        let caller = Caller { is_async: true, may_wait: true };
-        match self.attempt(request, &any_template, caller).await? {
-            Attempt::Done(found) => Ok(found),
-            Attempt::Wait(flight) => {
-                flight.landing().await;
-                self.find_now(request, &any_template, caller).await
-            }
-        }
-    }
-
-    async fn find_now(
+    pub(crate) fn find_asked(
         &self,
-        request: &Request<'_>,
-        is_same: &(impl IsSame + ?Sized),
-        caller: Caller,
+        asked: &Asked<'_>,
+        is_same: &dyn Fn(&TemplateUse) -> bool,
     ) -> Result<Found, Error> {
-        match self.attempt(request, is_same, Caller { may_wait: false, ..caller }).await? {
+        let caller = Caller { is_async: false, may_wait: true };
+        match block_on(pin!(self.attempt(asked, is_same, caller)))? {
             Attempt::Done(found) => Ok(found),
-            // Never without waiting; were it so, rendering is always right.
-            Attempt::Wait(_) => Ok(Found::Bypass),
+            Attempt::Wait(following) => {
+                block_on(pin!(self.find_after(asked, is_same, caller, following)))
+            }
+        }
+    }
+
+    pub(crate) async fn find_async(&self, asked: &Asked<'_>) -> Result<Found, Error> {
+        let caller = Caller { is_async: true, may_wait: true };
+        match self.attempt(asked, &any_template, caller).await? {
+            Attempt::Done(found) => Ok(found),
+            Attempt::Wait(following) => {
+                self.find_after(asked, &any_template, caller, following).await
+            }
         }
     }
 
     pub(crate) async fn attempt(
         &self,
-        request: &Request<'_>,
+        asked: &Asked<'_>,
         is_same: &(impl IsSame + ?Sized),
         caller: Caller,
     ) -> Result<Attempt, Error> {
-        let inner = &*self.inner;
-        let asked = Asked::now(inner, request);
+        let (inner, Asked { request, address }) = (&*self.inner, *asked);
         if request.skip || !inner.is_enabled() {
-            return Ok(Attempt::Done(inner.bypass(&asked, Outcome::Bypassed)));
+            return Ok(Attempt::Done(inner.bypass(asked, Outcome::Bypassed)));
         }
-        let address = &asked.address;
         request.page.into_iter().for_each(|page| page.note(address.key, address.prefix()));
         match inner.look(address, request.page, is_same).await {
-            Ok(found) => Ok(Attempt::Done(inner.hit(&asked, found))),
-            Err(why) if why.is_outage() => Ok(Attempt::Done(inner.bypass(&asked, why))),
-            Err(why) => self.attempt_without(&asked, why, is_same, caller).await,
+            Ok(found) => Ok(Attempt::Done(inner.hit(asked, found))),
+            Err(why) => self.attempt_without(asked, why, is_same, caller).await,
         }
     }
 
@@ -195,16 +184,21 @@ impl Cacheops {
         is_same: &(impl IsSame + ?Sized),
         caller: Caller,
     ) -> Result<Attempt, Error> {
-        let (inner, address) = (&*self.inner, &asked.address);
-        let bypass = |why| Ok(Attempt::Done(inner.bypass(asked, why)));
+        let (inner, address) = (&*self.inner, asked.address);
         let plan = Plan::of(inner, asked.request)?;
         if plan.never {
-            return bypass(Outcome::Bypassed);
+            return Ok(Attempt::Done(inner.bypass(asked, Outcome::Bypassed)));
         }
         let lead = match self.take_off(asked, caller) {
             Ok(lead) => lead,
-            Err(flight) => return Ok(self.follow(asked, &plan, is_same, caller, flight).await),
+            Err(following) if why.is_outage() => return Ok(Attempt::Wait(following)),
+            Err(following) => {
+                return Ok(self.follow(asked, &plan, is_same, caller, following).await);
+            }
         };
+        if why.is_outage() {
+            return Ok(Attempt::Done(self.fill_unvouched(asked, plan, why, lead)));
+        }
         // The one that led before may just have stored it.
         if lead.is_some()
             && inner.settings.store.get(&address.key).is_some()
@@ -223,8 +217,25 @@ impl Cacheops {
                 let fill = Fill::begin(self, asked, plan, leased, lead);
                 Ok(Attempt::Done(Found::Miss(fill)))
             }
-            Err(why) => bypass(why),
+            Err(why) => Ok(Attempt::Done(self.fill_unvouched(asked, plan, why, lead))),
         }
+    }
+
+    /// The answer where the shared tier is away: nothing vouches for what is
+    /// made now, and it is not kept. Whoever leads makes it for those who come
+    /// before it begins, too.
+    fn fill_unvouched(
+        &self,
+        asked: &Asked<'_>,
+        plan: Plan,
+        why: Outcome,
+        lead: Option<Lead>,
+    ) -> Found {
+        if lead.is_none() {
+            return self.inner.bypass(asked, why);
+        }
+        self.inner.report(asked, why, None);
+        Found::Miss(Fill::begin_unvouched(self, asked, plan, lead))
     }
 
     /// What a follower does. A leader that is a future may be one that this one
@@ -235,42 +246,45 @@ impl Cacheops {
         plan: &Plan,
         is_same: &(impl IsSame + ?Sized),
         caller: Caller,
-        flight: Arc<Flight>,
+        following: Following,
     ) -> Attempt {
-        if !caller.is_async || flight.is_filling() {
-            return Attempt::Wait(flight);
+        if !caller.is_async || following.flight.is_filling() {
+            return Attempt::Wait(following);
         }
         match self.inner.look_or_lease(asked, plan, is_same, false).await {
             Ok(Looked::Found(fragment)) => {
                 Attempt::Done(self.inner.hit(asked, (fragment, Outcome::SharedHit)))
             }
-            Ok(Looked::Leased(..)) => Attempt::Wait(flight),
-            Err(why) => Attempt::Done(self.inner.bypass(asked, why)),
+            Ok(Looked::Leased(..)) | Err(_) => Attempt::Wait(following),
         }
     }
 
     /// Begins a fill in place of what was found and is of no use.
-    pub(crate) async fn refill(&self, request: &Request<'_>, found: &Hit) -> Result<Found, Error> {
+    pub(crate) async fn refill(&self, asked: &Asked<'_>, found: &Hit) -> Result<Found, Error> {
         let inner = &*self.inner;
-        let asked = Asked::now(inner, request);
         inner.settings.store.forget(&asked.address.key, &found.0);
-        let plan = Plan::of(inner, request)?;
-        Ok(match inner.lease(&asked, &plan).await {
-            Some(leased) => Found::Miss(Fill::begin(self, &asked, plan, leased, None)),
-            None => Found::Bypass,
+        let plan = Plan::of(inner, asked.request)?;
+        Ok(match inner.lease(asked, &plan).await {
+            Some(leased) => Found::Miss(Fill::begin(self, asked, plan, leased, None)),
+            None => {
+                // Nothing tells of changes: as if they had come already.
+                record::record(|outer| outer.stamps.push(Stamp::dropped()));
+                Found::Bypass
+            }
         })
     }
 
     /// Leads the flight of the fragment, flies alone, or says whom to wait for.
-    fn take_off(&self, asked: &Asked<'_>, caller: Caller) -> Result<Option<Lead>, Arc<Flight>> {
+    fn take_off(&self, asked: &Asked<'_>, caller: Caller) -> Result<Option<Lead>, Following> {
         if !asked.request.lock {
             return Ok(None);
         }
         match self.inner.flights.join(asked.address.key, caller.is_async) {
             Role::Lead(lead) => Ok(Some(lead)),
             // Whoever fills something never waits, so no two wait for each other.
-            Role::Follow(_) if !caller.may_wait || record::current().is_some() => Ok(None),
-            Role::Follow(flight) => Err(flight),
+            Role::Follow(..) if !caller.may_wait || record::current().is_some() => Ok(None),
+            Role::Follow(flight, came) => Err(Following { flight, came }),
+            Role::Alone => Ok(None),
         }
     }
 
@@ -430,6 +444,10 @@ pub struct Fill {
     page: Option<Page>,
     /// Ends the flight; after the fragment has been stored.
     lead: Option<Lead>,
+    /// Whether what was read before it began is still as it was.
+    is_clean: bool,
+    /// Whether nothing vouches for it, since the shared tier is away.
+    is_unvouched: bool,
     done: bool,
 }
 
@@ -441,29 +459,52 @@ impl Fill {
         leased: Leased,
         lead: Option<Lead>,
     ) -> Self {
+        let mut fill = Fill::new(cache, asked, plan.timeout, leased.stamps, lead);
+        fill.lock = leased.lock.map(Box::new);
+        fill.recorder.with(|found| found.uncacheable = !fill.is_clean);
+        if let Some(lead) = &fill.lead {
+            lead.begin_making(Some(&fill.recorder));
+        }
+        fill
+    }
+
+    /// Begins one without stamps: it is as if what it shows had changed already.
+    fn begin_unvouched(
+        cache: &Cacheops,
+        asked: &Asked<'_>,
+        plan: Plan,
+        lead: Option<Lead>,
+    ) -> Self {
+        let stamps = vec![Stamp::dropped()];
+        let mut fill = Fill::new(cache, asked, plan.timeout, stamps, lead);
+        fill.is_unvouched = true;
+        fill.lead.iter().for_each(|lead| lead.begin_making(None));
+        fill
+    }
+
+    fn new(
+        cache: &Cacheops,
+        asked: &Asked<'_>,
+        timeout: Option<Duration>,
+        stamps: Vec<Arc<Stamp>>,
+        lead: Option<Lead>,
+    ) -> Self {
         let settings = &cache.inner.settings;
-        let Asked { request, address, .. } = asked;
-        // Now, when whatever changes from here on meets a stamp of this fill.
-        let uncacheable = !record::is_data_around_current(request.page);
-        lead.iter().for_each(Lead::begin_filling);
+        let Asked { request, address } = asked;
+        let is_shared = settings.shared.is_some();
         Fill {
             cache: cache.clone(),
             key: address.key,
-            prefix: if settings.shared.is_some() {
-                address.prefix().into()
-            } else {
-                Box::default()
-            },
-            lock: leased.lock.map(Box::new),
-            recorder: Recorder::new(Dependencies {
-                stamps: leased.stamps,
-                uncacheable,
-                ..Dependencies::default()
-            }),
-            timeout: plan.timeout,
+            prefix: if is_shared { address.prefix().into() } else { Box::default() },
+            lock: None,
+            // Now, when whatever changes from here on meets a stamp of this fill.
+            is_clean: record::is_data_around_current(request.page),
+            recorder: Recorder::new(Dependencies { stamps, ..Dependencies::default() }),
+            timeout,
             label: settings.inspect.then(|| request.label().into()),
             page: request.page.cloned(),
             lead,
+            is_unvouched: false,
             done: false,
         }
     }
@@ -509,25 +550,61 @@ impl Fill {
         let now = inner.now();
         let expires_at = self.timeout.map(|timeout| now.saturating_add(micros(timeout)));
         let dependencies = self.hand_over(expires_at);
-        let stored = match body {
-            Some(body) if dependencies.are_current() && inner.is_enabled() => {
-                let fragment = Fragment::new(body, dependencies, now, self.label.as_deref());
-                self.put(&inner, Arc::new(fragment)).await
-            }
-            _ => {
-                if let Some(shared) = &inner.settings.shared {
-                    shared.release(self.lock.take().map(|lock| *lock)).await;
-                }
-                false
-            }
+        let Some(body) = body.filter(|_| inner.is_enabled()) else {
+            return self.store_nothing(&inner).await;
         };
-        inner.counters.filled(stored);
-        self.lead = None;
+        if !self.is_unvouched && dependencies.are_current() {
+            let is_over = dependencies.expires_at.is_some_and(|at| at <= now);
+            let fragment = Arc::new(Fragment::new(body, dependencies, now, self.label.as_deref()));
+            let kept = self.put(&inner, fragment).await;
+            self.note_kept(&inner, kept && !is_over);
+            inner.counters.filled(kept);
+        } else if self.is_unvouched {
+            self.leave(body, dependencies, now);
+        } else {
+            if dependencies.uncacheable && self.is_clean {
+                self.note_kept(&inner, false);
+            } else if let Some(lead) = &self.lead {
+                lead.overtaken();
+            }
+            self.store_nothing(&inner).await;
+        }
     }
 
-    /// Keeps the fragment, here and in the shared tier.
+    async fn store_nothing(&mut self, inner: &Inner) {
+        if let Some(shared) = &inner.settings.shared {
+            shared.release(self.lock.take().map(|lock| *lock)).await;
+        }
+        if !self.is_unvouched {
+            inner.counters.filled(false);
+        }
+    }
+
+    /// Has others wait for a fill of this fragment, or not, from now on.
+    fn note_kept(&self, inner: &Inner, kept: bool) {
+        // Those that wait are led by others: whoever led this one knew nothing
+        // to the contrary.
+        if !kept || self.lead.is_none() {
+            inner.flights.note_kept(&self.key, kept);
+        }
+    }
+
+    /// Leaves what nothing vouches for to those who wait for it.
+    fn leave(&mut self, body: Body, dependencies: Dependencies, now: u64) {
+        let is_for_all = self.is_clean && !dependencies.uncacheable;
+        if let Some(lead) = self.lead.as_ref().filter(|_| is_for_all) {
+            let fragment = Fragment::new(body, dependencies, now, self.label.as_deref());
+            lead.leave(Left { fragment: Arc::new(fragment), unvouched: true });
+        }
+    }
+
+    /// Keeps the fragment, here and in the shared tier; leaves it to those who
+    /// wait where there is no room for it here.
     async fn put(&mut self, inner: &Inner, fragment: Arc<Fragment>) -> bool {
         let near = inner.settings.store.put(self.key, fragment.clone());
+        if !near && let Some(lead) = &self.lead {
+            lead.leave(Left { fragment: fragment.clone(), unvouched: false });
+        }
         let Some(shared) = &inner.settings.shared else { return near };
         shared.put(&self.prefix, self.key, &fragment, self.lock.take().map(|lock| *lock)).await;
         true

@@ -190,17 +190,24 @@ impl Cacheops {
 
     /// [`invalidate_batch`](Self::invalidate_batch) as a future, which waits
     /// for a shared tier without holding up the thread. It needs no particular
-    /// runtime. Once polled, it is carried out to its end: if it is dropped, as
-    /// by a client that goes away, a thread does the rest.
+    /// runtime.
+    ///
+    /// What is announced, and behind which [prefixes](Builder::prefix_by), is
+    /// decided when this is called, and so is [silence](Self::no_invalidation).
+    /// From then on it is carried out to its end: if the future is dropped, as
+    /// by a client that goes away, even before it was polled, the thread that
+    /// keeps the connection does the rest. Without a shared tier it is done
+    /// when this returns.
     ///
     /// # Errors
     ///
     /// As [`invalidate_batch`](Self::invalidate_batch).
-    pub async fn invalidate_batch_async(
+    pub fn invalidate_batch_async<I: IntoIterator<Item = WriteEvent>>(
         &self,
-        events: impl IntoIterator<Item = WriteEvent>,
-    ) -> Result<(), Error> {
-        Delivery::new(self, events).run().await
+        events: I,
+    ) -> impl Future<Output = Result<(), Error>> + Send + use<I> {
+        let mut delivery = Delivery::begin(self, events);
+        async move { delivery.run().await }
     }
 
     async fn invalidate_rows(
@@ -283,7 +290,8 @@ impl Cacheops {
     }
 
     /// [`no_invalidation`](Self::no_invalidation) for a future, wherever it is
-    /// polled; what it spawns is not covered.
+    /// polled: calls that it makes to invalidate do nothing. What it spawns is
+    /// not covered, nor what was announced before and is only awaited in it.
     pub fn no_invalidation_async<F: Future>(
         &self,
         work: F,
@@ -348,7 +356,7 @@ impl Cacheops {
     /// What has happened since the cache was made.
     #[must_use]
     pub fn stats(&self) -> Stats {
-        self.inner.counters.stats()
+        self.inner.settings.observers.add_to(self.inner.counters.stats())
     }
 
     /// How much is kept.

@@ -41,7 +41,7 @@
 //!
 //! | feature | default | what it adds |
 //! |---|---|---|
-//! | `tracing` | yes | events at debug level under the target `cacheops` |
+//! | `tracing` | yes | events under the target `cacheops`: what is read and invalidated at debug level, failures and changes of the connection as warnings |
 //! | `redis` | no | a shared tier: Redis, Valkey or Dragonfly, for many processes |
 //! | `redis-tls` | no | TLS to it |
 
@@ -59,6 +59,7 @@ mod invalidate;
 mod key;
 mod lookup;
 mod observe;
+mod observers;
 mod page;
 mod prefix;
 mod profile;
@@ -73,7 +74,9 @@ mod shared;
 mod store;
 mod sync;
 pub mod template;
+mod timer;
 mod value;
+mod waiting;
 
 pub use builder::Builder;
 pub use call::Cached;
@@ -84,7 +87,9 @@ pub use fill::{Fill, Found, Hit, Lease, Request};
 pub use fragment::TemplateUse;
 pub use handle::Cacheops;
 pub use key::{FragmentKey, KeyWriter};
-pub use observe::{CacheInvalidated, CacheRead, FragmentInfo, Outcome, Stats, Target};
+pub use observe::{
+    CacheInvalidated, CacheRead, FragmentInfo, InvalidationFailed, Outcome, Stats, Target,
+};
 pub use page::Page;
 pub use prefix::PrefixQuery;
 pub use profile::Profile;

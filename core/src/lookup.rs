@@ -10,19 +10,24 @@ use crate::key::{FragmentKey, KeyWriter};
 use crate::observe::{CacheRead, Outcome};
 use crate::page::Page;
 use crate::prefix::Prefixes;
+use crate::queryset::QuerySet;
 use crate::record;
 use crate::shared::{Leased, Looked};
-use crate::store::Scope;
+use crate::store::{Scope, Stamp};
 use crate::sync::Arc;
 
 /// Says whether a template that a body was found to use is still the same.
 pub(crate) trait IsSame: Fn(&TemplateUse) -> bool {}
 impl<F: Fn(&TemplateUse) -> bool + ?Sized> IsSame for F {}
 
-/// Where a fragment lies.
+/// Where a fragment lies for whoever asks, and since when it is asked for.
+/// It is taken when the method is called: what it comes from may be of the
+/// calling thread, and a future goes on in another.
 pub(crate) struct Address<'a> {
     pub(crate) key: FragmentKey,
     prefixes: Prefixes<'a>,
+    /// If an observer wants to know.
+    since: Option<Instant>,
 }
 
 impl Address<'_> {
@@ -32,32 +37,31 @@ impl Address<'_> {
 }
 
 /// A request under way, and where its fragment lies.
+#[derive(Clone, Copy)]
 pub(crate) struct Asked<'r> {
     pub(crate) request: &'r Request<'r>,
-    pub(crate) address: Address<'r>,
-    /// Since when, if an observer wants to know.
-    since: Option<Instant>,
-}
-
-impl<'r> Asked<'r> {
-    pub(crate) fn now(inner: &'r Inner, request: &'r Request<'r>) -> Self {
-        let since = inner.settings.observers.hear_reads().then(Instant::now);
-        Asked { request, address: inner.address(request), since }
-    }
+    pub(crate) address: &'r Address<'r>,
 }
 
 impl Inner {
-    /// Where the fragment lies. A computed prefix is part of its key.
-    fn address<'a>(&'a self, request: &Request<'a>) -> Address<'a> {
+    /// Where a fragment lies for the caller. A computed prefix is part of its
+    /// key.
+    pub(crate) fn address<'t>(
+        &self,
+        key: FragmentKey,
+        querysets: impl Iterator<Item = &'t QuerySet>,
+    ) -> Address<'_> {
+        let since = self.settings.observers.hear_reads().then(Instant::now);
         let prefix = &self.settings.prefix;
         if !prefix.is_computed() {
-            return Address { key: request.key, prefixes: prefix.all_of(&[]) };
+            return Address { key, prefixes: prefix.all_of(&[]), since };
         }
-        let prefixes = prefix.all_of(&request.tables());
-        let mut key = KeyWriter::new();
-        key.str(&prefixes.whole);
-        key.bytes(request.key.as_bytes());
-        Address { key: key.finish(), prefixes }
+        let tables: Vec<&str> = querysets.flat_map(QuerySet::tables).collect();
+        let prefixes = prefix.all_of(&tables);
+        let mut whole = KeyWriter::new();
+        whole.str(&prefixes.whole);
+        whole.bytes(key.as_bytes());
+        Address { key: whole.finish(), prefixes, since }
     }
 
     /// The fragment, if it is in memory and holds, and who says so; else why
@@ -70,6 +74,17 @@ impl Inner {
         is_same: &(impl IsSame + ?Sized),
     ) -> Result<(Arc<Fragment>, Outcome), Outcome> {
         let near = self.settings.store.get(&address.key);
+        self.look_at(address, near, page, is_same).await
+    }
+
+    /// [`look`](Self::look) where that is what is in memory.
+    pub(crate) async fn look_at(
+        &self,
+        address: &Address<'_>,
+        near: Option<Arc<Fragment>>,
+        page: Option<&Page>,
+        is_same: &(impl IsSame + ?Sized),
+    ) -> Result<(Arc<Fragment>, Outcome), Outcome> {
         let Some(shared) = &self.settings.shared else {
             return self.look_here(address, near, is_same);
         };
@@ -132,7 +147,7 @@ impl Inner {
         };
         drop(looked);
         let Address { key, .. } = asked.address;
-        shared.wait_for_holder(asked.address.prefix(), key, self.settings.wait_limit).await;
+        shared.wait_for_holder(asked.address.prefix(), *key, self.settings.wait_limit).await;
         self.look_once(asked, plan, is_same, None).await
     }
 
@@ -143,7 +158,7 @@ impl Inner {
         is_same: &(impl IsSame + ?Sized),
         page: Option<&Page>,
     ) -> Result<Looked, Outcome> {
-        let Asked { request, address, .. } = asked;
+        let Asked { request, address } = asked;
         let scope = self.scope(asked, plan);
         let Some(shared) = &self.settings.shared else {
             return Ok(Looked::Leased(self.lease_here(&scope), Outcome::NoValue));
@@ -195,7 +210,11 @@ impl Inner {
     }
 
     /// Whether a fragment holds, as far as this process knows.
-    fn check(&self, fragment: &Fragment, is_same: &(impl IsSame + ?Sized)) -> Result<(), Outcome> {
+    pub(crate) fn check(
+        &self,
+        fragment: &Fragment,
+        is_same: &(impl IsSame + ?Sized),
+    ) -> Result<(), Outcome> {
         if !fragment.has_current_stamps() {
             Err(Outcome::StampChanged)
         } else if fragment.expires_at().is_some_and(|at| at <= self.now()) {
@@ -211,7 +230,11 @@ impl Inner {
     /// nothing around is stored: it would lack what is read meanwhile.
     pub(crate) fn bypass(&self, asked: &Asked<'_>, why: Outcome) -> Found {
         self.report(asked, why, None);
-        record::record(|outer| outer.uncacheable = true);
+        record::record(|outer| match why.is_outage() {
+            // As if it had changed already.
+            true => outer.stamps.push(Stamp::dropped()),
+            false => outer.uncacheable = true,
+        });
         Found::Bypass
     }
 
@@ -232,7 +255,7 @@ impl Inner {
         fragment: Option<&Arc<Fragment>>,
     ) {
         self.counters.read(outcome);
-        let Some(since) = asked.since else { return };
+        let Some(since) = asked.address.since else { return };
         self.settings.observers.read(&CacheRead {
             name: asked.request.label(),
             key: asked.request.key,

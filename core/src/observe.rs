@@ -110,6 +110,24 @@ pub struct CacheInvalidated<'a> {
     /// Whether a table was dropped as a whole, be it for a row that lacked a
     /// field.
     pub whole: bool,
+    /// Whether it could not be delivered to the shared tier yet, and is kept
+    /// until it can ([`Redis::degraded`]). It has been done in this process.
+    ///
+    /// [`Redis::degraded`]: https://docs.rs/cacheops/latest/cacheops/struct.Redis.html#method.degraded
+    pub kept: bool,
+}
+
+/// Something was to be invalidated, and other processes may go on serving it:
+/// the shared tier could not be reached, or has refused.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct InvalidationFailed<'a> {
+    /// What: a table, a fragment's name, or everything.
+    pub target: Target<'a>,
+    /// The changed rows; none when it was about the whole.
+    pub rows: &'a [crate::Row],
+    /// What the caller was told, if one was there to hear of it.
+    pub error: &'a crate::Error,
 }
 
 /// What an invalidation aimed at.
@@ -188,8 +206,14 @@ pub struct Stats {
     /// Fills whose result was not stored: overtaken by an invalidation, too
     /// large, or not to be cached. A fill that failed has no result.
     pub not_stored: u64,
-    /// Invalidations.
+    /// Invalidations; those that are kept until they can be delivered count
+    /// once, when they are kept.
     pub invalidations: u64,
+    /// Invalidations that have failed: other processes may go on serving what
+    /// they were about.
+    pub failed_invalidations: u64,
+    /// Calls of observers that have panicked. Nobody else notices.
+    pub observer_panics: u64,
 }
 
 /// Counts without one place that all threads write to.
@@ -198,11 +222,10 @@ pub(crate) struct Counters([Stripe; STRIPES]);
 const STRIPES: usize = 8;
 const STORED: usize = Outcome::ALL.len();
 const NOT_STORED: usize = STORED + 1;
-const INVALIDATIONS: usize = STORED + 2;
 
 #[repr(align(128))]
 #[derive(Default)]
-struct Stripe([AtomicU64; INVALIDATIONS + 1]);
+struct Stripe([AtomicU64; NOT_STORED + 1]);
 
 /// Threads take turns at the stripes.
 fn stripe() -> usize {
@@ -231,13 +254,10 @@ impl Counters {
         self.add(if stored { STORED } else { NOT_STORED });
     }
 
-    pub(crate) fn invalidated(&self) {
-        self.add(INVALIDATIONS);
-    }
-
+    /// What is counted here; the rest is zero.
     pub(crate) fn stats(&self) -> Stats {
         // Each is read once, so that a sum is the sum of what is told beside it.
-        let counts: [u64; INVALIDATIONS + 1] = std::array::from_fn(|what| {
+        let counts: [u64; NOT_STORED + 1] = std::array::from_fn(|what| {
             self.0.iter().map(|stripe| stripe.0[what].load(Ordering::Relaxed)).sum()
         });
         let sum = |what: usize| counts[what];
@@ -256,54 +276,8 @@ impl Counters {
             bypassed: of(Outcome::Bypassed),
             stored: sum(STORED),
             not_stored: sum(NOT_STORED),
-            invalidations: sum(INVALIDATIONS),
+            ..Stats::default()
         }
-    }
-}
-
-/// What an application wants to be told.
-#[derive(Default)]
-pub(crate) struct Observers {
-    pub(crate) reads: Vec<ReadObserver>,
-    pub(crate) invalidations: Vec<InvalidationObserver>,
-}
-
-pub(crate) type ReadObserver = Box<dyn Fn(&CacheRead<'_>) + Send + Sync>;
-pub(crate) type InvalidationObserver = Box<dyn Fn(&CacheInvalidated<'_>) + Send + Sync>;
-
-impl Observers {
-    /// Whether anybody wants to hear of reads; nothing is measured otherwise.
-    pub(crate) fn hear_reads(&self) -> bool {
-        #[cfg(feature = "tracing")]
-        if tracing::enabled!(target: "cacheops", tracing::Level::DEBUG) {
-            return true;
-        }
-        !self.reads.is_empty()
-    }
-
-    pub(crate) fn read(&self, read: &CacheRead<'_>) {
-        #[cfg(feature = "tracing")]
-        tracing::debug!(
-            target: "cacheops",
-            name = read.name,
-            outcome = %read.outcome,
-            micros = read.time.as_micros() as u64,
-            "cache_read"
-        );
-        self.reads.iter().for_each(|observer| observer(read));
-    }
-
-    pub(crate) fn invalidated(&self, event: &CacheInvalidated<'_>) {
-        #[cfg(feature = "tracing")]
-        tracing::debug!(
-            target: "cacheops",
-            what = %event.target,
-            rows = event.rows.len(),
-            schemes = event.schemes,
-            dropped = event.dropped,
-            "cache_invalidated"
-        );
-        self.invalidations.iter().for_each(|observer| observer(event));
     }
 }
 

@@ -74,13 +74,13 @@ impl Prefix {
     }
 }
 
-/// The prefixes of one request, computed once: what they are computed from may
-/// be of a thread, and a future goes on in another.
+/// The prefixes of one request, computed once, when it is made: what they are
+/// computed from may be of a thread, and a future goes on in another.
 pub(crate) struct Prefixes<'a> {
     /// Of what is made from all its tables.
     pub(crate) whole: Cow<'a, str>,
     /// Of each table, and of none; only where they are computed.
-    parts: Vec<(&'a str, Cow<'a, str>)>,
+    parts: Vec<(Box<str>, Cow<'a, str>)>,
 }
 
 impl Prefix {
@@ -94,13 +94,13 @@ impl Prefix {
     }
 
     /// The prefixes of what is made from `tables`.
-    pub(crate) fn all_of<'a>(&'a self, tables: &[&'a str]) -> Prefixes<'a> {
+    pub(crate) fn all_of(&self, tables: &[&str]) -> Prefixes<'_> {
         let whole = self.of(tables);
         if !self.is_computed() {
             return Prefixes { whole, parts: Vec::new() };
         }
-        let part = |table: &&'a str| (*table, self.of(&[table]));
-        let parts = tables.iter().map(part).chain([("", self.of(&[]))]).collect();
+        let part = |table: &&str| (Box::from(*table), self.of(&[table]));
+        let parts = tables.iter().map(part).chain([(Box::default(), self.of(&[]))]).collect();
         Prefixes { whole, parts }
     }
 }
@@ -108,7 +108,7 @@ impl Prefix {
 impl Prefixes<'_> {
     /// That of a table, or of what belongs to none, which is "".
     pub(crate) fn of(&self, table: &str) -> &str {
-        let part = self.parts.iter().find(|(name, _)| *name == table);
+        let part = self.parts.iter().find(|(name, _)| **name == *table);
         part.map_or(&self.whole, |(_, prefix)| prefix)
     }
 }

@@ -15,9 +15,10 @@ mod none {
     use crate::invalidate::Event;
     use crate::key::FragmentKey;
     use crate::observe::Outcome;
+    use crate::observers::Delivered;
     use crate::page::{Page, Spot};
     use crate::prefix::Prefix;
-    use crate::store::{Dropped, Scope, Stamp};
+    use crate::store::{Scope, Stamp};
     use crate::sync::Arc;
 
     /// A tier that cannot be.
@@ -101,7 +102,7 @@ mod none {
             match *self {}
         }
 
-        pub(crate) async fn invalidate(&self, _: &str, _: &Event<'_>) -> Result<Dropped, Error> {
+        pub(crate) async fn invalidate(&self, _: &str, _: &Event<'_>) -> Result<Delivered, Error> {
             match *self {}
         }
 

@@ -56,6 +56,7 @@ macro_rules! on_stores_and_engines {
     };
 }
 
+mod announcements;
 mod cache;
 mod chaos;
 mod concurrency;
@@ -69,6 +70,7 @@ mod reading;
 mod real_templates;
 mod redis;
 mod servers;
+mod tenants;
 mod tera;
 mod tera_alike;
 mod tera_bodies;
@@ -81,3 +83,4 @@ mod tera_rows;
 mod tera_scopes;
 mod tera_sharing;
 mod values;
+mod waiting;

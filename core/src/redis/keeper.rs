@@ -16,11 +16,12 @@ use super::link::Link;
 use super::node::Beat;
 use super::options::Redis;
 use super::pending::Pending;
+use super::rest::Rests;
 use super::sentinels::Sentinels;
 use super::vouch::Doubt;
 use super::vouch::Question;
 use super::waiters::Waiters;
-use super::{Unfit, Why};
+use super::{Unfit, Why, log};
 use crate::clock::{Clock, micros};
 use crate::events::Due;
 use crate::invalidate::everything_key;
@@ -54,6 +55,7 @@ pub(crate) struct Keeper {
     pub(crate) waiters: Waiters,
     /// Who say which server is the master, where there are any.
     pub(crate) sentinels: Option<Arc<Sentinels>>,
+    pub(crate) rests: Rests,
     stopped: AtomicBool,
     /// How many locks are being given back.
     releasing: AtomicUsize,
@@ -142,6 +144,7 @@ impl Keeper {
             registries: Registries::new(),
             waiters: Waiters::default(),
             sentinels,
+            rests: Rests::default(),
             stopped: AtomicBool::new(false),
             releasing: AtomicUsize::new(0),
         }
@@ -154,12 +157,18 @@ impl Keeper {
         Releasing(self.clone())
     }
 
-    /// Waits until all locks are given back, as long as an operation may take.
-    async fn finish_releasing(&self) {
+    /// Has the thread look what there is to do.
+    pub(super) fn call_thread(&self) {
+        self.wanted.notify_one();
+    }
+
+    /// Waits until all locks are given back and all that was left is carried
+    /// out, as long as an operation may take.
+    async fn finish(&self) {
         let until = Instant::now() + self.options.operation_timeout;
         loop {
             let wanted = self.wanted.notified();
-            let is_done = self.releasing.load(Ordering::SeqCst) == 0;
+            let is_done = self.releasing.load(Ordering::SeqCst) == 0 && self.rests.are_done();
             if is_done || !self.happens_before(until, wanted).await {
                 return;
             }
@@ -291,11 +300,16 @@ impl Keeper {
         self.near.all_changed();
         self.wanted.notify_one();
         self.changed.notify_waiters();
+        log::lost(&self.prefix, session, why, self.options.operation_timeout);
     }
 
-    fn open_breaker(&self, why: &str) {
-        *write(&self.state) = State::Open(why.to_owned());
+    fn open_breaker(&self, session: u64, why: &str) {
+        let before = std::mem::replace(&mut *write(&self.state), State::Open(why.to_owned()));
         self.changed.notify_waiters();
+        // Each attempt that fails in the same way is no news.
+        if !matches!(before, State::Open(known) if known == why) {
+            log::away(&self.prefix, session, why);
+        }
     }
 
     /// Keeps an invalidation that could not be delivered. False when there is a
@@ -378,10 +392,10 @@ impl Keeper {
                 None => std::future::pending().await,
             }
         });
+        tokio::spawn(self.clone().carry_out_rests());
         let living = std::pin::pin!(self.live(&discovery, first));
         // Asking has no end of its own.
         select(living, asking).await;
-        self.finish_releasing().await;
     }
 
     /// Connects and keeps the link, until the cache ends.
@@ -397,7 +411,7 @@ impl Keeper {
                     self.watch(&link).await;
                 }
                 Err(unfit) => {
-                    self.open_breaker(unfit.text());
+                    self.open_breaker(memory.session, unfit.text());
                     let may_be_away = self.options.degraded.is_some() && unfit.is_away();
                     if let Some(first) = first.take() {
                         if !may_be_away {
@@ -410,6 +424,7 @@ impl Keeper {
                 }
             }
         }
+        self.finish().await;
     }
 
     /// Waits, or until something is wanted of the thread.
@@ -446,8 +461,9 @@ impl Keeper {
         beat.sent = beat.sent.min(question.since);
         self.confirm(link, question).await.map_err(Why::from)?;
         self.set_clock(&beat);
+        let mut delivered = 0;
         loop {
-            self.deliver_pending(link).await?;
+            delivered += self.deliver_pending(link).await?;
             let mut state = write(&self.state);
             if !lock(&self.pending).is_empty() {
                 continue;
@@ -458,6 +474,7 @@ impl Keeper {
         }
         self.renew_trust(link.session, &beat);
         self.changed.notify_waiters();
+        log::live(&self.prefix, link.session, link.nodes.len(), delivered);
         Ok(())
     }
 
@@ -492,8 +509,10 @@ impl Keeper {
         Ok(())
     }
 
-    async fn deliver_pending(&self, link: &Link) -> Result<(), Why> {
+    /// Delivers what is kept; how many rows, tables and names that was.
+    async fn deliver_pending(&self, link: &Link) -> Result<usize, Why> {
         let mut waiting = lock(&self.pending).take();
+        let count = waiting.iter().map(Due::len).sum();
         while let Some(kept) = waiting.first() {
             let delivered = deliver(self, link, &kept.prefix, &kept.event()).await;
             if let Err(why) = delivered {
@@ -503,7 +522,7 @@ impl Keeper {
             lock(&self.pending).delivered(kept);
             waiting.remove(0);
         }
-        Ok(())
+        Ok(count)
     }
 
     /// Asks after the servers until the line is lost.

@@ -11,7 +11,9 @@
 //! - `codec`: how a fragment is written down; `bulk`: the connections by which
 //!   large ones go.
 //! - `pending`: invalidations that could not be delivered yet; `refusal`: a
-//!   server that is there, and will not drop keys.
+//!   server that is there, and will not drop keys; `rest`: carrying out what is
+//!   announced, and what dropped futures have left of it.
+//! - `log`: what operators are told.
 //! - `tier`: lookups and fills over the line, by `search`, `question` and `lease`;
 //!   `deliver`: invalidations.
 
@@ -26,11 +28,13 @@ mod door;
 mod keeper;
 mod lease;
 mod link;
+mod log;
 mod node;
 mod options;
 mod pending;
 mod question;
 mod refusal;
+mod rest;
 mod search;
 mod sentinels;
 mod slots;
@@ -43,6 +47,7 @@ pub use access::{Credentials, Tls};
 pub use keeper::{LinkState, SharedStatus};
 pub(crate) use lease::{HeldLock, Leased};
 pub use options::{Consistency, Redis};
+pub(crate) use rest::Rest;
 pub(crate) use tier::{Looked, Tier};
 
 use std::fmt;

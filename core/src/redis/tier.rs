@@ -7,25 +7,24 @@ use std::time::{Duration, Instant};
 
 use super::bulk::LARGE;
 use super::codec::encode;
-use super::deliver::deliver;
 use super::keeper::{Keeper, SharedStatus, read_everything};
 use super::lease::{HeldLock, Leased, Leasing, lock_key};
 use super::link::Link;
 use super::options::Redis;
 use super::question::Questions;
 use super::search::{Search, Wanted};
-use super::{Unfit, Why, vouch};
+use super::{Rest, Unfit, Why, vouch};
 use crate::clock::Clock;
 use crate::error::{Error, ErrorKind};
-use crate::events::Due;
 use crate::fragment::Fragment;
 use crate::invalidate::Event;
 use crate::key::FragmentKey;
 use crate::observe::Outcome;
+use crate::observers::Delivered;
 use crate::page::{Page, Spot};
 use crate::prefix::Prefix;
 use crate::protocol::{Command, EPOCH, Reply, Token};
-use crate::store::{Dropped, MemoryStore, Place, Scope, Stamp};
+use crate::store::{MemoryStore, Place, Scope, Stamp};
 
 /// The shared tier: Redis, and the thread that keeps the line to it.
 pub(crate) struct Tier {
@@ -369,32 +368,13 @@ impl Tier {
         &self,
         prefix: &str,
         event: &Event<'_>,
-    ) -> Result<Dropped, Error> {
-        let mut failed_before = false;
-        loop {
-            let why = match self.keeper.link().await {
-                Ok(link) => match deliver(&self.keeper, &link, prefix, event).await {
-                    Ok(dropped) => return Ok(dropped),
-                    Err(why) => {
-                        self.keeper.undelivered(link.session, &why);
-                        why
-                    }
-                },
-                Err(why) => why,
-            };
-            // Whatever becomes of it elsewhere: nothing old is served here,
-            // since all that memory knows is distrusted now.
-            self.keeper.near.all_changed();
-            if self.keeper.options.degraded.is_none() {
-                return Err(undelivered(&why));
-            }
-            // Once more, if there is a line again by now; then the thread that
-            // keeps the line delivers it, before anything else goes by it.
-            if self.keeper.keep(&Due::of(prefix, event), failed_before) {
-                return Ok(Dropped::default());
-            }
-            failed_before = true;
-        }
+    ) -> Result<Delivered, Error> {
+        self.keeper.invalidate(prefix, event).await
+    }
+
+    /// Leaves invalidations to the thread that keeps the connection.
+    pub(crate) fn hand_over(&self, rest: Rest) {
+        self.keeper.rests.push(rest);
     }
 
     /// When one of `tables`, or any at all, was last invalidated, by the
@@ -478,15 +458,6 @@ fn bring(page: Option<&Page>, wanted: Vec<Wanted<'_>>) -> Result<Arc<Fragment>, 
         found.for_each(|(key, answer)| page.bring(key, answer));
     }
     first
-}
-
-fn undelivered(why: &Why) -> Error {
-    Error::new(
-        ErrorKind::Unavailable,
-        format!(
-            "the invalidation did not reach Redis ({why}), and other processes may serve what it was about: try again, or undo the change; `Redis::degraded` keeps such invalidations instead"
-        ),
-    )
 }
 
 fn unavailable(why: Why) -> Error {

@@ -1,0 +1,163 @@
+//! Telling those who want to know: observers, `tracing`, and the counters of
+//! what they are told.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use crate::error::Error;
+use crate::invalidate::Event;
+use crate::observe::{CacheInvalidated, CacheRead, InvalidationFailed, Stats, Target};
+use crate::store::Dropped;
+use crate::sync::atomic::{AtomicU64, Ordering};
+use crate::value::Row;
+
+/// How an invalidation ended well.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Delivered {
+    Dropped(Dropped),
+    /// It is kept until the shared tier can be reached.
+    #[cfg_attr(not(feature = "redis"), expect(dead_code, reason = "there is nothing to reach"))]
+    Kept,
+}
+
+/// What an application wants to be told.
+#[derive(Default)]
+pub(crate) struct Observers {
+    pub(crate) reads: Vec<ReadObserver>,
+    pub(crate) invalidations: Vec<InvalidationObserver>,
+    pub(crate) failures: Vec<FailureObserver>,
+    counts: Counts,
+}
+
+pub(crate) type ReadObserver = Box<dyn Fn(&CacheRead<'_>) + Send + Sync>;
+pub(crate) type InvalidationObserver = Box<dyn Fn(&CacheInvalidated<'_>) + Send + Sync>;
+pub(crate) type FailureObserver = Box<dyn Fn(&InvalidationFailed<'_>) + Send + Sync>;
+
+/// Written by those who invalidate, away from what those read who look up.
+#[repr(align(128))]
+#[derive(Default)]
+struct Counts {
+    invalidations: AtomicU64,
+    failed: AtomicU64,
+    panics: AtomicU64,
+}
+
+impl Observers {
+    /// Whether anybody wants to hear of reads; nothing is measured otherwise.
+    pub(crate) fn hear_reads(&self) -> bool {
+        #[cfg(feature = "tracing")]
+        if tracing::enabled!(target: "cacheops", tracing::Level::DEBUG) {
+            return true;
+        }
+        !self.reads.is_empty()
+    }
+
+    pub(crate) fn read(&self, read: &CacheRead<'_>) {
+        #[cfg(feature = "tracing")]
+        tracing::debug!(
+            target: "cacheops",
+            name = read.name,
+            outcome = %read.outcome,
+            micros = read.time.as_micros() as u64,
+            "cache_read"
+        );
+        self.tell_each(&self.reads, |observer| observer(read));
+    }
+
+    /// Counts an invalidation and tells everybody.
+    pub(crate) fn invalidated(&self, event: Event<'_>, outcome: &Result<Delivered, Error>) {
+        self.note(event, outcome);
+        self.tell(event, outcome);
+    }
+
+    /// Counts an invalidation, and traces it.
+    pub(crate) fn note(&self, event: Event<'_>, outcome: &Result<Delivered, Error>) {
+        let count = match outcome {
+            Ok(_) => &self.counts.invalidations,
+            Err(_) => &self.counts.failed,
+        };
+        count.fetch_add(1, Ordering::Relaxed);
+        #[cfg(feature = "tracing")]
+        trace(event, outcome);
+        #[cfg(not(feature = "tracing"))]
+        let _ = event;
+    }
+
+    /// Whether anybody hears of invalidations.
+    #[cfg(feature = "redis")]
+    pub(crate) fn hear_invalidations(&self) -> bool {
+        !self.invalidations.is_empty() || !self.failures.is_empty()
+    }
+
+    /// Tells the observers of an invalidation.
+    pub(crate) fn tell(&self, event: Event<'_>, outcome: &Result<Delivered, Error>) {
+        let (target, rows) = target(event);
+        let (dropped, kept) = match outcome {
+            Err(error) => {
+                let failed = InvalidationFailed { target, rows, error };
+                return self.tell_each(&self.failures, |observer| observer(&failed));
+            }
+            Ok(Delivered::Dropped(dropped)) => (*dropped, false),
+            Ok(Delivered::Kept) => (Dropped::default(), true),
+        };
+        let Dropped { schemes, stamps, whole } = dropped;
+        let done = CacheInvalidated { target, rows, schemes, dropped: stamps, whole, kept };
+        self.tell_each(&self.invalidations, |observer| observer(&done));
+    }
+
+    /// Calls all of them. One that panics is no affair of the cache's, nor of
+    /// whoever reads or announces: it is counted, and the others are called.
+    fn tell_each<O>(&self, observers: &[O], call: impl Fn(&O)) {
+        for observer in observers {
+            if catch_unwind(AssertUnwindSafe(|| call(observer))).is_err() {
+                self.counts.panics.fetch_add(1, Ordering::Relaxed);
+                #[cfg(feature = "tracing")]
+                tracing::error!(target: "cacheops", "an observer has panicked");
+            }
+        }
+    }
+
+    /// Adds what is counted here.
+    pub(crate) fn add_to(&self, stats: Stats) -> Stats {
+        Stats {
+            invalidations: self.counts.invalidations.load(Ordering::Relaxed),
+            failed_invalidations: self.counts.failed.load(Ordering::Relaxed),
+            observer_panics: self.counts.panics.load(Ordering::Relaxed),
+            ..stats
+        }
+    }
+}
+
+/// What an event is about, and the rows that it names.
+fn target(event: Event<'_>) -> (Target<'_>, &[Row]) {
+    match event {
+        Event::Rows { table, rows } => (Target::Table(table), rows),
+        Event::Table(table) => (Target::Table(table), &[]),
+        Event::Name(name) | Event::Variant(name, _) => (Target::Fragment(name), &[]),
+        Event::Everything => (Target::Everything, &[]),
+    }
+}
+
+#[cfg(feature = "tracing")]
+fn trace(event: Event<'_>, outcome: &Result<Delivered, Error>) {
+    let (target, rows) = target(event);
+    let rows = rows.len();
+    match outcome {
+        Ok(Delivered::Dropped(Dropped { schemes, stamps, .. })) => tracing::debug!(
+            target: "cacheops", what = %target, rows, schemes, dropped = stamps, "cache_invalidated"
+        ),
+        Ok(Delivered::Kept) => tracing::warn!(
+            target: "cacheops",
+            what = %target,
+            rows,
+            "an invalidation cannot be delivered yet: it is kept, and delivered before anything is \
+             served again; until then other processes may serve what it is about"
+        ),
+        Err(error) => tracing::warn!(
+            target: "cacheops",
+            what = %target,
+            rows,
+            %error,
+            "an invalidation has failed: other processes may serve what it is about"
+        ),
+    }
+}

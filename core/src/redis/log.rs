@@ -1,0 +1,54 @@
+//! What operators are told of the connection: each change of its state, and
+//! what is being done about it. Without the feature `tracing`, nothing.
+
+use std::time::Duration;
+
+use super::Why;
+
+/// The connection was lost a moment ago.
+pub(super) fn lost(prefix: &str, session: u64, why: &Why, limit: Duration) {
+    #[cfg(feature = "tracing")]
+    if why.silent {
+        tracing::warn!(
+            target: "cacheops", prefix, session, %why,
+            "Redis does not answer: held for dead, and tried again until it does; meanwhile \
+             nothing is served from memory, all is rendered and not kept"
+        );
+    } else {
+        tracing::warn!(
+            target: "cacheops", prefix, session, %why, ?limit,
+            "the connection to Redis is lost: connecting again, for which callers wait up to the \
+             limit; meanwhile nothing is served from memory"
+        );
+    }
+    #[cfg(not(feature = "tracing"))]
+    let _ = (prefix, session, why, limit);
+}
+
+/// It could not be set up.
+pub(super) fn away(prefix: &str, session: u64, why: &str) {
+    #[cfg(feature = "tracing")]
+    tracing::warn!(
+        target: "cacheops", prefix, session, why,
+        "Redis cannot be reached: held for dead, and tried again until it can; meanwhile all is \
+         rendered and not kept, and nobody waits for it"
+    );
+    #[cfg(not(feature = "tracing"))]
+    let _ = (prefix, session, why);
+}
+
+/// It is there.
+pub(super) fn live(prefix: &str, session: u64, servers: usize, delivered: usize) {
+    #[cfg(feature = "tracing")]
+    if session == 1 {
+        tracing::info!(target: "cacheops", prefix, session, servers, "connected to Redis");
+    } else {
+        tracing::warn!(
+            target: "cacheops", prefix, session, servers, delivered,
+            "connected to Redis again: what is in memory is asked for before it is served, and \
+             the invalidations that were kept have been delivered"
+        );
+    }
+    #[cfg(not(feature = "tracing"))]
+    let _ = (prefix, session, servers, delivered);
+}

@@ -1,0 +1,146 @@
+//! Carrying invalidations out: those that a caller waits for, and what a dropped
+//! future has left of them, which the thread that keeps the connection does.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex};
+
+use tokio::sync::Notify;
+
+use super::Why;
+use super::deliver::deliver;
+use super::keeper::Keeper;
+use crate::error::{Error, ErrorKind};
+use crate::events::Due;
+use crate::invalidate::Event;
+use crate::observers::{Delivered, Observers};
+use crate::sync::lock;
+
+/// Invalidations that nobody waits for any more, and who is to hear of them.
+pub(crate) struct Rest {
+    pub(crate) dues: VecDeque<Due>,
+    pub(crate) observers: Arc<Observers>,
+}
+
+/// All that was left, in its order.
+#[derive(Default)]
+pub(crate) struct Rests {
+    queue: Mutex<Queue>,
+    filled: Notify,
+}
+
+#[derive(Default)]
+struct Queue {
+    waiting: VecDeque<Rest>,
+    /// Whether one that was taken is still being carried out.
+    is_busy: bool,
+}
+
+impl Rests {
+    /// Leaves something to the thread. It may be called from a destructor: it
+    /// does nothing else, and cannot fail.
+    pub(crate) fn push(&self, rest: Rest) {
+        lock(&self.queue).waiting.push_back(rest);
+        self.filled.notify_one();
+    }
+
+    /// Whether all has been carried out.
+    pub(crate) fn are_done(&self) -> bool {
+        let queue = lock(&self.queue);
+        queue.waiting.is_empty() && !queue.is_busy
+    }
+
+    async fn next(&self) -> Rest {
+        loop {
+            {
+                let mut queue = lock(&self.queue);
+                let next = queue.waiting.pop_front();
+                queue.is_busy = next.is_some();
+                if let Some(rest) = next {
+                    return rest;
+                }
+            }
+            self.filled.notified().await;
+        }
+    }
+}
+
+impl Keeper {
+    /// Drops what an event meets, in the shared store and in memory.
+    pub(crate) async fn invalidate(
+        &self,
+        prefix: &str,
+        event: &Event<'_>,
+    ) -> Result<Delivered, Error> {
+        let mut failed_before = false;
+        loop {
+            let why = match self.link().await {
+                Ok(link) => match deliver(self, &link, prefix, event).await {
+                    Ok(dropped) => return Ok(Delivered::Dropped(dropped)),
+                    Err(why) => {
+                        self.undelivered(link.session, &why);
+                        why
+                    }
+                },
+                Err(why) => why,
+            };
+            // Whatever becomes of it elsewhere: nothing old is served here,
+            // since all that memory knows is distrusted now.
+            self.near.all_changed();
+            if self.options.degraded.is_none() {
+                return Err(undelivered(&why));
+            }
+            // Once more, if there is a line again by now; then the thread that
+            // keeps the line delivers it, before anything else goes by it.
+            if self.keep(&Due::of(prefix, event), failed_before) {
+                return Ok(Delivered::Kept);
+            }
+            failed_before = true;
+        }
+    }
+
+    /// Carries out what is left, one after the other, for as long as the
+    /// thread lives.
+    pub(crate) async fn carry_out_rests(self: Arc<Self>) {
+        loop {
+            let rest = self.rests.next().await;
+            self.carry_out(rest).await;
+            if self.rests.are_done() {
+                self.call_thread();
+            }
+        }
+    }
+
+    async fn carry_out(&self, rest: Rest) {
+        let Rest { dues, observers } = rest;
+        let mut told = Vec::new();
+        for due in dues {
+            // Nobody is there to hear of an error but those who observe.
+            let outcome = self.invalidate(&due.prefix, &due.event()).await;
+            observers.note(due.event(), &outcome);
+            if observers.hear_invalidations() {
+                told.push((due, outcome));
+            }
+        }
+        if !told.is_empty() {
+            tell(told, observers);
+        }
+    }
+}
+
+/// Tells the observers, in a thread of their own: they may ask the cache, which
+/// would wait for this very thread. If none can be had, they are not told.
+fn tell(told: Vec<(Due, Result<Delivered, Error>)>, observers: Arc<Observers>) {
+    let tell = move || {
+        told.iter().for_each(|(due, outcome)| observers.tell(due.event(), outcome));
+    };
+    let _ = std::thread::Builder::new().name("cacheops-tell".into()).spawn(tell);
+}
+
+fn undelivered(why: &Why) -> Error {
+    Error::new(
+        ErrorKind::Unavailable,
+        format!(
+            "the invalidation did not reach Redis ({why}), and other processes may serve what it was about: try again, or undo the change; `Redis::degraded` keeps such invalidations instead"
+        ),
+    )
+}
