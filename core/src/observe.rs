@@ -28,8 +28,8 @@ pub enum Outcome {
     /// It is in memory, but nothing vouches for it: the line to the shared tier
     /// is cut or has just failed. Rendered, and not kept.
     Distrusted,
-    /// The shared tier is held for dead, and was not asked. Rendered, and not
-    /// kept.
+    /// The shared tier is held for dead, and was not asked. Rendered, by this
+    /// caller or by another that asked together with it, and not kept.
     BreakerOpen,
     /// The cache is switched off, or was told not to cache this.
     Bypassed,

@@ -451,12 +451,14 @@ impl Keeper {
         let question = self.ask_for_master();
         self.check_identity(&link, memory).await?;
         self.ask_for_drops(&link).await?;
-        self.open(&link, &question).await?;
+        let delivered = self.open(&link, &question).await?;
+        log::live(&self.prefix, link.session, link.nodes.len(), delivered);
         Ok(link)
     }
 
-    /// Delivers what is waiting, and opens the line for all.
-    pub(super) async fn open(&self, link: &Arc<Link>, question: &Question) -> Result<(), Why> {
+    /// Delivers what is waiting, and opens the line for all; how many rows,
+    /// tables and names were waiting.
+    pub(super) async fn open(&self, link: &Arc<Link>, question: &Question) -> Result<usize, Why> {
         let mut beat = link.beat().await?;
         beat.sent = beat.sent.min(question.since);
         self.confirm(link, question).await.map_err(Why::from)?;
@@ -474,8 +476,7 @@ impl Keeper {
         }
         self.renew_trust(link.session, &beat);
         self.changed.notify_waiters();
-        log::live(&self.prefix, link.session, link.nodes.len(), delivered);
-        Ok(())
+        Ok(delivered)
     }
 
     async fn unless_stopped<F: Future + Unpin>(&self, work: F) -> Option<F::Output> {

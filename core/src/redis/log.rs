@@ -52,3 +52,26 @@ pub(super) fn live(prefix: &str, session: u64, servers: usize, delivered: usize)
     #[cfg(not(feature = "tracing"))]
     let _ = (prefix, session, servers, delivered);
 }
+
+/// It is there, and refuses to drop keys.
+pub(super) fn refusing(prefix: &str, session: u64, why: &Why) {
+    #[cfg(feature = "tracing")]
+    tracing::warn!(
+        target: "cacheops", prefix, session, %why,
+        "Redis refuses to drop keys: nothing is asked of it until it does again, which is tried \
+         all the time; meanwhile all is rendered and not kept"
+    );
+    #[cfg(not(feature = "tracing"))]
+    let _ = (prefix, session, why);
+}
+
+/// It drops keys again.
+pub(super) fn willing(prefix: &str, session: u64, delivered: usize) {
+    #[cfg(feature = "tracing")]
+    tracing::warn!(
+        target: "cacheops", prefix, session, delivered,
+        "Redis drops keys again: the invalidations that were kept have been delivered"
+    );
+    #[cfg(not(feature = "tracing"))]
+    let _ = (prefix, session, delivered);
+}

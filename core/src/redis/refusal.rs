@@ -8,9 +8,9 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use super::Why;
 use super::keeper::{Keeper, State};
 use super::link::Link;
+use super::{Why, log};
 use crate::protocol::{Command, Reply};
 use crate::sync::{read, write};
 
@@ -32,6 +32,7 @@ impl Keeper {
         drop(state);
         self.near.all_changed();
         self.changed.notify_waiters();
+        log::refusing(&self.prefix, session, why);
     }
 
     /// Sends a heartbeat over the line of a session, or tries whether its
@@ -47,9 +48,13 @@ impl Keeper {
         let question = self.ask_for_master();
         let tried = match self.ask_for_drops(link).await {
             Ok(()) => self.open(link, &question).await,
-            refused => refused,
+            Err(refused) => Err(refused),
         };
         match tried {
+            Ok(delivered) => {
+                log::willing(&self.prefix, link.session, delivered);
+                Ok(())
+            }
             Err(why) if !why.refused => {
                 self.lost(link.session, &why);
                 Err(why)

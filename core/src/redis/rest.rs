@@ -49,18 +49,11 @@ impl Rests {
         queue.waiting.is_empty() && !queue.is_busy
     }
 
-    async fn next(&self) -> Rest {
-        loop {
-            {
-                let mut queue = lock(&self.queue);
-                let next = queue.waiting.pop_front();
-                queue.is_busy = next.is_some();
-                if let Some(rest) = next {
-                    return rest;
-                }
-            }
-            self.filled.notified().await;
-        }
+    fn next(&self) -> Option<Rest> {
+        let mut queue = lock(&self.queue);
+        let next = queue.waiting.pop_front();
+        queue.is_busy = next.is_some();
+        next
     }
 }
 
@@ -102,11 +95,12 @@ impl Keeper {
     /// thread lives.
     pub(crate) async fn carry_out_rests(self: Arc<Self>) {
         loop {
-            let rest = self.rests.next().await;
-            self.carry_out(rest).await;
-            if self.rests.are_done() {
-                self.call_thread();
+            while let Some(rest) = self.rests.next() {
+                self.carry_out(rest).await;
             }
+            // It may wait for just this, to end.
+            self.call_thread();
+            self.rests.filled.notified().await;
         }
     }
 
