@@ -218,9 +218,11 @@ fn tenants_in_stolen_tasks<B: Backend>() {
             for round in 0..40 / B::SLOWNESS.min(4) as usize {
                 match (n + round) % 5 {
                     0 => write_orders(cache.clone(), shops.clone(), tenant, round % 2 == 0).await,
-                    1 => drop(tokio::join!(read(tenant), read((tenant + 1) % 3))),
+                    1 => {
+                        tokio::join!(read(tenant), read((tenant + 1) % 3));
+                    }
                     2 => give_up_after(round % 4, read(tenant)).await,
-                    3 => drop(tokio::spawn(read(tenant)).await.unwrap()),
+                    3 => tokio::spawn(read(tenant)).await.unwrap(),
                     _ => read(tenant).await,
                 }
             }

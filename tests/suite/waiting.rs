@@ -4,7 +4,7 @@ use std::cell::Cell;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Barrier, Mutex, mpsc};
+use std::sync::{Arc, Barrier, mpsc};
 use std::task::{Context, Waker};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -232,13 +232,11 @@ fn nobody_queues_for_what_is_not_kept<B: Backend>() {
 #[test]
 fn those_who_waited_get_what_is_too_large() {
     let cache = Cacheops::builder().memory_limit(10_000).build().unwrap();
-    let (fills, all_wait) = (AtomicUsize::new(0), Mutex::new(Some(Barrier::new(1))));
-    let waiting = AtomicUsize::new(0);
+    let (fills, waiting) = (AtomicUsize::new(0), AtomicUsize::new(0));
     let get = || {
         waiting.fetch_add(1, Ordering::SeqCst);
         let fill = || {
             fills.fetch_add(1, Ordering::SeqCst);
-            drop(all_wait.lock().unwrap().take());
             wait_until(|| waiting.load(Ordering::SeqCst) == 8);
             // They are on their way to the wait: what misses it fills alone.
             thread::sleep(Duration::from_millis(100));
