@@ -94,6 +94,12 @@ impl Cacheops {
         Builder::new()
     }
 
+    /// Whether two handles are of one cache.
+    #[must_use]
+    pub fn is_same(&self, other: &Cacheops) -> bool {
+        Arc::ptr_eq(&self.inner, &other.inner)
+    }
+
     pub(crate) fn from_settings(settings: Settings) -> Self {
         let enabled = AtomicBool::new(settings.enabled);
         Cacheops {

@@ -9,10 +9,12 @@ use crate::custom::TagCall;
 use crate::engine::MiniJinjaEngine;
 use crate::errors::in_rendering;
 use crate::fragment;
+use crate::guards::{Namespaces, is_namespace};
 use crate::keys;
 use crate::querysets::Querysets;
 use crate::rendering::{Making, Rendering};
 use crate::tags::Shared;
+use crate::templates::Sources;
 
 /// Begins a `cached_as` or `cached`: looks the fragment up.
 pub(crate) fn begin(
@@ -120,8 +122,10 @@ pub(crate) fn look_up(
     if tag.dynamic_imports {
         write_imports(state, key);
     }
-    let sources = sources(state, tag);
-    let version = sources.as_ref().map(|names| version(shared, state, names));
+    let imports = tag.dynamic_imports || !tag.references.is_empty();
+    let has_blocks = tag.has_blocks || (imports && shared.templates.macros_use_blocks());
+    let sources = sources(state, tag, has_blocks);
+    let version = sources.as_ref().map(|sources| version(shared, state, sources));
     if let Some(version) = &version {
         key.key(version);
     }
@@ -134,7 +138,7 @@ pub(crate) fn look_up(
         place: &tag.place,
         timeout: asked.options.timeout,
         lock: asked.options.lock,
-        skip: asked.options.skip || (tag.has_blocks && is_inheritance_unclear(state)),
+        skip: asked.options.skip || (has_blocks && is_inheritance_unclear(state)),
         page: Some(&page),
         ..Request::new(key)
     };
@@ -143,18 +147,31 @@ pub(crate) fn look_up(
     let found = found.map_err(|error| in_rendering(&tag.text, &error.to_string()))?;
     let (making, mark) = match found {
         Found::Hit(hit) => return Ok(fragment::found(hit, mark)),
-        Found::Miss(fill) => (Some(Making { fill, sources: sources.zip(version) }), mark),
+        Found::Miss(fill) => {
+            let namespaces = shared.templates.use_namespaces().then(|| Namespaces::seen(state));
+            (
+                Some(Making {
+                    fill,
+                    tag: tag.text.clone(),
+                    sources: sources.zip(version),
+                    namespaces,
+                }),
+                mark,
+            )
+        }
         Found::Bypass => (None, None),
     };
     Ok(Value::from(Rendering::of(shared, state).begin(making, mark)))
 }
 
 /// Whether more than one inheritance is or was under way in this rendering, or
-/// one of a template that the environment does not know: which templates fill
-/// the blocks of a body cannot be told then.
+/// one of a template that the environment does not know, or that was also
+/// rendered by itself: which templates fill the blocks of a body cannot be told
+/// then.
 fn is_inheritance_unclear(state: &State<'_, '_>) -> bool {
+    let is_unknown = |name: &String| state.env().get_template(name).is_err();
     Rendering::met(state).is_some_and(|met| {
-        met.inheritances > 1 || met.chain.iter().any(|name| state.get_template(name).is_err())
+        met.inheritances > 1 || met.is_unclear || met.chain.iter().any(is_unknown)
     })
 }
 
@@ -168,24 +185,22 @@ fn write_imports(state: &State<'_, '_>, key: &mut KeyWriter) {
 /// The templates that a body is made of besides its own, if there are any:
 /// those it includes, those whose macros it can call, and where it has blocks
 /// those of the inheritance that is being rendered.
-fn sources(state: &State<'_, '_>, tag: &Tag) -> Option<Vec<String>> {
-    let mut names = tag.references.clone();
+fn sources(state: &State<'_, '_>, tag: &Tag, has_blocks: bool) -> Option<Sources> {
+    let mut sources = Sources { named: tag.references.clone(), met: Vec::new() };
     if let Some(met) = Rendering::met(state) {
-        if tag.has_blocks {
-            names.extend(met.chain.iter().cloned());
+        if has_blocks {
+            sources.met.extend(met.chain.iter().cloned());
         }
         if tag.dynamic_imports {
-            names.extend(met.imports.iter().cloned());
+            sources.met.extend(met.imports.iter().cloned());
         }
     }
-    (!names.is_empty()).then_some(names)
+    (!sources.named.is_empty() || !sources.met.is_empty()).then_some(sources)
 }
 
-fn version(shared: &Shared, state: &State<'_, '_>, names: &[String]) -> FragmentKey {
+fn version(shared: &Shared, state: &State<'_, '_>, sources: &Sources) -> FragmentKey {
     let mut key = KeyWriter::new();
-    shared.with_versions(state, |versions| {
-        versions.write(state, names.iter().map(String::as_str), &mut key);
-    });
+    shared.with_versions(state, |versions| versions.write(state, sources, &mut key));
     key.finish()
 }
 
@@ -201,7 +216,13 @@ pub(crate) fn store(
         Error::new(ErrorKind::InvalidOperation, "a cache tag: it ends, and has not begun")
     })?;
     let text = body.to_str().unwrap_or_default();
-    if let Some(Making { fill, sources }) = making {
+    if let Some(Making { fill, tag, sources, namespaces }) = making {
+        if let Some(name) = namespaces.as_ref().and_then(Namespaces::changed) {
+            let why = format!(
+                "its body changes the namespace `{name}` by a macro or an include, which a hit would not do: change it outside of the tag"
+            );
+            return Err(in_rendering(&tag, &why));
+        }
         // A template that was loaded anew while the body ran is not the one
         // that the key speaks of.
         let same = sources.is_none_or(|(names, before)| version(shared, state, &names) == before);
@@ -214,6 +235,26 @@ pub(crate) fn store(
     Ok(fragment::rendered(text, mark))
 }
 
+/// The name of a template, as the environment knows it.
+fn resolved(state: &State<'_, '_>, name: &str) -> String {
+    state.get_template(name).map_or_else(|_| name.to_owned(), |found| found.name().to_owned())
+}
+
+/// Notes that a template begins. One that is extended, and begins by itself
+/// too, has other blocks then.
+pub(crate) fn enter(shared: &Shared, state: &mut State<'_, '_>) {
+    if Rendering::of(shared, state).met.chain.is_empty() {
+        return;
+    }
+    let name = state.name().to_owned();
+    let met = &mut Rendering::of(shared, state).met;
+    if met.parent.as_ref() == Some(&name) {
+        met.parent = None;
+    } else {
+        met.is_unclear |= met.chain.contains(&name);
+    }
+}
+
 /// Notes a template that another extends.
 pub(crate) fn extends(
     shared: &Shared,
@@ -221,12 +262,13 @@ pub(crate) fn extends(
     name: &Value,
 ) -> Result<Value, Error> {
     let child = state.name().to_owned();
-    let parent = name.as_str().map(str::to_owned);
+    let parent = name.as_str().map(|name| resolved(state, name));
     let met = &mut Rendering::of(shared, state).met;
     if met.chain.last() != Some(&child) {
         met.inheritances += 1;
     }
     met.chain.push(child);
+    met.parent.clone_from(&parent);
     met.chain.extend(parent);
     uses(shared, state, name)
 }
@@ -237,7 +279,7 @@ pub(crate) fn imports(
     state: &mut State<'_, '_>,
     name: &Value,
 ) -> Result<Value, Error> {
-    if let Some(name) = name.as_str().map(str::to_owned) {
+    if let Some(name) = name.as_str().map(|name| resolved(state, name)) {
         let met = &mut Rendering::of(shared, state).met;
         met.imports.push(name);
     }
@@ -267,8 +309,7 @@ pub(crate) fn uses(
 
 /// A namespace like another, for a body that assigns to it.
 pub(crate) fn copy(value: &Value) -> Result<Value, Error> {
-    let is_namespace = value.as_object().is_some_and(|o| o.type_name().ends_with("Namespace"));
-    if !is_namespace {
+    if !is_namespace(value) {
         return Ok(value.clone());
     }
     let mut pairs = Vec::new();

@@ -14,7 +14,7 @@ use crate::keys;
 use crate::querysets::Querysets;
 use crate::rendering::Rendering;
 use crate::tags::Shared;
-use crate::templates::Calls;
+use crate::templates::{Calls, Sources};
 
 /// Runs a body that `{% call %}` handed over, or finds what it rendered.
 pub(crate) fn call(
@@ -105,7 +105,7 @@ fn write_place(shared: &Shared, state: &State<'_, '_>, key: &mut KeyWriter) -> R
                 state.name()
             ));
         }
-        versions.write(state, [state.name()], key);
+        versions.write(state, &Sources::one(state.name()), key);
         Ok(())
     })
 }

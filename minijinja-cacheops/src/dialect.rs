@@ -14,6 +14,10 @@ pub(crate) const PAGE: &str = "_cacheops_page";
 pub(crate) const PRINT: &str = "_cacheops_print";
 /// The filter that copies a namespace before a body assigns to it.
 pub(crate) const COPY: &str = "_cacheops_copy";
+/// The filter that tells which tags the environment has.
+pub(crate) const INSTALLED: &str = "_cacheops_installed";
+/// The filter that refuses a caller inside a body.
+pub(crate) const CALLER: &str = "_cacheops_caller";
 /// The filters that note which template is used.
 pub(crate) const USES: &str = "_cacheops_uses";
 pub(crate) const IMPORTS: &str = "_cacheops_imports";
@@ -112,6 +116,10 @@ impl Dialect for MiniJinja<'_> {
         for name in &tag.assigns {
             let copy = format!("set {name} = {name}|{COPY}");
             self.statement(out, &std::mem::replace(&mut before, copy));
+        }
+        if tag.may_see_caller {
+            let refused = format!("set caller = caller|{CALLER}({number})");
+            self.statement(out, &std::mem::replace(&mut before, refused));
         }
         let body = format!("set {FRAGMENT}|{STORE}({FRAGMENT})");
         self.last_two(out, &before, &body, tag.edges);

@@ -42,6 +42,7 @@ mod dialect;
 mod engine;
 mod errors;
 mod fragment;
+mod guards;
 mod keys;
 mod querysets;
 mod rendering;

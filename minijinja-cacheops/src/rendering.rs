@@ -8,7 +8,9 @@ use cacheops::template::Mark;
 use cacheops::{Fill, FragmentKey, Page};
 use minijinja::State;
 
+use crate::guards::Namespaces;
 use crate::tags::Shared;
+use crate::templates::Sources;
 
 /// What is kept of a rendering, until its state is dropped.
 pub(crate) struct Rendering {
@@ -24,8 +26,12 @@ pub(crate) struct Rendering {
 /// Templates that were met in a rendering.
 #[derive(Default)]
 pub(crate) struct Met {
-    /// Those that extend and are extended.
+    /// Those that extend and are extended, by their whole names.
     pub(crate) chain: Vec<String>,
+    /// The last of them that is extended and has not begun.
+    pub(crate) parent: Option<String>,
+    /// Whether one of them also began by itself.
+    pub(crate) is_unclear: bool,
     /// How many times one that nobody extends here began to extend another.
     pub(crate) inheritances: usize,
     /// Those imported by a name that only rendering tells.
@@ -42,8 +48,12 @@ struct Body {
 /// A fill, and what its key says of the sources of other templates.
 pub(crate) struct Making {
     pub(crate) fill: Fill,
-    /// Their names, and their version at the beginning.
-    pub(crate) sources: Option<(Vec<String>, FragmentKey)>,
+    /// The tag, as the author wrote it.
+    pub(crate) tag: String,
+    /// Which they are, and their version at the beginning.
+    pub(crate) sources: Option<(Sources, FragmentKey)>,
+    /// What the namespaces around it held.
+    pub(crate) namespaces: Option<Namespaces>,
 }
 
 impl Rendering {

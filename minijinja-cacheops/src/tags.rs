@@ -7,16 +7,15 @@ use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 use cacheops::template::{Rules, Syntax, rewrite};
 use cacheops::{Cacheops, TemplateUse};
 use minijinja::syntax::SyntaxConfig;
-use minijinja::value::Kwargs;
-use minijinja::{Environment, Error, Output, State, Value};
+use minijinja::value::{Kwargs, Object};
+use minijinja::{Environment, Error, ErrorKind, Output, State, Value};
 
 use crate::custom::{Caching, TagCall};
 use crate::dialect::{self, MiniJinja};
 use crate::fragment::{Printing, around_fragments};
-use crate::rendering::Rendering;
 use crate::source::{self, TemplateSource};
 use crate::templates::{Source, Templates, Versions};
-use crate::{begin, call, custom, errors, querysets};
+use crate::{begin, call, custom, errors, guards, querysets};
 
 /// The cache tags of an environment.
 ///
@@ -47,6 +46,8 @@ use crate::{begin, call, custom, errors, querysets};
 #[derive(Clone)]
 pub struct Tags {
     shared: Arc<Shared>,
+    /// Whether the environment has the tags of another cache.
+    is_second: bool,
 }
 
 pub(crate) struct Shared {
@@ -66,11 +67,21 @@ impl Tags {
     ///
     /// All templates of an inheritance are to be loaded through this, those
     /// without tags too: a layout's fragment differs by what fills its blocks,
-    /// and a child that passed by is not known. Environments that share a cache
-    /// share the fragments of templates with
+    /// and a child that passed by is not known.
+    ///
+    /// An environment has one cache. A second call with the same one answers
+    /// the same tags, as it does for a clone of the environment; with another
+    /// one, the first stays, and whatever is loaded through the second tags is
+    /// an error.
+    ///
+    /// Environments that share a cache share the fragments of templates with
     /// the same name and source: where they would render those differently,
     /// by other globals or filters, give each a cache of its own.
     pub fn install(env: &mut Environment<'_>, cache: &Cacheops) -> Tags {
+        if let Some(shared) = installed(env) {
+            let is_second = !shared.cache.is_same(cache);
+            return Tags { shared, is_second };
+        }
         let shared = Arc::new(Shared {
             cache: cache.clone(),
             templates: Templates::default(),
@@ -80,7 +91,7 @@ impl Tags {
         });
         add_filters(env, &shared);
         add_functions(env, &shared);
-        Tags { shared }
+        Tags { shared, is_second: false }
     }
 
     /// Adds a template from a string, in place of
@@ -158,6 +169,12 @@ impl Tags {
         name: &str,
         source: &str,
     ) -> Result<String, Error> {
+        if self.is_second {
+            return Err(Error::new(
+                ErrorKind::InvalidOperation,
+                "the environment has the tags of another cache already: an environment has one cache",
+            ));
+        }
         let mut syntax = read_syntax(syntax);
         syntax.rules.reserved = Some(dialect::FRAGMENT);
         let custom = self.shared.custom_names();
@@ -251,6 +268,12 @@ impl std::fmt::Debug for Tags {
     }
 }
 
+impl std::fmt::Debug for Shared {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Shared").field("cache", &self.cache).finish_non_exhaustive()
+    }
+}
+
 impl Shared {
     fn custom_names(&self) -> Vec<String> {
         let custom = self.custom.read().unwrap_or_else(PoisonError::into_inner);
@@ -269,7 +292,7 @@ impl Shared {
 
     /// Whether a template that a body used is still what it was.
     pub(crate) fn is_same(&self, state: &State<'_, '_>, used: &TemplateUse) -> bool {
-        self.with_versions(state, |versions| versions.of(state, &used.name) == *used)
+        self.with_versions(state, |versions| versions.again(state, used) == *used)
     }
 
     /// Reads versions of templates with the syntax of the environment.
@@ -285,6 +308,17 @@ impl Shared {
         };
         f(&Versions { templates: &self.templates, scan: &scan })
     }
+}
+
+/// Hands the tags of an environment to whoever installs some again.
+#[derive(Debug)]
+struct Installed(Arc<Shared>);
+
+impl Object for Installed {}
+
+fn installed(env: &Environment<'_>) -> Option<Arc<Shared>> {
+    let found = env.empty_state().apply_filter(dialect::INSTALLED, &[Value::from(0)]).ok()?;
+    found.downcast_object_ref::<Installed>().map(|installed| installed.0.clone())
 }
 
 fn read_syntax(syntax: &SyntaxConfig) -> Syntax {
@@ -344,8 +378,15 @@ fn add_filters(env: &mut Environment<'_>, shared: &Arc<Shared>) {
     });
     let it = shared.clone();
     env.add_filter(dialect::PAGE, move |state: &mut State, _: &Value| {
-        Rendering::of(&it, state);
+        begin::enter(&it, state);
         false
+    });
+    let it = shared.clone();
+    env.add_filter(dialect::INSTALLED, move |_: &Value| Value::from_object(Installed(it.clone())));
+    let it = shared.clone();
+    env.add_filter(dialect::CALLER, move |caller: &Value, number: usize| {
+        let text = it.templates.tag(number).map_or("", |tag| &tag.text);
+        guards::caller(caller, text)
     });
     env.add_filter(dialect::COPY, begin::copy);
 }

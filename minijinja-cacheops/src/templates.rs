@@ -2,6 +2,7 @@
 //! made of.
 
 use std::collections::{BTreeSet, HashMap};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use cacheops::template::{Numbered, Rewritten, Tag, source_digest};
@@ -37,6 +38,10 @@ pub(crate) enum Calls {
 pub(crate) struct Templates {
     tags: Numbered<Tag>,
     inner: RwLock<Inner>,
+    /// Whether a source may make namespaces.
+    use_namespaces: AtomicBool,
+    /// Whether macros of a source use blocks.
+    macros_use_blocks: AtomicBool,
 }
 
 #[derive(Default)]
@@ -54,6 +59,15 @@ impl Templates {
         self.tags.get(number)
     }
 
+    pub(crate) fn use_namespaces(&self) -> bool {
+        self.use_namespaces.load(Ordering::Relaxed)
+    }
+
+    /// Whether macros that are imported somewhere may use blocks.
+    pub(crate) fn macros_use_blocks(&self) -> bool {
+        self.macros_use_blocks.load(Ordering::Relaxed)
+    }
+
     pub(crate) fn author(&self, name: &str) -> Option<Arc<str>> {
         self.read().sources.get(name).map(|source| source.author.clone())
     }
@@ -64,6 +78,16 @@ impl Templates {
 
     fn write(&self) -> std::sync::RwLockWriteGuard<'_, Inner> {
         self.inner.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Notes what any source may have an effect on.
+    fn note(&self, author: &str, done: &Rewritten<'_>) {
+        if author.contains("namespace") {
+            self.use_namespaces.store(true, Ordering::Relaxed);
+        }
+        if done.macros_use_blocks {
+            self.macros_use_blocks.store(true, Ordering::Relaxed);
+        }
     }
 
     /// Numbers the tags of a source, unless that has been done. `rewrite` is
@@ -79,6 +103,7 @@ impl Templates {
         let known = inner.numbered.get(&digest).copied();
         let first = known.unwrap_or(inner.count);
         let done = rewrite(first)?;
+        self.note(author, &done);
         if known.is_none() {
             for tag in &done.tags {
                 self.tags.set(first + tag.index, Tag::new(name, &digest, tag, &done));
@@ -146,6 +171,21 @@ impl Calls {
     }
 }
 
+/// The templates that a body is made of besides its own.
+#[derive(Debug)]
+pub(crate) struct Sources {
+    /// As their names stand in the template of the body.
+    pub(crate) named: Vec<String>,
+    /// As they were met in the rendering: by their whole names.
+    pub(crate) met: Vec<String>,
+}
+
+impl Sources {
+    pub(crate) fn one(name: &str) -> Self {
+        Sources { named: Vec::new(), met: vec![name.to_owned()] }
+    }
+}
+
 /// Reads the present sources of templates and of all that these name plainly.
 pub(crate) struct Versions<'a> {
     pub(crate) templates: &'a Templates,
@@ -153,17 +193,15 @@ pub(crate) struct Versions<'a> {
 }
 
 impl Versions<'_> {
-    /// Writes what stands for the sources behind `names`. Looking one up makes
-    /// the engine load it anew if it has changed.
-    pub(crate) fn write<'n>(
-        &self,
-        state: &State<'_, '_>,
-        names: impl IntoIterator<Item = &'n str>,
-        key: &mut KeyWriter,
-    ) {
+    /// Writes what stands for the sources. Looking one up makes the engine load
+    /// it anew if it has changed.
+    pub(crate) fn write(&self, state: &State<'_, '_>, sources: &Sources, key: &mut KeyWriter) {
         let mut seen: Vec<String> = Vec::new();
-        for name in names {
+        for name in &sources.named {
             self.visit(name, &state.get_template(name), &mut seen, key);
+        }
+        for name in &sources.met {
+            self.visit(name, &state.env().get_template(name), &mut seen, key);
         }
     }
 
@@ -198,12 +236,43 @@ impl Versions<'_> {
         }
     }
 
-    /// The present version of a template that a body used by a variable name.
+    /// The present version of a template that a body used by a variable name,
+    /// which stands in the template of `state`. It is kept by its whole name, or
+    /// where there is none of the name, by where and how it was asked for: the
+    /// name may mean another one elsewhere.
     pub(crate) fn of(&self, state: &State<'_, '_>, name: &str) -> TemplateUse {
+        let found = state.get_template(name);
+        let whole = match &found {
+            Ok(template) => template.name().to_owned(),
+            Err(_) => format!("{}\0{name}", state.name()),
+        };
+        self.used(whole, name, &found)
+    }
+
+    /// The present version of one that was used before.
+    pub(crate) fn again(&self, state: &State<'_, '_>, before: &TemplateUse) -> TemplateUse {
+        let env = state.env();
+        match before.name.split_once('\0') {
+            None => {
+                self.used(before.name.to_string(), &before.name, &env.get_template(&before.name))
+            }
+            Some((base, name)) => match env.get_template(base) {
+                Ok(base) => self.of(&base.new_state(), name),
+                Err(gone) => self.used(before.name.to_string(), name, &Err(gone)),
+            },
+        }
+    }
+
+    fn used(
+        &self,
+        whole: String,
+        name: &str,
+        found: &Result<Template<'_, '_>, minijinja::Error>,
+    ) -> TemplateUse {
         let mut key = KeyWriter::new();
-        self.write(state, [name], &mut key);
+        self.visit(name, found, &mut Vec::new(), &mut key);
         let digest = key.finish();
         let version = digest.as_bytes().first_chunk().map_or(0, |bytes| u64::from_le_bytes(*bytes));
-        TemplateUse { name: name.into(), version }
+        TemplateUse { name: whole.into(), version }
     }
 }

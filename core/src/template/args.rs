@@ -41,7 +41,13 @@ pub(super) fn split<'s>(
         return Ok((Vec::new(), false));
     }
     let commas = top_level(tokens, |_, token| token.kind == TokenKind::Comma);
-    let blanks = top_level(tokens, |at, _| begins_expression(tokens, at, false));
+    // Strings behind each other are one, but in Django's form.
+    let has_keyword = matches!(tokens, [_, equals, ..] if equals.is_operator("="));
+    let are_one = !commas.is_empty() || has_keyword;
+    let goes_on = |at: usize| {
+        are_one && at > 0 && [at - 1, at].iter().all(|at| tokens[*at].kind == TokenKind::Text)
+    };
+    let blanks = top_level(tokens, |at, _| begins_expression(tokens, at, false) && !goes_on(at));
     if blanks.is_empty() || !commas.is_empty() {
         if let Some(at) = blanks.first() {
             return Err(format!(
@@ -187,6 +193,17 @@ impl<'s> Arguments<'s> {
         let mut arguments = Arguments::by_keyword(arguments)?;
         match (&arguments.positional[..], arguments.timeout) {
             ([], _) => {}
+            ([timeout], None) if timeout.starts_with("ttl(") => {
+                return Err(format!(
+                    "the time limit is written `timeout={}`",
+                    timeout.trim_start_matches("ttl(").trim_end_matches(')')
+                ));
+            }
+            ([timeout, name], None) if arguments.name.is_none() => {
+                return Err(format!(
+                    "with a comma, arguments have names: write `timeout={timeout}, name={name}`, or leave the comma out"
+                ));
+            }
             ([timeout], None) => arguments.timeout = Some(timeout),
             _ => {
                 return Err(

@@ -70,6 +70,8 @@ pub struct OpenTag<'s> {
     pub names_body: bool,
     /// Whether its body shows `body`, outside of any component.
     pub shows_body: bool,
+    /// Whether a `caller` may reach its body, which no key knows.
+    pub may_see_caller: bool,
 }
 
 /// A block of a source.

@@ -8,8 +8,10 @@ use super::loops::{Loops, Spot};
 use super::open_tag::{Block, Edges, OpenTag, Sets, Shown, TagKind};
 use super::tokens::{TokenKind, is_attribute};
 use crate::error::Error;
+use callers::Caller;
 
 mod blocks;
+mod callers;
 mod components;
 mod references;
 mod scopes;
@@ -54,6 +56,8 @@ pub(super) struct Parsed<'s> {
     pub(super) blocks: BTreeMap<&'s str, Block<'s>>,
     pub(super) loops: Loops,
     pub(super) shown: Shown,
+    /// Whether its macros use blocks, by `self` or `super`.
+    pub(super) macros_use_blocks: bool,
 }
 
 /// A `{% call cached_as(…) %}`, for templates that are not rewritten.
@@ -112,6 +116,8 @@ struct Open<'s> {
     repeats: Option<usize>,
     /// The block that this is.
     block: Option<&'s str>,
+    /// If it is a macro, what is known of its caller.
+    caller: Caller,
 }
 
 /// The engines refuse statements that are nested deeper than they like. Up to
@@ -131,7 +137,8 @@ impl<'s> Parser<'s, '_> {
             self.refuse_body(&piece)?;
             self.refuse_context(&piece)?;
         } else {
-            self.refuse_caller(&piece)?;
+            self.note_caller(&piece)?;
+            self.refuse_changed(&piece)?;
         }
         if piece.kind == PieceKind::Expression {
             return Ok(());
@@ -151,12 +158,9 @@ impl<'s> Parser<'s, '_> {
         }
     }
 
-    /// Leaves room for the dialect before the first piece; a tag begins by
-    /// itself.
+    /// Leaves room for the dialect before the first piece.
     fn first(&mut self, piece: &Piece<'s>) {
-        let is_first = !std::mem::replace(&mut self.has_begun, true);
-        let name = piece.tokens.first().filter(|_| piece.kind != PieceKind::Expression);
-        if is_first && !name.is_some_and(|name| self.is_tag(name.text)) {
+        if !std::mem::replace(&mut self.has_begun, true) {
             let keep = if piece.kind == PieceKind::Expression { "+" } else { "" };
             let edges = self.edges(piece);
             let left = if edges.left.is_empty() { keep } else { edges.left };
@@ -244,7 +248,9 @@ impl<'s> Parser<'s, '_> {
             in_component: self.stands_in("component"),
             names_body,
             shows_body: false,
+            may_see_caller: false,
         });
+        self.note_tag(index);
         self.edit(piece.start, piece.end, With::Open(index));
         self.push(name, Some(index));
         Ok(())
@@ -295,10 +301,10 @@ impl<'s> Parser<'s, '_> {
             return Ok(());
         };
         if open.name == opener {
-            self.stack.pop();
-        } else if let (Some(tag), true) =
-            (open.tag, self.stack.iter().any(|open| open.name == opener))
-        {
+            let ended = self.stack.pop();
+            return ended.map_or(Ok(()), |ended| self.end_macro(ended.caller));
+        }
+        if let (Some(tag), true) = (open.tag, self.stack.iter().any(|open| open.name == opener)) {
             let tag = &self.parsed.tags[tag];
             return Err(Error::template(
                 self.line,
@@ -341,7 +347,15 @@ impl<'s> Parser<'s, '_> {
             return;
         }
         let own = BTreeSet::new();
-        self.stack.push(Open { name, line: self.line, tag, own, repeats: None, block: None });
+        self.stack.push(Open {
+            name,
+            line: self.line,
+            tag,
+            own,
+            repeats: None,
+            block: None,
+            caller: Caller::default(),
+        });
     }
 
     fn stands_in(&self, name: &str) -> bool {

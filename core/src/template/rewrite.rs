@@ -29,8 +29,7 @@ pub trait Dialect {
     fn prelude(&self, _out: &mut String) {}
 
     /// Writes what is to run before the first statement or expression of a
-    /// source that does not begin with a tag; `edges` are those of that, which
-    /// follows as it is.
+    /// source, which follows; `edges` are its own.
     fn first(&self, _edges: Edges<'_>, _out: &mut String) {}
 }
 
@@ -70,6 +69,8 @@ pub struct Rewritten<'s> {
     pub loops: Loops,
     /// What it shows that a tag elsewhere may have to know.
     pub shown: Shown,
+    /// Whether its macros use blocks, by `self` or `super`.
+    pub macros_use_blocks: bool,
     /// What was put in place of what, in order.
     pub moved: Vec<Moved>,
 }
@@ -126,6 +127,7 @@ pub fn rewrite<'s>(
         blocks: parsed.blocks,
         loops: parsed.loops,
         shown: parsed.shown,
+        macros_use_blocks: parsed.macros_use_blocks,
         moved,
     })
 }

@@ -20,7 +20,7 @@ pub struct Tag {
     pub slots: Slots,
     /// The templates whose sources the body is made of besides its own.
     pub references: Vec<String>,
-    /// Whether the body holds blocks, or calls `super`.
+    /// Whether the body holds blocks, or calls `super`, or may by a macro.
     pub has_blocks: bool,
     /// Whether its template imports macros by names that only rendering tells.
     pub dynamic_imports: bool,
@@ -74,7 +74,7 @@ impl Tag {
             place: format!("{template}:{}", tag.line),
             slots,
             references: references.map(|name| (*name).to_owned()).collect(),
-            has_blocks: tag.has_blocks,
+            has_blocks: tag.has_blocks || found.macros_use_blocks,
             dynamic_imports: found.dynamic_imports,
         }
     }

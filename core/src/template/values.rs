@@ -153,6 +153,9 @@ impl<'a> Options<'a> {
 
 fn read_name<E: Engine>(value: &E::Value) -> Result<Option<&str>, String> {
     match E::read(value)? {
+        Datum::Text("") => {
+            Err("the fragment's name is empty: give it one, or leave `name` out".to_owned())
+        }
         Datum::Text(name) => Ok(Some(name)),
         Datum::None => Ok(None),
         Datum::Undefined => {
@@ -165,7 +168,9 @@ fn read_name<E: Engine>(value: &E::Value) -> Result<Option<&str>, String> {
 fn read_lock<E: Engine>(value: &E::Value) -> Result<bool, String> {
     Ok(match E::read(value)? {
         Datum::None => true,
-        Datum::Undefined => false,
+        Datum::Undefined => {
+            return Err("`lock` is undefined: give it `true` or `false`".to_owned());
+        }
         Datum::Bool(lock) => lock,
         Datum::Int(number) => number != 0,
         Datum::Float(number) => number != 0.0,

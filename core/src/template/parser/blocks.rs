@@ -16,6 +16,7 @@ impl<'s> Parser<'s, '_> {
             self.note_super(piece.start);
         }
         if begins || calls_super || calls_self {
+            self.parsed.macros_use_blocks |= self.stands_in("macro");
             for tag in self.stack.iter().filter_map(|open| open.tag) {
                 self.parsed.tags[tag].has_blocks = true;
             }

@@ -1,6 +1,5 @@
 //! Templates that a source names, and macros that it calls.
 
-use super::super::lexer::Piece;
 use super::super::tokens::{Token, TokenKind};
 use super::{CallSite, Open, Parser, With};
 use crate::error::Error;
@@ -80,25 +79,6 @@ impl<'s> Parser<'s, '_> {
         }
         if self.stands_in("component") {
             self.parsed.shown.component_includes.insert(name.to_owned());
-        }
-    }
-
-    /// `caller()` renders what the key knows nothing of.
-    pub(super) fn refuse_caller(&self, piece: &Piece<'s>) -> Result<(), Error> {
-        if !piece.tokens.iter().any(|token| token.is_word("caller")) {
-            return Ok(());
-        }
-        let inner = self.stack.iter().rev().find(|open| open.name == "macro" || open.tag.is_some());
-        match inner.and_then(|open| open.tag) {
-            Some(tag) if self.stack.iter().any(|open| open.name == "macro") => {
-                let tag = &self.parsed.tags[tag];
-                let why = format!(
-                    "`caller` inside `{}` of line {}: every caller would get the body of the first; put the tag around the `call` instead",
-                    tag.text, tag.line
-                );
-                Err(Error::template(self.line, why))
-            }
-            _ => Ok(()),
         }
     }
 }

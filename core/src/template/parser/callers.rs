@@ -1,0 +1,107 @@
+//! `caller`, in engines where a macro is handed a body: it renders what the
+//! key of a tag knows nothing of.
+
+use super::super::lexer::Piece;
+use super::super::tokens::{Token, is_variable};
+use super::Parser;
+use crate::error::Error;
+
+/// What is known of `caller` in a macro.
+#[derive(Debug, Default)]
+pub(super) struct Caller {
+    /// The tags in it, but for those that are in another inside.
+    tags: Vec<usize>,
+    is_mentioned: bool,
+    /// The line where it is handed on by another name.
+    handed_on: Option<usize>,
+}
+
+const WAY_OUT: &str = "every caller would get the body of the first; put the tag around the `call` instead, or take the text before the tag, `set text = caller()`, and give the tag `extra=text`";
+
+impl<'s> Parser<'s, '_> {
+    /// Notes where `caller` is used, and refuses it inside a tag. What reaches
+    /// it in another way, through an include, is refused in rendering.
+    pub(super) fn note_caller(&mut self, piece: &Piece<'s>) -> Result<(), Error> {
+        let tokens = &piece.tokens;
+        let is_caller = |at: &usize| tokens[*at].is_word("caller") && is_variable(tokens, *at);
+        let Some(first) = (0..tokens.len()).find(is_caller) else { return Ok(()) };
+        let inner = self.stack.iter().rposition(|open| open.name == "macro" || open.tag.is_some());
+        if let Some(tag) = inner.and_then(|at| self.stack[at].tag)
+            && self.stands_in("macro")
+        {
+            let tag = &self.parsed.tags[tag];
+            let why = format!("`caller` inside `{}` of line {}: {WAY_OUT}", tag.text, tag.line);
+            return Err(Error::template(self.line, why));
+        }
+        let handed_on = (first..tokens.len()).filter(is_caller).any(|at| is_handed_on(tokens, at));
+        if let Some(at) = inner {
+            let line = self.line;
+            let caller = &mut self.stack[at].caller;
+            caller.is_mentioned = true;
+            caller.handed_on = caller.handed_on.or(handed_on.then_some(line));
+        }
+        Ok(())
+    }
+
+    /// Notes a tag that has just been found. Where no macro is around it in
+    /// this source, one may be around an include of it.
+    pub(super) fn note_tag(&mut self, tag: usize) {
+        let around = self.stack.iter_mut().rev().find(|open| matches!(open.name, "macro" | "call"));
+        match around {
+            Some(open) if open.name == "macro" => open.caller.tags.push(tag),
+            // The body of a call block does not see the caller around it.
+            Some(_) => {}
+            None => self.parsed.tags[tag].may_see_caller = !self.rules.components,
+        }
+    }
+
+    /// Settles what was noted in a macro that ends.
+    pub(super) fn end_macro(&mut self, caller: Caller) -> Result<(), Error> {
+        let Some(first) = caller.tags.first().filter(|_| caller.is_mentioned) else {
+            return Ok(());
+        };
+        if let Some(line) = caller.handed_on {
+            let tag = &self.parsed.tags[*first];
+            let why = format!(
+                "`caller` by another name, which `{}` of line {} could show: {WAY_OUT}",
+                tag.text, tag.line
+            );
+            return Err(Error::template(line, why));
+        }
+        for tag in caller.tags {
+            self.parsed.tags[tag].may_see_caller = true;
+        }
+        Ok(())
+    }
+
+    /// `loop.changed` remembers what it was last asked, which a hit would not
+    /// have it do.
+    pub(super) fn refuse_changed(&self, piece: &Piece<'s>) -> Result<(), Error> {
+        let asks = |three: &[Token<'_>]| {
+            three[0].is_word("loop") && three[1].is_operator(".") && three[2].is_word("changed")
+        };
+        let inner = self.stack.iter().rev().find(|open| open.name == "for" || open.tag.is_some());
+        match inner.and_then(|open| open.tag) {
+            Some(tag) if piece.tokens.windows(3).any(asks) => {
+                let tag = &self.parsed.tags[tag];
+                let why = format!(
+                    "`loop.changed` inside `{}` of line {}: it remembers what it was asked, which a hit would skip; ask it before the tag, `set changed = loop.changed(…)`, and give the tag `extra=changed`",
+                    tag.text, tag.line
+                );
+                Err(Error::template(self.line, why))
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+/// Whether a use of `caller` is neither a call nor a question whether there is
+/// one.
+fn is_handed_on(tokens: &[Token<'_>], at: usize) -> bool {
+    let next = tokens.get(at + 1);
+    let before = at.checked_sub(1).map(|before| &tokens[before]);
+    let asks = |token: &Token<'_>| {
+        ["if", "elif", "and", "or", "not"].iter().any(|word| token.is_word(word))
+    };
+    !(next.is_some_and(|next| next.text == "(" || next.is_word("is")) || before.is_some_and(asks))
+}
