@@ -62,6 +62,12 @@ impl Scheme {
         Scheme(field.split(',').map(unescape).collect())
     }
 
+    /// What it takes, in bytes.
+    pub(crate) fn weight(&self) -> usize {
+        let names: usize = self.0.iter().map(|name| size_of::<Box<str>>() + name.len()).sum();
+        size_of::<Self>() + names
+    }
+
     pub(crate) fn is_of(&self, conjunction: &Conjunction) -> bool {
         self.0.len() == conjunction.len()
             && self.0.iter().zip(conjunction).all(|(field, (other, _))| **field == **other)

@@ -1,6 +1,9 @@
 //! Bounds: of memory, of depth, of size.
 
-use cacheops::{Cacheops, Error, QuerySet, eq};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use cacheops::{Cacheops, Error, PrefixQuery, QuerySet, eq};
 use cacheops_tests::{Backend, Context, Delimiters, Engine, Layout};
 use serde_json::json;
 
@@ -38,6 +41,104 @@ fn stamps_do_not_pile_up<B: Backend>() {
     let schemes = 1;
     cache.invalidate_objs("articles", (0..count).map(|id| json!({"id": id}))).unwrap();
     assert!(cache.usage().stamps <= schemes, "{:?}", cache.usage());
+}
+
+/// Tenants by a computed prefix, each with three tables, who come and go.
+fn tenants_do_not_pile_up<B: Backend>() {
+    let tenant = Arc::new(AtomicU64::new(0));
+    let prefix = {
+        let tenant = tenant.clone();
+        move |_: &PrefixQuery<'_>| format!("{}:", tenant.load(Ordering::SeqCst))
+    };
+    let cache = B::cache(Cacheops::builder().memory_limit(MIB).prefix_by(prefix));
+    let come = |from: u64, to: u64| {
+        for n in from..to {
+            tenant.store(n, Ordering::SeqCst);
+            for table in ["articles", "tags", "users"] {
+                let set = QuerySet::table(table).filter(eq("id", 1));
+                cache.cached_as(set).get_or_fill(|| Ok::<_, Error>(n)).unwrap();
+            }
+            if n % 2 == 0 {
+                cache.invalidate_obj("tags", &json!({"id": 1})).unwrap();
+            }
+        }
+        cache.usage()
+    };
+    let count = 40_000 / B::SLOWNESS;
+    let (half, whole) = (come(0, count), come(count, 2 * count));
+    // What is held by fragments, and as much that is not: of tables, and of
+    // stamps in each of the 64 shards.
+    let bound = |fragments: usize| 4 * fragments + 64 * 64 + 1024;
+    assert!(whole.tables <= bound(whole.fragments), "{whole:?}");
+    assert!(whole.bookkeeping <= half.bookkeeping * 3 / 2, "{half:?}, then {whole:?}");
+    assert!(whole.bookkeeping > 100 * whole.tables as u64, "{whole:?}");
+    // Of those that are forgotten the time is that of the last of them.
+    tenant.store(0, Ordering::SeqCst);
+    assert!(cache.get_last_invalidation(["tags"]).is_some());
+}
+
+/// More kinds of queries than there should be: what a changed row costs stays
+/// within a bound, and each of them hears of it.
+fn schemes_do_not_pile_up<B: Backend>() {
+    let most = Arc::new(AtomicU64::new(0));
+    let cache = B::cache(Cacheops::builder().on_cache_invalidated({
+        let most = most.clone();
+        move |event| {
+            most.fetch_max(event.schemes as u64, Ordering::SeqCst);
+        }
+    }));
+    let (database, filled) = (AtomicU64::new(1), AtomicU64::new(0));
+    let read = |field: u64, value: u64| {
+        let set = QuerySet::table("articles").filter(eq(format!("f{field}"), value));
+        let value = cache.cached_as(set).get_or_fill(|| {
+            filled.fetch_add(1, Ordering::SeqCst);
+            Ok::<_, Error>(database.load(Ordering::SeqCst))
+        });
+        value.unwrap()
+    };
+    let row = |value: u64| {
+        let fields = (0..1_000).map(|n| (format!("f{n}"), json!(value)));
+        json!(fields.collect::<serde_json::Map<_, _>>())
+    };
+    for round in 1..4 {
+        database.store(round, Ordering::SeqCst);
+        cache.invalidate_obj("articles", &row(1)).unwrap();
+        (0..1_000).for_each(|field| assert_eq!(read(field, 1), round, "of f{field}"));
+    }
+    let most = most.load(Ordering::SeqCst);
+    assert!((128..=129).contains(&most), "{most} schemes");
+    // Those that there was room for are as exact as ever.
+    read(0, 2);
+    let before = filled.load(Ordering::SeqCst);
+    cache.invalidate_obj("articles", &row(3)).unwrap();
+    (0..1_000).for_each(|field| assert_eq!(read(field, 1), 3));
+    let again = filled.load(Ordering::SeqCst) - before;
+    assert!((800..1_000).contains(&again), "{again} of 1,000 made again");
+}
+
+/// A batch beyond the budget of drops becomes its table.
+fn a_large_batch_becomes_its_table<B: Backend>() {
+    let (whole, dropped) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicU64::new(0)));
+    let cache = B::cache(Cacheops::builder().on_cache_invalidated({
+        let (whole, dropped) = (whole.clone(), dropped.clone());
+        move |event| {
+            whole.fetch_add(u64::from(event.whole), Ordering::SeqCst);
+            dropped.fetch_add(event.dropped as u64, Ordering::SeqCst);
+        }
+    }));
+    let database = AtomicU64::new(1);
+    let read = || {
+        let set = QuerySet::table("articles").filter(eq("id", 1_000_000));
+        let fill = || Ok::<_, Error>(database.load(Ordering::SeqCst));
+        cache.cached_as(set).get_or_fill(fill).unwrap()
+    };
+    let rows = |count: u64| (0..count).map(|id| json!({"id": id}));
+    assert_eq!(read(), 1);
+    database.store(2, Ordering::SeqCst);
+    cache.invalidate_objs("articles", rows(100_000)).unwrap();
+    assert_eq!((read(), whole.load(Ordering::SeqCst)), (1, 0), "it is not among them");
+    cache.invalidate_objs("articles", rows(100_001)).unwrap();
+    assert_eq!((read(), whole.load(Ordering::SeqCst)), (2, 1));
 }
 
 fn a_large_fragment_is_rendered<B: Backend, E: Engine>() {
@@ -95,6 +196,9 @@ fn nesting<B: Backend, E: Engine>() {
     assert_eq!(engine.render("many", &Context::default()).unwrap().len(), 2_000);
 }
 
-on_stores! { the_limit_is_kept stamps_do_not_pile_up }
+on_stores! {
+    the_limit_is_kept stamps_do_not_pile_up tenants_do_not_pile_up schemes_do_not_pile_up
+    a_large_batch_becomes_its_table
+}
 
 on_stores_and_engines! { a_large_fragment_is_rendered a_large_template nesting }

@@ -28,6 +28,9 @@ pub(crate) enum Command {
     SetNx(Key, Vec<u8>, Option<Duration>),
     /// Writes a key, to live for so long at most. → [`Reply::Done`]
     Set(Vec<u8>, Vec<u8>, Option<Duration>),
+    /// Has a key end at a time, in milliseconds since 1970, unless it is to end
+    /// otherwise. → [`Reply::Count`], zero if nothing has changed
+    ExpireAt(Key, u64, Unless),
     /// Drops keys, all at once where one server has them.
     /// → [`Reply::Count`], of those that were there
     Unlink(Vec<Vec<u8>>),
@@ -42,6 +45,15 @@ pub(crate) enum Command {
     Scores(Vec<u8>, Vec<Vec<u8>>),
     /// The highest score of all but one member. → [`Reply::Scores`]
     Highest(Vec<u8>, &'static str),
+}
+
+/// When a key keeps its end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Unless {
+    /// It has one.
+    Limited,
+    /// It has none, or one as late or later.
+    Later,
 }
 
 /// The answer to a [`Command`].

@@ -1,16 +1,20 @@
 //! Taking stamps before a fill reads anything.
 //!
 //! The order is what makes it exact. For each table: create the epoch if there
-//! is none, read it, register the schemes; then create the stamps that are
-//! missing; then read them all, and the epochs again. Only what the last reads
+//! is none, read it, register the schemes, have it live on; then create the
+//! stamps that are missing; then read them all, and the epochs again. Only what the last reads
 //! show counts, and nothing can be filled under an epoch unless both reads show
 //! the same one, and no registration was refused: then the schemes were
 //! registered in it. The first read asks for no news: they would come of the very
 //! registration that follows.
+//!
+//! A registry lives longer than the stamps that are registered in it, and epoch
+//! and schemes end together. To have it live on is a write like any other: it
+//! comes before the last read, which asks for news.
 
 use std::time::Duration;
 
-use super::{Command, EPOCH, Key, Reply, Token};
+use super::{Command, EPOCH, Key, Reply, Token, Unless};
 
 /// What a lease has to register and read.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
@@ -29,7 +33,13 @@ pub(crate) struct TablePlan {
     pub(crate) epoch: Token,
     /// The schemes to register, as fields of the registry.
     pub(crate) schemes: Vec<Vec<u8>>,
+    /// Until when it is to live, in milliseconds since 1970.
+    pub(crate) until: u64,
 }
+
+/// How many commands a table takes beside those for its schemes, before the
+/// stamps: its epoch is begun and read, and it lives on.
+const OF_TABLE: usize = 4;
 
 /// The stamps as they were found: for each table its epoch, for each plain key
 /// what stands there. What is missing cannot be relied on.
@@ -54,6 +64,8 @@ impl LeasePlan {
             for scheme in &table.schemes {
                 commands.push(Command::HSetNx(key.clone(), scheme.clone(), Vec::new()));
             }
+            commands.push(Command::ExpireAt(key.clone(), table.until, Unless::Limited));
+            commands.push(Command::ExpireAt(key.clone(), table.until, Unless::Later));
         }
         for (key, token, retention) in &self.stamps {
             commands.push(Command::SetNx(key.clone(), token.clone(), *retention));
@@ -68,7 +80,8 @@ impl LeasePlan {
     pub(crate) fn read(&self, replies: &[Reply]) -> Leased {
         let value = |at: usize| replies.get(at).and_then(Reply::value);
         let token = |at: usize| value(at).and_then(Token::read);
-        let registering: usize = self.tables.iter().map(|table| 2 + table.schemes.len()).sum();
+        let registering: usize =
+            self.tables.iter().map(|table| OF_TABLE + table.schemes.len()).sum();
         let reads = registering + self.stamps.len();
         let stamps = (0..self.stamps.len()).map(|n| value(reads + n).map(<[u8]>::to_vec)).collect();
         let mut epochs = Vec::with_capacity(self.tables.len());
@@ -79,7 +92,7 @@ impl LeasePlan {
             let after = token(reads + self.stamps.len() + n);
             at += 2;
             let registered = replies.get(at..at + table.schemes.len()).unwrap_or_default();
-            at += table.schemes.len();
+            at += OF_TABLE - 2 + table.schemes.len();
             // A server without room refuses.
             let all = registered.iter().all(|reply| matches!(reply, Reply::Done(_)));
             is_registered &= all && before.is_some() && before == after;

@@ -13,7 +13,7 @@ mod sweep;
 mod token;
 mod verdict;
 
-pub(crate) use command::{Command, Key, Reply};
+pub(crate) use command::{Command, Key, Reply, Unless};
 pub(crate) use lease::{LeasePlan, TablePlan};
 pub(crate) use near::{current, has_to_be_read, is_leased, is_other_epoch, stands_for};
 pub(crate) use quorum::{Decision, Master, Nothing, Quorum, Ticket, View};

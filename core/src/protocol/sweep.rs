@@ -95,6 +95,10 @@ pub(crate) struct Swept {
     pub(crate) unlinked: u64,
 }
 
+/// A registry with more schemes is dropped as a whole: a change would have to
+/// drop as many stamps for each row. No process registers a fourth of them.
+const MOST_SCHEMES: usize = 512;
+
 /// A registry that grows for so many passes is dropped as a whole.
 const MOST_PASSES: usize = 8;
 
@@ -132,6 +136,9 @@ impl Sweep {
         let covered = self.known.covers(&found);
         self.known = found;
         self.has_looked = true;
+        if self.known.schemes.len() > MOST_SCHEMES {
+            return self.drop_table(target);
+        }
         if self.passes == 0 {
             return self.pass(target);
         }

@@ -276,9 +276,14 @@ impl Keeper {
 
     /// The time by the server's clock, in microseconds since 1970.
     pub(crate) fn time(&self) -> u64 {
-        if let Some(clock) = &self.clock {
-            return micros(clock.now());
+        match &self.clock {
+            Some(clock) => micros(clock.now()),
+            None => self.server_time(),
         }
+    }
+
+    /// [`time`](Self::time), whatever clock the cache was given.
+    pub(crate) fn server_time(&self) -> u64 {
         let here = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_micros();
         let here = u64::try_from(here).unwrap_or(u64::MAX);
         here.saturating_add_signed(self.offset.load(Ordering::Relaxed))

@@ -67,6 +67,9 @@ impl<'a> Leasing<'a> {
         lock: Option<FragmentKey>,
     ) -> Option<Self> {
         let keeper = &*tier.keeper;
+        let tables = keeper.near.widened(scope);
+        let page = scope.page;
+        let scope = &Scope { tables: &tables, ..*scope };
         let stamps = keeper.near.lease(scope);
         let line = Lineage::of(&stamps);
         let (leased, new) = line.stamps().cloned().partition(has_lease);
@@ -81,7 +84,7 @@ impl<'a> Leasing<'a> {
             lock: None,
             is_taken: false,
             is_granted: true,
-            page: scope.page,
+            page,
             planned: 0..0,
         };
         leasing.plan_stamps(&new)?;
@@ -113,6 +116,8 @@ impl<'a> Leasing<'a> {
     /// What has to be registered: the schemes of all tables of which a stamp is
     /// new, be it of the table or of a conjunction.
     fn plan_epochs(&mut self, new: &[Arc<Stamp>], scope: &Scope<'_>) -> Option<()> {
+        let options = &self.tier.keeper.options;
+        let until = lifetime_of_registries(self.tier.keeper.server_time(), options.retention);
         let mut seen = HashSet::new();
         for stamp in new {
             let epoch = if is_epoch(stamp) { Some(stamp) } else { stamp.parent() };
@@ -122,6 +127,7 @@ impl<'a> Leasing<'a> {
                 self.plan.tables.push(TablePlan {
                     registry: shared.key().clone(),
                     epoch: Token::random()?,
+                    until,
                     schemes: schemes_of(shared, scope),
                 });
                 self.owners.epochs.push(epoch.clone());
@@ -229,6 +235,17 @@ impl<'a> Leasing<'a> {
         let stamps = std::mem::take(&mut self.stamps);
         Some(Leased { stamps, is_taken: self.is_taken, lock: self.lock.take() })
     }
+}
+
+/// Until when a registry is to live that is used now, in milliseconds since
+/// 1970: longer than any stamp that is registered in it now, and the same for
+/// some time, so that it is rarely written. Whoever has it in memory is told of
+/// every write.
+fn lifetime_of_registries(now: u64, retention: Duration) -> u64 {
+    const SHORTEST: Duration = Duration::from_secs(60);
+    const LONGEST: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
+    let step = retention.clamp(SHORTEST, LONGEST).as_millis() as u64;
+    (now / 1_000 / step + 2) * step
 }
 
 /// Whether this process has leased a stamp already.

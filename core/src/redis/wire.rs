@@ -5,7 +5,7 @@ use std::time::Duration;
 use redis::{Cmd, Pipeline, Value};
 
 use super::Why;
-use crate::protocol::{Command, Reply};
+use crate::protocol::{Command, Reply, Unless};
 
 /// A hundred years: servers refuse what overflows their clock.
 const LONGEST: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
@@ -81,6 +81,13 @@ pub(crate) fn write(command: &Command) -> Cmd {
             limited(out.arg("SET").arg(key).arg(value), *limit).arg("NX")
         }
         Command::Set(key, value, limit) => limited(out.arg("SET").arg(key).arg(value), *limit),
+        Command::ExpireAt(key, at, unless) => {
+            let condition = match unless {
+                Unless::Limited => "NX",
+                Unless::Later => "GT",
+            };
+            out.arg("PEXPIREAT").arg(key).arg(*at).arg(condition)
+        }
         Command::Unlink(keys) => out.arg("UNLINK").arg(keys),
         Command::Raise { key, member, to } => {
             out.arg("ZADD").arg(key).arg("GT").arg("CH").arg(*to).arg(member)
@@ -119,6 +126,7 @@ pub(crate) fn key(command: &Command) -> &[u8] {
         | Command::HGet(key, _)
         | Command::HPeek(key, _)
         | Command::HSetNx(key, ..)
+        | Command::ExpireAt(key, ..)
         | Command::SetNx(key, ..) => key,
         Command::HGetAll(key)
         | Command::Set(key, ..)
@@ -175,9 +183,10 @@ pub(crate) fn reply(command: &Command, value: Value) -> Result<Reply, Why> {
         Command::SetNx(..) | Command::Set(..) | Command::Nudge { .. } => {
             Reply::Done(!matches!(value, Value::Nil))
         }
-        Command::Unlink(_) | Command::Raise { .. } | Command::Begin { .. } => {
-            Reply::Count(number(&value).unwrap_or(0))
-        }
+        Command::Unlink(_)
+        | Command::ExpireAt(..)
+        | Command::Raise { .. }
+        | Command::Begin { .. } => Reply::Count(number(&value).unwrap_or(0)),
         Command::Scores(..) => Reply::Scores(list(value).iter().map(number).collect()),
         Command::Highest(_, except) => Reply::Scores(vec![highest(value, except.as_bytes())]),
     })

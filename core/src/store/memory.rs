@@ -1,9 +1,10 @@
 //! The store of one process.
 
-use std::collections::HashMap;
+use std::borrow::Cow;
 
 use super::container::Container;
 use super::stamp::{About, Stamp, Stamps, count_invalidation};
+use super::tables::{Table, Tables, widened};
 use super::{Dropped, Scope, Usage};
 #[cfg(feature = "redis")]
 use super::{Place, SharedStamp};
@@ -39,8 +40,8 @@ pub(crate) struct MemoryStore {
     prefix: Prefix,
     container: Container,
     stamps: Stamps,
-    /// The registries under their keys; as many as the database has tables.
-    tables: RwLock<HashMap<String, Table>>,
+    /// The registries under their keys.
+    tables: RwLock<Tables>,
     /// A lease is taken before all that an invalidation drops or after all of
     /// it, never in between: what was read under one stamp may be shown by a
     /// fill that leases another of the same row.
@@ -101,34 +102,6 @@ impl At<'_> {
     }
 }
 
-/// A table's registry: the schemes in use, and the epoch they live in.
-struct Table {
-    epoch: Arc<Stamp>,
-    schemes: Arc<Vec<Scheme>>,
-    /// Microseconds since 1970; zero is never.
-    invalidated_at: AtomicU64,
-}
-
-impl Table {
-    fn new(epoch: Arc<Stamp>) -> Self {
-        Table { epoch, schemes: Arc::default(), invalidated_at: AtomicU64::new(0) }
-    }
-
-    fn covers(&self, dnf: &TableDnf) -> bool {
-        self.epoch.is_current()
-            && dnf.conjunctions.iter().all(|c| self.schemes.iter().any(|s| s.is_of(c)))
-    }
-
-    fn enroll(&mut self, dnf: &TableDnf) {
-        let schemes = Arc::make_mut(&mut self.schemes);
-        for conjunction in &dnf.conjunctions {
-            if !schemes.iter().any(|scheme| scheme.is_of(conjunction)) {
-                schemes.push(Scheme::of(conjunction));
-            }
-        }
-    }
-}
-
 impl MemoryStore {
     /// A store of at most `bytes`.
     pub(crate) fn new(prefix: Prefix, bytes: u64, knows: Knows) -> Self {
@@ -138,7 +111,7 @@ impl MemoryStore {
             prefix,
             container: Container::new(bytes),
             stamps: Stamps::new(),
-            tables: RwLock::new(HashMap::new()),
+            tables: RwLock::default(),
             gate: RwLock::new(()),
             everything_dropped_at: AtomicU64::new(0),
             latest: AtomicU64::new(0),
@@ -173,14 +146,31 @@ impl MemoryStore {
             return table.epoch.clone();
         }
         let mut tables = write(&self.tables);
-        let epoch = || self.epoch(&registry);
-        let table = tables.entry(registry.clone()).or_insert_with(|| Table::new(epoch()));
-        if !table.epoch.is_current() {
-            table.epoch = epoch();
-            table.schemes = Arc::default();
-        }
-        table.enroll(dnf);
+        let table = self.enter(&mut tables, &registry);
+        table.enroll(dnf, || self.epoch(&registry));
         table.epoch.clone()
+    }
+
+    /// The table under a key, made if it is not known.
+    fn enter<'t>(&self, tables: &'t mut Tables, registry: &str) -> &'t mut Table {
+        let sweep = || self.stamps.sweep();
+        tables.enter(registry.to_owned(), || self.epoch(registry), sweep)
+    }
+
+    /// The tables of a scope, in which what has further schemes than there is
+    /// room for depends on any row of its table.
+    pub(crate) fn widened<'s>(&self, scope: &Scope<'s>) -> Cow<'s, [TableDnf]> {
+        let mut all = Cow::Borrowed(scope.tables);
+        for (n, dnf) in scope.tables.iter().enumerate() {
+            let registry = registry_key(scope.prefixes.of(&dnf.table), &dnf.table);
+            let tables = read(&self.tables);
+            let known = tables.get(&registry).filter(|table| table.epoch.is_current());
+            let known = known.map_or(&[][..], |table| &table.schemes);
+            if let Some(conjunctions) = widened(known, &dnf.conjunctions) {
+                all.to_mut()[n].conjunctions = conjunctions;
+            }
+        }
+        all
     }
 
     /// Takes the stamps of a table; those above them hold while they do.
@@ -206,8 +196,7 @@ impl MemoryStore {
             return known.epoch.is_current().then(|| known.schemes.clone());
         }
         let mut tables = write(&self.tables);
-        let epoch = || self.epoch(registry);
-        let known = tables.entry(registry.to_owned()).or_insert_with(|| Table::new(epoch()));
+        let known = self.enter(&mut tables, registry);
         known.invalidated_at.fetch_max(now, Ordering::SeqCst);
         Some(known.schemes.clone())
     }
@@ -242,14 +231,11 @@ impl MemoryStore {
 
     fn invalidate_table(&self, table: &str, now: u64) -> Dropped {
         let registry = registry_key(&self.prefix.of(&[table]), table);
-        let epoch = self.epoch(&registry);
         let mut tables = write(&self.tables);
-        let known = tables.entry(registry).or_insert_with(|| Table::new(epoch.clone()));
+        let known = self.enter(&mut tables, &registry);
         known.invalidated_at.fetch_max(now, Ordering::SeqCst);
         let schemes = std::mem::take(&mut known.schemes).len();
-        if !Arc::ptr_eq(&known.epoch, &epoch) {
-            std::mem::replace(&mut known.epoch, epoch).drop_it();
-        }
+        std::mem::replace(&mut known.epoch, self.epoch(&registry)).drop_it();
         Dropped { schemes, stamps: 1, whole: true }
     }
 
@@ -293,7 +279,7 @@ impl MemoryStore {
         let _before_or_after = read(&self.gate);
         let everything = read(&self.everything).clone();
         let mut stamps = Vec::with_capacity(2 + scope.tables.len() * 2);
-        for dnf in scope.tables {
+        for dnf in &*self.widened(scope) {
             self.lease_table(scope.prefixes.of(&dnf.table), dnf, &mut stamps);
         }
         if let Some(name) = scope.name {
@@ -342,16 +328,11 @@ impl MemoryStore {
     /// When one of `tables`, or any at all if there are none, was last
     /// invalidated, in microseconds since 1970.
     pub(crate) fn last_invalidation(&self, tables: &[String]) -> Option<u64> {
-        let known = read(&self.tables);
-        let of = |table: &Table| table.invalidated_at.load(Ordering::SeqCst);
         let registry = |table: &String| registry_key(&self.prefix.of(&[table]), table);
-        let last = if tables.is_empty() {
-            known.values().map(of).max()
-        } else {
-            tables.iter().filter_map(|name| known.get(&registry(name))).map(of).max()
-        };
+        let registries: Vec<String> = tables.iter().map(registry).collect();
+        let last = read(&self.tables).last_invalidation(&registries);
         let everything = self.everything_dropped_at.load(Ordering::SeqCst);
-        Some(last.unwrap_or(0).max(everything)).filter(|at| *at != 0)
+        Some(last.max(everything)).filter(|at| *at != 0)
     }
 
     /// All that is kept, current or not, in no order; for inspection.
@@ -361,10 +342,13 @@ impl MemoryStore {
 
     /// How much is kept.
     pub(crate) fn usage(&self) -> Usage {
+        let (tables, table_bytes) = read(&self.tables).usage();
         Usage {
             fragments: self.container.len(),
             bytes: self.container.bytes(),
             stamps: self.stamps.len(),
+            tables,
+            bookkeeping: (table_bytes + self.stamps.bytes()) as u64,
         }
     }
 }

@@ -5,6 +5,7 @@ mod memory;
 #[cfg(all(test, feature = "redis", not(shuttle)))]
 mod near_tests;
 mod stamp;
+mod tables;
 #[cfg(feature = "redis")]
 mod token;
 
@@ -51,6 +52,15 @@ pub struct Usage {
     pub fragments: usize,
     /// What they weigh, in bytes, with their place in the store.
     pub bytes: u64,
-    /// Stamps under conjunctions and names.
+    /// Stamps under conjunctions and names, those that nothing depends on any
+    /// more included: at most about as many as the others.
     pub stamps: usize,
+    /// Tables that are known, those that nothing depends on any more included:
+    /// at most about as many as the others, or a thousand. With a computed
+    /// prefix each tenant has tables of its own.
+    pub tables: usize,
+    /// What tables, their schemes and the places of stamps take beside `bytes`,
+    /// in bytes, roughly. The size limit does not cover it, but for what nothing
+    /// depends on it grows and shrinks with the fragments.
+    pub bookkeeping: u64,
 }

@@ -225,6 +225,17 @@ impl Stamps {
         }
     }
 
+    /// Forgets stamps that nothing depends on any more.
+    pub(crate) fn sweep(&self) {
+        self.shards.iter().for_each(|shard| lock(shard).sweep());
+    }
+
+    /// What the places of all stamps take, in bytes, roughly.
+    pub(crate) fn bytes(&self) -> usize {
+        const PLACE: usize = size_of::<(u64, Arc<Stamp>)>() + 1;
+        self.shards.iter().map(|shard| lock(shard).current.capacity() * PLACE).sum()
+    }
+
     pub(crate) fn len(&self) -> usize {
         self.shards.iter().map(|shard| lock(shard).current.len()).sum()
     }
@@ -238,6 +249,10 @@ impl Shard {
         if self.current.len() < self.sweep_at.max(SMALLEST_SWEEP) {
             return;
         }
+        self.sweep();
+    }
+
+    fn sweep(&mut self) {
         // Nobody can take a new reference meanwhile: that needs this lock.
         self.current.retain(|_, stamp| Arc::strong_count(stamp) > 1);
         if self.current.capacity() > 4 * self.current.len() {

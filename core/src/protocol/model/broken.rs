@@ -47,6 +47,8 @@ pub(super) enum Broken {
     /// A store whose table of who has read what overflows does not tell whom it
     /// forgets.
     ForgetsUnsaid,
+    /// The schemes of a table end, and its epoch does not.
+    EpochOutlivesSchemes,
     /// Whether memory can be trusted is asked after looking at it.
     TrustLast,
 }

@@ -259,6 +259,7 @@ fn shipped(taking: &Taking) -> LeasePlan {
         registry: names().registry.as_bytes().into(),
         epoch: token(*epoch),
         schemes: bits(*schemes).map(|n| names().field(n)).collect(),
+        until: 0,
     };
     let plain = |(key, new, _): &(Key, u8, Obj)| {
         (names().bytes(*key).into(), token(*new).as_bytes().to_vec(), None)

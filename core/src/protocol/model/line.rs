@@ -93,7 +93,11 @@ impl World {
             Action::Connect(n) => self.connect(s, n),
             Action::Lose(key) => {
                 s.left.losses -= 1;
+                let epoch = s.server.registry.0;
                 s.remove(key);
+                if self.is(Broken::EpochOutlivesSchemes) && key == Key::Registry {
+                    s.server.registry.0 = epoch;
+                }
             }
             Action::Overflow(n, key) => {
                 s.left.overflows -= 1;

@@ -128,6 +128,7 @@ impl Names {
                 Cmd::HSetNxEpoch(number_of(value))
             }
             Command::HSetNx(_, field, _) => Cmd::HSetNxScheme(self.scheme(field)),
+            Command::ExpireAt(..) => Cmd::Limit,
             Command::SetNx(key, value, _) => Cmd::SetNx(self.key(key), number_of(value)),
             Command::Unlink(keys) => Cmd::Unlink(keys.iter().map(|key| self.key(key)).collect()),
             other => panic!("the model has no {other:?}"),

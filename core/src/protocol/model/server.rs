@@ -10,6 +10,8 @@ pub(super) struct Server {
     pub(super) all: Option<(Tok, u8)>,
     /// The epoch and the schemes of the table.
     pub(super) registry: (Option<Tok>, u8),
+    /// Whether it has been given its time to live.
+    pub(super) is_limited: bool,
     pub(super) stamps: [Option<Tok>; STAMPS],
     pub(super) values: [Option<Value>; 2],
 }
@@ -24,6 +26,9 @@ pub(super) enum Cmd {
     HGetAll,
     HSetNxEpoch(Tok),
     HSetNxScheme(u8),
+    /// Gives the registry its time to live, if it has none. That it is given a
+    /// later one now and then is the same to all.
+    Limit,
     SetNx(Key, Tok),
     SetValue(u8, Value),
     /// Only a broken protocol writes a stamp that is there.
@@ -63,7 +68,8 @@ impl Cmd {
             | Cmd::HPeekEpoch
             | Cmd::HGetAll
             | Cmd::HSetNxEpoch(_)
-            | Cmd::HSetNxScheme(_) => Key::Registry,
+            | Cmd::HSetNxScheme(_)
+            | Cmd::Limit => Key::Registry,
             Cmd::SetValue(n, _) => Key::Value(*n),
             Cmd::Unlink(keys) => keys[0],
         }
@@ -103,6 +109,10 @@ impl State {
                 let before = server.registry.1;
                 server.registry.1 |= 1 << n;
                 before != server.registry.1
+            }
+            Cmd::Limit => {
+                let is_there = server.registry != (None, 0);
+                is_there && !std::mem::replace(&mut server.is_limited, true)
             }
             Cmd::SetNx(Key::All, token) => fill(&mut server.all, (*token, mark)),
             Cmd::SetNx(Key::Stamp(n), token) => fill(&mut server.stamps[usize::from(*n)], *token),
@@ -181,7 +191,10 @@ impl Server {
             Key::All => self.all.take().is_some(),
             Key::Stamp(n) => self.stamps[usize::from(n)].take().is_some(),
             Key::Value(n) => self.values[usize::from(n)].take().is_some(),
-            Key::Registry => std::mem::take(&mut self.registry) != (None, 0),
+            Key::Registry => {
+                self.is_limited = false;
+                std::mem::take(&mut self.registry) != (None, 0)
+            }
         }
     }
 }

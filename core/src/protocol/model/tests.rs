@@ -32,6 +32,7 @@ mod the_protocol {
     #[test]
     fn holds_while_tables_are_dropped() {
         holds(worlds::short_races());
+        holds(worlds::tables());
     }
 
     #[test]
@@ -219,6 +220,11 @@ fn epochs_without_a_token_are_dropped_too() {
 #[test]
 fn what_a_store_forgets_it_has_to_tell() {
     fails(worlds::overflows(), Broken::ForgetsUnsaid);
+}
+
+#[test]
+fn epochs_end_with_their_schemes() {
+    fails(worlds::lost_registry(), Broken::EpochOutlivesSchemes);
 }
 
 #[test]

@@ -5,7 +5,7 @@ use stateright::{Model, Property};
 use super::broken::Broken;
 use super::names::{Key, STAMPS};
 use super::near::Near;
-use super::server::Server;
+use super::server::{Cmd, Server};
 use super::state::{
     At, Connection, Filling, Last, Mishaps, Next, Pipe, Process, Purpose, State, Thread,
 };
@@ -260,28 +260,35 @@ impl World {
             before_last = told(s);
             pipe.replies[at] = s.carry_out(client, &pipe.cmds[at]);
             pipe.done |= 1 << at;
-            let stands_still = |at: &usize| pipe.cmds[*at].key() == Key::All && self.is_all_fixed();
-            next = pipe.open().next().filter(stands_still);
+            next = self.first_of_keys(pipe).find(|at| self.stands_still(s, &pipe.cmds[*at]));
         }
         if pipe.is_finished() && !self.is_cluster {
             pipe.after = before_last;
         }
     }
 
+    /// Whether a command changes nothing, and so needs no step of its own.
+    fn stands_still(&self, s: &State, cmd: &Cmd) -> bool {
+        (cmd.key() == Key::All && self.is_all_fixed())
+            || (*cmd == Cmd::Limit && s.server.is_limited)
+    }
+
     /// The commands that may be carried out next: the first, or in a cluster
     /// the first of each key.
-    fn choices(&self, pipe: &Pipe, actions: &mut Vec<Action>, t: usize) {
+    fn first_of_keys(&self, pipe: &Pipe) -> impl Iterator<Item = usize> {
         let open: Vec<usize> = pipe.open().collect();
-        if !self.is_cluster {
-            actions.extend(open.first().map(|n| Action::Run(t, *n)));
-            return;
-        }
-        for n in &open {
-            let key = pipe.cmds[*n].key();
-            if open.iter().take_while(|m| *m < n).all(|m| pipe.cmds[*m].key() != key) {
-                actions.push(Action::Run(t, *n));
-            }
-        }
+        let key = |n: usize| pipe.cmds[n].key();
+        let is_first = |at: usize| match self.is_cluster {
+            true => open[..at].iter().all(|before| key(*before) != key(open[at])),
+            false => at == 0,
+        };
+        let first: Vec<usize> =
+            (0..open.len()).filter(|at| is_first(*at)).map(|at| open[at]).collect();
+        first.into_iter()
+    }
+
+    fn choices(&self, pipe: &Pipe, actions: &mut Vec<Action>, t: usize) {
+        actions.extend(self.first_of_keys(pipe).map(|n| Action::Run(t, n)));
     }
 
     /// Runs a thread until then, and hears all that is told of it.
@@ -361,6 +368,7 @@ impl Model for World {
         let server = Server {
             all: fixed.then_some((0, 0)),
             registry: (None, 0),
+            is_limited: false,
             stamps: [None; STAMPS],
             values: [None, None],
         };

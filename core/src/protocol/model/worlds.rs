@@ -88,6 +88,11 @@ pub(super) fn overflows() -> World {
     World { losable: vec![Key::Registry, Key::Stamp(1)], ..world }
 }
 
+/// A table is dropped while a fragment is filled in another process.
+pub(super) fn tables() -> World {
+    two(BOUNDED, &[(0, Reader(OF_ROW, 2)), (1, Writer(&[Table]))])
+}
+
 /// Both processes change the row: what one of them does ends what the other
 /// would have been told.
 pub(super) fn writers() -> World {
