@@ -164,8 +164,7 @@ impl MemoryStore {
         for (n, dnf) in scope.tables.iter().enumerate() {
             let registry = registry_key(scope.prefixes.of(&dnf.table), &dnf.table);
             let tables = read(&self.tables);
-            let known = tables.get(&registry).filter(|table| table.epoch.is_current());
-            let known = known.map_or(&[][..], |table| &table.schemes);
+            let known = tables.get(&registry).map_or(&[][..], Table::registered);
             if let Some(conjunctions) = widened(known, &dnf.conjunctions) {
                 all.to_mut()[n].conjunctions = conjunctions;
             }

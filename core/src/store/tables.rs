@@ -33,11 +33,22 @@ impl Table {
             && dnf.conjunctions.iter().all(|c| self.schemes.iter().any(|s| s.is_of(c)))
     }
 
+    /// The schemes that this process has registered since everything was dropped
+    /// the last time. An epoch may go for less: over a shared store at every
+    /// scheme that is registered, which does not unregister the others.
+    pub(crate) fn registered(&self) -> &[Scheme] {
+        let mut holds = true;
+        self.epoch.visit_above(|above| holds &= above.is_current());
+        if holds { &self.schemes } else { &[] }
+    }
+
     /// Registers the schemes of `dnf` in an epoch that is current.
     pub(crate) fn enroll(&mut self, dnf: &TableDnf, epoch: impl FnOnce() -> Arc<Stamp>) {
         if !self.epoch.is_current() {
+            if self.registered().is_empty() {
+                self.schemes = Arc::default();
+            }
             self.epoch = epoch();
-            self.schemes = Arc::default();
         }
         let schemes = Arc::make_mut(&mut self.schemes);
         for conjunction in &dnf.conjunctions {
