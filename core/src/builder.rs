@@ -155,7 +155,6 @@ impl Builder {
     /// invalidation; 8 by default. A fragment gets a stamp for each.
     pub fn in_limit(mut self, values: usize) -> Self {
         self.limits.in_values = values;
-        self.limits.conjunctions = self.limits.conjunctions.max(values);
         self
     }
 

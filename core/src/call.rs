@@ -62,6 +62,8 @@ pub struct Cached<'a> {
     place: &'static Location<'static>,
     name: Option<String>,
     extra: KeyWriter,
+    /// The same with the signs of zeros, where there are any.
+    signed_extra: Option<KeyWriter>,
     has_extra: bool,
     timeout: Option<Duration>,
     lock: bool,
@@ -78,6 +80,7 @@ impl<'a> Cached<'a> {
             place: Location::caller(),
             name: None,
             extra: KeyWriter::empty(),
+            signed_extra: None,
             has_extra: false,
             timeout: None,
             lock: true,
@@ -92,12 +95,20 @@ impl<'a> Cached<'a> {
         self
     }
 
-    /// What else the value varies by; a second call replaces the first.
+    /// What else the value varies by; a second call replaces the first. Maps
+    /// and `HashSet`s have no order; see [`KeyWriter::serialize`].
     pub fn extra<T: Serialize + ?Sized>(mut self, extra: &T) -> Self {
         self.extra.clear();
         self.has_extra = true;
+        self.signed_extra = None;
         if let Err(error) = self.extra.serialize(extra) {
             self.mistake.get_or_insert(error);
+        }
+        if self.extra.has_negative_zero() {
+            let mut signed = KeyWriter::with_signs();
+            // It succeeded without signs; a second mistake is the same.
+            let written = signed.serialize(extra);
+            self.signed_extra = written.is_ok().then_some(signed);
         }
         self
     }
@@ -255,7 +266,8 @@ impl<'a> Cached<'a> {
         }
         key.list(self.querysets.len());
         self.querysets.iter().for_each(|queryset| queryset.write_key(&mut key));
-        key.bytes(if self.has_extra { self.extra.as_bytes() } else { &[] });
+        let extra = self.signed_extra.as_ref().unwrap_or(&self.extra);
+        key.bytes(if self.has_extra { extra.as_bytes() } else { &[] });
         Ok(key.finish())
     }
 }

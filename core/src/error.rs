@@ -14,6 +14,8 @@ pub enum ErrorKind {
     InvalidRow,
     /// An `extra` that cannot be part of a key.
     InvalidExtra,
+    /// A name of a fragment that is empty.
+    InvalidName,
     /// A time limit of zero, below zero, or not a number.
     InvalidTimeout,
     /// No profile covers a table.
@@ -35,6 +37,7 @@ impl ErrorKind {
             ErrorKind::InvalidQuerySet => "invalid queryset",
             ErrorKind::InvalidRow => "invalid row",
             ErrorKind::InvalidExtra => "invalid extra",
+            ErrorKind::InvalidName => "invalid name",
             ErrorKind::InvalidTimeout => "invalid time limit",
             ErrorKind::NoProfile => "no profile",
             ErrorKind::InvalidConfig => "invalid configuration",

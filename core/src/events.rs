@@ -5,9 +5,9 @@ use std::collections::HashMap;
 use serde::Serialize;
 
 use crate::error::Error;
-use crate::invalidate::Event;
+use crate::invalidate::{Event, check_name};
 use crate::prefix::Prefix;
-use crate::queryset::canonical;
+use crate::queryset::{canonical, check_table};
 use crate::value::Row;
 
 /// A change in the database, for
@@ -75,8 +75,11 @@ impl Gathered {
     /// What is to be carried out, and what was wrong with a row, on account of
     /// which its whole table goes. Nothing if no row has changed.
     pub(crate) fn due(self, prefix: &Prefix) -> Option<(Due, Result<(), Error>)> {
+        // Which table is meant cannot be known, so it could be any.
+        let valid = self.table().map_or(Ok(()), check_table);
         let (what, valid) = match self {
             Gathered::Rows { rows, .. } if rows.is_empty() => return None,
+            _ if valid.is_err() => (What::Everything, valid),
             Gathered::Rows { table, rows } => {
                 match rows.into_iter().collect::<Result<Vec<Row>, Error>>() {
                     Ok(rows) => (What::Rows { table, rows }, Ok(())),
@@ -84,7 +87,10 @@ impl Gathered {
                 }
             }
             Gathered::Table(table) => (What::Table(table), Ok(())),
-            Gathered::Fragment(name) => (What::Name(name), Ok(())),
+            Gathered::Fragment(name) => {
+                let valid = check_name(&name);
+                (What::Name(name), valid)
+            }
             Gathered::Everything => (What::Everything, Ok(())),
         };
         let mut due = Due { prefix: String::new(), what };

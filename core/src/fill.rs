@@ -8,6 +8,7 @@ use crate::error::{Error, ErrorKind};
 use crate::flight::{Lead, Left, Role};
 use crate::fragment::{Body, Dependencies, Fragment, TemplateUse};
 use crate::handle::{Cacheops, Inner};
+use crate::invalidate::check_name;
 use crate::key::FragmentKey;
 use crate::lookup::{Asked, IsSame};
 use crate::observe::Outcome;
@@ -384,6 +385,7 @@ impl Plan {
         if request.timeout.is_some_and(|timeout| timeout.is_zero()) {
             return Err(zero_timeout());
         }
+        request.name.map_or(Ok(()), check_name)?;
         let (timeout, never) = inner.profile_of(request.querysets)?;
         Ok(Plan {
             tables: inner.tables(request.querysets)?,

@@ -13,10 +13,10 @@ use crate::error::Error;
 use crate::events::{WriteEvent, into_row};
 use crate::flight::Flights;
 use crate::fragment::Fragment;
-use crate::invalidate::Event;
+use crate::invalidate::{Event, check_name};
 use crate::key::{FragmentKey, KeyWriter};
 use crate::observe::{Counters, FragmentInfo, Stats};
-use crate::queryset::{QuerySet, canonical};
+use crate::queryset::{QuerySet, canonical, check_table};
 use crate::record::{Quiet, QuietScope, Scoped, is_quiet};
 use crate::store::Usage;
 use crate::sync::atomic::{AtomicBool, Ordering};
@@ -221,8 +221,11 @@ impl Cacheops {
         table: &str,
         rows: impl IntoIterator<Item = Result<Row, Error>>,
     ) -> Result<(), Error> {
-        let rows: Result<Vec<Row>, Error> = rows.into_iter().collect();
         let table = canonical(table);
+        if let Err(error) = check_table(&table) {
+            return self.invalidate_widely(error).await;
+        }
+        let rows: Result<Vec<Row>, Error> = rows.into_iter().collect();
         match rows {
             Ok(rows) if rows.is_empty() => Ok(()),
             Ok(rows) => self.invalidate(Event::Rows { table: &table, rows: &rows }).await,
@@ -233,22 +236,36 @@ impl Cacheops {
         }
     }
 
+    /// Everything, for an announcement of which nobody knows what it means.
+    async fn invalidate_widely(&self, why: Error) -> Result<(), Error> {
+        self.invalidate(Event::Everything).await?;
+        Err(why)
+    }
+
     /// Invalidates all that was made from a table. It costs the same however
     /// much that is.
     ///
     /// # Errors
     ///
-    /// A shared tier that cannot be reached; never without one.
+    /// A name that is none, such as a pattern of tables; everything has been
+    /// invalidated. A shared tier that cannot be reached.
     pub fn invalidate_model(&self, table: &str) -> Result<(), Error> {
-        block_on(self.invalidate(Event::Table(&canonical(table))))
+        let table = canonical(table);
+        match check_table(&table) {
+            Ok(()) => block_on(self.invalidate(Event::Table(&table))),
+            Err(error) => block_on(self.invalidate_widely(error)),
+        }
     }
 
-    /// Invalidates the fragments of a name, in all their variants.
+    /// Invalidates the fragments of a name, in all their variants. Blanks
+    /// around a name do not count.
     ///
     /// # Errors
     ///
-    /// A shared tier that cannot be reached; never without one.
+    /// An empty name, which no fragment has. A shared tier that cannot be
+    /// reached.
     pub fn invalidate_fragment(&self, name: &str) -> Result<(), Error> {
+        check_name(name)?;
         block_on(self.invalidate(Event::Name(name)))
     }
 
@@ -257,13 +274,14 @@ impl Cacheops {
     ///
     /// # Errors
     ///
-    /// An `extra` that no fragment can have, such as NaN. A shared tier that
-    /// cannot be reached.
+    /// An empty name, and an `extra` that no fragment can have, such as NaN. A
+    /// shared tier that cannot be reached.
     pub fn invalidate_fragment_extra<T: Serialize + ?Sized>(
         &self,
         name: &str,
         extra: &T,
     ) -> Result<(), Error> {
+        check_name(name)?;
         let mut variant = KeyWriter::new();
         variant.serialize(extra)?;
         block_on(self.invalidate(Event::Variant(name, variant.as_bytes())))

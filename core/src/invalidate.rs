@@ -1,5 +1,7 @@
 //! Decisions: which keys a change meets. No I/O, no locks.
 
+use crate::error::{Error, ErrorKind};
+use crate::key::KeyWriter;
 use crate::queryset::Conjunction;
 use crate::value::{Row, spell};
 
@@ -84,12 +86,16 @@ pub(crate) fn conjunction_key(
 ) {
     begin_key(prefix, table, key);
     for (field, value) in conjunction {
-        push_term(field, key, |spelling| spelling.push_str(value));
+        push_term(field, key, |spelling| {
+            spelling.push_str(value);
+            true
+        });
     }
 }
 
 /// Writes the key of the conjunction of `scheme` that `row` spells; false when
-/// the row lacks a field, and so may meet any conjunction of the scheme.
+/// the row lacks a field, or holds there what no spelling can stand for, and so
+/// may meet any conjunction of the scheme.
 pub(crate) fn row_key(
     prefix: &str,
     table: &str,
@@ -102,7 +108,9 @@ pub(crate) fn row_key(
         let Some(value) = row.get(field) else {
             return false;
         };
-        push_term(field, key, |spelling| spell(value, spelling));
+        if !push_term(field, key, |spelling| spell(value, spelling)) {
+            return false;
+        }
     }
     true
 }
@@ -116,20 +124,21 @@ fn begin_key(prefix: &str, table: &str, key: &mut String) {
 }
 
 /// Appends `field=value&`, with the separators in the value escaped, so that
-/// no two conjunctions spell one key.
-fn push_term(field: &str, key: &mut String, value: impl FnOnce(&mut String)) {
+/// no two conjunctions spell one key. Answers what `value` does.
+fn push_term(field: &str, key: &mut String, value: impl FnOnce(&mut String) -> bool) -> bool {
     if !key.ends_with(':') {
         key.push('&');
     }
     key.push_str(field);
     key.push('=');
     let start = key.len();
-    value(key);
+    let stands = value(key);
     if key[start..].contains(['%', '&', ':']) {
         let escaped = key[start..].replace('%', "%25").replace('&', "%26").replace(':', "%3A");
         key.truncate(start);
         key.push_str(&escaped);
     }
+    stands
 }
 
 /// The key of a table's registry.
@@ -157,14 +166,46 @@ pub(crate) fn key_stem(parent: &[u8]) -> Option<Vec<u8>> {
     Some(stem.into_bytes())
 }
 
-/// The key of a fragment's name.
+/// Refuses a name that no fragment can have.
+pub(crate) fn check_name(name: &str) -> Result<(), Error> {
+    if name.trim().is_empty() {
+        return Err(Error::new(
+            ErrorKind::InvalidName,
+            "a fragment's name is empty: give it one, or leave it out",
+        ));
+    }
+    Ok(())
+}
+
+/// Longer names and variants stand in keys by their digest, in bytes.
+const LONGEST: usize = 200;
+
+/// Appends a part of a key, by its digest if it is long. One that looks like a
+/// digest is dropped with what has it, which is no harm.
+fn push_short(part: &[u8], key: &mut Vec<u8>) {
+    if part.len() <= LONGEST {
+        key.extend_from_slice(part);
+        return;
+    }
+    let mut digest = KeyWriter::empty();
+    digest.bytes(part);
+    key.push(b'#');
+    key.extend_from_slice(&digest.finish().digits());
+}
+
+/// The key of a fragment's name. Blanks around it do not count.
 pub(crate) fn name_key(prefix: &str, name: &str) -> Vec<u8> {
-    format!("{prefix}name:{name}").into_bytes()
+    let mut key = format!("{prefix}name:").into_bytes();
+    push_short(name.trim().as_bytes(), &mut key);
+    key
 }
 
 /// The key of one variant of a name. The length keeps name and variant apart.
 pub(crate) fn variant_key(prefix: &str, name: &str, variant: &[u8]) -> Vec<u8> {
-    let mut key = format!("{prefix}variant:{}:{name}:", name.len()).into_bytes();
-    key.extend_from_slice(variant);
+    let name = name.trim();
+    let mut key = format!("{prefix}variant:{}:", name.len()).into_bytes();
+    push_short(name.as_bytes(), &mut key);
+    key.push(b':');
+    push_short(variant, &mut key);
     key
 }

@@ -1,8 +1,10 @@
 //! Fragment keys, and the encoding of what they cover.
 
+mod encoder;
+
 use std::fmt;
 
-use serde::{Serialize, ser};
+use serde::Serialize;
 use sha1::{Digest, Sha1};
 
 use crate::error::Error;
@@ -77,6 +79,10 @@ impl fmt::Debug for FragmentKey {
 #[derive(Clone, Debug, Default)]
 pub struct KeyWriter {
     bytes: Vec<u8>,
+    /// Whether the two zeros are two.
+    keeps_signs: bool,
+    /// Whether a zero with a sign was written, with it or without.
+    has_negative_zero: bool,
 }
 
 /// The types of parts; a new one gets a new number, none is ever reused.
@@ -100,12 +106,33 @@ impl KeyWriter {
     /// An empty key.
     #[must_use]
     pub fn new() -> Self {
-        KeyWriter { bytes: Vec::with_capacity(256) }
+        KeyWriter { bytes: Vec::with_capacity(256), ..KeyWriter::empty() }
     }
 
     /// An empty key that is likely to stay so.
     pub(crate) fn empty() -> Self {
-        KeyWriter { bytes: Vec::new() }
+        KeyWriter { bytes: Vec::new(), keeps_signs: false, has_negative_zero: false }
+    }
+
+    /// An empty key in which the two zeros are two, since they print in two
+    /// ways.
+    pub(crate) fn with_signs() -> Self {
+        KeyWriter { keeps_signs: true, ..KeyWriter::empty() }
+    }
+
+    /// Whether one [with signs](Self::with_signs) would have got other bytes.
+    pub(crate) fn has_negative_zero(&self) -> bool {
+        self.has_negative_zero
+    }
+
+    /// An empty key for a part of this one.
+    fn part(&self) -> Self {
+        KeyWriter { keeps_signs: self.keeps_signs, ..KeyWriter::empty() }
+    }
+
+    fn append(&mut self, part: &KeyWriter) {
+        self.bytes.extend_from_slice(&part.bytes);
+        self.has_negative_zero |= part.has_negative_zero;
     }
 
     /// Nothing, which is a part too.
@@ -154,10 +181,14 @@ impl KeyWriter {
                 "NaN equals nothing, so no fragment could be found by it",
             ));
         }
-        let value = if value == 0.0 { 0.0 } else { value };
+        self.has_negative_zero |= value == 0.0 && value.is_sign_negative();
+        self.bits(if value == 0.0 && !self.keeps_signs { 0.0 } else { value });
+        Ok(())
+    }
+
+    fn bits(&mut self, value: f64) {
         self.bytes.push(part::FLOAT);
         self.bytes.extend_from_slice(&value.to_bits().to_le_bytes());
-        Ok(())
     }
 
     /// Text.
@@ -200,24 +231,30 @@ impl KeyWriter {
         self.bytes.push(part::MAP);
         self.length(entries.len());
         for (name, value) in entries {
-            self.bytes.extend_from_slice(&name.bytes);
-            self.bytes.extend_from_slice(&value.bytes);
+            self.append(&name);
+            self.append(&value);
         }
     }
 
     /// Anything that serde can write.
     ///
+    /// A map and a `HashSet` have no order. Serde writes a set as it writes a
+    /// list, so one is known by its Rust type: one that a template's value was
+    /// made from, or that stands in a type which hides it (by
+    /// `serialize_with`, say), counts as a list in the order in which it is
+    /// gone through. Use a `BTreeSet` there, or each of them is another key.
+    ///
     /// # Errors
     ///
     /// NaN, and whatever the value's own `Serialize` refuses.
     pub fn serialize<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), Error> {
-        value.serialize(Encoder(self)).map_err(|Refused(error)| error)
+        encoder::encode(value, self)
     }
 
     /// An enum with data: a map of one entry, as self-describing formats and
     /// templates have it.
     fn tagged(&mut self, variant: &str, data: KeyWriter) {
-        let mut name = KeyWriter::default();
+        let mut name = self.part();
         name.str(variant);
         self.map(vec![(name, data)]);
     }
@@ -228,8 +265,9 @@ impl KeyWriter {
             Scalar::Bool(value) => self.bool(*value),
             Scalar::Int(value) => self.int(*value),
             Scalar::BigInt(value) => self.uint(*value),
-            // A queryset's floats are finite: `QuerySet::check` saw to it.
-            Scalar::Float(value) => self.float(*value).unwrap_or_default(),
+            // A queryset's floats are finite: `QuerySet::check` saw to it. The
+            // two zeros are two, since what is made from it may print them.
+            Scalar::Float(value) => self.bits(*value),
             Scalar::Text(value) => self.str(value),
             Scalar::Bytes(value) => self.bytes(value),
         }
@@ -261,293 +299,7 @@ impl KeyWriter {
     /// Forgets what was written and keeps the room for it.
     pub fn clear(&mut self) {
         self.bytes.clear();
-    }
-}
-
-#[derive(Debug)]
-struct Refused(Error);
-
-impl fmt::Display for Refused {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
-    }
-}
-
-impl std::error::Error for Refused {}
-
-impl ser::Error for Refused {
-    fn custom<T: fmt::Display>(msg: T) -> Self {
-        Refused(Error::invalid_extra(msg.to_string()))
-    }
-}
-
-/// Writes what serde says into a key. A list of unknown length is gathered
-/// first, since its length comes before its parts; a map is sorted.
-struct Encoder<'a>(&'a mut KeyWriter);
-
-macro_rules! plain {
-    ($($method:ident($value:ident: $type:ty) $key:ident $write:expr;)*) => {$(
-        fn $method(self, $value: $type) -> Result<(), Refused> {
-            let $key = self.0;
-            $write;
-            Ok(())
-        }
-    )*};
-}
-
-impl<'a> ser::Serializer for Encoder<'a> {
-    type Ok = ();
-    type Error = Refused;
-    type SerializeSeq = Parts<'a>;
-    type SerializeTuple = Parts<'a>;
-    type SerializeTupleStruct = Parts<'a>;
-    type SerializeTupleVariant = Parts<'a>;
-    type SerializeMap = Entries<'a>;
-    type SerializeStruct = Entries<'a>;
-    type SerializeStructVariant = Entries<'a>;
-
-    plain! {
-        serialize_bool(v: bool) key key.bool(v);
-        serialize_i8(v: i8) key key.int(v.into());
-        serialize_i16(v: i16) key key.int(v.into());
-        serialize_i32(v: i32) key key.int(v.into());
-        serialize_i64(v: i64) key key.int(v.into());
-        serialize_i128(v: i128) key key.int(v);
-        serialize_u8(v: u8) key key.int(v.into());
-        serialize_u16(v: u16) key key.int(v.into());
-        serialize_u32(v: u32) key key.int(v.into());
-        serialize_u64(v: u64) key key.int(v.into());
-        serialize_u128(v: u128) key key.uint(v);
-        serialize_char(v: char) key key.str(v.encode_utf8(&mut [0; 4]));
-        serialize_str(v: &str) key key.str(v);
-        serialize_bytes(v: &[u8]) key key.bytes(v);
-        serialize_unit_struct(_v: &'static str) key key.none();
-    }
-
-    fn serialize_f32(self, value: f32) -> Result<(), Refused> {
-        self.serialize_f64(value.into())
-    }
-
-    fn serialize_f64(self, value: f64) -> Result<(), Refused> {
-        self.0.float(value).map_err(Refused)
-    }
-
-    fn serialize_none(self) -> Result<(), Refused> {
-        self.serialize_unit()
-    }
-
-    fn serialize_some<T: Serialize + ?Sized>(self, value: &T) -> Result<(), Refused> {
-        value.serialize(self)
-    }
-
-    fn serialize_unit(self) -> Result<(), Refused> {
-        self.0.none();
-        Ok(())
-    }
-
-    fn serialize_unit_variant(
-        self,
-        _name: &'static str,
-        _index: u32,
-        variant: &'static str,
-    ) -> Result<(), Refused> {
-        self.0.str(variant);
-        Ok(())
-    }
-
-    fn serialize_newtype_struct<T: Serialize + ?Sized>(
-        self,
-        _name: &'static str,
-        value: &T,
-    ) -> Result<(), Refused> {
-        value.serialize(self)
-    }
-
-    fn serialize_newtype_variant<T: Serialize + ?Sized>(
-        self,
-        _name: &'static str,
-        _index: u32,
-        variant: &'static str,
-        value: &T,
-    ) -> Result<(), Refused> {
-        let mut data = KeyWriter::default();
-        value.serialize(Encoder(&mut data))?;
-        self.0.tagged(variant, data);
-        Ok(())
-    }
-
-    fn serialize_seq(self, _len: Option<usize>) -> Result<Parts<'a>, Refused> {
-        Ok(Parts::new(self.0, None))
-    }
-
-    fn serialize_tuple(self, _len: usize) -> Result<Parts<'a>, Refused> {
-        Ok(Parts::new(self.0, None))
-    }
-
-    fn serialize_tuple_struct(
-        self,
-        _name: &'static str,
-        _len: usize,
-    ) -> Result<Parts<'a>, Refused> {
-        Ok(Parts::new(self.0, None))
-    }
-
-    fn serialize_tuple_variant(
-        self,
-        _name: &'static str,
-        _index: u32,
-        variant: &'static str,
-        _len: usize,
-    ) -> Result<Parts<'a>, Refused> {
-        Ok(Parts::new(self.0, Some(variant)))
-    }
-
-    fn serialize_map(self, _len: Option<usize>) -> Result<Entries<'a>, Refused> {
-        Ok(Entries::new(self.0))
-    }
-
-    fn serialize_struct(self, _name: &'static str, _len: usize) -> Result<Entries<'a>, Refused> {
-        Ok(Entries::new(self.0))
-    }
-
-    fn serialize_struct_variant(
-        self,
-        _name: &'static str,
-        _index: u32,
-        variant: &'static str,
-        _len: usize,
-    ) -> Result<Entries<'a>, Refused> {
-        Ok(Entries { variant: Some(variant), ..Entries::new(self.0) })
-    }
-}
-
-struct Parts<'a> {
-    key: &'a mut KeyWriter,
-    parts: KeyWriter,
-    len: usize,
-    variant: Option<&'static str>,
-}
-
-impl<'a> Parts<'a> {
-    fn new(key: &'a mut KeyWriter, variant: Option<&'static str>) -> Self {
-        Parts { key, parts: KeyWriter::default(), len: 0, variant }
-    }
-
-    fn part<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), Refused> {
-        self.len += 1;
-        value.serialize(Encoder(&mut self.parts))
-    }
-
-    fn finish(self) {
-        let mut list = KeyWriter::default();
-        list.list(self.len);
-        list.bytes.extend_from_slice(&self.parts.bytes);
-        match self.variant {
-            Some(variant) => self.key.tagged(variant, list),
-            None => self.key.bytes.extend_from_slice(&list.bytes),
-        }
-    }
-}
-
-struct Entries<'a> {
-    key: &'a mut KeyWriter,
-    entries: Vec<(KeyWriter, KeyWriter)>,
-    variant: Option<&'static str>,
-}
-
-impl<'a> Entries<'a> {
-    fn new(key: &'a mut KeyWriter) -> Self {
-        Entries { key, entries: Vec::new(), variant: None }
-    }
-
-    fn finish(self) {
-        let mut map = KeyWriter::default();
-        map.map(self.entries);
-        match self.variant {
-            Some(variant) => self.key.tagged(variant, map),
-            None => self.key.bytes.extend_from_slice(&map.bytes),
-        }
-    }
-
-    fn field<T: Serialize + ?Sized>(&mut self, name: &str, value: &T) -> Result<(), Refused> {
-        let mut entry = (KeyWriter::default(), KeyWriter::default());
-        entry.0.str(name);
-        value.serialize(Encoder(&mut entry.1))?;
-        self.entries.push(entry);
-        Ok(())
-    }
-}
-
-macro_rules! parts {
-    ($($trait:ident: $method:ident,)*) => {$(
-        impl ser::$trait for Parts<'_> {
-            type Ok = ();
-            type Error = Refused;
-
-            fn $method<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), Refused> {
-                self.part(value)
-            }
-
-            fn end(self) -> Result<(), Refused> {
-                self.finish();
-                Ok(())
-            }
-        }
-    )*};
-}
-
-parts! {
-    SerializeSeq: serialize_element,
-    SerializeTuple: serialize_element,
-    SerializeTupleStruct: serialize_field,
-    SerializeTupleVariant: serialize_field,
-}
-
-macro_rules! entries {
-    ($($trait:ident,)*) => {$(
-        impl ser::$trait for Entries<'_> {
-            type Ok = ();
-            type Error = Refused;
-
-            fn serialize_field<T: Serialize + ?Sized>(
-                &mut self,
-                name: &'static str,
-                value: &T,
-            ) -> Result<(), Refused> {
-                self.field(name, value)
-            }
-
-            fn end(self) -> Result<(), Refused> {
-                self.finish();
-                Ok(())
-            }
-        }
-    )*};
-}
-
-entries! { SerializeStruct, SerializeStructVariant, }
-
-impl ser::SerializeMap for Entries<'_> {
-    type Ok = ();
-    type Error = Refused;
-
-    fn serialize_key<T: Serialize + ?Sized>(&mut self, name: &T) -> Result<(), Refused> {
-        let mut entry = (KeyWriter::default(), KeyWriter::default());
-        name.serialize(Encoder(&mut entry.0))?;
-        self.entries.push(entry);
-        Ok(())
-    }
-
-    fn serialize_value<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), Refused> {
-        match self.entries.last_mut() {
-            Some(entry) => value.serialize(Encoder(&mut entry.1)),
-            None => Ok(()),
-        }
-    }
-
-    fn end(self) -> Result<(), Refused> {
-        self.finish();
-        Ok(())
+        self.has_negative_zero = false;
     }
 }
 

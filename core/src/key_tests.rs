@@ -174,3 +174,53 @@ fn querysets_differ_in_every_part() {
     assert_eq!(FragmentKey::from_hex("a1"), None);
     assert_eq!(FragmentKey::from_hex(&"ä".repeat(20)), None);
 }
+
+/// A set has no order, wherever serde meets it by its type.
+#[test]
+fn sets_have_no_order() {
+    use std::collections::HashSet;
+    use std::sync::Arc;
+    #[derive(serde::Serialize)]
+    struct Extra {
+        tags: HashSet<u32>,
+        shared: Option<Arc<HashSet<u32>>>,
+    }
+    let key = |value: &dyn Fn(&mut KeyWriter)| {
+        let mut key = KeyWriter::new();
+        value(&mut key);
+        key.finish()
+    };
+    let new = |reverse: bool| -> HashSet<u32> {
+        if reverse { (0..50).rev().collect() } else { (0..50).collect() }
+    };
+    let plain = |set: &HashSet<u32>| key(&|key| key.serialize(set).unwrap());
+    let behind = |set: &HashSet<u32>| key(&|key| key.serialize(&(1, &set)).unwrap());
+    let field = |set: HashSet<u32>| {
+        let extra = Extra { shared: Some(Arc::new(set.clone())), tags: set };
+        key(&|key| key.serialize(&extra).unwrap())
+    };
+    for _ in 0..4 {
+        assert_eq!(plain(&new(false)), plain(&new(true)));
+        assert_eq!(behind(&new(false)), behind(&new(true)));
+        assert_eq!(field(new(false)), field(new(true)));
+    }
+    let mut more = new(false);
+    more.insert(99);
+    assert_ne!(plain(&new(false)), plain(&more));
+    let list = |list: &[u8]| key(&|key| key.serialize(list).unwrap());
+    assert_ne!(list(&[1, 2]), list(&[2, 1]), "a list has an order");
+}
+
+#[test]
+fn the_zero_with_a_sign_is_noted() {
+    let mut merged = KeyWriter::new();
+    merged.serialize(&[(0.5, vec![-0.0])]).unwrap();
+    assert!(merged.has_negative_zero());
+    let mut plain = KeyWriter::new();
+    plain.serialize(&[(0.5, vec![0.0])]).unwrap();
+    assert!(!plain.has_negative_zero());
+    assert_eq!(merged.as_bytes(), plain.as_bytes());
+    let mut signed = KeyWriter::with_signs();
+    signed.serialize(&[(0.5, vec![-0.0])]).unwrap();
+    assert_ne!(signed.as_bytes(), plain.as_bytes());
+}

@@ -91,6 +91,85 @@ fn names_know_no_case<B: Backend>() {
     assert!(!one.is_there());
 }
 
+/// One rule for names: no blanks around them, no case in any script. What is
+/// no name of a table is refused, and what was meant is not left stale.
+fn names_are_spelled_by_one_rule<B: Backend>() {
+    let cache = B::cache(Cacheops::builder());
+    let one = Fragment::of(&cache, table(" BÜCHER").filter(eq("Größe ", 1)));
+    one.is_there();
+    cache.invalidate_obj("bücher\t", &json!({" GRÖßE": 1})).unwrap();
+    assert!(!one.is_there());
+    cache.invalidate_model(" Bücher ").unwrap();
+    assert!(!one.is_there());
+    cache.invalidate_batch([WriteEvent::table("BU\u{308}CHER ")]).unwrap();
+    assert!(!one.is_there());
+    for refused in ["", "  ", "*", "b*", "shop.*"] {
+        assert!(one.is_there());
+        let errors = [
+            cache.invalidate_model(refused),
+            cache.invalidate_obj(refused, &json!({"id": 1})),
+            cache.invalidate_batch([WriteEvent::table(refused)]),
+            cache.invalidate_batch([WriteEvent::insert(refused, &json!({"id": 1}))]),
+            table(refused).check(),
+        ];
+        for error in errors.map(Result::unwrap_err) {
+            assert_eq!(error.kind(), ErrorKind::InvalidQuerySet, "{refused:?}: {error}");
+        }
+        assert!(!one.is_there(), "{refused:?}");
+    }
+    let profile = cache.cached_as(table("x")).name(" ").get_or_fill(|| Ok::<u8, Error>(1));
+    assert_eq!(profile.unwrap_err().kind(), ErrorKind::InvalidName);
+    let named = |value: u8| {
+        let call = cache.cached().name(" side bar ").extra(&[-0.0, 1.0]);
+        call.get_or_fill(|| Ok::<u8, Error>(value)).unwrap()
+    };
+    assert_eq!((named(1), named(2)), (1, 1));
+    cache.invalidate_fragment("side bar").unwrap();
+    assert_eq!(named(3), 3);
+    cache.invalidate_fragment_extra("side bar\n", &[0.0, 1.0]).unwrap();
+    assert_eq!(named(4), 4);
+    cache.invalidate_batch([WriteEvent::fragment(" side bar")]).unwrap();
+    assert_eq!(named(5), 5);
+    assert_eq!(cache.invalidate_fragment("").unwrap_err().kind(), ErrorKind::InvalidName);
+    let error = cache.invalidate_fragment_extra(" ", &1).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::InvalidName);
+}
+
+/// Keys stay short, whatever stands in them.
+fn long_names_and_variants_are_reached<B: Backend>() {
+    let cache = B::cache(Cacheops::builder());
+    let (name, extra) = ("n".repeat(1000), "e".repeat(1_000_000));
+    let get = |extra: &str, value: u8| {
+        let call = cache.cached().name(&name).extra(extra);
+        call.get_or_fill(|| Ok::<u8, Error>(value)).unwrap()
+    };
+    assert_eq!((get(&extra, 1), get("other", 1), get(&extra, 2)), (1, 1, 1));
+    cache.invalidate_fragment_extra(&name, &extra).unwrap();
+    assert_eq!((get(&extra, 2), get("other", 2)), (2, 1));
+    cache.invalidate_fragment(&name).unwrap();
+    assert_eq!((get(&extra, 3), get("other", 3)), (3, 3));
+    let one = Fragment::of(&cache, table("t").filter(eq("text", &extra)));
+    one.is_there();
+    cache.invalidate_obj("t", &json!({"text": format!("{extra}x")})).unwrap();
+    assert!(one.is_there());
+    cache.invalidate_obj("t", &json!({"text": extra})).unwrap();
+    assert!(!one.is_there());
+}
+
+/// The two zeros print in two ways, and are one to a database.
+fn the_zeros_are_two_fragments<B: Backend>() {
+    let cache = B::cache(Cacheops::builder());
+    let get = |zero: f64| {
+        let call = cache.cached_as(table("t").filter(eq("x", zero))).extra(&[zero]);
+        call.get_or_fill(|| Ok::<_, Error>(zero.to_string())).unwrap()
+    };
+    assert_eq!([get(0.0), get(-0.0), get(0.0)], ["0", "-0", "0"]);
+    cache.invalidate_obj("t", &json!({"x": 0})).unwrap();
+    assert_eq!(cache.stats().hits, 1);
+    assert_eq!([get(-0.0), get(0.0)], ["-0", "0"]);
+    assert_eq!(cache.stats().hits, 1);
+}
+
 fn values_meet_whatever_their_type<B: Backend>() {
     let cache = B::cache(Cacheops::builder());
     let rows = [json!({"v": 1}), json!({"v": 1.0}), json!({"v": "1"}), json!({"v": true})];
@@ -265,4 +344,5 @@ fn wide_conditions_widen<B: Backend>() {
 on_stores! {
     batches bad_rows_lose_nothing names_know_no_case values_meet_whatever_their_type silence
     profiles mistakes_in_calls last_invalidation prefixes_and_handles wide_conditions_widen
+    names_are_spelled_by_one_rule long_names_and_variants_are_reached the_zeros_are_two_fragments
 }

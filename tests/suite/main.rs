@@ -72,6 +72,7 @@ mod loading;
 mod reading;
 mod real_templates;
 mod redis;
+mod safe;
 mod servers;
 mod tenants;
 mod tera;

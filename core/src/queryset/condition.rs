@@ -27,7 +27,7 @@ impl<'de> Deserialize<'de> for Condition {
         | Node::IsNull(field)
         | Node::Compare(field, ..) = &mut node
         {
-            field.make_ascii_lowercase();
+            *field = canonical(std::mem::take(field));
         }
         Ok(Condition(match node {
             Node::Eq(field, Scalar::Null) => Node::IsNull(field),

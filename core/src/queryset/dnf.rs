@@ -3,14 +3,17 @@
 //!
 //! The rules are those of django-cacheops: negations and opaque conditions
 //! never narrow, contradictory conjunctions drop out, an empty conjunction
-//! swallows the rest. Two are ours: a bound (a tree that would explode is
-//! widened to what all its disjuncts have in common), and joins by equality
-//! (a value on one side holds on the other).
+//! swallows the rest. Three are ours: bounds (a tree that would explode is
+//! widened to what all its disjuncts have in common), joins by equality
+//! (a value on one side holds on the other), and that only those contradict
+//! each other whose equality is exact: NULL, integers and booleans. Of two
+//! texts a collation may hold equal what we spell in two ways.
 //!
 //! Every step may only widen: the one promise is that a changed row that
 //! alters the result of the query meets one of the conjunctions.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
+use std::hash::Hash;
 
 use super::condition::{Condition, Node};
 use super::{Join, QuerySet};
@@ -22,9 +25,14 @@ use crate::value::{Scalar, spell};
 pub(crate) struct Limits {
     /// The largest number of values in an `IN` that still narrows.
     pub(crate) in_values: usize,
-    /// The largest number of conjunctions a table may get.
+    /// The largest number of conjunctions that a table may get; where an `IN`
+    /// with more values narrows, as many as that has.
     pub(crate) conjunctions: usize,
 }
+
+/// The largest number of equalities in a conjunction. It is wider without the
+/// rest, and keys stay short.
+const MOST_FIELDS: usize = 16;
 
 impl Default for Limits {
     fn default() -> Self {
@@ -47,7 +55,7 @@ pub(crate) struct TableDnf {
 pub(crate) fn to_dnf(queryset: &QuerySet, limits: Limits) -> Result<Vec<TableDnf>, Error> {
     queryset.check()?;
     let mut normalizer = Normalizer::new(Scope::of(queryset)?, limits);
-    let mut disjuncts = normalizer.all(queryset.conditions(), false);
+    let mut disjuncts = normalizer.all(queryset.conditions(), false).terms;
     disjuncts.retain_mut(|terms| normalizer.propagate(terms));
     let mut tables: BTreeMap<&str, Vec<Conjunction>> = BTreeMap::new();
     for (source, table) in normalizer.scope.sources.iter().enumerate() {
@@ -73,7 +81,8 @@ fn absorb(mut conjunctions: Vec<Conjunction>) -> Vec<Conjunction> {
     conjunctions.sort_by(|a, b| a.len().cmp(&b.len()).then_with(|| a.cmp(b)));
     let mut kept: Vec<Conjunction> = Vec::with_capacity(conjunctions.len());
     for conjunction in conjunctions {
-        let covered = kept.iter().any(|wider| wider.iter().all(|term| conjunction.contains(term)));
+        let has = |term| conjunction.binary_search(term).is_ok();
+        let covered = kept.iter().any(|wider| wider.iter().all(has));
         if !covered {
             kept.push(conjunction);
         }
@@ -132,7 +141,14 @@ impl<'a> Scope<'a> {
     /// The column that a field names: `column` of the first table, or
     /// `alias.column`. The alias may have dots of its own (`blog.articles`).
     pub(super) fn resolve<'f>(&self, field: &'f str) -> Result<Column<'f>, Error> {
-        let Some((alias, column)) = field.rsplit_once('.') else {
+        let (alias, column) = match field.rsplit_once('.') {
+            Some((alias, column)) => (Some(alias), column),
+            None => (None, field),
+        };
+        if column.is_empty() {
+            return Err(Error::invalid_queryset(format!("{field:?} is no name of a field")));
+        }
+        let Some(alias) = alias else {
             return Ok((0, field));
         };
         match self.sources.iter().position(|source| source.alias == alias) {
@@ -151,35 +167,61 @@ type Term = (u32, u32);
 /// An AND of equalities, sorted by column.
 type Terms = Vec<Term>;
 
+/// An OR of ANDs.
+struct Disjuncts {
+    terms: Vec<Terms>,
+    /// How many there may be.
+    bound: usize,
+}
+
 struct Normalizer<'a> {
     scope: Scope<'a>,
     limits: Limits,
-    columns: Vec<Column<'a>>,
-    values: Vec<String>,
+    columns: Numbers<Column<'a>>,
+    values: Numbers<String>,
+    /// By the number of a value, whether all that is spelled so is of a kind
+    /// whose equality is exact.
+    exact: Vec<bool>,
     /// The number of the value that stands for NULL.
     null: u32,
 }
 
 impl<'a> Normalizer<'a> {
     fn new(scope: Scope<'a>, limits: Limits) -> Self {
-        let mut normalizer =
-            Normalizer { scope, limits, columns: Vec::new(), values: Vec::new(), null: 0 };
-        normalizer.null = normalizer.value(&Scalar::Null);
+        let mut normalizer = Normalizer {
+            scope,
+            limits,
+            columns: Numbers::default(),
+            values: Numbers::default(),
+            exact: Vec::new(),
+            null: 0,
+        };
+        normalizer.null = normalizer.value(&Scalar::Null).unwrap_or_default();
         normalizer
     }
 
-    fn column(&mut self, column: Column<'a>) -> u32 {
-        number(&mut self.columns, column)
+    /// The number of a value; nothing if no spelling stands for it.
+    fn value(&mut self, value: &Scalar) -> Option<u32> {
+        let mut spelling = String::new();
+        if !spell(value, &mut spelling) {
+            return None;
+        }
+        let number = self.values.of(spelling);
+        let is_exact =
+            matches!(value, Scalar::Null | Scalar::Bool(_) | Scalar::Int(_) | Scalar::BigInt(_));
+        match self.exact.get_mut(number as usize) {
+            Some(exact) => *exact &= is_exact,
+            None => self.exact.push(is_exact),
+        }
+        Some(number)
     }
 
-    fn value(&mut self, value: &Scalar) -> u32 {
-        let mut spelling = String::new();
-        spell(value, &mut spelling);
-        number(&mut self.values, spelling)
+    fn one(&self, terms: Terms) -> Disjuncts {
+        Disjuncts { terms: vec![terms], bound: self.limits.conjunctions }
     }
 
     /// The disjuncts of a tree, below an odd number of negations or not.
-    fn disjuncts(&mut self, condition: &'a Condition, negated: bool) -> Vec<Terms> {
+    fn disjuncts(&mut self, condition: &'a Condition, negated: bool) -> Disjuncts {
         match (&condition.0, negated) {
             (Node::Not(inner), _) => self.disjuncts(inner, !negated),
             (Node::All(inner), false) | (Node::Any(inner), true) => self.all(inner, negated),
@@ -187,56 +229,93 @@ impl<'a> Normalizer<'a> {
             (Node::Eq(field, value), false) => self.term(field, value),
             (Node::IsNull(field), false) => self.term(field, &Scalar::Null),
             (Node::In(field, values), false) if values.len() <= self.limits.in_values => {
-                let disjuncts = values.iter().flat_map(|value| self.term(field, value)).collect();
-                self.bounded(disjuncts)
+                let bound = self.limits.conjunctions.max(values.len());
+                let terms = values.iter().flat_map(|value| self.term(field, value).terms);
+                bounded(Disjuncts { terms: terms.collect(), bound })
             }
             // A negation or an opaque condition: narrows nothing.
-            _ => vec![Terms::new()],
+            _ => self.one(Terms::new()),
         }
     }
 
-    fn term(&mut self, field: &'a str, value: &Scalar) -> Vec<Terms> {
+    fn term(&mut self, field: &'a str, value: &Scalar) -> Disjuncts {
         let Ok(column) = self.scope.resolve(field) else {
-            return vec![Terms::new()];
+            return self.one(Terms::new());
         };
         // NULL on the outer side of a left join may mean "no such row".
         if *value == Scalar::Null && self.scope.sources[column.0].left {
-            return vec![Terms::new()];
+            return self.one(Terms::new());
         }
-        let term = (self.column(column), self.value(value));
-        vec![vec![term]]
+        match self.value(value) {
+            Some(value) => {
+                let column = self.columns.of(column);
+                self.one(vec![(column, value)])
+            }
+            None => self.one(Terms::new()),
+        }
     }
 
-    fn any(&mut self, conditions: &'a [Condition], negated: bool) -> Vec<Terms> {
-        let mut disjuncts = Vec::new();
+    fn any(&mut self, conditions: &'a [Condition], negated: bool) -> Disjuncts {
+        let mut sum = Disjuncts { terms: Vec::new(), bound: self.limits.conjunctions };
         for condition in conditions {
-            disjuncts.extend(self.disjuncts(condition, negated));
-            disjuncts = self.bounded(disjuncts);
+            let next = self.disjuncts(condition, negated);
+            sum.bound = sum.bound.max(next.bound);
+            sum.terms.extend(next.terms);
+            sum = bounded(sum);
+            // The empty conjunction, which sorts first, swallows all others.
+            if sum.terms.first().is_some_and(Vec::is_empty) {
+                return self.one(Terms::new());
+            }
         }
-        disjuncts
+        sum
     }
 
-    fn all(&mut self, conditions: &'a [Condition], negated: bool) -> Vec<Terms> {
-        let mut product = vec![Terms::new()];
+    fn all(&mut self, conditions: &'a [Condition], negated: bool) -> Disjuncts {
+        let mut product = self.one(Terms::new());
         for condition in conditions {
             let mut factor = self.disjuncts(condition, negated);
-            if product.len() * factor.len() > self.limits.conjunctions {
-                factor = common(&factor);
+            product.bound = product.bound.max(factor.bound);
+            if product.terms.len() * factor.terms.len() > product.bound {
+                factor.terms = common(&factor.terms);
             }
-            product = product
-                .iter()
-                .flat_map(|left| factor.iter().filter_map(move |right| merge(left, right)))
-                .collect();
-            product = self.bounded(product);
+            product = self.product(product, &factor.terms);
         }
         product
     }
 
-    /// Sorts, drops doubles, and widens what is beyond the bound.
-    fn bounded(&self, mut disjuncts: Vec<Terms>) -> Vec<Terms> {
-        disjuncts.sort_unstable();
-        disjuncts.dedup();
-        if disjuncts.len() > self.limits.conjunctions { common(&disjuncts) } else { disjuncts }
+    fn product(&self, mut left: Disjuncts, right: &[Terms]) -> Disjuncts {
+        if let [right] = right {
+            // In place, so that a long AND costs what it is long.
+            left.terms.retain_mut(|left| self.merge(left, right));
+        } else {
+            let merged = |left: &Terms, right: &Terms| {
+                let mut both = left.clone();
+                self.merge(&mut both, right).then_some(both)
+            };
+            let pairs = left.terms.iter().flat_map(|left| right.iter().map(move |r| (left, r)));
+            left.terms = pairs.filter_map(|(left, right)| merged(left, right)).collect();
+        }
+        bounded(left)
+    }
+
+    /// Both sides at once; false when they contradict each other.
+    fn merge(&self, left: &mut Terms, right: &[Term]) -> bool {
+        for &(column, value) in right {
+            match left.binary_search_by_key(&column, |term| term.0) {
+                Ok(at) if left[at].1 == value => {}
+                Ok(at) if self.contradict(left[at].1, value) => return false,
+                // Each holds by itself, and one of them is enough.
+                Ok(_) => {}
+                Err(at) => left.insert(at, (column, value)),
+            }
+        }
+        true
+    }
+
+    /// Whether nothing equals both values.
+    fn contradict(&self, one: u32, other: u32) -> bool {
+        let is_exact = |value: u32| self.exact.get(value as usize).is_some_and(|exact| *exact);
+        one == self.null || other == self.null || (is_exact(one) && is_exact(other))
     }
 
     /// Adds what the joins imply; false when that is contradictory.
@@ -257,56 +336,74 @@ impl<'a> Normalizer<'a> {
     }
 
     fn imply(&mut self, terms: &mut Terms, from: Column<'a>, to: Column<'a>) -> bool {
-        let (from, to) = (self.column(from), self.column(to));
-        let Some(&(_, value)) = terms.iter().find(|(column, _)| *column == from) else {
+        let (from, to) = (self.columns.of(from), self.columns.of(to));
+        let Ok(at) = terms.binary_search_by_key(&from, |term| term.0) else {
             return true;
         };
+        let value = terms[at].1;
         // NULL equals nothing, not even NULL: nothing follows from it.
-        if value == self.null {
-            return true;
-        }
-        match merge(terms, &vec![(to, value)]) {
-            Some(merged) => {
-                *terms = merged;
-                true
-            }
-            None => false,
-        }
+        value == self.null || self.merge(terms, &[(to, value)])
     }
 
     fn conjunction(&self, terms: &Terms, source: usize) -> Conjunction {
         let mut conjunction: Conjunction = terms
             .iter()
-            .map(|&(column, value)| (self.columns[column as usize], value))
+            .map(|&(column, value)| (self.columns.known[column as usize], value))
             .filter(|((of, _), _)| *of == source)
-            .map(|((_, name), value)| (name.to_owned(), self.values[value as usize].clone()))
+            .map(|((_, name), value)| (name.to_owned(), self.values.known[value as usize].clone()))
             .collect();
         conjunction.sort_unstable();
+        conjunction.truncate(MOST_FIELDS);
         conjunction
     }
 }
 
-/// The place of `item` in `known`, where it is put if it is new. Querysets
-/// have few columns and values: a search through them beats hashing.
-fn number<T: PartialEq>(known: &mut Vec<T>, item: T) -> u32 {
-    let place = known.iter().position(|other| *other == item).unwrap_or_else(|| {
-        known.push(item);
-        known.len() - 1
-    });
-    u32::try_from(place).unwrap_or(u32::MAX)
+/// Numbers things in the order in which they come.
+struct Numbers<T> {
+    known: Vec<T>,
+    places: HashMap<T, u32>,
 }
 
-/// Both sides at once; `None` when they contradict each other.
-fn merge(left: &Terms, right: &Terms) -> Option<Terms> {
-    let mut merged = left.clone();
-    for &(column, value) in right {
-        match merged.binary_search_by_key(&column, |term| term.0) {
-            Ok(at) if merged[at].1 == value => {}
-            Ok(_) => return None,
-            Err(at) => merged.insert(at, (column, value)),
-        }
+impl<T> Default for Numbers<T> {
+    fn default() -> Self {
+        Numbers { known: Vec::new(), places: HashMap::new() }
     }
-    Some(merged)
+}
+
+/// Up to so many a search through all beats hashing: querysets have few
+/// columns and values.
+const FEW: usize = 16;
+
+impl<T: Clone + Eq + Hash> Numbers<T> {
+    fn of(&mut self, item: T) -> u32 {
+        let place = if self.known.len() <= FEW {
+            self.known.iter().position(|known| *known == item).map(|place| place as u32)
+        } else {
+            self.places.get(&item).copied()
+        };
+        place.unwrap_or_else(|| self.add(item))
+    }
+
+    fn add(&mut self, item: T) -> u32 {
+        self.known.push(item);
+        let unhashed = if self.known.len() == FEW + 1 { 0 } else { self.known.len() - 1 };
+        if self.known.len() > FEW {
+            for (place, item) in self.known.iter().enumerate().skip(unhashed) {
+                self.places.insert(item.clone(), place as u32);
+            }
+        }
+        u32::try_from(self.known.len() - 1).unwrap_or(u32::MAX)
+    }
+}
+
+/// Sorts, drops doubles, and widens what is beyond the bound.
+fn bounded(mut disjuncts: Disjuncts) -> Disjuncts {
+    disjuncts.terms.sort_unstable();
+    disjuncts.terms.dedup();
+    if disjuncts.terms.len() > disjuncts.bound {
+        disjuncts.terms = common(&disjuncts.terms);
+    }
+    disjuncts
 }
 
 /// The one conjunction that covers all: what they have in common.
@@ -314,7 +411,8 @@ fn common(disjuncts: &[Terms]) -> Vec<Terms> {
     let Some((first, rest)) = disjuncts.split_first() else {
         return Vec::new();
     };
-    let shared = first.iter().filter(|term| rest.iter().all(|other| other.contains(term))).copied();
+    let in_all = |term: &&Term| rest.iter().all(|other| other.binary_search(term).is_ok());
+    let shared = first.iter().filter(in_all).copied();
     vec![shared.collect()]
 }
 

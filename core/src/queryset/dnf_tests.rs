@@ -253,3 +253,77 @@ fn trees_that_would_explode_are_widened_in_time() {
     let set = QuerySet::table("t").exclude(all((0..500).map(|n| not(factor(n)))));
     assert_eq!(spelled(&set), ["t:"]);
 }
+
+/// Only what is exact contradicts: of texts, a collation may hold both equal.
+#[test]
+fn contradictions_are_exact() {
+    let both = |a: Condition, b: Condition| spelled(&QuerySet::table("t").filter(a).filter(b));
+    let nothing: Vec<String> = Vec::new();
+    assert_eq!(both(eq("x", 1), eq("x", 2)), nothing);
+    assert_eq!(both(eq("x", true), eq("x", false)), nothing);
+    assert_eq!(both(is_null("x"), eq("x", "a")), nothing);
+    assert_eq!(both(eq("x", "a"), eq("x", "b")), ["t:x=a"]);
+    assert_eq!(both(eq("x", 1.5), eq("x", 1.25)), ["t:x=1.5"]);
+    assert_eq!(both(eq("x", "1"), eq("x", 2)), ["t:x=1"]);
+    let joined = QuerySet::table("a").join("b", "x", "y");
+    let set = joined.filter(eq("x", "one")).filter(eq("b.y", "other"));
+    assert_eq!(spelled(&set), ["a:x=one", "b:y=other"]);
+}
+
+#[test]
+fn what_no_spelling_stands_for_narrows_nothing() {
+    let at = |at: &str| QuerySet::table("t").filter(eq("at", at)).filter(eq("x", 1));
+    assert_eq!(spelled(&at("2026-03-09T09:30:00.7Z")), ["t:x=1"]);
+    assert_eq!(spelled(&at("1970-01-02")), ["t:at=t86400&x=1"]);
+}
+
+/// Names know no case in any script, and no blanks around them.
+#[test]
+fn names_have_one_spelling() {
+    let set = QuerySet::table(" BÜCHER ").filter(eq(" Größe\n", 1));
+    assert_eq!(spelled(&set), ["bücher:größe=1"]);
+    assert_eq!(
+        spelled(&QuerySet::table("bu\u{308}cher").filter(eq("GRÖSSE", 1))),
+        ["bücher:grösse=1"]
+    );
+    for set in
+        [QuerySet::table(" "), QuerySet::table("shop.*"), QuerySet::table("t").filter(eq(" ", 1))]
+    {
+        assert!(to_dnf(&set, Limits::default()).is_err(), "{set:?}");
+    }
+}
+
+/// A larger `IN` gets its stamps, and nothing else does.
+#[test]
+fn in_limit_bounds_only_what_it_is_for() {
+    let limits = Limits { in_values: 1000, ..Limits::default() };
+    let count = |set: QuerySet| to_dnf(&set, limits).unwrap()[0].conjunctions.len();
+    let many = || (0..200).map(|n| eq("x", n));
+    let table = || QuerySet::table("t");
+    assert_eq!(count(table().filter(is_in("x", 0..1000))), 1000);
+    assert_eq!(count(table().filter(is_in("x", 0..1000)).filter(eq("y", 1))), 1000);
+    assert_eq!(count(table().any_of(many())), 1);
+    assert_eq!(count(table().any_of(many()).filter(is_in("y", 0..300))), 300);
+}
+
+/// Linear, whatever the shape: the quadratic one took seconds for each.
+#[test]
+fn long_trees_cost_what_they_are_long() {
+    let many = 40_000;
+    let fields = || (0..many).map(|n| eq(format!("f{n:05}"), n));
+    let ids = || (0..many).map(|n| eq("id", n));
+    let with = |n: i32| all([eq("lang", "de"), eq("id", n)]);
+    for (set, expected) in [
+        (QuerySet::table("t").any_of(ids()), "t:".to_owned()),
+        (QuerySet::table("t").any_of((0..many).map(with)), "t:lang=de".to_owned()),
+        (QuerySet::table("t").filter(all(ids())), String::new()),
+    ] {
+        let start = std::time::Instant::now();
+        assert_eq!(spelled(&set).concat(), expected);
+        assert!(start.elapsed().as_secs() < 10, "{:?}", start.elapsed());
+    }
+    let start = std::time::Instant::now();
+    let dnf = to_dnf(&QuerySet::table("t").filter(all(fields())), Limits::default()).unwrap();
+    assert_eq!(dnf[0].conjunctions[0].len(), MOST_FIELDS);
+    assert!(start.elapsed().as_secs() < 10, "{:?}", start.elapsed());
+}

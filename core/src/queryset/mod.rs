@@ -9,6 +9,7 @@ pub use condition::{
 pub(crate) use dnf::{Conjunction, Limits, TableDnf, to_dnf};
 
 use serde::{Deserialize, Serialize};
+use unicode_normalization::UnicodeNormalization;
 
 use crate::error::Error;
 use crate::key::KeyWriter;
@@ -88,7 +89,8 @@ pub(crate) struct Join {
 }
 
 impl QuerySet {
-    /// All rows of a table. Names of tables and fields know no case.
+    /// All rows of a table. Names of tables and fields know no case, in any
+    /// script, and blanks around them do not count.
     #[must_use]
     pub fn table(name: impl Into<String>) -> Self {
         QuerySet {
@@ -243,12 +245,11 @@ impl QuerySet {
     ///
     /// # Errors
     ///
-    /// An empty name of a table, two tables of one name, a value that is no
-    /// single value, a field of a table that is not joined.
+    /// An empty name of a table or field, a pattern of tables, two tables of
+    /// one name, a value that is no single value, a field of a table that is
+    /// not joined.
     pub fn check(&self) -> Result<(), Error> {
-        if let Some(table) = self.tables().find(|table| table.trim().is_empty()) {
-            return Err(Error::invalid_queryset(format!("{table:?} is no name of a table")));
-        }
+        self.tables().try_for_each(check_table)?;
         let scope = dnf::Scope::of(self)?;
         self.conditions.iter().try_for_each(|condition| condition.check(&scope))
     }
@@ -322,9 +323,27 @@ fn all_lowered<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Vec<
     Ok(names.into_iter().map(canonical).collect())
 }
 
-/// The one spelling of a table's or field's name.
+/// The one spelling of a name of a table or field: without blanks around it,
+/// in the composed form of Unicode, in lower case.
 pub(crate) fn canonical(name: impl Into<String>) -> String {
-    let mut name: String = name.into();
-    name.make_ascii_lowercase();
-    name
+    let name: String = name.into();
+    if is_canonical(&name) { name } else { name.trim().nfc().collect::<String>().to_lowercase() }
+}
+
+/// Whether a name is spelled so for sure: the usual ones are.
+pub(crate) fn is_canonical(name: &str) -> bool {
+    name.bytes().all(|b| b.is_ascii_graphic() && !b.is_ascii_uppercase())
+}
+
+/// Refuses what is no name of one table, given in its one spelling.
+pub(crate) fn check_table(table: &str) -> Result<(), Error> {
+    if table.is_empty() {
+        return Err(Error::invalid_queryset("\"\" is no name of a table"));
+    }
+    if table.contains('*') {
+        return Err(Error::invalid_queryset(format!(
+            "{table:?} is a pattern, as profiles take them, and no name of a table: name each table by itself, or use `invalidate_all` for everything"
+        )));
+    }
+    Ok(())
 }

@@ -1,6 +1,8 @@
 //! Values of conditions and of rows: what they are, how one is spelled, and
 //! how serde brings them here.
 
+mod forms;
+mod number;
 mod row;
 mod serde_impl;
 mod spelling;
@@ -17,9 +19,16 @@ use serde::Serialize;
 /// Two scalars that a database could hold equal have one spelling in a
 /// conjunction key, whatever their Rust types, so that a condition and a
 /// changed row meet: `1`, `1u8`, `1.0`, `"1"` and `true` are one, and so are
-/// `2.5` and `2.50`, or one instant in two time zones. Where two values are
-/// merged that the database tells apart, an invalidation reaches more than it
-/// must, never less.
+/// `2.5` and `2.50`, one instant in two time zones, a UUID with hyphens and
+/// without, `Straße` and `STRASSE`. Numbers meet to 15 digits, fractions to
+/// single precision. Where two values are merged that the database tells
+/// apart, an invalidation reaches more than it must, never less.
+///
+/// Some values could be equal to several that differ: an instant from half a
+/// second on, which a column may round up, 16 bytes that are a UUID or text,
+/// a span of time, and text in brackets (an array, a range, JSON). A condition
+/// on one narrows nothing, and a row that holds one in a column that narrows
+/// invalidates the whole table.
 ///
 /// ```
 /// use cacheops::Scalar;
@@ -64,11 +73,12 @@ impl Scalar {
         }
     }
 
-    /// The canonical spelling inside a conjunction key, before escaping.
+    /// The canonical spelling inside a conjunction key, before escaping. One
+    /// of more than 64 bytes is a digest.
     #[must_use]
     pub fn spelling(&self) -> String {
         let mut out = String::new();
-        spell(self, &mut out);
+        let _ = spell(self, &mut out);
         out
     }
 }

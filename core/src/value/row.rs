@@ -6,6 +6,7 @@ use serde::ser::{self, Serialize};
 
 use super::Scalar;
 use crate::error::Error;
+use crate::queryset::{canonical, is_canonical};
 
 /// What serde made of a value.
 #[derive(Clone, Debug)]
@@ -85,11 +86,8 @@ impl Row {
     }
 
     fn push(&mut self, name: Cow<'static, str>, node: Node) {
-        let name = if name.bytes().any(|b| b.is_ascii_uppercase()) {
-            Cow::Owned(name.to_ascii_lowercase())
-        } else {
-            name
-        };
+        let name =
+            if is_canonical(&name) { name } else { Cow::Owned(canonical(name.into_owned())) };
         let field = match node {
             Node::Scalar(scalar) => Field::Scalar(scalar),
             Node::Row(_) | Node::Compound => Field::Compound,

@@ -6,48 +6,55 @@
 
 use std::fmt::Write;
 
-/// Appends the spelling of a date, a date with time, or a time of day; says
-/// whether `text` was one.
-pub(crate) fn spell(text: &str, out: &mut String) -> bool {
-    if text.len() < 7 || !text.is_ascii() {
-        return false;
+/// Appends the spelling of a date, a date with time, or a time of day; nothing
+/// if `text` is none. False where one spelling cannot stand for it.
+pub(crate) fn spell(text: &str, out: &mut String) -> Option<bool> {
+    if text.len() < 4 || !text.is_ascii() {
+        return None;
     }
-    let Some(seconds) = instant(text).or_else(|| time_of_day(text)) else {
-        return false;
-    };
+    let Moment { seconds, stands } = instant(text).or_else(|| time_of_day(text))?;
     let _ = write!(out, "t{seconds}");
-    true
+    Some(stands)
+}
+
+/// A moment, in whole seconds.
+struct Moment {
+    seconds: i64,
+    /// False from half a second on, which a column may round up to the next
+    /// one, and for hours that a span of time has and no day.
+    stands: bool,
 }
 
 /// Seconds since 1970 in UTC; a text without a zone counts as UTC.
-fn instant(text: &str) -> Option<i64> {
+fn instant(text: &str) -> Option<Moment> {
     let mut cursor = Cursor(text.as_bytes());
     let negative = cursor.eat(b'-');
     let explicit_plus = !negative && cursor.eat(b'+');
     let year = cursor.number(4, if negative || explicit_plus { 6 } else { 4 })?;
     let year = if negative { -year } else { year };
     cursor.expect(b'-')?;
-    let month = cursor.number(2, 2).filter(|m| (1..=12).contains(m))?;
+    let month = cursor.number(1, 2).filter(|m| (1..=12).contains(m))?;
     cursor.expect(b'-')?;
-    let day = cursor.number(2, 2).filter(|d| (1..=31).contains(d))?;
+    let day = cursor.number(1, 2).filter(|d| (1..=31).contains(d))?;
     let midnight = days_from_civil(year, month, day) * 86_400;
     if cursor.is_empty() {
-        return Some(midnight);
+        return Some(Moment { seconds: midnight, stands: true });
     }
     if !(cursor.eat(b'T') || cursor.eat(b't') || cursor.eat(b' ')) {
         return None;
     }
-    let time = cursor.clock()?;
-    cursor.blanks();
-    let offset = cursor.offset()?;
-    cursor.annotation();
-    cursor.is_empty().then_some(midnight + time - offset)
+    let time = cursor.clock(24)?;
+    let moment = cursor.zoned(time)?;
+    Some(Moment { seconds: midnight + moment.seconds, ..moment })
 }
 
-fn time_of_day(text: &str) -> Option<i64> {
-    let mut cursor = Cursor(text.as_bytes());
-    let time = cursor.clock()?;
-    cursor.is_empty().then_some(time)
+fn time_of_day(text: &str) -> Option<Moment> {
+    let negative = text.starts_with('-');
+    let mut cursor = Cursor(text.strip_prefix('-').unwrap_or(text).as_bytes());
+    let time = cursor.clock(i64::MAX)?;
+    let is_span = negative || time.seconds >= 86_400;
+    let moment = cursor.zoned(time)?;
+    Some(Moment { stands: moment.stands && !is_span, ..moment })
 }
 
 /// Days since 1970-01-01 of a date of the proleptic Gregorian calendar, by
@@ -103,18 +110,28 @@ impl Cursor<'_> {
     }
 
     /// `h:mm`, with seconds and a fraction of them or without.
-    fn clock(&mut self) -> Option<i64> {
-        let hours = self.number(1, 2).filter(|h| *h <= 24)?;
+    fn clock(&mut self, most_hours: i64) -> Option<Moment> {
+        let hours = self.number(1, 6).filter(|h| *h <= most_hours)?;
         self.expect(b':')?;
         let minutes = self.number(2, 2).filter(|m| *m <= 59)?;
         let mut seconds = 0;
+        let mut stands = true;
         if self.eat(b':') {
             seconds = self.number(2, 2).filter(|s| *s <= 60)?;
-            if self.eat(b'.') {
+            if self.eat(b'.') || self.eat(b',') {
+                stands = self.0.first().is_none_or(|digit| *digit < b'5');
                 self.fraction()?;
             }
         }
-        Some(hours * 3600 + minutes * 60 + seconds)
+        Some(Moment { seconds: hours * 3600 + minutes * 60 + seconds, stands })
+    }
+
+    /// The zone behind a time, up to the end.
+    fn zoned(&mut self, time: Moment) -> Option<Moment> {
+        self.blanks();
+        let offset = self.offset()?;
+        self.annotation();
+        self.is_empty().then_some(Moment { seconds: time.seconds - offset, ..time })
     }
 
     /// Seconds east of UTC; nothing counts as UTC.

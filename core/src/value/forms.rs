@@ -1,0 +1,202 @@
+//! Values that databases take in several forms: UUIDs, addresses, booleans.
+//! And forms in which they take so many that none can be told to be the one.
+
+use std::fmt::Write;
+use std::net::IpAddr;
+
+use super::number;
+
+/// UUIDs in the spellings that databases and libraries print: hyphens,
+/// braces, `urn:uuid:`, capitals, or 32 digits only.
+pub(super) fn spell_uuid(text: &str, out: &mut String) -> bool {
+    let text = match text.get(..9) {
+        Some(urn) if urn.eq_ignore_ascii_case("urn:uuid:") => &text[9..],
+        _ => text,
+    };
+    let text = text.strip_prefix('{').and_then(|t| t.strip_suffix('}')).unwrap_or(text);
+    match hex_digits::<32>(text, b"-") {
+        Some(digits) => spell_uuid_digits(&digits, out),
+        None => return false,
+    }
+    true
+}
+
+pub(super) fn spell_uuid_bytes(bytes: &[u8; 16], out: &mut String) {
+    let mut digits = [0; 32];
+    for (pair, byte) in digits.chunks_mut(2).zip(bytes) {
+        pair.copy_from_slice(&[hex(byte >> 4), hex(byte & 15)]);
+    }
+    spell_uuid_digits(&digits, out);
+}
+
+/// One of decimal digits alone could be a number as well, and is spelled so.
+fn spell_uuid_digits(digits: &[u8; 32], out: &mut String) {
+    let digits = std::str::from_utf8(digits).unwrap_or_default();
+    if number::spell_text(digits, out) {
+        return;
+    }
+    for (at, digit) in digits.chars().enumerate() {
+        if matches!(at, 8 | 12 | 16 | 20) {
+            out.push('-');
+        }
+        out.push(digit);
+    }
+}
+
+/// Addresses of network cards, in the forms that PostgreSQL takes.
+pub(super) fn spell_mac(text: &str, out: &mut String) -> bool {
+    let digits = match (hex_digits::<12>(text, b":-."), hex_digits::<16>(text, b":-.")) {
+        (Some(digits), _) => digits.to_vec(),
+        (None, Some(digits)) => digits.to_vec(),
+        (None, None) => return false,
+    };
+    let digits = std::str::from_utf8(&digits).unwrap_or_default();
+    if !number::spell_text(digits, out) {
+        out.push_str(digits);
+    }
+    true
+}
+
+/// The hexadecimal digits in lower case, if that is what stands there between
+/// separators.
+fn hex_digits<const N: usize>(text: &str, separators: &[u8]) -> Option<[u8; N]> {
+    // No form has more than a separator for each two digits.
+    if text.len() < N || text.len() >= N + N / 2 {
+        return None;
+    }
+    let mut digits = [0; N];
+    let mut count = 0;
+    let is_edge = |byte: Option<&u8>| byte.is_some_and(|byte| separators.contains(byte));
+    if is_edge(text.as_bytes().first()) || is_edge(text.as_bytes().last()) {
+        return None;
+    }
+    for byte in text.bytes().filter(|byte| !separators.contains(byte)) {
+        *digits.get_mut(count).filter(|_| byte.is_ascii_hexdigit())? = byte.to_ascii_lowercase();
+        count += 1;
+    }
+    (count == N).then_some(digits)
+}
+
+pub(super) fn hex(nibble: u8) -> u8 {
+    b"0123456789abcdef"[usize::from(nibble & 15)]
+}
+
+/// The bytes that PostgreSQL prints as `\x6162`.
+pub(super) fn hex_bytes(text: &str) -> Option<Vec<u8>> {
+    let digits = text.strip_prefix("\\x").or_else(|| text.strip_prefix("\\X"))?;
+    let value = |digit: &u8| char::from(*digit).to_digit(16);
+    let byte = |pair: &[u8]| match pair {
+        [high, low] => u8::try_from(value(high)? * 16 + value(low)?).ok(),
+        _ => None,
+    };
+    digits.as_bytes().chunks(2).map(byte).collect()
+}
+
+/// Internet addresses; the mask of a single host says nothing.
+pub(super) fn spell_address(text: &str, out: &mut String) -> bool {
+    let (address, mask) = match text.split_once('/') {
+        Some((address, mask)) => (address, Some(mask)),
+        None => (text, None),
+    };
+    let Ok(address) = address.parse::<IpAddr>() else { return false };
+    let _ = write!(out, "{address}");
+    match mask.map(str::parse::<u8>) {
+        None | Some(Ok(32)) if address.is_ipv4() => {}
+        None | Some(Ok(128)) => {}
+        Some(Ok(mask)) => {
+            let _ = write!(out, "/{mask}");
+        }
+        Some(Err(_)) => {
+            let _ = write!(out, "/{}", mask.unwrap_or_default());
+        }
+    }
+    true
+}
+
+/// What PostgreSQL takes for a boolean: the words, and their beginnings.
+pub(super) fn boolean(word: &str) -> Option<bool> {
+    if word.len() > 5 {
+        return None;
+    }
+    let is = |known: &[&str]| known.iter().any(|known| word.eq_ignore_ascii_case(known));
+    if is(&["t", "tr", "tru", "true", "y", "ye", "yes", "on"]) {
+        Some(true)
+    } else if is(&["f", "fa", "fal", "fals", "false", "n", "no", "of", "off"]) {
+        Some(false)
+    } else {
+        None
+    }
+}
+
+/// Infinite numbers and dates.
+pub(super) fn infinity(word: &str) -> Option<&'static str> {
+    let bare = word.strip_prefix(['+', '-']).unwrap_or(word);
+    let is_infinite = bare.eq_ignore_ascii_case("inf") || bare.eq_ignore_ascii_case("infinity");
+    is_infinite.then_some(if word.starts_with('-') { "-inf" } else { "inf" })
+}
+
+/// Text that a column of some type takes in too many forms: arrays, JSON,
+/// ranges, rows and points by their brackets, and spans of time.
+pub(super) fn has_many_forms(text: &str) -> bool {
+    text.starts_with(['{', '[', '(']) || is_span(text)
+}
+
+/// The units of spans of time, in short and in full.
+const UNITS: [&str; 37] = [
+    "y",
+    "yr",
+    "yrs",
+    "year",
+    "years",
+    "mon",
+    "mons",
+    "month",
+    "months",
+    "w",
+    "week",
+    "weeks",
+    "d",
+    "day",
+    "days",
+    "h",
+    "hr",
+    "hrs",
+    "hour",
+    "hours",
+    "m",
+    "min",
+    "mins",
+    "minute",
+    "minutes",
+    "s",
+    "sec",
+    "secs",
+    "second",
+    "seconds",
+    "ms",
+    "us",
+    "decade",
+    "decades",
+    "century",
+    "centuries",
+    "ago",
+];
+
+/// `1 day`, `P1DT2H`.
+fn is_span(text: &str) -> bool {
+    if text.len() > 128 || !text.is_ascii() {
+        return false;
+    }
+    if let [b'P' | b'p', b'0'..=b'9' | b'T' | b't' | b'-', ..] = text.as_bytes() {
+        return text.ends_with(|c: char| c.is_ascii_alphabetic());
+    }
+    let starts = |c: char| c.is_ascii_digit() || matches!(c, '+' | '-' | '@' | '.');
+    if !text.starts_with(starts) {
+        return false;
+    }
+    let mut words = text.split(|c: char| !c.is_ascii_alphabetic()).filter(|word| !word.is_empty());
+    let is_unit = |word: &str| UNITS.iter().any(|unit| word.eq_ignore_ascii_case(unit));
+    text.bytes().any(|b| b.is_ascii_digit())
+        && words.next().is_some_and(is_unit)
+        && words.all(is_unit)
+}
