@@ -64,14 +64,14 @@ fn tenants_do_not_pile_up<B: Backend>() {
         }
         cache.usage()
     };
-    let count = 40_000 / B::SLOWNESS;
-    let (half, whole) = (come(0, count), come(count, 2 * count));
+    let count = 60_000 / B::SLOWNESS;
+    let whole = come(0, count);
     // What is held by fragments, and as much that is not: of tables, and of
     // stamps in each of the 64 shards.
     let bound = |fragments: usize| 4 * fragments + 64 * 64 + 1024;
     assert!(whole.tables <= bound(whole.fragments), "{whole:?}");
-    assert!(whole.bookkeeping <= half.bookkeeping * 3 / 2, "{half:?}, then {whole:?}");
-    assert!(whole.bookkeeping > 100 * whole.tables as u64, "{whole:?}");
+    let bytes = 100 * whole.tables as u64..=500 * bound(whole.fragments) as u64;
+    assert!(bytes.contains(&whole.bookkeeping), "{whole:?}");
     // Of those that are forgotten the time is that of the last of them.
     tenant.store(0, Ordering::SeqCst);
     assert!(cache.get_last_invalidation(["tags"]).is_some());

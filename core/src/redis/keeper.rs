@@ -322,14 +322,16 @@ impl Keeper {
     /// which the line is given up, since all that waits goes first.
     pub(crate) fn keep(&self, event: &Due, in_any_case: bool) -> bool {
         let mut state = write(&self.state);
-        if matches!(&*state, State::Live(_)) {
+        if let State::Live(link) = &*state {
             if !in_any_case {
                 return false;
             }
-            let until = Instant::now() + self.options.operation_timeout;
+            let (session, limit) = (link.session, self.options.operation_timeout);
+            let why = Why::new("an invalidation failed twice");
             self.trusted_until.store(0, Ordering::Release);
-            *state = State::Reconnecting(until, "an invalidation failed twice".to_owned());
+            *state = State::Reconnecting(Instant::now() + limit, why.to_string());
             self.wanted.notify_one();
+            log::lost(&self.prefix, session, &why, limit);
         }
         lock(&self.pending).push(event.clone());
         true
