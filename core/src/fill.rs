@@ -307,6 +307,39 @@ impl Cacheops {
         record::record(|outer| outer.templates.push(template));
     }
 
+    /// Makes the fill around this point, if there is one, depend on what a
+    /// fragment stands on that is not to be looked up, nor kept by itself:
+    /// before its body runs.
+    ///
+    /// # Errors
+    ///
+    /// As [`find`](Self::find).
+    pub fn pass(&self, request: &Request<'_>) -> Result<(), Error> {
+        if !self.is_filling() {
+            return Ok(());
+        }
+        let inner = &*self.inner;
+        let plan = Plan::of(inner, request)?;
+        let names: Vec<&str> = plan.tables.iter().map(|dnf| &*dnf.table).collect();
+        let prefixes = inner.settings.prefix.all_of(&names);
+        let scope = Scope {
+            prefixes: &prefixes,
+            tables: &plan.tables,
+            name: request.name,
+            variant: request.variant,
+            #[cfg(feature = "redis")]
+            page: request.page,
+        };
+        let leased = block_on(inner.lease_scope(&scope, None));
+        let now = inner.now();
+        record::record(|outer| {
+            outer.uncacheable |= plan.never || leased.is_none();
+            outer.stamps.extend(leased.into_iter().flat_map(|leased| leased.stamps));
+            outer.limit(plan.timeout.map(|timeout| now.saturating_add(micros(timeout))));
+        });
+        Ok(())
+    }
+
     /// Takes the stamps of querysets before their rows are read elsewhere, so
     /// that whatever shows the rows later can depend on them as they were.
     ///

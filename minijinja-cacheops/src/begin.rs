@@ -35,12 +35,14 @@ pub(crate) fn begin(
     let timeout = take(usize::from(tag.slots.timeout)).first();
     let name = take(usize::from(tag.slots.name)).first();
     let lock = take(usize::from(tag.slots.lock)).first();
+    let when = take(usize::from(tag.slots.when)).first();
+    let unless = take(usize::from(tag.slots.unless)).first();
     let extra: Vec<&Value> = take(tag.slots.extra).iter().collect();
 
     let mut key = KeyWriter::new();
     let marks = begin_key(shared, state, tag, &mut key);
     let querysets = Querysets::read(querysets, &mut key).map_err(fail)?;
-    let given = Given { timeout, name, lock, extra: &extra };
+    let given = Given { timeout, name, lock, when, unless, extra: &extra };
     let options = Options::read::<MiniJinjaEngine>(&given, &mut key).map_err(fail)?;
     querysets.with(|querysets| {
         let asked = Asked { tag, querysets, options: &options, marks };
@@ -142,7 +144,11 @@ pub(crate) fn look_up(
         page: Some(&page),
         ..Request::new(key)
     };
-    let found = shared.cache.find(&request, &|used| shared.is_same(state, used));
+    let found = if asked.options.passes {
+        shared.cache.pass(&request).map(|()| Found::Bypass)
+    } else {
+        shared.cache.find(&request, &|used| shared.is_same(state, used))
+    };
     let mark = asked.marks.then_some(Mark { key });
     let found = found.map_err(|error| in_rendering(&tag.text, &error.to_string()))?;
     let (making, mark) = match found {

@@ -47,6 +47,8 @@ pub(crate) fn call(
         timeout: timeout.as_ref(),
         name: name.as_ref(),
         lock: lock.as_ref(),
+        when: None,
+        unless: None,
         extra: &extra,
     };
     let options = Options::read::<MiniJinjaEngine>(&given, &mut key).map_err(fail)?;

@@ -87,7 +87,13 @@ impl MiniJinja<'_> {
         match &tag.kind {
             TagKind::CachedAs(arguments) | TagKind::Cached(arguments) => {
                 let extra = arguments.extra.iter().copied();
-                let keywords = [arguments.timeout, arguments.name, arguments.lock];
+                let keywords = [
+                    arguments.timeout,
+                    arguments.name,
+                    arguments.lock,
+                    arguments.when,
+                    arguments.unless,
+                ];
                 let all = arguments.positional.iter().copied();
                 all.chain(keywords.into_iter().flatten()).chain(extra).for_each(|e| push(&[e]));
             }

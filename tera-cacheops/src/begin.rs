@@ -41,6 +41,8 @@ pub(crate) fn begin(
         timeout: given_to(slots.timeout, "timeout"),
         name: given_to(slots.name, "name"),
         lock: given_to(slots.lock, "lock"),
+        when: given_to(slots.when, "when"),
+        unless: given_to(slots.unless, "unless"),
         extra: &extra,
     };
     let options = Options::read::<TeraEngine>(&given, &mut key).map_err(fail)?;
@@ -168,7 +170,11 @@ fn look_up(
         page: page.as_ref(),
         ..Request::new(key)
     };
-    let found = shared.cache.find(&request, &|_| true);
+    let found = if asked.options.passes {
+        shared.cache.pass(&request).map(|()| Found::Bypass)
+    } else {
+        shared.cache.find(&request, &|_| true)
+    };
     let mark = asked.marks.then_some(Mark { key });
     let fail =
         |error: cacheops::Error| rendering::caused(format!("`{}`: {error}", tag.text), error);

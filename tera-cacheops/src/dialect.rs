@@ -125,6 +125,8 @@ fn arguments(tag: &OpenTag<'_>) -> String {
                 ("timeout", arguments.timeout),
                 ("name", arguments.name),
                 ("lock", arguments.lock),
+                ("when", arguments.when),
+                ("unless", arguments.unless),
             ];
             for (name, expression) in keywords {
                 expression.into_iter().for_each(|expression| push(name, expression));

@@ -80,7 +80,7 @@ fn errors_in_loading_show_what_the_author_wrote() {
     assert_eq!(
         load("ä\n ä{% cached timeot=1 %}x{% endcached %}"),
         "\
-error: `{% cached timeot=1 %}`: it has no argument `timeot`; known are timeout, extra, name and lock
+error: `{% cached timeot=1 %}`: it has no argument `timeot`; known are timeout, extra, name, lock, if and unless
  --> page:2:3
   |
 2 |  ä{% cached timeot=1 %}x{% endcached %}

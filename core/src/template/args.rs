@@ -26,6 +26,10 @@ pub struct Arguments<'s> {
     pub extra: Vec<&'s str>,
     /// `lock`, if given.
     pub lock: Option<&'s str>,
+    /// `if`, if given: where it is false, the body is not cached.
+    pub when: Option<&'s str>,
+    /// `unless`, if given: where it is true, the body is not cached.
+    pub unless: Option<&'s str>,
 }
 
 /// Words that join expressions instead of beginning one.
@@ -170,7 +174,7 @@ impl<'s> Arguments<'s> {
             timeout: Some(*timeout),
             name: Some(*name),
             extra: extra.to_vec(),
-            lock: None,
+            ..Arguments::default()
         })
     }
 
@@ -231,10 +235,12 @@ impl<'s> Arguments<'s> {
                 Some("timeout") => &mut sorted.timeout,
                 Some("name") => &mut sorted.name,
                 Some("lock") => &mut sorted.lock,
+                Some("if") => &mut sorted.when,
+                Some("unless") => &mut sorted.unless,
                 Some("extra") => &mut extra,
                 Some(other) => {
                     return Err(format!(
-                        "it has no argument `{other}`; known are timeout, extra, name and lock"
+                        "it has no argument `{other}`; known are timeout, extra, name, lock, if and unless"
                     ));
                 }
             };
@@ -247,7 +253,8 @@ impl<'s> Arguments<'s> {
     }
 
     fn has_keywords(&self) -> bool {
-        self.timeout.is_some() || self.name.is_some() || self.lock.is_some()
+        let keywords = [self.timeout, self.name, self.lock, self.when, self.unless];
+        keywords.iter().any(Option::is_some)
     }
 }
 

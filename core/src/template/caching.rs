@@ -108,6 +108,7 @@ impl<E: Engine> Caching<E> {
             name: self.name.as_deref(),
             lock: self.lock,
             skip: self.skip,
+            passes: false,
             variant: self.extra.as_ref().map(|(extra, _)| extra.as_bytes().to_vec()),
         }
     }

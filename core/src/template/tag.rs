@@ -37,6 +37,10 @@ pub struct Slots {
     pub name: bool,
     /// Whether `lock`.
     pub lock: bool,
+    /// Whether `if`.
+    pub when: bool,
+    /// Whether `unless`.
+    pub unless: bool,
     /// How many values of `extra`.
     pub extra: usize,
 }
@@ -57,6 +61,8 @@ impl Tag {
                 timeout: arguments.timeout.is_some(),
                 name: arguments.name.is_some(),
                 lock: arguments.lock.is_some(),
+                when: arguments.when.is_some(),
+                unless: arguments.unless.is_some(),
                 extra: arguments.extra.len(),
             },
             TagKind::Custom(_) => Slots::default(),

@@ -98,6 +98,9 @@ pub struct Options<'a> {
     pub lock: bool,
     /// Told not to cache it.
     pub skip: bool,
+    /// Told not to cache it by `if` or `unless`: what is around it may be
+    /// cached, and depends on what it stands on.
+    pub passes: bool,
     /// What reaches it besides the name.
     pub variant: Option<Vec<u8>>,
 }
@@ -111,6 +114,10 @@ pub struct Given<'a, V> {
     pub name: Option<&'a V>,
     /// `lock`, if given.
     pub lock: Option<&'a V>,
+    /// `if`, if given.
+    pub when: Option<&'a V>,
+    /// `unless`, if given.
+    pub unless: Option<&'a V>,
     /// `extra`, in one value or several.
     pub extra: &'a [&'a V],
 }
@@ -146,6 +153,8 @@ impl<'a> Options<'a> {
             name,
             lock: given.lock.map(read_lock::<E>).transpose()?.unwrap_or(true),
             skip: false,
+            passes: !given.when.map(is_true::<E>).transpose()?.unwrap_or(true)
+                || given.unless.map(is_true::<E>).transpose()?.unwrap_or(false),
             variant,
         })
     }
@@ -166,11 +175,17 @@ fn read_name<E: Engine>(value: &E::Value) -> Result<Option<&str>, String> {
 }
 
 fn read_lock<E: Engine>(value: &E::Value) -> Result<bool, String> {
+    match E::read(value)? {
+        Datum::None => Ok(true),
+        Datum::Undefined => Err("`lock` is undefined: give it `true` or `false`".to_owned()),
+        _ => is_true::<E>(value),
+    }
+}
+
+/// Whether a value is taken for true.
+fn is_true<E: Engine>(value: &E::Value) -> Result<bool, String> {
     Ok(match E::read(value)? {
-        Datum::None => true,
-        Datum::Undefined => {
-            return Err("`lock` is undefined: give it `true` or `false`".to_owned());
-        }
+        Datum::None | Datum::Undefined => false,
         Datum::Bool(lock) => lock,
         Datum::Int(number) => number != 0,
         Datum::Float(number) => number != 0.0,
