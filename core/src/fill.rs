@@ -496,6 +496,7 @@ impl Fill {
     ) -> Self {
         let mut fill = Fill::new(cache, asked, plan.timeout, leased.stamps, lead);
         fill.lock = leased.lock.map(Box::new);
+        fill.is_clean |= leased.around_holds;
         fill.recorder.with(|found| found.uncacheable = !fill.is_clean);
         if let Some(lead) = &fill.lead {
             lead.begin_making(Some(&fill.recorder));

@@ -206,7 +206,12 @@ impl Inner {
     }
 
     fn lease_here(&self, scope: &Scope<'_>) -> Leased {
-        Leased { stamps: self.settings.store.lease(scope), is_taken: false, lock: None }
+        Leased {
+            stamps: self.settings.store.lease(scope),
+            is_taken: false,
+            lock: None,
+            around_holds: false,
+        }
     }
 
     /// Whether a fragment holds, as far as this process knows.

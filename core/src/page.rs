@@ -147,6 +147,11 @@ impl Page {
     }
 
     #[cfg(feature = "redis")]
+    pub(crate) fn knows_reads(&self) -> bool {
+        lock(&self.0.read).is_whole()
+    }
+
+    #[cfg(feature = "redis")]
     pub(crate) fn read_stamps(&self, stamps: &mut Vec<Arc<Stamp>>) {
         stamps.extend(lock(&self.0.read).stamps().cloned());
     }

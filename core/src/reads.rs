@@ -100,8 +100,6 @@ impl Reads {
         let is_current = self.list[from..].iter().all(Read::is_current);
         if is_current {
             self.checked = (count, self.list.len());
-        } else {
-            self.outdate();
         }
         is_current
     }
@@ -109,6 +107,12 @@ impl Reads {
     #[cfg(feature = "redis")]
     pub(crate) fn stamps(&self) -> impl Iterator<Item = &Arc<Stamp>> {
         self.list.iter().flat_map(Read::stamps)
+    }
+
+    /// Whether it still knows what was read.
+    #[cfg(feature = "redis")]
+    pub(crate) fn is_whole(&self) -> bool {
+        !self.is_outdated
     }
 }
 

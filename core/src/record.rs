@@ -211,6 +211,14 @@ pub(crate) fn stamps_around(page: Option<&Page>) -> Vec<Arc<Stamp>> {
     stamps
 }
 
+/// Whether all that was read around this point is known, and lies in a shared
+/// store, where it can be asked whether it is unchanged.
+#[cfg(feature = "redis")]
+pub(crate) fn can_be_asked(page: Option<&Page>) -> bool {
+    pages_around(page).iter().all(Page::knows_reads)
+        && stamps_around(page).iter().all(|stamp| stamp.shared().is_some())
+}
+
 /// The pages under way in this thread, and the one that asks.
 fn pages_around(page: Option<&Page>) -> Vec<Page> {
     let under_way = |pages: &RefCell<Vec<WeakPage>>| -> Vec<Page> {

@@ -31,6 +31,7 @@ mod none {
         pub(crate) stamps: Vec<Arc<Stamp>>,
         pub(crate) is_taken: bool,
         pub(crate) lock: Option<HeldLock>,
+        pub(crate) around_holds: bool,
     }
 
     #[expect(dead_code, reason = "what is not there finds nothing")]

@@ -9,7 +9,7 @@ use super::Why;
 use super::codec::Lineage;
 use super::keeper::{Keeper, write_everything};
 use super::link::Link;
-use super::tier::{Tier, is_epoch, read_command, token_in};
+use super::tier::{Tier, is_epoch, read_command, token_at, token_in};
 use crate::invalidate::{Scheme, registry_key};
 use crate::key::FragmentKey;
 use crate::page::Page;
@@ -23,6 +23,9 @@ pub(crate) struct Leased {
     /// Whether another process fills the same fragment.
     pub(crate) is_taken: bool,
     pub(crate) lock: Option<HeldLock>,
+    /// Whether what was read around is unchanged, whatever news have said of
+    /// it: they also come of what this process writes itself.
+    pub(crate) around_holds: bool,
 }
 
 /// A lease under way: its commands go with others, or by themselves, and what
@@ -224,16 +227,25 @@ impl<'a> Leasing<'a> {
 
     /// What came of it, for a fill that begins now.
     pub(crate) async fn finish(mut self) -> Option<Leased> {
-        if !self.link.is_causal {
+        let around = read_around(self.page);
+        let is_doubtful = around.iter().any(|stamp| !stamp.is_current());
+        let mut around_holds = false;
+        if !self.link.is_causal || is_doubtful {
             // The stamps around are looked at when this returns: as they are
             // now, and not as the last news left them.
-            let around = read_around(self.page);
             let reads: Vec<Command> = around.iter().filter_map(read_command).collect();
             let replies = self.tier.run(self.link, &reads).await.ok()?;
+            let holds = |(stamp, reply): (&Arc<Stamp>, &Reply)| {
+                let found = reply.value().and_then(|value| token_at(stamp, value, self.link));
+                found.is_some() && found == stamp.shared().and_then(SharedStamp::token)
+            };
+            around_holds = record::can_be_asked(self.page)
+                && replies.len() == around.len()
+                && around.iter().zip(&replies).all(holds);
             self.tier.check(self.link, &around, &replies);
         }
         let stamps = std::mem::take(&mut self.stamps);
-        Some(Leased { stamps, is_taken: self.is_taken, lock: self.lock.take() })
+        Some(Leased { stamps, is_taken: self.is_taken, lock: self.lock.take(), around_holds })
     }
 }
 

@@ -439,7 +439,7 @@ pub(super) fn token_in(
 }
 
 /// The token of a stamp in what was read for it.
-fn token_at(stamp: &Arc<Stamp>, value: &[u8], link: &Link) -> Option<Token> {
+pub(super) fn token_at(stamp: &Arc<Stamp>, value: &[u8], link: &Link) -> Option<Token> {
     match stamp.shared()?.place() {
         Place::Everything => read_everything(value, link).map(|(token, _)| token),
         Place::Epoch | Place::Plain => Token::read(value),
