@@ -152,7 +152,8 @@ impl Builder {
     }
 
     /// The largest number of values in an `IN` that still narrows
-    /// invalidation; 8 by default. A fragment gets a stamp for each.
+    /// invalidation; 8 by default. A fragment gets a stamp for each. Other
+    /// conditions narrow by up to 64 conjunctions in any case.
     pub fn in_limit(mut self, values: usize) -> Self {
         self.limits.in_values = values;
         self

@@ -22,7 +22,9 @@ pub fn collect_querysets<E: Engine>(
     }
     match E::read(value)? {
         Datum::Text(table) => {
-            querysets.push(marked::<E>(QuerySet::table(table), [value])?);
+            let mut marks = Marks::default();
+            marks.leaf(E::is_safe(value));
+            querysets.push(QuerySet::table(table).with_marks(marks.into_places()));
         }
         Datum::Map(_) => {
             let queryset = E::read_queryset(value)

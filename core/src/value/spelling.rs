@@ -67,7 +67,7 @@ fn spell_text(text: &str, out: &mut String) -> bool {
         return spell_ascii(&folded, out);
     }
     out.push_str(folded.trim_end_matches(' '));
-    true
+    !forms::has_many_forms(folded.trim_start())
 }
 
 fn spell_ascii(text: &str, out: &mut String) -> bool {

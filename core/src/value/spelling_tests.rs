@@ -327,6 +327,7 @@ fn what_no_spelling_stands_for() {
     ] {
         assert!(!stands(text), "{text}");
     }
+    assert!(!stands("{\"a\": \"日本\"}"));
     for text in ["1 big day", "p100", "Paul", "day 1", "a{b}", "10 little soldiers"] {
         assert!(stands(text), "{text}");
     }
