@@ -187,3 +187,47 @@ fn a_failing_leader() {
         assert_eq!(failed.filter(|failed| *failed).count(), 1);
     });
 }
+
+/// [`get`] by a future, in a thread of its own.
+fn get_async(cache: &Cacheops, row: &Row) -> u64 {
+    let set = QuerySet::table("rows").filter(eq("id", 1));
+    let value = cache.cached_as(set).get_or_fill_async(|| async {
+        let value = row.version.load(Ordering::SeqCst);
+        shuttle::future::yield_now().await;
+        Ok::<_, Error>(value)
+    });
+    shuttle::future::block_on(value).unwrap()
+}
+
+/// Futures that wait for each other, while a row changes: those that come
+/// after it begin a fill of their own.
+#[test]
+fn futures_wait_during_a_change() {
+    check(|| race(&[get_async, get_async], &[drop_row]));
+}
+
+/// A waiter, be it a thread or a future, beside a fill that is overtaken.
+#[test]
+fn threads_and_futures_wait_during_a_change() {
+    check(|| race(&[get_async, get], &[drop_row, drop_row]));
+}
+
+/// Three futures, of which one fails or is let go, and limits that end at any
+/// moment: none waits for ever.
+#[test]
+fn waits_that_end_at_any_moment() {
+    check(|| {
+        let limit = std::time::Duration::from_millis(1);
+        let cache = Cacheops::builder().wait_limit(limit).build().unwrap();
+        let row = Arc::new(Row::default());
+        let threads: Vec<_> = (0..3)
+            .map(|_| {
+                let (cache, row) = (cache.clone(), row.clone());
+                thread::spawn(move || row.read(|| get_async(&cache, &row)))
+            })
+            .collect();
+        row.write(|| drop_row(&cache));
+        threads.into_iter().for_each(|thread| thread.join().unwrap());
+        assert_eq!(get_async(&cache, &row), 1);
+    });
+}
