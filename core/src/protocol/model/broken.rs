@@ -42,8 +42,6 @@ pub(super) enum Broken {
     /// A fill takes what a lookup has read for leased, whose scheme may not be
     /// registered.
     SettledWithoutScheme,
-    /// A sweep keeps an epoch in memory whose token is not known yet.
-    UnknownEpochKept,
     /// A store whose table of who has read what overflows does not tell whom it
     /// forgets.
     ForgetsUnsaid,

@@ -213,11 +213,6 @@ fn lookups_settle_only_what_has_its_scheme() {
 }
 
 #[test]
-fn epochs_without_a_token_are_dropped_too() {
-    fails(worlds::races(), Broken::UnknownEpochKept);
-}
-
-#[test]
 fn what_a_store_forgets_it_has_to_tell() {
     fails(worlds::overflows(), Broken::ForgetsUnsaid);
 }

@@ -111,14 +111,7 @@ impl World {
             near.key_changed(Key::Registry);
         } else {
             let found = swept.registry.epoch.map(number);
-            if self.is(Broken::UnknownEpochKept) {
-                let known = near.epoch.and_then(|epoch| near.object(epoch).token);
-                if known.is_some() {
-                    near.drop_other_epoch(found);
-                }
-            } else {
-                near.drop_other_epoch(found);
-            }
+            near.drop_other_epoch(found);
             swept.keys.iter().for_each(|key| near.key_changed(names().key(key)));
         }
         process.registry = names().seen(&swept.registry);
