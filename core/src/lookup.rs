@@ -88,7 +88,7 @@ impl Inner {
         let Some(shared) = &self.settings.shared else {
             return self.look_here(address, near, is_same);
         };
-        match page.and_then(|page| page.take(&address.key)) {
+        match page.and_then(|page| page.take(&address.key, shared.bound())) {
             Some(Ok(fragment)) if self.check(&fragment, is_same).is_ok() => {
                 return Ok((fragment, Outcome::SharedHit));
             }

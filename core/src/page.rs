@@ -2,6 +2,7 @@
 //! read for a page counts until the page ends.
 
 use std::collections::HashMap;
+use std::time::{Duration, Instant};
 
 use crate::fragment::Fragment;
 use crate::handle::Cacheops;
@@ -25,8 +26,10 @@ use crate::sync::{Arc, Mutex, Weak, lock};
 ///
 /// Over a shared tier, the first fragment that has to be asked for there brings
 /// along those that followed it the last time, in the same trip. What was
-/// brought along counts for this page only, and as of the page's first
-/// question. 64 fragments are brought along at most.
+/// brought along counts for this page only, as of the page's first question,
+/// and no longer than the bound of [`Consistency`](crate::Consistency), a second
+/// in strict mode: then it is asked about again. 64 fragments are brought along
+/// at most.
 ///
 /// Plugins of engines begin one a rendering. A handler that asks for several
 /// values by itself can begin one, too; a clone is the same page, which ends
@@ -68,7 +71,7 @@ struct Asked {
     trips: Vec<usize>,
     /// What was brought along, found or not; or what was made since, of which
     /// nothing is known.
-    ahead: HashMap<FragmentKey, Option<Brought>>,
+    ahead: HashMap<FragmentKey, (Instant, Option<Brought>)>,
 }
 
 /// Where a fragment lies.
@@ -168,9 +171,14 @@ impl Page {
 
     /// What was brought along of a fragment. What was not found there is made
     /// now, and so no longer counts.
-    pub(crate) fn take(&self, key: &FragmentKey) -> Option<Brought> {
+    pub(crate) fn take(&self, key: &FragmentKey, bound: Duration) -> Option<Brought> {
         let mut asked = lock(&self.0.shared.as_ref()?.asked);
-        let brought = asked.ahead.get_mut(key)?;
+        let (since, brought) = asked.ahead.get_mut(key)?;
+        if since.elapsed() >= bound {
+            // It may be asked about again, and lead a trip.
+            asked.ahead.remove(key);
+            return None;
+        }
         match brought {
             Some(Ok(fragment)) => Some(Ok(fragment.clone())),
             _ => brought.take(),
@@ -195,9 +203,9 @@ impl Page {
     }
 
     #[cfg(feature = "redis")]
-    pub(crate) fn bring(&self, key: FragmentKey, found: Brought) {
+    pub(crate) fn bring(&self, key: FragmentKey, since: Instant, found: Brought) {
         if let Some(page) = &self.0.shared {
-            lock(&page.asked).ahead.insert(key, Some(found));
+            lock(&page.asked).ahead.insert(key, (since, Some(found)));
         }
     }
 }

@@ -49,6 +49,10 @@ mod none {
             match *self {}
         }
 
+        pub(crate) fn bound(&self) -> Duration {
+            match *self {}
+        }
+
         pub(crate) fn is_trusted(&self) -> bool {
             match *self {}
         }

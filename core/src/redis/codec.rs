@@ -5,6 +5,7 @@
 //! | 1 | the version of the format |
 //! | 1 | flags |
 //! | 4 | CRC-32 of all that follows |
+//! | 20 | which fragment it is: one that was copied under another's key is none |
 //! | … | when it was stored and when it expires, its stamps, the templates it used, its label |
 //! | … | the text or value, compressed where that paid |
 //!
@@ -16,11 +17,12 @@
 use super::by_address::ByAddress;
 use crate::fragment::{Body, Fragment, TemplateUse};
 use crate::invalidate::key_stem;
+use crate::key::FragmentKey;
 use crate::protocol::Token;
 use crate::store::{Place, Stamp};
 use crate::sync::Arc;
 
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
 const HEAD: usize = 6;
 
 const VALUE: u8 = 1;
@@ -88,7 +90,11 @@ impl Lineage {
 
 /// Writes a fragment down. `None` when a stamp has no token, which means that
 /// nothing in the shared store says when it stops to hold.
-pub(crate) fn encode(fragment: &Fragment, compress_above: usize) -> Option<Vec<u8>> {
+pub(crate) fn encode(
+    key: FragmentKey,
+    fragment: &Fragment,
+    compress_above: usize,
+) -> Option<Vec<u8>> {
     let bytes = fragment.body.as_bytes();
     let compressed = (bytes.len() >= compress_above).then(|| lz4_flex::compress(bytes));
     // It pays when it saves an eighth.
@@ -104,6 +110,7 @@ pub(crate) fn encode(fragment: &Fragment, compress_above: usize) -> Option<Vec<u
             | flag(rare, RARE),
     );
     out.extend([0; 4]);
+    out.extend(key.as_bytes());
     number(&mut out, fragment.stored_at);
     if let Some(at) = fragment.expires_at() {
         number(&mut out, at.saturating_sub(fragment.stored_at));
@@ -186,14 +193,14 @@ fn text(out: &mut Vec<u8>, bytes: &[u8]) {
 }
 
 /// Reads what [`encode`] wrote; `None` for anything else.
-pub(crate) fn decode(bytes: &[u8], everything: &[u8]) -> Option<Written> {
+pub(crate) fn decode(key: FragmentKey, bytes: &[u8], everything: &[u8]) -> Option<Written> {
     let (head, rest) = bytes.split_first_chunk::<HEAD>()?;
     let sum = u32::from_le_bytes([head[2], head[3], head[4], head[5]]);
     if head[0] != VERSION || crc32fast::hash(rest) != sum {
         return None;
     }
     let flags = head[1];
-    let mut reader = Reader(rest);
+    let mut reader = Reader(rest.strip_prefix(key.as_bytes().as_slice())?);
     let stored_at = reader.number()?;
     let expires_at = match flags & EXPIRES {
         0 => None,

@@ -10,6 +10,7 @@ use tokio::runtime::Handle;
 use super::bulk::Bulk;
 use super::door::Door;
 use super::link::{Link, Server};
+use super::node::Identity;
 use super::options::{Redis, Servers};
 use super::sentinels::Sentinels;
 use super::slots::{Range, SLOTS, read_slots};
@@ -119,7 +120,8 @@ impl Discovery {
             )));
         }
         let bulk = Arc::new(Bulk::new(door.clone()));
-        let server = Server { host: host.to_owned(), port, connection, bulk, id: identity.id };
+        let Identity { id, data, .. } = identity;
+        let server = Server { host: host.to_owned(), port, connection, bulk, id, data };
         Ok((server, identity.is_causal))
     }
 

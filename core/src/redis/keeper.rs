@@ -57,6 +57,10 @@ pub(crate) struct Keeper {
     pub(crate) sentinels: Option<Arc<Sentinels>>,
     pub(crate) rests: Rests,
     stopped: AtomicBool,
+    /// How often all keys have gone at once, and how many of these times the data
+    /// has been looked at since.
+    flushes: AtomicU64,
+    flushes_seen: AtomicU64,
     /// How many locks are being given back.
     releasing: AtomicUsize,
 }
@@ -114,6 +118,8 @@ pub enum LinkState {
     Open(String),
 }
 
+const FLUSHED: &str = "all keys have gone: the server was flushed, or loads other data";
+
 const SHORTEST_PAUSE: Duration = Duration::from_millis(20);
 const LONGEST_PAUSE: Duration = Duration::from_millis(500);
 
@@ -146,6 +152,8 @@ impl Keeper {
             sentinels,
             rests: Rests::default(),
             stopped: AtomicBool::new(false),
+            flushes: AtomicU64::new(0),
+            flushes_seen: AtomicU64::new(0),
             releasing: AtomicUsize::new(0),
         }
     }
@@ -234,7 +242,12 @@ impl Keeper {
     /// sentinels whether it is the master.
     pub(crate) async fn beat(&self, link: &Link) -> Result<(), Why> {
         let question = self.ask_for_master();
-        let mut beat = match link.beat().await {
+        let known = self.known();
+        let compared = self.ask(link).await.and_then(|beat| {
+            self.compare(link, &known, &beat)?;
+            Ok(beat)
+        });
+        let mut beat = match compared {
             Ok(beat) => beat,
             Err(why) => {
                 self.lost(link.session, &why);
@@ -253,6 +266,16 @@ impl Keeper {
                 self.lost(link.session, &why);
                 Err(why)
             }
+        }
+    }
+
+    /// A sign of life of all servers; an error if all keys have gone since their
+    /// data was last looked at.
+    async fn ask(&self, link: &Link) -> Result<Beat, Why> {
+        let beat = link.beat(&everything_key(&self.prefix)).await?;
+        match self.flushes.load(Ordering::SeqCst) == self.flushes_seen.load(Ordering::SeqCst) {
+            true => Ok(beat),
+            false => Err(Why::new(FLUSHED)),
         }
     }
 
@@ -344,8 +367,13 @@ impl Keeper {
             PushKind::Invalidate => match push.data.first() {
                 Some(Value::Array(keys)) => keys.iter().for_each(|key| self.hear_of(key)),
                 Some(Value::BulkString(_)) => push.data.iter().for_each(|key| self.hear_of(key)),
-                // All keys, or something that is not understood.
-                _ => self.near.all_changed(),
+                // All keys, or something that is not understood: what is there
+                // now may be older than what was.
+                _ => {
+                    self.flushes.fetch_add(1, Ordering::SeqCst);
+                    self.near.all_changed();
+                    self.lost(session, &Why::new(FLUSHED));
+                }
             },
             _ => {}
         }
@@ -466,7 +494,7 @@ impl Keeper {
     /// Delivers what is waiting, and opens the line for all; how many rows,
     /// tables and names were waiting.
     pub(super) async fn open(&self, link: &Arc<Link>, question: &Question) -> Result<usize, Why> {
-        let mut beat = link.beat().await?;
+        let mut beat = self.ask(link).await?;
         beat.sent = beat.sent.min(question.since);
         self.confirm(link, question).await.map_err(Why::from)?;
         self.set_clock(&beat);
@@ -502,7 +530,9 @@ impl Keeper {
     /// than those that the stamp of everything was made at, or than this
     /// process was at before, loses that stamp, and with it all it holds.
     async fn check_identity(&self, link: &Link, memory: &mut Memory) -> Result<(), Unfit> {
-        let is_other = memory.mark.is_some_and(|known| known != link.mark);
+        let flushes = self.flushes.load(Ordering::SeqCst);
+        let is_other = memory.mark.is_some_and(|known| known != link.mark)
+            || flushes != self.flushes_seen.load(Ordering::SeqCst);
         let key = everything_key(&self.prefix);
         let found = link.run(&[Command::Peek(key.as_slice().into())]).await?;
         let found = found.into_iter().next().and_then(|reply| reply.into_value());
@@ -514,6 +544,7 @@ impl Keeper {
             return Err(Why::refused(answer).into());
         }
         memory.mark = Some(link.mark);
+        self.flushes_seen.store(flushes, Ordering::SeqCst);
         Ok(())
     }
 

@@ -43,6 +43,8 @@ pub(crate) struct Server {
     pub(crate) bulk: Arc<Bulk>,
     /// Who it is; another where it has gone back in time.
     pub(crate) id: String,
+    /// Which data it has had since it was connected to.
+    pub(crate) data: String,
 }
 
 /// Redirections that are followed for one command.
@@ -127,11 +129,18 @@ impl Link {
     }
 
     /// Asks all servers for a sign of life: the time of the first, sent when the
-    /// earliest was.
-    pub(crate) async fn beat(&self) -> Result<Beat, Why> {
-        let beats = self.nodes.iter().map(|node| node.connection.beat());
-        let beats = self.in_time(try_join_all(beats)).await?.into_iter();
-        let all = beats.reduce(|a, b| Beat { sent: a.sent.min(b.sent), time: a.time });
+    /// earliest was. An error where one has other data than when it was connected
+    /// to. One server alone tells what lies under `everything`; those of a cluster
+    /// have one database, which nobody can exchange.
+    pub(crate) async fn beat(&self, everything: &[u8]) -> Result<Beat, Why> {
+        let everything = self.routes.is_none().then_some(everything);
+        let beats = self.nodes.iter().map(|node| node.connection.beat(everything));
+        let beats = self.in_time(try_join_all(beats)).await?;
+        let is_other = |(node, beat): (&Server, &Beat)| node.data != beat.data;
+        if self.nodes.iter().zip(&beats).any(is_other) {
+            return Err(Why::new("the server's data may have been exchanged"));
+        }
+        let all = beats.into_iter().reduce(|a, b| Beat { sent: a.sent.min(b.sent), ..a });
         all.ok_or_else(|| Why::new("no server"))
     }
 

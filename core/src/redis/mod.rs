@@ -14,6 +14,7 @@
 //!   server that is there, and will not drop keys; `rest`: carrying out what is
 //!   announced, and what dropped futures have left of it.
 //! - `log`: what operators are told.
+//! - `same_data`: whether the data behind a connection is still the same.
 //! - `tier`: lookups and fills over the line, by `search`, `question` and `lease`;
 //!   `deliver`: invalidations.
 
@@ -35,6 +36,7 @@ mod pending;
 mod question;
 mod refusal;
 mod rest;
+mod same_data;
 mod search;
 mod sentinels;
 mod slots;

@@ -5,8 +5,10 @@ use std::time::Instant;
 use redis::aio::MultiplexedConnection;
 use redis::{Pipeline, Value, cmd};
 
-use super::wire::number;
+use super::same_data::data_of;
+use super::wire::{self, number};
 use super::{Unfit, Why};
+use crate::protocol::{Command, Reply};
 
 /// A connection to one server.
 #[derive(Clone)]
@@ -18,6 +20,8 @@ pub(crate) struct Identity {
     /// Another one after every start of the server, and after every time that
     /// it took its data from another one.
     pub(crate) id: String,
+    /// The part of it that may change while it runs.
+    pub(crate) data: String,
     pub(crate) is_master: bool,
     /// Whether news of a change come before answers that already show it.
     pub(crate) is_causal: bool,
@@ -69,10 +73,12 @@ impl Connection {
 
     /// Reads who the server is, and whether it will do.
     pub(crate) async fn identify(&self) -> Result<Identity, Unfit> {
-        let info = self.ask(&cmd("INFO")).await.map_err(|why| {
+        let refuses = |why: Why| {
             Unfit::server(format!("the server refuses INFO ({why}): allow it to the user"))
-        })?;
-        let text = text(info);
+        };
+        let text = text(self.ask(&cmd("INFO")).await.map_err(refuses)?);
+        let commands = cmd("INFO").arg("commandstats").to_owned();
+        let commands = self.ask(&commands).await.map(self::text).map_err(refuses)?;
         let field = |name: &str| field(&text, name);
         let version = field("redis_version").unwrap_or("0");
         let major: u32 = version.split('.').next().and_then(|n| n.parse().ok()).unwrap_or(0);
@@ -83,6 +89,7 @@ impl Connection {
             )));
         }
         // Either changes when a server takes over what another had.
+        let data = data_of(&text, &commands);
         let ids = [field("run_id"), field("master_replid")].map(Option::unwrap_or_default);
         if ids.iter().all(|id| id.is_empty()) {
             return Err(Unfit::server(
@@ -90,19 +97,24 @@ impl Connection {
             ));
         }
         Ok(Identity {
-            id: ids.join("/"),
+            id: format!("{}/{data}", ids[0]),
+            data,
             is_master: matches!(field("role"), Some("master") | None),
             is_causal: !is_dragonfly,
         })
     }
 
     /// Asks the server how it is. Its answer comes after all news of earlier
-    /// changes.
-    pub(crate) async fn beat(&self) -> Result<Beat, Why> {
+    /// changes. `everything` is the key to look at with it.
+    pub(crate) async fn beat(&self, everything: Option<&[u8]>) -> Result<Beat, Why> {
         let mut pipeline = Pipeline::new();
         pipeline.cmd("TIME").cmd("ROLE");
+        pipeline.cmd("INFO").arg("replication").cmd("INFO").arg("commandstats");
+        let everything = everything.map(|key| Command::Peek(key.into()));
+        let asked = everything.as_slice();
+        asked.iter().for_each(|command| wire::add(&mut pipeline, command, wire::write(command)));
         let sent = Instant::now();
-        let mut values = self.send(&pipeline, 2).await?.into_iter();
+        let mut values = self.send(&pipeline, 4 + wire::answers(asked)).await?.into_iter();
         let mut next = || values.next().unwrap_or(Value::Nil);
         let time = match next() {
             Value::Array(parts) => {
@@ -118,17 +130,24 @@ impl Connection {
         {
             return Err(Why::new("the server is no master any more"));
         }
-        Ok(Beat { sent, time: seconds * 1_000_000 + micros })
+        let data = data_of(&text(next()), &text(next()));
+        let found = wire::replies(asked, values.collect())?.into_iter().next();
+        let everything = found.map(Reply::into_value);
+        Ok(Beat { sent, time: seconds * 1_000_000 + micros, data, everything })
     }
 }
 
 /// How a server is.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Beat {
     /// When it was asked.
     pub(crate) sent: Instant,
     /// Its time, in microseconds since 1970.
     pub(crate) time: u64,
+    /// Which data it has.
+    pub(crate) data: String,
+    /// What lies under the key that everything depends on, if it was asked for.
+    pub(crate) everything: Option<Option<Vec<u8>>>,
 }
 
 /// The answer to INFO.
@@ -141,7 +160,7 @@ fn text(info: Value) -> String {
 }
 
 /// A field in the answer to INFO.
-fn field<'t>(info: &'t str, name: &str) -> Option<&'t str> {
+pub(super) fn field<'t>(info: &'t str, name: &str) -> Option<&'t str> {
     let mut lines = info.lines();
     lines.find_map(|line| line.strip_prefix(name)?.strip_prefix(':')).map(str::trim)
 }

@@ -202,7 +202,8 @@ impl<'a> Search<'a> {
     ) -> Result<(), Why> {
         let mut written = Vec::with_capacity(values.len());
         for (n, value) in values {
-            let Some(value) = value.as_deref().and_then(|value| self.decode(value)) else {
+            let Some(value) = value.as_deref().and_then(|value| self.decode(wanted[n].key, value))
+            else {
                 let Answer::Open(why) = wanted[n].answer else { continue };
                 wanted[n].answer = Answer::Is(Err(why));
                 continue;
@@ -230,7 +231,7 @@ impl<'a> Search<'a> {
     ) -> Result<Option<(Arc<Fragment>, usize, bool)>, Why> {
         let replies = self.link.run(&[wanted.read()]).await?;
         let Some(value) = replies.first().and_then(Reply::value) else { return Ok(None) };
-        let Some(written) = self.decode(value) else { return Ok(None) };
+        let Some(written) = self.decode(wanted.key, value) else { return Ok(None) };
         let held = place(self.near(), &written);
         self.read_stamps(Vec::new(), held.iter().map(|held| &held.stamp)).await?;
         let holds = self.verdict(&held) == Verdict::Holds;
@@ -239,8 +240,8 @@ impl<'a> Search<'a> {
         Ok(Some((Arc::new(fragment), value.len(), holds)))
     }
 
-    fn decode(&self, value: &[u8]) -> Option<Written> {
-        decode(value, &everything_key(&self.tier.keeper.prefix))
+    fn decode(&self, key: FragmentKey, value: &[u8]) -> Option<Written> {
+        decode(key, value, &everything_key(&self.tier.keeper.prefix))
     }
 
     /// Whether news have come that the fragment does not hold any more. Where

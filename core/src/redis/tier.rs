@@ -96,6 +96,11 @@ impl Tier {
         self.keeper.options.is_strict()
     }
 
+    /// How long what was asked counts.
+    pub(crate) fn bound(&self) -> Duration {
+        self.keeper.options.bound()
+    }
+
     /// Whether a fragment whose stamps are current may be served from memory.
     pub(crate) fn is_trusted(&self) -> bool {
         !self.is_strict() && self.keeper.is_trusted()
@@ -128,7 +133,7 @@ impl Tier {
         if search.was_invalidated(&near) {
             return Err(Outcome::StampChanged);
         }
-        let spots = page.map(Page::begin_trip).unwrap_or_default();
+        let (since, spots) = (Instant::now(), page.map(Page::begin_trip).unwrap_or_default());
         if spots.is_empty()
             && near.has_current_stamps()
             && let Some(question) = self.questions.of(&key, &near)
@@ -141,7 +146,7 @@ impl Tier {
         let mut wanted = self.with_followers(leader, prefix, &spots);
         search.find(&mut wanted, None).await.map_err(|why| self.lost(&link, &why))?;
         self.vouch(&link, &master).await?;
-        bring(page, wanted)
+        bring(page, since, wanted)
     }
 
     /// Asks the shared store for a fragment, and takes the stamps to fill it
@@ -163,13 +168,13 @@ impl Tier {
         let mut search = Search::new(self, &link);
         let leasing = Leasing::begin(self, &link, scope, lock.then_some(key));
         let mut leasing = leasing.ok_or(Outcome::BreakerOpen)?;
-        let spots = page.map(Page::begin_trip).unwrap_or_default();
+        let (since, spots) = (Instant::now(), page.map(Page::begin_trip).unwrap_or_default());
         let leader = search.anew(prefix, key, was);
         let mut wanted = self.with_followers(leader, prefix, &spots);
         let found = search.find(&mut wanted, Some(&mut leasing)).await;
         found.map_err(|why| self.lost(&link, &why))?;
         self.vouch(&link, &master).await?;
-        let found = bring(page, wanted);
+        let found = bring(page, since, wanted);
         let why = match found.and_then(|fragment| holds(&fragment).map(|()| fragment)) {
             Ok(fragment) => return Ok(Looked::Found(fragment)),
             Err(why) => why,
@@ -333,7 +338,7 @@ impl Tier {
         let left = fragment.expires_at().map(|at| Duration::from_micros(at.saturating_sub(now)));
         let limit = left.map_or(options.retention, |left| left.min(options.retention));
         let mut commands = Vec::with_capacity(2);
-        let bytes = encode(fragment, options.compress_above);
+        let bytes = encode(key, fragment, options.compress_above);
         match bytes.filter(|bytes| bytes.len() <= options.value_limit) {
             Some(bytes) if bytes.len() >= LARGE => {
                 if let Some(link) = self.keeper.link_now() {
@@ -451,11 +456,15 @@ pub(super) fn fragment_key(prefix: &str, key: FragmentKey) -> Vec<u8> {
 }
 
 /// What was found of the fragment that led a trip; the page gets the rest.
-fn bring(page: Option<&Page>, wanted: Vec<Wanted<'_>>) -> Result<Arc<Fragment>, Outcome> {
+fn bring(
+    page: Option<&Page>,
+    since: Instant,
+    wanted: Vec<Wanted<'_>>,
+) -> Result<Arc<Fragment>, Outcome> {
     let mut found = wanted.into_iter().map(|wanted| (wanted.key, wanted.answer()));
     let first = found.next().map_or(Err(Outcome::NoValue), |(_, answer)| answer);
     if let Some(page) = page {
-        found.for_each(|(key, answer)| page.bring(key, answer));
+        found.for_each(|(key, answer)| page.bring(key, since, answer));
     }
     first
 }

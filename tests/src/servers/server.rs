@@ -233,6 +233,18 @@ impl Server {
         wire::decode(&mut replies)
     }
 
+    /// Restores a key from the dump of another.
+    ///
+    /// # Panics
+    ///
+    /// If there is no such key.
+    pub fn restore(&self, from: &str, to: &str) {
+        let dumped = self.reply(REPLY, &["DUMP", from]).expect("the server answers");
+        let bytes = dumped.bytes().expect("the key is there");
+        let restore: [&[u8]; 5] = [b"RESTORE", to.as_bytes(), b"0", bytes, b"REPLACE"];
+        self.reply(REPLY, &restore).expect("the server answers");
+    }
+
     fn connect(&self, limit: Duration) -> io::Result<Box<dyn Connection>> {
         if self.options.unix_socket {
             let stream = UnixStream::connect(self.socket())?;

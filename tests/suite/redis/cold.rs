@@ -167,7 +167,7 @@ fn news_on_the_way() {
         until("the line is open", || server.info("connected_clients") != "1");
         server.stop();
         // It is met before what is sent next, so the news come before the reply.
-        say("FLUSHALL").unwrap();
+        say("DEL all schemes:rows").unwrap();
         let mut looking = Box::pin(any(cache.clone(), id));
         assert!((&mut looking).now_or_never().is_none());
         server.cont();

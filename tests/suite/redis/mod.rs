@@ -5,6 +5,7 @@
 mod access;
 mod cold;
 mod deliveries;
+mod exchanges;
 mod failures;
 mod kinds;
 mod lines;

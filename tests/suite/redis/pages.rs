@@ -1,11 +1,11 @@
 //! How many trips things take, as the server counts them.
 
 use std::cell::Cell;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use cacheops::{Cacheops, Consistency, Error, QuerySet, eq};
+use cacheops::{Cacheops, Consistency, Error, QuerySet, Redis, eq};
 use cacheops_tests::engines::MiniJinja;
-use cacheops_tests::servers::{Server, Trips};
+use cacheops_tests::servers::{Mode, Proxy, Server, Trips};
 use cacheops_tests::{Context, Delimiters, Engine, Layout};
 
 use super::{LONG, changed, patient, process, read, row, strict, until};
@@ -117,4 +117,44 @@ fn a_page_after_a_cut() {
     render(&cache);
     assert_eq!(trips.count(), 1);
     assert_eq!(cache.stats().misses, misses);
+}
+
+/// A page that lasts longer than the bound, over a connection that has gone
+/// silent: what it has brought along counts no longer than that.
+#[test]
+fn a_page_beyond_the_bound() {
+    let server = Server::start();
+    let proxy = Proxy::start(server.port());
+    let bound = Duration::from_millis(300);
+    for mode in [Consistency::Bounded(bound), Consistency::Strict] {
+        proxy.set(Mode::Pass);
+        let redis = Redis::url(server.url_at(proxy.port())).consistency(mode);
+        let cache = process(redis.operation_timeout(Duration::from_secs(2)));
+        let other = process(strict(&server));
+        let database = Cell::new(1);
+        let on_page = |page: &cacheops::Page, id: u64| {
+            let call = cache.cached_as(super::rows(id)).page(page);
+            call.get_or_fill(|| Ok::<_, Error>(database.get())).unwrap()
+        };
+        let page = cache.page();
+        (0..5).for_each(|id| assert_eq!(on_page(&page, id), 1));
+        drop(page);
+        // Memory is asked about, with the followers of the page.
+        server.command(&["CLIENT", "KILL", "TYPE", "normal"]).unwrap();
+        until("the line", || cache.shared_status().unwrap().sessions > 1 && super::is_live(&cache));
+        let page = cache.page();
+        assert_eq!(on_page(&page, 0), 1);
+        proxy.set(Mode::Silent);
+        database.set(2);
+        until("delivery", || other.invalidate_obj("rows", &changed(3)).is_ok());
+        let announced = Instant::now();
+        let limit = if mode == Consistency::Strict { Duration::from_secs(1) } else { bound };
+        until("the bound", || {
+            let began = announced.elapsed();
+            let old = on_page(&page, 3) == 1;
+            assert!(!old || began <= limit, "served {began:?} later");
+            !old
+        });
+        other.invalidate_all().unwrap();
+    }
 }

@@ -1,0 +1,151 @@
+//! Data that is exchanged under a connection that lives on.
+
+use std::cell::Cell;
+use std::time::Duration;
+
+use cacheops::{Cacheops, Consistency, Error, Redis};
+use cacheops_tests::servers::Server;
+
+use super::{LONG, changed, patient, process, read, row, strict, until};
+
+/// Two processes that have the old row, one of them strict.
+fn both(redis: impl Fn() -> Redis) -> [Cacheops; 2] {
+    let bounded = Consistency::Bounded(Duration::from_millis(300));
+    [process(redis().consistency(bounded)), process(redis().consistency(Consistency::Strict))]
+}
+
+fn both_read(caches: &[Cacheops], database: &Cell<u64>) {
+    caches.iter().for_each(|cache| {
+        read(cache, 1, database);
+    });
+}
+
+/// Nobody shows the old any more, soon and then for good.
+fn until_new(caches: &[Cacheops], database: &Cell<u64>) {
+    for cache in caches {
+        until("the new", || read(cache, 1, database).0 == database.get());
+    }
+    for _ in 0..20 {
+        caches.iter().for_each(|cache| assert_eq!(read(cache, 1, database).0, database.get()));
+    }
+}
+
+/// The other database is empty: what is invalidated there sends no push.
+#[test]
+fn databases_that_are_swapped() {
+    let server = Server::start();
+    let caches = both(|| patient(&server));
+    let (announcing, database) = (process(strict(&server)), Cell::new(1));
+    let announcements: [fn(&Cacheops); 3] = [
+        |cache| cache.invalidate_obj("rows", &changed(1)).unwrap(),
+        |cache| cache.invalidate_model("rows").unwrap(),
+        |cache| cache.invalidate_all().unwrap(),
+    ];
+    for announce in announcements {
+        both_read(&caches, &database);
+        server.command(&["SWAPDB", "0", "1"]).unwrap();
+        database.set(database.get() + 1);
+        announce(&announcing);
+        until_new(&caches, &database);
+    }
+}
+
+/// The other database is an older copy: all its stamps are there, and those that
+/// were dropped since.
+#[test]
+fn databases_that_are_swapped_and_back() {
+    let server = Server::start();
+    let caches = both(|| patient(&server));
+    let (announcing, database) = (process(strict(&server)), Cell::new(1));
+    both_read(&caches, &database);
+    for key in server.command(&["KEYS", "*"]).unwrap().lines() {
+        server.command(&["COPY", key, key, "DB", "1"]).unwrap();
+    }
+    database.set(2);
+    announcing.invalidate_obj("rows", &changed(1)).unwrap();
+    until_new(&caches, &database);
+    server.command(&["SWAPDB", "0", "1"]).unwrap();
+    until_new(&caches, &database);
+    assert_eq!(read(&process(strict(&server)), 1, &database).0, 2, "one that comes later");
+}
+
+/// A master that takes the data of an older copy, and is a master again before
+/// anybody looks. Its connections live on.
+#[test]
+fn a_master_that_was_a_replica_for_a_moment() {
+    let server = Server::start();
+    let copy = Server::options().replica_of(&server).start();
+    let caches = both(|| patient(&server));
+    let (announcing, database) = (process(strict(&server)), Cell::new(1));
+    both_read(&caches, &database);
+    copy.wait_in_sync(&server);
+    copy.promote();
+    database.set(2);
+    announcing.invalidate_obj("rows", &changed(1)).unwrap();
+    until_new(&caches, &database);
+    let port = copy.port().to_string();
+    server.command(&["REPLICAOF", "127.0.0.1", &port]).unwrap();
+    until("the copy", || server.info("master_link_status").trim() == "up");
+    server.command(&["REPLICAOF", "NO", "ONE"]).unwrap();
+    until_new(&caches, &database);
+}
+
+/// The data of an older file is loaded into the server that runs.
+#[test]
+fn an_old_dump_that_is_loaded() {
+    let server = Server::options().persistent().start();
+    server.command(&["CONFIG", "SET", "appendonly", "no"]).unwrap();
+    let caches = both(|| patient(&server));
+    let (announcing, database) = (process(strict(&server)), Cell::new(1));
+    both_read(&caches, &database);
+    server.command(&["SAVE"]).unwrap();
+    server.command(&["CONFIG", "SET", "save", ""]).unwrap();
+    database.set(2);
+    announcing.invalidate_obj("rows", &changed(1)).unwrap();
+    until_new(&caches, &database);
+    server.command(&["DEBUG", "RELOAD", "NOSAVE"]).unwrap();
+    for cache in &caches[1..] {
+        assert_eq!(read(cache, 1, &database).0, 2, "strict, at once");
+    }
+    until_new(&caches, &database);
+}
+
+/// Keys that come back out of a dump, stamps among them.
+#[test]
+fn keys_that_are_restored() {
+    let server = Server::start();
+    let caches = both(|| patient(&server));
+    let (announcing, database) = (process(strict(&server)), Cell::new(1));
+    both_read(&caches, &database);
+    let keys = server.command(&["KEYS", "*"]).unwrap();
+    for key in keys.lines() {
+        server.command(&["COPY", key, &format!("kept:{key}"), "REPLACE"]).unwrap();
+    }
+    database.set(2);
+    announcing.invalidate_obj("rows", &changed(1)).unwrap();
+    until_new(&caches, &database);
+    server.restore("kept:conj:rows:id=1", "conj:rows:id=1");
+    for key in keys.lines().filter(|key| key.starts_with("frag:")) {
+        server.restore(&format!("kept:{key}"), key);
+    }
+    until_new(&caches, &database);
+}
+
+/// A fragment that lies under another's key is none.
+#[test]
+fn a_fragment_under_the_key_of_another() {
+    let server = Server::start();
+    let cache = process(patient(&server).lock_limit(LONG));
+    let user = |cache: &Cacheops, name: &str| {
+        let call = row(cache, 1).extra(&name);
+        call.get_or_fill(|| Ok::<_, Error>(name.to_owned())).unwrap()
+    };
+    let keys = || server.command(&["KEYS", "frag:*"]).unwrap();
+    user(&cache, "ann");
+    let ann = keys();
+    user(&cache, "bob");
+    let bob = keys().lines().find(|key| *key != ann).unwrap().to_owned();
+    server.command(&["COPY", &ann, &bob, "REPLACE"]).unwrap();
+    assert_eq!(user(&process(patient(&server)), "bob"), "bob");
+    assert_eq!(user(&process(strict(&server)), "bob"), "bob");
+}
