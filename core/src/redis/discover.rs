@@ -25,6 +25,7 @@ pub(crate) struct Discovery {
     doors: Vec<Door>,
     kind: Kind,
     operation_timeout: Duration,
+    is_strict: bool,
     on_push: OnPush,
 }
 
@@ -59,7 +60,8 @@ impl Discovery {
         if is_tls {
             install_tls();
         }
-        Ok(Discovery { doors, kind, operation_timeout: options.operation_timeout, on_push })
+        let (operation_timeout, is_strict) = (options.operation_timeout, options.is_strict());
+        Ok(Discovery { doors, kind, operation_timeout, is_strict, on_push })
     }
 
     /// Connects to all servers that take part; to the master that `sentinels`
@@ -113,12 +115,7 @@ impl Discovery {
         let connection = door.open(move |push| on_push(session, push)).await?;
         connection.track().await?;
         let identity = connection.identify().await?;
-        if !identity.is_master {
-            return Err(Unfit::away(format!(
-                "{} is a replica: give the URL of its master, or let Sentinel name it (`Redis::sentinel`)",
-                door.host()
-            )));
-        }
+        identity.check(door.host(), self.is_strict)?;
         let bulk = Arc::new(Bulk::new(door.clone()));
         let Identity { id, data, .. } = identity;
         let server = Server { host: host.to_owned(), port, connection, bulk, id, data };

@@ -27,6 +27,23 @@ pub(crate) struct Identity {
     pub(crate) is_causal: bool,
 }
 
+impl Identity {
+    /// Whether the server will do for what is promised of it.
+    pub(crate) fn check(&self, host: &str, is_strict: bool) -> Result<(), Unfit> {
+        if !self.is_master {
+            return Err(Unfit::away(format!(
+                "{host} is a replica: give the URL of its master, or let Sentinel name it (`Redis::sentinel`)"
+            )));
+        }
+        if !self.is_causal && !is_strict {
+            return Err(Unfit::server(format!(
+                "{host} is a Dragonfly, which may answer before it tells of earlier changes, so a heartbeat says nothing of what is in memory: use `Consistency::Strict` there"
+            )));
+        }
+        Ok(())
+    }
+}
+
 impl Connection {
     pub(super) fn new(connection: MultiplexedConnection) -> Self {
         Connection(connection)
@@ -163,4 +180,24 @@ fn text(info: Value) -> String {
 pub(super) fn field<'t>(info: &'t str, name: &str) -> Option<&'t str> {
     let mut lines = info.lines();
     lines.find_map(|line| line.strip_prefix(name)?.strip_prefix(':')).map(str::trim)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Identity;
+
+    #[test]
+    fn what_does_not_order_pushes_is_for_strict_mode_only() {
+        let server = |is_master, is_causal| Identity {
+            id: String::new(),
+            data: String::new(),
+            is_master,
+            is_causal,
+        };
+        assert!(server(true, true).check("h", false).is_ok());
+        assert!(server(true, false).check("h", true).is_ok());
+        let unfit = server(true, false).check("h", false).unwrap_err();
+        assert!(!unfit.is_away() && unfit.text().contains("use `Consistency::Strict`"));
+        assert!(server(false, true).check("h", true).unwrap_err().is_away());
+    }
 }
