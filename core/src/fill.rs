@@ -589,22 +589,25 @@ impl Fill {
         let Some(body) = body.filter(|_| inner.is_enabled()) else {
             return self.store_nothing(&inner).await;
         };
-        if !self.is_unvouched && dependencies.are_current() {
-            let is_over = dependencies.expires_at.is_some_and(|at| at <= now);
-            let fragment = Arc::new(Fragment::new(body, dependencies, now, self.label.as_deref()));
+        if self.is_unvouched {
+            return self.leave(body, dependencies, now);
+        }
+        let is_over = dependencies.expires_at.is_some_and(|at| at <= now);
+        let is_nobodys = dependencies.uncacheable;
+        let made = Fragment::new(body, dependencies, now, self.label.as_deref());
+        let confirmed = if is_nobodys { None } else { confirmed(&inner, made).await };
+        if let Some(fragment) = confirmed {
             let kept = self.put(&inner, fragment).await;
             self.note_kept(&inner, kept && !is_over);
             inner.counters.filled(kept);
-        } else if self.is_unvouched {
-            self.leave(body, dependencies, now);
-        } else {
-            if dependencies.uncacheable && self.is_clean {
-                self.note_kept(&inner, false);
-            } else if let Some(lead) = &self.lead {
-                lead.overtaken();
-            }
-            self.store_nothing(&inner).await;
+            return;
         }
+        if is_nobodys && self.is_clean {
+            self.note_kept(&inner, false);
+        } else if let Some(lead) = &self.lead {
+            lead.overtaken();
+        }
+        self.store_nothing(&inner).await;
     }
 
     async fn store_nothing(&mut self, inner: &Inner) {
@@ -656,6 +659,15 @@ impl Fill {
         record::made(&dependencies, self.page.as_ref());
         dependencies
     }
+}
+
+/// The fragment, if nothing that it depends on has changed since its lease.
+async fn confirmed(inner: &Inner, made: Fragment) -> Option<Arc<Fragment>> {
+    if made.has_current_stamps() {
+        return Some(Arc::new(made));
+    }
+    let shared = inner.settings.shared.as_ref()?;
+    shared.remake(&made).await.map(Arc::new)
 }
 
 impl Drop for Fill {

@@ -103,6 +103,10 @@ mod none {
             match *self {}
         }
 
+        pub(crate) async fn remake(&self, _: &Fragment) -> Option<Fragment> {
+            match *self {}
+        }
+
         pub(crate) async fn release(&self, _: Option<HeldLock>) {
             match *self {}
         }

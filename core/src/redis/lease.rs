@@ -73,7 +73,7 @@ impl<'a> Leasing<'a> {
         let tables = keeper.near.widened(scope);
         let page = scope.page;
         let scope = &Scope { tables: &tables, ..*scope };
-        let stamps = keeper.near.lease(scope);
+        let stamps = keeper.near.lease_as_it_is(scope);
         let line = Lineage::of(&stamps);
         let (leased, new) = line.stamps().cloned().partition(has_lease);
         let mut leasing = Leasing {

@@ -303,6 +303,25 @@ impl<'a> Search<'a> {
         verdict
     }
 
+    /// What has just been made, under the stamps that are in their places now,
+    /// if the tokens that it was made under still count: pushes have dropped
+    /// stamps of it. Tokens that were read by another link say nothing, and a
+    /// stamp that has no place in the store was dropped for good by its lease.
+    pub(crate) async fn remake(&mut self, made: &Fragment) -> Result<Option<Fragment>, Why> {
+        let is_of_now =
+            |stamp: &Arc<Stamp>| stamp.shared().is_some() && session_of(stamp) == self.link.session;
+        if !made.stamps().iter().all(is_of_now) {
+            return Ok(None);
+        }
+        let held = renew(self.near(), made.stamps());
+        self.read_stamps(Vec::new(), held.iter().map(|held| &held.stamp)).await?;
+        if self.verdict(&held) != Verdict::Holds {
+            return Ok(None);
+        }
+        let stamps = held.into_iter().filter(|held| held.named).map(|held| held.stamp);
+        Ok(Some(made.restamped(stamps.collect())))
+    }
+
     /// Keeps what was in memory under the stamps that it was found to hold by.
     fn keep_near(&self, key: FragmentKey, near: &Arc<Fragment>, held: Vec<Held>) -> Arc<Fragment> {
         if near.has_current_stamps() {

@@ -149,6 +149,18 @@ impl Tier {
         bring(page, since, wanted)
     }
 
+    /// What has just been made, under stamps that are current, if it still holds.
+    /// Pushes drop stamps for less than a change, as when a fill inside registers
+    /// a scheme of the same table; the tokens tell.
+    pub(crate) async fn remake(&self, made: &Fragment) -> Option<Fragment> {
+        let link = self.keeper.link_now()?;
+        let master = self.keeper.ask_for_lookup();
+        let remade = Search::new(self, &link).remake(made).await;
+        let remade = remade.map_err(|why| self.lost(&link, &why)).ok()?;
+        self.vouch(&link, &master).await.ok()?;
+        remade
+    }
+
     /// Asks the shared store for a fragment, and takes the stamps to fill it
     /// with in the same trip. `was` is what does not hold any more: what it was
     /// made from is likely what it is made from. What `holds` refuses is not

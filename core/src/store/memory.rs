@@ -275,10 +275,17 @@ impl MemoryStore {
     /// Registers the schemes of `scope`, then reads or creates its stamps:
     /// in that order, and both before the caller reads any data.
     pub(crate) fn lease(&self, scope: &Scope<'_>) -> Vec<Arc<Stamp>> {
+        self.lease_as_it_is(&Scope { tables: &self.widened(scope), ..*scope })
+    }
+
+    /// [`lease`](Self::lease) of just the conjunctions that are given: whoever
+    /// registers their schemes elsewhere, too, has widened them before. To widen
+    /// them twice is to register another scheme than that of the stamp.
+    pub(crate) fn lease_as_it_is(&self, scope: &Scope<'_>) -> Vec<Arc<Stamp>> {
         let _before_or_after = read(&self.gate);
         let everything = read(&self.everything).clone();
         let mut stamps = Vec::with_capacity(2 + scope.tables.len() * 2);
-        for dnf in &*self.widened(scope) {
+        for dnf in scope.tables {
             self.lease_table(scope.prefixes.of(&dnf.table), dnf, &mut stamps);
         }
         if let Some(name) = scope.name {

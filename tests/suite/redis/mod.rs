@@ -16,6 +16,7 @@ mod pages;
 mod sentinels;
 mod tracking;
 mod values;
+mod widening;
 
 use std::cell::Cell;
 use std::time::{Duration, Instant};
