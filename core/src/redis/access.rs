@@ -2,7 +2,6 @@
 //! certificates. Neither is ever printed.
 
 use std::fmt;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 /// The certificates of TLS; see [`Redis::tls`](super::Redis::tls).
@@ -110,13 +109,9 @@ impl CredentialsSource {
         CredentialsSource(Arc::new(tell))
     }
 
-    /// The credentials, or why there are none. A panic of the application's
-    /// must not end the thread that connects.
+    /// The credentials, or why there are none. It may block, and panic.
     pub(super) fn tell(&self) -> Result<Credentials, String> {
-        match catch_unwind(AssertUnwindSafe(|| (self.0)())) {
-            Ok(told) => told.map_err(|error| error.to_string()),
-            Err(_) => Err("the function panicked".to_owned()),
-        }
+        (self.0)().map_err(|error| error.to_string())
     }
 }
 

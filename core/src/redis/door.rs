@@ -37,13 +37,11 @@ impl Door {
                 redacted(url)
             )));
         }
-        if let Some((_, fragment)) = url.split_once('#')
-            && !matches!(info.addr(), ConnectionAddr::Unix(_))
-        {
-            return Err(Unfit::config(format!(
-                "{}: a URL of a Redis ends before `#{fragment}`; a `#` in a password is written `%23`, and certificates are always checked: name those to trust by `Redis::ca`",
-                redacted(url)
-            )));
+        if url.contains('#') && !matches!(info.addr(), ConnectionAddr::Unix(_)) {
+            // Not quoted: what stands there may be a password.
+            return Err(Unfit::config(
+                "a URL of a Redis has no `#`; in a password it is written `%23`, and certificates are always checked: name those to trust by `Redis::ca`",
+            ));
         }
         let settings = info.redis_settings().clone().set_protocol(ProtocolVersion::RESP3);
         let info = info.set_redis_settings(settings);
@@ -110,7 +108,7 @@ impl Door {
                 on_push(push);
                 Ok::<(), redis::aio::SendError>(())
             });
-        let client = self.client()?;
+        let client = self.client().await?;
         let opening = client.get_multiplexed_async_connection_with_config(&config);
         match tokio::time::timeout(self.limit, opening).await {
             Ok(Ok(connection)) => Ok(Connection::new(connection)),
@@ -126,8 +124,8 @@ impl Door {
         }
     }
 
-    fn client(&self) -> Result<Client, Unfit> {
-        let info = self.info_now()?;
+    async fn client(&self) -> Result<Client, Unfit> {
+        let info = self.info_now().await?;
         let client = match self.certificates() {
             #[cfg(feature = "redis-tls")]
             Some(certificates) => Client::build_with_tls(info, certificates),
@@ -136,10 +134,17 @@ impl Door {
         client.map_err(|error| explain(self.info.addr(), &error))
     }
 
-    /// Where and as whom, with the credentials of this moment.
-    fn info_now(&self) -> Result<ConnectionInfo, Unfit> {
-        let Some(source) = &self.credentials else { return Ok(self.info.clone()) };
-        let told = source.tell().map_err(|why| {
+    /// Where and as whom, with the credentials of this moment. They are told in
+    /// a thread of their own: all time limits hang on this one.
+    async fn info_now(&self) -> Result<ConnectionInfo, Unfit> {
+        let Some(source) = self.credentials.clone() else { return Ok(self.info.clone()) };
+        let telling = tokio::task::spawn_blocking(move || source.tell());
+        let told = match tokio::time::timeout(self.limit, telling).await {
+            Ok(Ok(told)) => told,
+            Ok(Err(_)) => Err("the function panicked".to_owned()),
+            Err(_) => Err(format!("no answer within {:?}", self.limit)),
+        };
+        let told = told.map_err(|why| {
             Unfit::away(format!("{}: `Redis::credentials` tells none: {why}", self.info.addr()))
         })?;
         let Credentials { user, password } = &told;

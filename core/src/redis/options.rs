@@ -169,9 +169,9 @@ impl Redis {
     /// connection goes on with those that it began with. Sentinels are told
     /// them too, unless [`sentinel_login`](Self::sentinel_login) is set.
     ///
-    /// `tell` runs in the thread of the cache that keeps the connection: read a
-    /// file or a variable there, and ask nobody over a network. While it fails
-    /// the server counts as away, and it is asked again.
+    /// `tell` runs in a thread of its own, and may take as long as
+    /// [`connect_timeout`](Self::connect_timeout). While it fails the server
+    /// counts as away, and it is asked again.
     ///
     /// ```
     /// use cacheops::{Credentials, Redis};

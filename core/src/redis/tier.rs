@@ -70,6 +70,8 @@ impl Tier {
                 let _ = tell.send(outcome);
             };
             runtime.block_on(kept.run(first));
+            // Whatever still blocks, be it a name that is looked up, holds up nobody.
+            runtime.shutdown_background();
         };
         let thread = std::thread::Builder::new().name("cacheops-redis".into()).spawn(life);
         let thread = thread.map_err(failed)?;

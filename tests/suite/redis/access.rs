@@ -3,10 +3,11 @@
 use std::cell::Cell;
 use std::fs;
 use std::net::TcpStream;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
 use cacheops::{Cacheops, Credentials, ErrorKind, Redis, Tls};
-use cacheops_tests::servers::{Sentinel, Server};
+use cacheops_tests::servers::{Proxy, Sentinel, Server};
 
 use super::{LONG, changed, is_live, patient, process, read, try_process, until};
 
@@ -84,6 +85,38 @@ fn credentials_that_cannot_be_told() {
     assert!(text.contains("`Redis::credentials` tells none: no such secret: redis"), "{text}");
     let (_, text) = refused(patient(&server).credentials(|| panic!("of the application")));
     assert!(text.contains("panicked"), "{text}");
+}
+
+/// All time limits hang on the thread that keeps the connection, so nothing of
+/// the application's runs there.
+#[test]
+fn credentials_that_block() {
+    let server = Server::options().password("x").start();
+    let proxy = Proxy::start(server.port());
+    let blocks = Arc::new(AtomicBool::new(false));
+    let (is_blocked, url) = (blocks.clone(), format!("redis://127.0.0.1:{}", proxy.port()));
+    let cache = process(Redis::url(url).credentials(move || {
+        while is_blocked.load(Ordering::SeqCst) {
+            std::thread::yield_now();
+        }
+        Ok(Credentials::new(None, "x"))
+    }));
+    let database = Cell::new(1);
+    assert_eq!(read(&cache, 1, &database), (1, true));
+    blocks.store(true, Ordering::SeqCst);
+    proxy.cut();
+    until("the cut", || !is_live(&cache));
+    // As long as they block, and no longer than an operation may take.
+    assert_eq!(read(&cache, 1, &database), (1, true));
+    blocks.store(false, Ordering::SeqCst);
+    until("the connection", || is_live(&cache));
+}
+
+#[test]
+fn a_hash_in_a_url_is_not_shown() {
+    let (kind, text) = refused(Redis::url("redis://web:123#s3cret@10.0.0.1:6379/0"));
+    assert_eq!(kind, ErrorKind::InvalidConfig);
+    assert!(!text.contains("123") && !text.contains("s3cret"), "{text}");
 }
 
 #[test]
