@@ -186,6 +186,18 @@ impl Due {
         }
     }
 
+    /// Makes it one that meets more: a table of rows, and else everything. False
+    /// where there is nothing wider.
+    #[cfg(feature = "redis")]
+    pub(crate) fn widen(&mut self) -> bool {
+        self.what = match &mut self.what {
+            What::Rows { table, .. } => What::Table(std::mem::take(table)),
+            What::Everything => return false,
+            _ => What::Everything,
+        };
+        true
+    }
+
     /// The same for whole tables.
     #[cfg(feature = "redis")]
     pub(crate) fn widened(self) -> Self {

@@ -552,13 +552,20 @@ impl Keeper {
     async fn deliver_pending(&self, link: &Link) -> Result<usize, Why> {
         let mut waiting = lock(&self.pending).take();
         let count = waiting.iter().map(Due::len).sum();
-        while let Some(kept) = waiting.first() {
+        while let Some(kept) = waiting.first_mut() {
             let delivered = deliver(self, link, &kept.prefix, &kept.event()).await;
             if let Err(why) = delivered {
+                // The server drops other keys: a wider one, so that this one
+                // does not hold up all that wait behind it.
+                let before = kept.len();
+                if why.refused && kept.widen() {
+                    lock(&self.pending).delivered(before - kept.len());
+                    continue;
+                }
                 lock(&self.pending).put_back(waiting, why.silent);
                 return Err(why);
             }
-            lock(&self.pending).delivered(kept);
+            lock(&self.pending).delivered(kept.len());
             waiting.remove(0);
         }
         Ok(count)

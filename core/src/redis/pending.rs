@@ -62,9 +62,10 @@ impl Pending {
         std::mem::take(&mut self.kept)
     }
 
-    /// Counts one of those that were taken as delivered.
-    pub(crate) fn delivered(&mut self, due: &Due) {
-        self.under_way = self.under_way.saturating_sub(due.len());
+    /// Counts so many rows, tables and names of those that were taken as
+    /// delivered.
+    pub(crate) fn delivered(&mut self, count: usize) {
+        self.under_way = self.under_way.saturating_sub(count);
     }
 
     /// Puts back, in front, what could not be delivered after all. Where the

@@ -2,6 +2,7 @@
 
 use std::cell::Cell;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use cacheops::{Cacheops, Error, ErrorKind, LinkState, QuerySet, Redis, eq};
@@ -191,4 +192,32 @@ fn a_server_that_cannot_save() {
         saves(server, "ok");
     };
     refused(refuse, allow, "MISCONF");
+}
+
+/// What the user may not drop for one tenant is dropped with everything, and
+/// holds up nobody.
+#[test]
+fn one_that_is_refused_does_not_hold_up_the_others() {
+    let rights = "~shop:all ~shop:last ~shop:drops* ~shop:frag* ~shop:lock* ~shop:t1:* &* +@all";
+    let server = Server::options().user("web", "pw", rights).start();
+    let tenant = Arc::new(Mutex::new("t1:"));
+    let now = tenant.clone();
+    let cache = Cacheops::builder()
+        .prefix("shop:")
+        .prefix_by(move |_| now.lock().unwrap().to_string())
+        .redis(patient(&server).degraded(100))
+        .build()
+        .unwrap();
+    let database = Cell::new(1);
+    assert_eq!(read(&cache, 1, &database), (1, true));
+    assert_eq!(read(&cache, 1, &database), (1, false));
+    *tenant.lock().unwrap() = "t2:";
+    cache.invalidate_objs("rows", &[changed(1), changed(2)]).unwrap();
+    *tenant.lock().unwrap() = "t1:";
+    database.set(2);
+    cache.invalidate_obj("rows", &changed(1)).unwrap();
+    until("the connection", || is_live(&cache));
+    assert_eq!(cache.shared_status().unwrap().pending, 0);
+    assert_eq!(read(&cache, 1, &database), (2, true));
+    assert_eq!(read(&cache, 1, &database), (2, false));
 }
