@@ -39,6 +39,9 @@ pub(crate) struct Tier {
 /// Pages whose followers are remembered, by their fragments that led trips.
 const MOST_LEADERS: usize = 4_096;
 
+/// The most bytes that a trip brings along, whose time limit holds for all of it.
+const MOST_AHEAD: usize = 1 << 20;
+
 /// What came of looking for a fragment, and of taking the stamps to fill it
 /// with.
 pub(crate) enum Looked {
@@ -229,10 +232,15 @@ impl Tier {
     ) -> Vec<Wanted<'p>> {
         let mut wanted = Vec::with_capacity(1 + spots.len());
         wanted.push(leader);
-        wanted.extend(spots.iter().map(|spot| {
+        let mut room = MOST_AHEAD;
+        wanted.extend(spots.iter().filter_map(|spot| {
             // What is out for other reasons is seen when it is asked for.
             let near = self.keeper.near.get(&spot.key);
-            Wanted::new(spot.prefix.as_deref().unwrap_or(prefix), spot.key, near)
+            // Of what is in memory and holds, only the stamps are read.
+            if !near.as_ref().is_some_and(|near| near.has_current_stamps()) {
+                room = room.checked_sub(near.as_ref().map_or(spot.length, |it| it.len()))?;
+            }
+            Some(Wanted::new(spot.prefix.as_deref().unwrap_or(prefix), spot.key, near))
         }));
         wanted
     }
@@ -255,8 +263,12 @@ impl Tier {
         self.followers.get(key).unwrap_or_default()
     }
 
-    pub(crate) fn remember_followers(&self, key: FragmentKey, followers: Vec<Spot>) {
+    pub(crate) fn remember_followers(&self, key: FragmentKey, mut followers: Vec<Spot>) {
         if self.followers.get(&key).is_none_or(|known| *known != *followers) {
+            for spot in &mut followers {
+                let here = self.keeper.near.get(&spot.key);
+                spot.length = here.map_or(usize::MAX, |here| here.len());
+            }
             self.followers.insert(key, followers.into());
         }
     }

@@ -158,3 +158,32 @@ fn a_page_beyond_the_bound() {
         other.invalidate_all().unwrap();
     }
 }
+
+/// What a trip brings along is bounded in bytes, since its time limit holds for
+/// all of it.
+#[test]
+fn large_fragments_are_not_brought_along_together() {
+    let server = Server::start();
+    let text = "x\u{e9}".repeat(150_000);
+    let render = |cache: &Cacheops| {
+        let page = cache.page();
+        for id in 0..4 {
+            let set = QuerySet::table("rows").filter(eq("id", id));
+            let call = cache.cached_as(set).page(&page);
+            call.get_or_fill(|| Ok::<_, Error>(text.clone())).unwrap();
+        }
+    };
+    let large = || patient(&server).consistency(Consistency::Strict).compress_above(usize::MAX);
+    let cache = process(large());
+    render(&cache);
+    let mut trips = Trips::since_now(&server);
+    render(&cache);
+    assert_eq!(trips.count(), 1, "of what is in memory only the stamps are read");
+    // All that is in memory is outdated.
+    cache.invalidate_model("rows").unwrap();
+    render(&process(large()));
+    trips.count();
+    render(&cache);
+    let count = trips.count();
+    assert!(count > 2, "four of them in {count} trips");
+}
