@@ -57,6 +57,7 @@ macro_rules! on_stores_and_engines {
 }
 
 mod announcements;
+mod axum_template;
 mod cache;
 mod chaos;
 mod concurrency;
@@ -82,6 +83,7 @@ mod tera_clones;
 mod tera_errors;
 mod tera_families;
 mod tera_model;
+mod tera_random;
 mod tera_reads;
 mod tera_rows;
 mod tera_scopes;

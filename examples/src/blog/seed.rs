@@ -14,7 +14,7 @@ macro_rules! handbook {
     };
 }
 
-const ARTICLES: [(&str, &str); 14] = handbook![
+const ARTICLES: [(&str, &str); 15] = handbook![
     "first-ten-minutes",
     "how-invalidation-works",
     "querysets",
@@ -28,6 +28,7 @@ const ARTICLES: [(&str, &str); 14] = handbook![
     "watching-the-cache",
     "running-redis",
     "testing",
+    "axum-template",
     "from-django-cacheops",
 ];
 
