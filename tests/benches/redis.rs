@@ -14,13 +14,13 @@ use std::hint::black_box;
 use std::time::{Duration, Instant};
 
 use cacheops::{Cacheops, Error, QuerySet, eq};
-use cacheops_tests::servers::{Server, Trips};
+use cacheops_tests::servers::{Sentinel, Server, Trips};
 use futures_executor::block_on;
 use futures_util::{StreamExt, stream};
 use measure::{Case, Table, in_short_turns, median};
 use minijinja::{Environment, Value, context};
 use minijinja_cacheops::{Tags, queryset};
-use over_redis::{Place, Raw, Scale, articles, each_place, fragment, process, read};
+use over_redis::{Place, Raw, Scale, articles, each_place, fragment, process, process_of, read};
 use redis::{Cmd, Pipeline};
 use serde::Serialize;
 
@@ -91,6 +91,47 @@ fn hits(table: &mut Table, server: &Server) {
     let mut trips = Trips::since_now(server);
     hit(&near, 1)();
     table.count("  trips", trips.count() as f64, "", Some(0.0));
+}
+
+/// A strict hit asks three sentinels besides, at the same time.
+fn sentinels(table: &mut Table, server: &Server) {
+    let sentinel = Sentinel::start();
+    let place = Place::named().unwrap_or(Place::Free);
+    [sentinel.master(), sentinel.replica()].into_iter().for_each(|one| place.put(one));
+    sentinel.sentinels().iter().for_each(|one| place.put(one));
+    sentinel.calm_down();
+    let (plain, asks) = (process(server, "plain:", true), process_of(&sentinel, "asks:"));
+    let hit = |cache: &Cacheops| {
+        let cache = cache.clone();
+        move || drop(black_box(read(&cache, articles(1), 0)))
+    };
+    let mut cases = [Case::new("plain", hit(&plain)), Case::new("asks", hit(&asks))];
+    let rounds = in_short_turns(&mut cases);
+    table.part("sentinels");
+    table.micros("strict hit without sentinels", rounds.time(0), None);
+    table.micros("strict hit with three sentinels", rounds.time(1), None);
+    table.plain_ratio("  to one without", rounds.ratio(1, 0));
+    for threads in [1, 8] {
+        let asked = questions(&sentinel, &asks, threads) * 100.0;
+        let name = format!("  questions to a sentinel for 100 hits, {threads} threads");
+        table.count(&name, asked, "", None);
+    }
+}
+
+/// How often a sentinel is asked for each hit of so many threads.
+fn questions(sentinel: &Sentinel, cache: &Cacheops, threads: u32) -> f64 {
+    const HITS: u32 = 2_000;
+    let asked = || -> f64 {
+        let count = sentinel.sentinels()[0].info("total_commands_processed");
+        count.trim().parse().unwrap()
+    };
+    let before = asked();
+    std::thread::scope(|scope| {
+        for _ in 0..threads {
+            scope.spawn(|| (0..HITS).for_each(|_| drop(read(cache, articles(1), 0))));
+        }
+    });
+    (asked() - before) / f64::from(HITS * threads)
 }
 
 /// An environment with a page of one tag and one of twenty.
@@ -284,8 +325,9 @@ fn measure(place: Place) {
 
 type Part = fn(&mut Table, &Server);
 
-const PARTS: [(&str, Part); 6] = [
+const PARTS: [(&str, Part); 7] = [
     ("hits", hits),
+    ("sentinels", sentinels),
     ("pages", pages),
     ("fills", fills),
     ("pushes", pushes),

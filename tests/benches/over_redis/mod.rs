@@ -9,7 +9,7 @@ mod text;
 use std::time::Duration;
 
 use cacheops::{Cacheops, Consistency, Error, QuerySet, Redis, is_in};
-use cacheops_tests::servers::Server;
+use cacheops_tests::servers::{Sentinel, Server};
 
 pub use place::{Place, each_place};
 pub use raw::Raw;
@@ -29,6 +29,14 @@ pub fn settings(url: &str, strict: bool) -> Redis {
 /// A process of its own, as far as the server can tell.
 pub fn process(server: &Server, prefix: &str, strict: bool) -> Cacheops {
     let redis = settings(&server.url(), strict);
+    Cacheops::builder().prefix(prefix).memory_limit(4 << 30).redis(redis).build().unwrap()
+}
+
+/// The same in strict mode over the master that sentinels name.
+pub fn process_of(sentinel: &Sentinel, prefix: &str) -> Cacheops {
+    let redis = Redis::sentinel(sentinel.master_name(), sentinel.sentinel_urls());
+    let redis = redis.operation_timeout(LONG).connect_timeout(LONG);
+    let redis = redis.consistency(Consistency::Strict);
     Cacheops::builder().prefix(prefix).memory_limit(4 << 30).redis(redis).build().unwrap()
 }
 

@@ -18,7 +18,7 @@ pub enum Place {
 
 impl Place {
     /// The place named by the arguments, if any.
-    fn named() -> Option<Place> {
+    pub fn named() -> Option<Place> {
         let named = std::env::args().skip_while(|argument| argument != "--place").nth(1)?;
         Some(match &*named {
             "one" => Place::OneCore,
@@ -38,12 +38,17 @@ impl Place {
     /// Starts a server there; this process is there already.
     pub fn server(self) -> Server {
         let server = Server::start();
+        self.put(&server);
+        server
+    }
+
+    /// Puts a server there that this process has started.
+    pub fn put(self, server: &Server) {
         if self == Place::TwoCores {
             let id = server.info("process_id");
             let moved = Command::new("taskset").args(["-a", "-c", "-p", "0", &id]).output();
             assert!(moved.unwrap().status.success(), "taskset moves the server");
         }
-        server
     }
 }
 

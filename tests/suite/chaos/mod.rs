@@ -138,11 +138,14 @@ fn over_a_cluster(time: Duration) -> Report {
     run(cluster, time, &[&OF_CLUSTER, &OF_SERVERS], &[&OF_WORKERS])
 }
 
-fn over_sentinels(time: Duration) -> Report {
+fn sentinels() -> Home {
     let all = Sentinel::start();
     all.allow_failovers();
-    let all = Home::Sentinel(Box::new(all));
-    run(all, time, &[&OF_SENTINEL, &OF_SERVERS], &[&OF_LINES, &OF_WORKERS])
+    Home::Sentinel(Box::new(all))
+}
+
+fn over_sentinels(time: Duration) -> Report {
+    run(sentinels(), time, &[&OF_SENTINEL, &OF_SERVERS], &[&OF_LINES, &OF_WORKERS])
 }
 
 /// All faults once.
@@ -155,6 +158,16 @@ fn nothing_stale() {
     assert!(tally.reads > 1_000, "{tally:?}");
     assert!(tally.near_hits > 200 && tally.shared_hits > 200, "{tally:?}");
     assert!(tally.misses > 500 && tally.stored > 200, "{tally:?}");
+    assert!(tally.invalidations > 100 && tally.outages > 0, "{tally:?}");
+}
+
+/// Two masters at once in every way, and whoever names them fails too.
+#[test]
+fn nothing_stale_over_sentinels() {
+    let report = run(sentinels(), Duration::ZERO, &[&OF_SENTINEL], &[&OF_LINES]);
+    let tally = report.tally;
+    assert_eq!(report.faults.len(), OF_SENTINEL.len() + OF_LINES.len());
+    assert!(tally.reads > 1_000 && tally.near_hits + tally.shared_hits > 300, "{tally:?}");
     assert!(tally.invalidations > 100 && tally.outages > 0, "{tally:?}");
 }
 
