@@ -82,6 +82,7 @@ pub(crate) struct Spot {
     pub(crate) prefix: Option<Arc<str>>,
     /// How long the fragment was when a page ended that had it; as if it were
     /// endless where memory had no room for it.
+    #[cfg_attr(not(feature = "redis"), allow(dead_code))]
     pub(crate) length: usize,
 }
 
