@@ -75,21 +75,11 @@ struct Asked {
 }
 
 /// Where a fragment lies.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Spot {
     pub(crate) key: FragmentKey,
     /// Only where it is computed; else it is the same for all.
     pub(crate) prefix: Option<Arc<str>>,
-    /// How long the fragment was when a page ended that had it; as if it were
-    /// endless where memory had no room for it.
-    #[cfg_attr(not(feature = "redis"), allow(dead_code))]
-    pub(crate) length: usize,
-}
-
-impl PartialEq for Spot {
-    fn eq(&self, other: &Self) -> bool {
-        self.key == other.key && self.prefix == other.prefix
-    }
 }
 
 /// A fragment that was brought along, or why it is none.
@@ -175,11 +165,7 @@ impl Page {
         let is_computed = page.cache.inner.settings.prefix.is_computed();
         let mut asked = lock(&page.asked);
         if asked.spots.len() < MOST * MOST {
-            asked.spots.push(Spot {
-                key,
-                prefix: is_computed.then(|| prefix.into()),
-                length: usize::MAX,
-            });
+            asked.spots.push(Spot { key, prefix: is_computed.then(|| prefix.into()) });
         }
     }
 

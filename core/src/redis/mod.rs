@@ -28,6 +28,7 @@ mod discover;
 mod door;
 mod keeper;
 mod lease;
+mod lengths;
 mod link;
 mod log;
 mod node;

@@ -336,6 +336,7 @@ impl<'a> Search<'a> {
     fn keep_written(&self, key: FragmentKey, written: Written, held: Vec<Held>) -> Arc<Fragment> {
         let stamps = held.into_iter().filter(|held| held.named).map(|held| held.stamp);
         let fragment = Arc::new(restored(written, stamps.collect()));
+        self.tier.lengths.note(key, fragment.len());
         self.near().put(key, fragment.clone());
         fragment
     }

@@ -9,6 +9,7 @@ use super::bulk::LARGE;
 use super::codec::encode;
 use super::keeper::{Keeper, SharedStatus, read_everything};
 use super::lease::{HeldLock, Leased, Leasing, lock_key};
+use super::lengths::{Lengths, MOST_AHEAD};
 use super::link::Link;
 use super::options::Redis;
 use super::question::Questions;
@@ -33,14 +34,12 @@ pub(crate) struct Tier {
     pub(super) runtime: tokio::runtime::Handle,
     /// What followed what on the pages that were rendered.
     followers: quick_cache::sync::Cache<FragmentKey, Arc<[Spot]>>,
+    pub(super) lengths: Lengths,
     questions: Questions,
 }
 
 /// Pages whose followers are remembered, by their fragments that led trips.
 const MOST_LEADERS: usize = 4_096;
-
-/// The most bytes that a trip brings along, whose time limit holds for all of it.
-const MOST_AHEAD: usize = 1 << 20;
 
 /// What came of looking for a fragment, and of taking the stamps to fill it
 /// with.
@@ -79,8 +78,10 @@ impl Tier {
         let thread = std::thread::Builder::new().name("cacheops-redis".into()).spawn(life);
         let thread = thread.map_err(failed)?;
         let followers = quick_cache::sync::Cache::new(MOST_LEADERS);
+        let lengths = Lengths::new();
         let questions = Questions::new();
-        let tier = Tier { keeper, thread: Some(thread), runtime: handle, followers, questions };
+        let tier =
+            Tier { keeper, thread: Some(thread), runtime: handle, followers, lengths, questions };
         match told.recv() {
             Ok(Ok(())) => Ok(tier),
             Ok(Err(unfit)) => Err(unfit.into()),
@@ -238,7 +239,7 @@ impl Tier {
             let near = self.keeper.near.get(&spot.key);
             // Of what is in memory and holds, only the stamps are read.
             if !near.as_ref().is_some_and(|near| near.has_current_stamps()) {
-                room = room.checked_sub(near.as_ref().map_or(spot.length, |it| it.len()))?;
+                room = room.checked_sub(self.lengths.of(&spot.key))?;
             }
             Some(Wanted::new(spot.prefix.as_deref().unwrap_or(prefix), spot.key, near))
         }));
@@ -263,12 +264,8 @@ impl Tier {
         self.followers.get(key).unwrap_or_default()
     }
 
-    pub(crate) fn remember_followers(&self, key: FragmentKey, mut followers: Vec<Spot>) {
+    pub(crate) fn remember_followers(&self, key: FragmentKey, followers: Vec<Spot>) {
         if self.followers.get(&key).is_none_or(|known| *known != *followers) {
-            for spot in &mut followers {
-                let here = self.keeper.near.get(&spot.key);
-                spot.length = here.map_or(usize::MAX, |here| here.len());
-            }
             self.followers.insert(key, followers.into());
         }
     }
@@ -360,6 +357,7 @@ impl Tier {
         lock: Option<HeldLock>,
     ) {
         let options = &self.keeper.options;
+        self.lengths.note(key, fragment.len());
         let now = self.time();
         let left = fragment.expires_at().map(|at| Duration::from_micros(at.saturating_sub(now)));
         let limit = left.map_or(options.retention, |left| left.min(options.retention));

@@ -187,3 +187,55 @@ fn large_fragments_are_not_brought_along_together() {
     let count = trips.count();
     assert!(count > 2, "four of them in {count} trips");
 }
+
+/// Asks for a page of fragments of one text.
+fn page_of(cache: &Cacheops, text: &str, count: u32) {
+    let page = cache.page();
+    for id in 0..count {
+        let set = QuerySet::table("rows").filter(eq("id", id));
+        let call = cache.cached_as(set).page(&page);
+        call.get_or_fill(|| Ok::<_, Error>(text.to_owned())).unwrap();
+    }
+}
+
+/// In strict mode, with so many bytes of memory.
+fn with_memory(server: &Server, bytes: u64) -> Cacheops {
+    let redis = strict(server).compress_above(usize::MAX).connect_timeout(LONG);
+    Cacheops::builder().memory_limit(bytes).redis(redis).build().unwrap()
+}
+
+/// What memory has no room for is brought along all the same.
+#[test]
+fn small_fragments_that_memory_has_lost() {
+    let server = Server::start();
+    let cache = with_memory(&server, 60_000);
+    let text = "x\u{e9}".repeat(3_000);
+    page_of(&cache, &text, 20);
+    page_of(&cache, &text, 20);
+    let mut trips = Trips::since_now(&server);
+    for _ in 0..3 {
+        page_of(&cache, &text, 20);
+        let count = trips.count();
+        assert!(count <= 4, "a page of 20 takes {count} trips");
+    }
+}
+
+/// They count as what they are now, though the page asks for the same as ever.
+#[test]
+fn fragments_that_have_grown() {
+    let server = Server::start();
+    let (cache, other) = (with_memory(&server, 400_000), with_memory(&server, 64 << 20));
+    page_of(&cache, "small", 4);
+    page_of(&cache, "small", 4);
+    other.invalidate_model("rows").unwrap();
+    let large = "x\u{e9}".repeat(200_000);
+    page_of(&other, &large, 4);
+    // This one finds out.
+    page_of(&cache, &large, 4);
+    let mut trips = Trips::since_now(&server);
+    for _ in 0..3 {
+        page_of(&cache, &large, 4);
+        let count = trips.count();
+        assert!(count >= 4, "four of 600 kB in {count} trips");
+    }
+}
