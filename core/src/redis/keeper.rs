@@ -121,6 +121,9 @@ pub enum LinkState {
 const FLUSHED: &str = "all keys have gone: the server was flushed, or loads other data";
 
 const SHORTEST_PAUSE: Duration = Duration::from_millis(20);
+/// How often a connection is set up in a row.
+const SET_UPS: usize = 4;
+
 const LONGEST_PAUSE: Duration = Duration::from_millis(500);
 
 impl Keeper {
@@ -275,7 +278,7 @@ impl Keeper {
         let beat = link.beat(&everything_key(&self.prefix)).await?;
         match self.flushes.load(Ordering::SeqCst) == self.flushes_seen.load(Ordering::SeqCst) {
             true => Ok(beat),
-            false => Err(Why::new(FLUSHED)),
+            false => Err(Why::exchanged(FLUSHED)),
         }
     }
 
@@ -469,9 +472,25 @@ impl Keeper {
         let _ = select(wanted, slept).await;
     }
 
+    /// [`try_set_up`](Self::try_set_up), again where the server gets another
+    /// identity meanwhile, as it does when its first replica comes.
+    async fn set_up(&self, discovery: &Discovery, memory: &mut Memory) -> Result<Arc<Link>, Unfit> {
+        for _ in 1..SET_UPS {
+            match self.try_set_up(discovery, memory).await {
+                Err(unfit) if unfit.is_passing => {}
+                done => return done,
+            }
+        }
+        self.try_set_up(discovery, memory).await
+    }
+
     /// Connects, sees whether the store is the one that it was, delivers what
     /// is waiting, and opens the line for all.
-    async fn set_up(&self, discovery: &Discovery, memory: &mut Memory) -> Result<Arc<Link>, Unfit> {
+    async fn try_set_up(
+        &self,
+        discovery: &Discovery,
+        memory: &mut Memory,
+    ) -> Result<Arc<Link>, Unfit> {
         memory.session += 1;
         let link = {
             let sentinels = self.sentinels.as_deref();

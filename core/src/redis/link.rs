@@ -138,7 +138,7 @@ impl Link {
         let beats = self.in_time(try_join_all(beats)).await?;
         let is_other = |(node, beat): (&Server, &Beat)| node.data != beat.data;
         if self.nodes.iter().zip(&beats).any(is_other) {
-            return Err(Why::new("the server's data may have been exchanged"));
+            return Err(Why::exchanged("the server's data may have been exchanged"));
         }
         let all = beats.into_iter().reduce(|a, b| Beat { sent: a.sent.min(b.sent), ..a });
         all.ok_or_else(|| Why::new("no server"))

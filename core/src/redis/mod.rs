@@ -66,26 +66,33 @@ pub(crate) struct Why {
     pub(crate) silent: bool,
     /// The server is there, and refuses to drop keys.
     pub(crate) refused: bool,
+    /// The server is there, and its data may be other data.
+    exchanged: bool,
 }
 
 impl Why {
     pub(crate) fn new(text: impl Into<String>) -> Self {
-        Why { text: text.into(), silent: false, refused: false }
+        Why { text: text.into(), silent: false, refused: false, exchanged: false }
     }
 
     /// What a server says that refuses to drop keys.
     pub(crate) fn refused(answer: &str) -> Self {
         let text = format!("the server refuses UNLINK: {answer}");
-        Why { text, silent: false, refused: true }
+        Why { refused: true, ..Why::new(text) }
+    }
+
+    /// What a server has may be other data than before.
+    pub(crate) fn exchanged(text: &str) -> Self {
+        Why { exchanged: true, ..Why::new(text) }
     }
 
     pub(crate) fn silent(limit: Duration) -> Self {
-        Why { text: format!("no answer within {limit:?}"), silent: true, refused: false }
+        Why { silent: true, ..Why::new(format!("no answer within {limit:?}")) }
     }
 
     pub(crate) fn sentinels_silent(limit: Duration) -> Self {
         let text = format!("no majority of the sentinels answers within {limit:?}");
-        Why { text, silent: true, refused: false }
+        Why { silent: true, ..Why::new(text) }
     }
 }
 
@@ -100,22 +107,24 @@ impl fmt::Display for Why {
 pub(crate) struct Unfit {
     kind: ErrorKind,
     text: String,
+    /// It was about to change, and may do now.
+    pub(crate) is_passing: bool,
 }
 
 impl Unfit {
     /// What the application says of it is wrong.
     pub(crate) fn config(text: impl Into<String>) -> Self {
-        Unfit { kind: ErrorKind::InvalidConfig, text: text.into() }
+        Unfit { kind: ErrorKind::InvalidConfig, text: text.into(), is_passing: false }
     }
 
     /// It is another kind of server than the one that is needed.
     pub(crate) fn server(text: impl Into<String>) -> Self {
-        Unfit { kind: ErrorKind::UnfitServer, text: text.into() }
+        Unfit { kind: ErrorKind::UnfitServer, text: text.into(), is_passing: false }
     }
 
     /// It cannot be reached now.
     pub(crate) fn away(text: impl Into<String>) -> Self {
-        Unfit { kind: ErrorKind::Unavailable, text: text.into() }
+        Unfit { kind: ErrorKind::Unavailable, text: text.into(), is_passing: false }
     }
 
     pub(crate) fn is_away(&self) -> bool {
@@ -138,7 +147,7 @@ impl From<Why> for Unfit {
         // A right that is lacking does not come by itself.
         match why.refused && why.text.contains("NOPERM") {
             true => Unfit::server(why.text),
-            false => Unfit::away(why.text),
+            false => Unfit { is_passing: why.exchanged, ..Unfit::away(why.text) },
         }
     }
 }

@@ -4,9 +4,9 @@ use std::cell::Cell;
 use std::time::Duration;
 
 use cacheops::{Cacheops, Consistency, Error, Redis};
-use cacheops_tests::servers::Server;
+use cacheops_tests::servers::{Mode, Proxy, Server};
 
-use super::{LONG, changed, patient, process, read, row, strict, until};
+use super::{LONG, changed, patient, process, read, row, strict, try_process, until};
 
 /// Two processes that have the old row, one of them strict.
 fn both(redis: impl Fn() -> Redis) -> [Cacheops; 2] {
@@ -148,4 +148,23 @@ fn a_fragment_under_the_key_of_another() {
     server.command(&["COPY", &ann, &bob, "REPLACE"]).unwrap();
     assert_eq!(user(&process(patient(&server)), "bob"), "bob");
     assert_eq!(user(&process(strict(&server)), "bob"), "bob");
+}
+
+/// The identity that a server's data has changes when its first replica comes,
+/// which is no reason not to connect.
+#[test]
+fn an_identity_that_changes_while_a_process_connects() {
+    let server = Server::start();
+    let proxy = Proxy::start(server.port());
+    proxy.set(Mode::Delay(Duration::from_millis(100)));
+    let redis = Redis::url(server.url_at(proxy.port())).operation_timeout(LONG);
+    std::thread::scope(|scope| {
+        let connecting = scope.spawn(|| try_process(redis).map(drop));
+        // It has seen who the server is, and has not looked again.
+        until("a look at what is there", || {
+            server.command(&["INFO", "commandstats"]).unwrap().contains("cmdstat_get:")
+        });
+        server.command(&["DEBUG", "CHANGE-REPL-ID"]).unwrap();
+        connecting.join().unwrap().unwrap();
+    });
 }
