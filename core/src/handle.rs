@@ -386,7 +386,10 @@ impl Cacheops {
     /// How much is kept.
     #[must_use]
     pub fn usage(&self) -> Usage {
-        self.inner.settings.store.usage()
+        let settings = &self.inner.settings;
+        let mut usage = settings.store.usage();
+        usage.bookkeeping += settings.shared.as_ref().map_or(0, |shared| shared.bookkeeping());
+        usage
     }
 
     /// What the line to the shared tier does; `None` without a tier. It asks

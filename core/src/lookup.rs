@@ -207,7 +207,7 @@ impl Inner {
 
     fn lease_here(&self, scope: &Scope<'_>) -> Leased {
         Leased {
-            stamps: self.settings.store.lease(scope),
+            stamps: self.settings.store.lease(scope).stamps,
             is_taken: false,
             lock: None,
             around_holds: false,

@@ -45,6 +45,10 @@ mod none {
             match *self {}
         }
 
+        pub(crate) fn bookkeeping(&self) -> u64 {
+            match *self {}
+        }
+
         pub(crate) fn is_strict(&self) -> bool {
             match *self {}
         }

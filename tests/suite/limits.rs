@@ -43,6 +43,25 @@ fn stamps_do_not_pile_up<B: Backend>() {
     assert!(cache.usage().stamps <= schemes, "{:?}", cache.usage());
 }
 
+/// Hits remember how they ask again: that goes with the limit of memory, too.
+fn what_hits_remember_does_not_pile_up<B: Backend>() {
+    const STAMPS: u64 = 200;
+    let cache = B::cache(Cacheops::builder().memory_limit(MIB));
+    for n in 0..1_000 / B::SLOWNESS {
+        let set = |id: u64| QuerySet::table("articles").filter(eq("id", n * STAMPS + id));
+        for _ in 0..2 {
+            let call = (1..STAMPS).fold(cache.cached_as(set(0)), |call, id| call.also(set(id)));
+            call.get_or_fill(|| Ok::<_, Error>(n)).unwrap();
+        }
+    }
+    let usage = cache.usage();
+    // Those of fragments, those remembered in an eighth of the limit, and as many
+    // idle ones, in each of the 64 shards.
+    let most = 2 * (usage.fragments * STAMPS as usize + 1_000) + 64 * 64;
+    assert!(usage.stamps <= most, "{usage:?}");
+    assert!(usage.bookkeeping <= MIB, "{usage:?}");
+}
+
 /// Tenants by a computed prefix, each with three tables, who come and go.
 fn tenants_do_not_pile_up<B: Backend>() {
     let tenant = Arc::new(AtomicU64::new(0));
@@ -197,7 +216,7 @@ fn nesting<B: Backend, E: Engine>() {
 }
 
 on_stores! {
-    the_limit_is_kept stamps_do_not_pile_up tenants_do_not_pile_up schemes_do_not_pile_up
+    the_limit_is_kept stamps_do_not_pile_up what_hits_remember_does_not_pile_up tenants_do_not_pile_up schemes_do_not_pile_up
     a_large_batch_becomes_its_table
 }
 

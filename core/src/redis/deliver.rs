@@ -4,8 +4,11 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use super::Why;
 use super::keeper::{Keeper, read_everything};
+use super::kept::{Kept, Weigh};
 use super::link::Link;
-use crate::invalidate::{Event, MOST_KEYS, everything_key, name_key, registry_key, variant_key};
+use crate::invalidate::{
+    Event, MOST_KEYS, Scheme, everything_key, name_key, registry_key, variant_key,
+};
 use crate::protocol::{Command, Next, Registry, Reply, Sweep, SweepTarget, Swept};
 use crate::store::Dropped;
 use crate::value::Row;
@@ -277,14 +280,24 @@ fn member(prefix: &str, table: &str) -> Vec<u8> {
 
 /// The registries as they were last seen.
 #[derive(Debug)]
-pub(crate) struct Registries(quick_cache::sync::Cache<String, Registry>);
+pub(crate) struct Registries(Kept<String, Registry>);
 
-/// Registries that are remembered; tenants may have many.
-const MOST_REGISTRIES: usize = 4_096;
+impl Weigh for Registry {
+    fn weight(&self) -> usize {
+        // Its key is about as long as a scheme.
+        size_of::<Registry>() + 32 + self.schemes.iter().map(Scheme::weight).sum::<usize>()
+    }
+}
 
 impl Registries {
-    pub(crate) fn new() -> Self {
-        Registries(quick_cache::sync::Cache::new(MOST_REGISTRIES))
+    /// Room for what goes with `limit` bytes of fragments; tenants may have many.
+    pub(crate) fn beside(limit: u64) -> Self {
+        Registries(Kept::beside(limit))
+    }
+
+    /// What they take, in bytes.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.0.bytes()
     }
 
     fn get(&self, key: &str) -> Registry {

@@ -135,6 +135,7 @@ impl Keeper {
         clock: Option<Arc<dyn Clock>>,
     ) -> Self {
         let limit = options.degraded.unwrap_or(0);
+        let registries = Registries::beside(near.limit());
         let sentinels = options.sentinels().map(|listed| Arc::new(Sentinels::new(listed)));
         Keeper {
             near,
@@ -150,7 +151,7 @@ impl Keeper {
             offset: AtomicI64::new(0),
             clock,
             times: Times::default(),
-            registries: Registries::new(),
+            registries,
             waiters: Waiters::default(),
             sentinels,
             rests: Rests::default(),

@@ -15,7 +15,7 @@ use crate::key::FragmentKey;
 use crate::page::Page;
 use crate::protocol::{Command, LeasePlan, Reply, TablePlan, Token, is_leased};
 use crate::record;
-use crate::store::{Place, Scope, SharedStamp, Stamp};
+use crate::store::{Place, Scope, SharedStamp, Stamp, Taken};
 
 /// The stamps of a fill, and the lock that it holds.
 pub(crate) struct Leased {
@@ -70,10 +70,9 @@ impl<'a> Leasing<'a> {
         lock: Option<FragmentKey>,
     ) -> Option<Self> {
         let keeper = &*tier.keeper;
-        let tables = keeper.near.widened(scope);
+        let Taken { stamps, tables } = keeper.near.lease(scope);
         let page = scope.page;
         let scope = &Scope { tables: &tables, ..*scope };
-        let stamps = keeper.near.lease_as_it_is(scope);
         let line = Lineage::of(&stamps);
         let (leased, new) = line.stamps().cloned().partition(has_lease);
         let mut leasing = Leasing {

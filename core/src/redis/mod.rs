@@ -27,6 +27,7 @@ mod deliver;
 mod discover;
 mod door;
 mod keeper;
+mod kept;
 mod lease;
 mod lengths;
 mod link;

@@ -10,6 +10,7 @@ use redis::Pipeline;
 
 use super::Why;
 use super::codec::Lineage;
+use super::kept::{Kept, Weigh};
 use super::link::Link;
 use super::tier::{Tier, is_epoch, read_command, token_in};
 use super::wire;
@@ -18,11 +19,8 @@ use crate::key::FragmentKey;
 use crate::protocol::{Command, Token, Verdict, verdict};
 use crate::store::Stamp;
 
-/// How many fragments' questions are kept. Each takes some hundred bytes.
-const MOST: usize = 4_096;
-
 /// The questions that were asked last.
-pub(crate) struct Questions(quick_cache::sync::Cache<FragmentKey, Arc<Question>>);
+pub(crate) struct Questions(Kept<FragmentKey, Arc<Question>>);
 
 /// A question that is ready to be sent.
 pub(crate) struct Question {
@@ -36,8 +34,14 @@ pub(crate) struct Question {
 }
 
 impl Questions {
-    pub(crate) fn new() -> Self {
-        Questions(quick_cache::sync::Cache::new(MOST))
+    /// Room for what goes with `limit` bytes of fragments.
+    pub(crate) fn beside(limit: u64) -> Self {
+        Questions(Kept::beside(limit))
+    }
+
+    /// What they take, in bytes.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.0.bytes()
     }
 
     /// The question for a fragment whose stamps are current; put together if
@@ -50,6 +54,22 @@ impl Questions {
         let question = Arc::new(Question::new(near)?);
         self.0.insert(*key, question.clone());
         Some(question)
+    }
+}
+
+/// The stamps count in full: when the fragment has gone, it is the question that
+/// keeps them.
+impl Weigh for Arc<Question> {
+    fn weight(&self) -> usize {
+        const EACH: usize = size_of::<(Arc<Stamp>, Token)>() + size_of::<Command>();
+        // A stamp with its place in the store, a command of its own as written.
+        const STAMP: usize = 80;
+        const WRITTEN: usize = 120;
+        let of_one = |(stamp, _): &(Arc<Stamp>, Token)| {
+            let key = stamp.shared().map_or(0, |shared| shared.key().len());
+            EACH + STAMP + WRITTEN + stamp.extra_weight() + key
+        };
+        size_of::<Question>() + self.stamps.iter().map(of_one).sum::<usize>()
     }
 }
 

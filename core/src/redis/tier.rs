@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use super::bulk::LARGE;
 use super::codec::encode;
 use super::keeper::{Keeper, SharedStatus, read_everything};
+use super::kept::{Kept, Weigh};
 use super::lease::{HeldLock, Leased, Leasing, lock_key};
 use super::lengths::{Lengths, MOST_AHEAD};
 use super::link::Link;
@@ -33,13 +34,10 @@ pub(crate) struct Tier {
     thread: Option<JoinHandle<()>>,
     pub(super) runtime: tokio::runtime::Handle,
     /// What followed what on the pages that were rendered.
-    followers: quick_cache::sync::Cache<FragmentKey, Arc<[Spot]>>,
+    followers: Kept<FragmentKey, Arc<[Spot]>>,
     pub(super) lengths: Lengths,
     questions: Questions,
 }
-
-/// Pages whose followers are remembered, by their fragments that led trips.
-const MOST_LEADERS: usize = 4_096;
 
 /// What came of looking for a fragment, and of taking the stamps to fill it
 /// with.
@@ -47,6 +45,13 @@ pub(crate) enum Looked {
     Found(Arc<Fragment>),
     /// It is to be made, for want of what is said.
     Leased(Leased, Outcome),
+}
+
+impl Weigh for Arc<[Spot]> {
+    fn weight(&self) -> usize {
+        let prefix = |spot: &Spot| spot.prefix.as_ref().map_or(0, |prefix| prefix.len());
+        self.iter().map(|spot| size_of::<Spot>() + prefix(spot)).sum()
+    }
 }
 
 impl Tier {
@@ -63,6 +68,7 @@ impl Tier {
             tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(failed)?;
         let handle = runtime.handle().clone();
         let fixed = prefix.fixed().to_owned();
+        let (followers, questions) = (Kept::beside(near.limit()), Questions::beside(near.limit()));
         let keeper = Arc::new(Keeper::new(near, options, fixed, handle.clone(), clock));
         let (tell, told) = std::sync::mpsc::sync_channel(1);
         let kept = keeper.clone();
@@ -77,9 +83,7 @@ impl Tier {
         };
         let thread = std::thread::Builder::new().name("cacheops-redis".into()).spawn(life);
         let thread = thread.map_err(failed)?;
-        let followers = quick_cache::sync::Cache::new(MOST_LEADERS);
         let lengths = Lengths::new();
-        let questions = Questions::new();
         let tier =
             Tier { keeper, thread: Some(thread), runtime: handle, followers, lengths, questions };
         match told.recv() {
@@ -91,6 +95,11 @@ impl Tier {
 
     pub(crate) fn status(&self) -> SharedStatus {
         self.keeper.status()
+    }
+
+    /// What is remembered beside the fragments, in bytes, roughly.
+    pub(crate) fn bookkeeping(&self) -> u64 {
+        self.followers.bytes() + self.questions.bytes() + self.keeper.registries.bytes()
     }
 
     /// The time by the server's clock, in microseconds since 1970.

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use super::container::Container;
 use super::stamp::{About, Stamp, Stamps, count_invalidation};
 use super::tables::{Table, Tables, widened};
-use super::{Dropped, Scope, Usage};
+use super::{Dropped, Scope, Taken, Usage};
 #[cfg(feature = "redis")]
 use super::{Place, SharedStamp};
 use crate::fragment::Fragment;
@@ -17,7 +17,7 @@ use crate::key::FragmentKey;
 use crate::prefix::Prefix;
 #[cfg(feature = "redis")]
 use crate::protocol::{Token, is_other_epoch};
-use crate::queryset::TableDnf;
+use crate::queryset::{Conjunction, TableDnf};
 use crate::sync::atomic::{AtomicU64, Ordering};
 use crate::sync::{Arc, RwLock, read, write};
 use crate::value::Row;
@@ -53,6 +53,9 @@ pub(crate) struct MemoryStore {
     /// The time of the latest invalidation of all.
     latest: AtomicU64,
     knows: Knows,
+    /// The most bytes of fragments.
+    #[cfg(feature = "redis")]
+    limit: u64,
 }
 
 /// What stamps know of themselves.
@@ -116,6 +119,8 @@ impl MemoryStore {
             everything_dropped_at: AtomicU64::new(0),
             latest: AtomicU64::new(0),
             knows,
+            #[cfg(feature = "redis")]
+            limit: bytes,
         }
     }
 
@@ -138,17 +143,22 @@ impl MemoryStore {
         Stamp::new(Some(everything), self.knows.about(At::Epoch(registry), label))
     }
 
-    /// Registers the schemes of `dnf`; the epoch they were registered in.
-    fn enroll(&self, registry: String, dnf: &TableDnf) -> Arc<Stamp> {
-        if let Some(table) = read(&self.tables).get(&registry)
-            && table.covers(dnf)
-        {
-            return table.epoch.clone();
+    /// Registers the schemes of `dnf`; the epoch they were registered in, and
+    /// what is leased instead where there is no room for all of them. Both are
+    /// decided under one lock: whoever comes between would take the room.
+    fn enroll(&self, registry: String, dnf: &TableDnf) -> (Arc<Stamp>, Option<Vec<Conjunction>>) {
+        let fit = |table: &Table| widened(table.registered(), &dnf.conjunctions);
+        if let Some(table) = read(&self.tables).get(&registry) {
+            let wide = fit(table);
+            if table.covers(wide.as_ref().unwrap_or(&dnf.conjunctions)) {
+                return (table.epoch.clone(), wide);
+            }
         }
         let mut tables = write(&self.tables);
         let table = self.enter(&mut tables, &registry);
-        table.enroll(dnf, || self.epoch(&registry));
-        table.epoch.clone()
+        let wide = fit(table);
+        table.enroll(wide.as_ref().unwrap_or(&dnf.conjunctions), || self.epoch(&registry));
+        (table.epoch.clone(), wide)
     }
 
     /// The table under a key, made if it is not known.
@@ -157,35 +167,28 @@ impl MemoryStore {
         tables.enter(registry.to_owned(), || self.epoch(registry), sweep)
     }
 
-    /// The tables of a scope, in which what has further schemes than there is
-    /// room for depends on any row of its table.
-    pub(crate) fn widened<'s>(&self, scope: &Scope<'s>) -> Cow<'s, [TableDnf]> {
-        let mut all = Cow::Borrowed(scope.tables);
-        for (n, dnf) in scope.tables.iter().enumerate() {
-            let registry = registry_key(scope.prefixes.of(&dnf.table), &dnf.table);
-            let tables = read(&self.tables);
-            let known = tables.get(&registry).map_or(&[][..], Table::registered);
-            if let Some(conjunctions) = widened(known, &dnf.conjunctions) {
-                all.to_mut()[n].conjunctions = conjunctions;
-            }
-        }
-        all
-    }
-
-    /// Takes the stamps of a table; those above them hold while they do.
-    fn lease_table(&self, prefix: &str, dnf: &TableDnf, stamps: &mut Vec<Arc<Stamp>>) {
-        let epoch = self.enroll(registry_key(prefix, &dnf.table), dnf);
+    /// Takes the stamps of a table; those above them hold while they do. Tells
+    /// which conjunctions they are of, if not those of `dnf`.
+    fn lease_table(
+        &self,
+        prefix: &str,
+        dnf: &TableDnf,
+        stamps: &mut Vec<Arc<Stamp>>,
+    ) -> Option<Vec<Conjunction>> {
+        let (epoch, wide) = self.enroll(registry_key(prefix, &dnf.table), dnf);
+        let conjunctions = wide.as_ref().unwrap_or(&dnf.conjunctions);
         let mut key = String::new();
-        for conjunction in &dnf.conjunctions {
+        for conjunction in conjunctions {
             conjunction_key(prefix, &dnf.table, conjunction, &mut key);
             let label = || describe(&dnf.table, conjunction);
             let about = || self.knows.about(At::Plain(key.as_bytes()), label);
             stamps.push(self.stamps.get(key.as_bytes(), &epoch, about));
         }
-        if dnf.conjunctions.is_empty() {
+        if conjunctions.is_empty() {
             // No row matters, but the table can still go.
             stamps.push(epoch);
         }
+        wide
     }
 
     /// Notes the time and hands out the schemes of a table, if it is known.
@@ -274,19 +277,16 @@ impl MemoryStore {
 
     /// Registers the schemes of `scope`, then reads or creates its stamps:
     /// in that order, and both before the caller reads any data.
-    pub(crate) fn lease(&self, scope: &Scope<'_>) -> Vec<Arc<Stamp>> {
-        self.lease_as_it_is(&Scope { tables: &self.widened(scope), ..*scope })
-    }
-
-    /// [`lease`](Self::lease) of just the conjunctions that are given: whoever
-    /// registers their schemes elsewhere, too, has widened them before. To widen
-    /// them twice is to register another scheme than that of the stamp.
-    pub(crate) fn lease_as_it_is(&self, scope: &Scope<'_>) -> Vec<Arc<Stamp>> {
+    pub(crate) fn lease<'s>(&self, scope: &Scope<'s>) -> Taken<'s> {
         let _before_or_after = read(&self.gate);
         let everything = read(&self.everything).clone();
         let mut stamps = Vec::with_capacity(2 + scope.tables.len() * 2);
-        for dnf in scope.tables {
-            self.lease_table(scope.prefixes.of(&dnf.table), dnf, &mut stamps);
+        let mut tables = Cow::Borrowed(scope.tables);
+        for (n, dnf) in scope.tables.iter().enumerate() {
+            let wide = self.lease_table(scope.prefixes.of(&dnf.table), dnf, &mut stamps);
+            if let Some(wide) = wide {
+                tables.to_mut()[n].conjunctions = wide;
+            }
         }
         if let Some(name) = scope.name {
             let prefix = scope.prefixes.of("");
@@ -305,7 +305,7 @@ impl MemoryStore {
         if stamps.is_empty() {
             stamps.push(everything);
         }
-        stamps
+        Taken { stamps, tables }
     }
 
     /// Drops what `event` meets; has done so when it returns. `now` is in
@@ -362,6 +362,11 @@ impl MemoryStore {
 /// What the shared store tells of its stamps.
 #[cfg(feature = "redis")]
 impl MemoryStore {
+    /// The most bytes of fragments.
+    pub(crate) fn limit(&self) -> u64 {
+        self.limit
+    }
+
     /// The stamp of everything.
     pub(crate) fn everything(&self) -> Arc<Stamp> {
         read(&self.everything).clone()
@@ -383,7 +388,7 @@ impl MemoryStore {
                     return table.epoch.clone();
                 }
                 let dnf = TableDnf { table: String::new(), conjunctions: Vec::new() };
-                self.enroll(registry, &dnf)
+                self.enroll(registry, &dnf).0
             }
         }
     }

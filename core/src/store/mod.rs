@@ -14,10 +14,13 @@ pub(crate) use stamp::{Stamp, invalidations};
 #[cfg(feature = "redis")]
 pub(crate) use token::{Place, SharedStamp};
 
+use std::borrow::Cow;
+
 #[cfg(feature = "redis")]
 use crate::page::Page;
 use crate::prefix::Prefixes;
 use crate::queryset::TableDnf;
+use crate::sync::Arc;
 
 /// What a fill depends on before anything is read.
 pub(crate) struct Scope<'a> {
@@ -31,6 +34,16 @@ pub(crate) struct Scope<'a> {
     /// The page that asks.
     #[cfg(feature = "redis")]
     pub(crate) page: Option<&'a Page>,
+}
+
+/// What a lease has taken.
+pub(crate) struct Taken<'s> {
+    pub(crate) stamps: Vec<Arc<Stamp>>,
+    /// The tables as the stamps are of them: what there was no room for in a
+    /// registry stands for any row. Whoever registers schemes elsewhere
+    /// registers these, and no others.
+    #[cfg_attr(not(feature = "redis"), expect(dead_code, reason = "a shared store wants to know"))]
+    pub(crate) tables: Cow<'s, [TableDnf]>,
 }
 
 /// What an invalidation did.
@@ -61,6 +74,7 @@ pub struct Usage {
     pub tables: usize,
     /// What tables, their schemes and the places of stamps take beside `bytes`,
     /// in bytes, roughly. The size limit does not cover it, but for what nothing
-    /// depends on it grows and shrinks with the fragments.
+    /// depends on it grows and shrinks with the fragments. Over a shared store
+    /// also what is remembered of it: at most three eighths of the size limit.
     pub bookkeeping: u64,
 }

@@ -1,10 +1,13 @@
 //! What a store in front of a shared one drops, and what it keeps.
 
+use std::sync::Barrier;
+
+use super::tables::MOST_SCHEMES;
 use super::{Knows, MemoryStore, Scope, Stamp};
-use crate::invalidate::registry_key;
+use crate::invalidate::{conjunction_key, registry_key};
 use crate::prefix::Prefix;
 use crate::protocol::Token;
-use crate::queryset::TableDnf;
+use crate::queryset::{Conjunction, TableDnf};
 use crate::sync::Arc;
 
 fn near() -> MemoryStore {
@@ -19,7 +22,7 @@ fn leased_epoch(near: &MemoryStore) -> Arc<Stamp> {
     let prefixes = prefix.all_of(&["rows"]);
     let scope =
         Scope { prefixes: &prefixes, tables: &tables, name: None, variant: None, page: None };
-    near.lease(&scope).remove(0)
+    near.lease(&scope).stamps.remove(0)
 }
 
 /// A sweep that finds another registry than a fill is just being told of knows
@@ -43,5 +46,53 @@ fn an_epoch_that_is_not_known_yet_goes_with_any_other() {
         }
         near.rows_changed(&registry_key("p:", "rows"), found, &[]);
         assert_eq!(epoch.is_current(), stays, "{known:?} {found:?}");
+    }
+}
+
+/// Leases conjunctions of the fields `f{n}`. The conjunctions that the lease says
+/// it is of, and the keys of its stamps.
+fn lease_fields(
+    near: &MemoryStore,
+    fields: impl Iterator<Item = usize>,
+) -> (Vec<Conjunction>, Vec<Vec<u8>>) {
+    let of = |n| vec![(format!("f{n}"), "1".to_owned())];
+    let tables = [TableDnf { table: "rows".to_owned(), conjunctions: fields.map(of).collect() }];
+    let prefix = Prefix::new("p:".to_owned(), None);
+    let prefixes = prefix.all_of(&["rows"]);
+    let scope =
+        Scope { prefixes: &prefixes, tables: &tables, name: None, variant: None, page: None };
+    let taken = near.lease(&scope);
+    let keys = taken.stamps.iter().filter_map(|it| Some(it.shared()?.key().to_vec())).collect();
+    (taken.tables[0].conjunctions.clone(), keys)
+}
+
+/// Whatever schemes threads race to add: what a lease tells to register is what
+/// its stamps are of, and a table has as many schemes as it may, and any row.
+#[test]
+fn what_is_leased_is_what_is_told() {
+    const NEW: usize = 8;
+    for _ in 0..200 {
+        let near = near();
+        lease_fields(&near, 1..MOST_SCHEMES);
+        let start = Barrier::new(NEW);
+        let lease = |n: usize| {
+            start.wait();
+            lease_fields(&near, std::iter::once(200 + n))
+        };
+        let lease = &lease;
+        let told = std::thread::scope(|scope| {
+            let all: Vec<_> = (0..NEW).map(|n| scope.spawn(move || lease(n))).collect();
+            all.into_iter().map(|one| one.join().unwrap()).collect::<Vec<_>>()
+        });
+        for (conjunctions, keys) in &told {
+            let key_of = |conjunction| {
+                let mut key = String::new();
+                conjunction_key("p:", "rows", conjunction, &mut key);
+                key.into_bytes()
+            };
+            assert_eq!(*keys, conjunctions.iter().map(key_of).collect::<Vec<_>>());
+        }
+        let narrow = told.iter().filter(|(conjunctions, _)| !conjunctions[0].is_empty()).count();
+        assert_eq!(narrow, 1, "there was room for one");
     }
 }

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use super::stamp::Stamp;
 use crate::invalidate::Scheme;
-use crate::queryset::{Conjunction, TableDnf};
+use crate::queryset::Conjunction;
 use crate::sync::Arc;
 use crate::sync::atomic::{AtomicU64, Ordering};
 
@@ -28,9 +28,9 @@ impl Table {
         Table { epoch, schemes: Arc::default(), invalidated_at: AtomicU64::new(0) }
     }
 
-    pub(crate) fn covers(&self, dnf: &TableDnf) -> bool {
+    pub(crate) fn covers(&self, conjunctions: &[Conjunction]) -> bool {
         self.epoch.is_current()
-            && dnf.conjunctions.iter().all(|c| self.schemes.iter().any(|s| s.is_of(c)))
+            && conjunctions.iter().all(|c| self.schemes.iter().any(|s| s.is_of(c)))
     }
 
     /// The schemes that this process has registered since everything was dropped
@@ -42,8 +42,12 @@ impl Table {
         if holds { &self.schemes } else { &[] }
     }
 
-    /// Registers the schemes of `dnf` in an epoch that is current.
-    pub(crate) fn enroll(&mut self, dnf: &TableDnf, epoch: impl FnOnce() -> Arc<Stamp>) {
+    /// Registers the schemes of `conjunctions` in an epoch that is current.
+    pub(crate) fn enroll(
+        &mut self,
+        conjunctions: &[Conjunction],
+        epoch: impl FnOnce() -> Arc<Stamp>,
+    ) {
         if !self.epoch.is_current() {
             if self.registered().is_empty() {
                 self.schemes = Arc::default();
@@ -51,7 +55,7 @@ impl Table {
             self.epoch = epoch();
         }
         let schemes = Arc::make_mut(&mut self.schemes);
-        for conjunction in &dnf.conjunctions {
+        for conjunction in conjunctions {
             if !schemes.iter().any(|scheme| scheme.is_of(conjunction)) {
                 schemes.push(Scheme::of(conjunction));
             }

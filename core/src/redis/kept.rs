@@ -1,0 +1,79 @@
+//! What the tier remembers beside the fragments: bounded in bytes, the least
+//! useful make way.
+//!
+//! Nothing here is needed: what was forgotten is put together again. So what
+//! does not fit is not kept.
+
+use std::borrow::Borrow;
+use std::hash::Hash;
+
+use quick_cache::sync::{Cache, DefaultLifecycle};
+use quick_cache::{DefaultHashBuilder, OptionsBuilder, Weighter};
+
+/// What knows what it takes, in bytes, with all that only it may keep alive.
+pub(crate) trait Weigh {
+    fn weight(&self) -> usize;
+}
+
+#[derive(Clone, Debug)]
+struct ByBytes;
+
+/// The place of an entry, and the counts of what is shared.
+const PLACE: usize = 64;
+
+impl<K, V: Weigh> Weighter<K, V> for ByBytes {
+    fn weight(&self, _key: &K, value: &V) -> u64 {
+        (PLACE + size_of::<K>() + value.weight()) as u64
+    }
+}
+
+/// No shard is smaller: an entry must fit into one.
+const SMALLEST_SHARD: u64 = 1 << 20;
+
+/// What part of the limit of fragments each kind of what is remembered may take
+/// beside it.
+const PART: u64 = 8;
+
+/// Values under their keys.
+#[derive(Debug)]
+pub(crate) struct Kept<K, V>(Cache<K, V, ByBytes, DefaultHashBuilder>);
+
+impl<K: Eq + Hash + Clone, V: Weigh + Clone> Kept<K, V> {
+    /// Room for what goes with `limit` bytes of fragments.
+    pub(crate) fn beside(limit: u64) -> Self {
+        let bytes = (limit / PART).max(1);
+        let shards = 1 << (bytes / SMALLEST_SHARD).clamp(1, 64).ilog2();
+        let items = (bytes / 1024).clamp(64, 1 << 16);
+        let mut options = OptionsBuilder::new();
+        options.weight_capacity(bytes).estimated_items_capacity(items as usize).shards(shards);
+        let (hasher, lifecycle) = (DefaultHashBuilder::default(), DefaultLifecycle::default());
+        Kept(match options.build() {
+            Ok(options) => Cache::with_options(options, ByBytes, hasher, lifecycle),
+            // The builder fails only for want of the two capacities above.
+            Err(_) => Cache::with(64, bytes, ByBytes, hasher, lifecycle),
+        })
+    }
+
+    pub(crate) fn get<Q: Eq + Hash + ?Sized>(&self, key: &Q) -> Option<V>
+    where
+        K: Borrow<Q>,
+    {
+        self.0.get(key)
+    }
+
+    pub(crate) fn insert(&self, key: K, value: V) {
+        self.0.insert(key, value);
+    }
+
+    pub(crate) fn remove<Q: Eq + Hash + ?Sized>(&self, key: &Q)
+    where
+        K: Borrow<Q>,
+    {
+        self.0.remove(key);
+    }
+
+    /// What all that is kept takes, in bytes.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.0.weight()
+    }
+}
