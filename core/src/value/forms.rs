@@ -92,23 +92,21 @@ pub(super) fn hex_bytes(text: &str) -> Option<Vec<u8>> {
     digits.as_bytes().chunks(2).map(byte).collect()
 }
 
-/// Internet addresses; the mask of a single host says nothing.
+/// Internet addresses; the mask of a single host says nothing. What stands
+/// behind a slash and is no number makes it plain text.
 pub(super) fn spell_address(text: &str, out: &mut String) -> bool {
     let (address, mask) = match text.split_once('/') {
-        Some((address, mask)) => (address, Some(mask)),
+        Some((address, mask)) => match mask.parse::<u8>() {
+            Ok(mask) => (address, Some(mask)),
+            Err(_) => return false,
+        },
         None => (text, None),
     };
     let Ok(address) = address.parse::<IpAddr>() else { return false };
     let _ = write!(out, "{address}");
-    match mask.map(str::parse::<u8>) {
-        None | Some(Ok(32)) if address.is_ipv4() => {}
-        None | Some(Ok(128)) => {}
-        Some(Ok(mask)) => {
-            let _ = write!(out, "/{mask}");
-        }
-        Some(Err(_)) => {
-            let _ = write!(out, "/{}", mask.unwrap_or_default());
-        }
+    let host = if address.is_ipv4() { 32 } else { 128 };
+    if let Some(mask) = mask.filter(|mask| *mask != host) {
+        let _ = write!(out, "/{mask}");
     }
     true
 }

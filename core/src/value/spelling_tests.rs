@@ -337,6 +337,14 @@ fn serde_bytes_of(bytes: &[u8]) -> impl serde::Serialize {
     Scalar::Bytes(bytes.to_vec())
 }
 
+/// What only looks like an address is text, and has no case.
+#[test]
+fn an_address_with_a_mask_that_is_none_is_text() {
+    assert_eq!(spelled("::/A"), spelled("::/a"));
+    assert_eq!(spelled("10.0.0.1/AB "), spelled("10.0.0.1/ab"));
+    assert_ne!(spelled("::/300"), spelled("::"));
+}
+
 #[test]
 fn long_values_are_digests() {
     let long = "lorem ipsum ".repeat(1_000_000);
