@@ -44,6 +44,7 @@ mod errors;
 mod fragment;
 mod guards;
 mod keys;
+mod loaded;
 mod querysets;
 mod rendering;
 mod source;

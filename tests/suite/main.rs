@@ -61,6 +61,7 @@ mod axum_template;
 mod cache;
 mod chaos;
 mod concurrency;
+mod embedded;
 mod fixtures;
 mod jinja_errors;
 mod jinja_installing;
