@@ -45,6 +45,8 @@
 //! | `redis` | no | a shared tier: Redis, Valkey or Dragonfly, for many processes |
 //! | `redis-tls` | no | TLS to it |
 
+#![cfg_attr(docsrs, feature(doc_cfg))]
+
 mod builder;
 mod call;
 mod clock;

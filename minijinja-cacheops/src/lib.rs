@@ -35,6 +35,8 @@
 //! everything of the engine works, blocks and `super()` included; only
 //! `break` and `continue` may not leave it.
 
+#![cfg_attr(docsrs, feature(doc_cfg))]
+
 mod begin;
 mod call;
 mod custom;

@@ -197,7 +197,9 @@ impl<'a> Excerpt<'a> {
         let before = self.template.moved.iter().rfind(|moved| moved.rewritten.start < at);
         let place =
             before.map_or(at, |moved| moved.author.end + at.saturating_sub(moved.rewritten.end));
-        text.floor_char_boundary(place.min(text.len()))
+        let place = place.min(text.len());
+        // Zero is a boundary of any text.
+        (0..=place).rev().find(|&at| text.is_char_boundary(at)).unwrap_or(0)
     }
 }
 

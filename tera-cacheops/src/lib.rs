@@ -110,6 +110,8 @@
 //! such a tag have a block of that name; and tags nest 19 deep, since Tera takes
 //! 39 statements inside each other and a tag becomes two.
 
+#![cfg_attr(docsrs, feature(doc_cfg))]
+
 mod author;
 mod begin;
 mod chains;
