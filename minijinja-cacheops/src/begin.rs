@@ -108,6 +108,7 @@ pub(crate) fn begin_key(
 ) -> bool {
     let marks = shared.marks(state);
     key.key(&tag.key);
+    key.key(&shared.environment);
     key.str(shared.cache.prefix());
     key.bool(marks);
     keys::write_escaping(state.auto_escape(), key);

@@ -30,6 +30,7 @@ pub(crate) fn call(
     })?;
     let get = |name: &str| kwargs.get::<Option<Value>>(name);
     let (timeout, name, lock) = (get("timeout")?, get("name")?, get("lock")?);
+    let (when, unless) = (get("if")?, get("unless")?);
     // An undefined `extra` is one that was given.
     let extra: Option<Value> = kwargs.has("extra").then(|| kwargs.get("extra")).transpose()?;
     kwargs.assert_all_used()?;
@@ -38,6 +39,7 @@ pub(crate) fn call(
     }
     let mut key = KeyWriter::new();
     key.variant(function, 5);
+    key.key(&shared.environment);
     key.str(shared.cache.prefix());
     keys::write_escaping(state.auto_escape(), &mut key);
     write_place(shared, state, &mut key).map_err(fail)?;
@@ -47,8 +49,8 @@ pub(crate) fn call(
         timeout: timeout.as_ref(),
         name: name.as_ref(),
         lock: lock.as_ref(),
-        when: None,
-        unless: None,
+        when: when.as_ref(),
+        unless: unless.as_ref(),
         extra: &extra,
     };
     let options = Options::read::<MiniJinjaEngine>(&given, &mut key).map_err(fail)?;
@@ -66,6 +68,9 @@ pub(crate) fn call(
             page: Some(&page),
             ..Request::new(key.finish())
         };
+        if options.passes {
+            return shared.cache.pass(&request).map(|()| Found::Bypass);
+        }
         shared.cache.find(&request, &|used| shared.is_same(state, used))
     });
     match found.map_err(|error| fail(error.to_string()))? {

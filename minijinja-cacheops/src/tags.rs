@@ -4,8 +4,8 @@ use std::collections::HashMap;
 use std::path::Path;
 use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 
-use cacheops::template::{Rules, Syntax, rewrite};
-use cacheops::{Cacheops, TemplateUse};
+use cacheops::template::{Environment as Own, Rules, Syntax, rewrite};
+use cacheops::{Cacheops, FragmentKey, KeyWriter, TemplateUse};
 use minijinja::syntax::SyntaxConfig;
 use minijinja::value::{Kwargs, Object};
 use minijinja::{Environment, Error, ErrorKind, Output, State, Value};
@@ -50,13 +50,21 @@ pub struct Tags {
     is_second: bool,
 }
 
+/// What the tags of an environment stand on. All but the key are those of its
+/// clones, too, also under another name.
+#[derive(Clone)]
 pub(crate) struct Shared {
     pub(crate) cache: Cacheops,
-    pub(crate) templates: Templates,
-    pub(crate) printing: Printing,
-    custom: RwLock<HashMap<String, Arc<Decorator>>>,
-    marks: OnceLock<Box<Marks>>,
+    /// Stands for the environment in the keys of its fragments.
+    pub(crate) environment: FragmentKey,
+    pub(crate) templates: Arc<Templates>,
+    pub(crate) printing: Arc<Printing>,
+    custom: Arc<RwLock<HashMap<String, Arc<Decorator>>>>,
+    marks: Arc<OnceLock<Box<Marks>>>,
 }
+
+/// Stands before the key of an environment.
+const ENGINE: &str = "minijinja";
 
 type Decorator = dyn Fn(&TagCall<'_>) -> Result<Caching, Error> + Send + Sync;
 type Marks = dyn Fn(&State<'_, '_>) -> bool + Send + Sync;
@@ -74,21 +82,57 @@ impl Tags {
     /// one, the first stays, and whatever is loaded through the second tags is
     /// an error.
     ///
-    /// Environments that share a cache share the fragments of templates with
-    /// the same name and source: where they would render those differently,
-    /// by other globals or filters, give each a cache of its own.
+    /// Over a shared cache the fragments are those of the first environment in
+    /// each process. Every further one in the same cache has its own, which it
+    /// shares with nobody, since it may render the same sources otherwise, by
+    /// other globals, functions or filters: see
+    /// [`install_as`](Tags::install_as). A clone goes on with the fragments of
+    /// the one it is of, until it gets a name by that.
     pub fn install(env: &mut Environment<'_>, cache: &Cacheops) -> Tags {
-        if let Some(shared) = installed(env) {
-            let is_second = !shared.cache.is_same(cache);
-            return Tags { shared, is_second };
+        match installed(env) {
+            Some(shared) => Tags { is_second: !shared.cache.is_same(cache), shared },
+            None => Tags::add(env, Shared::new(cache, &Own::next(cache, ENGINE))),
         }
-        let shared = Arc::new(Shared {
-            cache: cache.clone(),
-            templates: Templates::default(),
-            printing: Printing::default(),
-            custom: RwLock::default(),
-            marks: OnceLock::new(),
-        });
+    }
+
+    /// The same under a name: environments of one name share the fragments of
+    /// templates with the same name and source, in this process and in others.
+    /// So they are to render these alike. For the second environment of an
+    /// application, for one that is made anew while the application runs, and
+    /// for a clone that gets other globals, functions or filters.
+    ///
+    /// ```
+    /// use minijinja::{Environment, context};
+    /// use minijinja_cacheops::{Tags, cacheops::Cacheops};
+    ///
+    /// let cache = Cacheops::in_memory();
+    /// let mut env = Environment::new();
+    /// let tags = Tags::install(&mut env, &cache);
+    /// tags.add_template(&mut env, "p", "{% cached %}{{ lang }}{{ n }}{% endcached %}")?;
+    /// let page = |lang: &'static str, n: u8| {
+    ///     let mut of_lang = env.clone();
+    ///     of_lang.add_global("lang", lang);
+    ///     Tags::install_as(&mut of_lang, &cache, lang);
+    ///     of_lang.get_template("p")?.render(context!(n))
+    /// };
+    /// assert_eq!(page("de", 1)?, "de1");
+    /// assert_eq!(page("en", 2)?, "en2");
+    /// assert_eq!(page("de", 3)?, "de1");
+    /// # Ok::<_, minijinja::Error>(())
+    /// ```
+    pub fn install_as(env: &mut Environment<'_>, cache: &Cacheops, name: &str) -> Tags {
+        let own = Own::named(name);
+        match installed(env) {
+            Some(shared) if !shared.cache.is_same(cache) => Tags { shared, is_second: true },
+            Some(shared) => {
+                Tags::add(env, Shared { environment: key_of(&own), ..Shared::clone(&shared) })
+            }
+            None => Tags::add(env, Shared::new(cache, &own)),
+        }
+    }
+
+    fn add(env: &mut Environment<'_>, shared: Shared) -> Tags {
+        let shared = Arc::new(shared);
         add_filters(env, &shared);
         add_functions(env, &shared);
         Tags { shared, is_second: false }
@@ -275,6 +319,17 @@ impl std::fmt::Debug for Shared {
 }
 
 impl Shared {
+    fn new(cache: &Cacheops, own: &Own) -> Self {
+        Shared {
+            cache: cache.clone(),
+            environment: key_of(own),
+            templates: Arc::default(),
+            printing: Arc::default(),
+            custom: Arc::default(),
+            marks: Arc::default(),
+        }
+    }
+
     fn custom_names(&self) -> Vec<String> {
         let custom = self.custom.read().unwrap_or_else(PoisonError::into_inner);
         custom.keys().cloned().collect()
@@ -308,6 +363,12 @@ impl Shared {
         };
         f(&Versions { templates: &self.templates, scan: &scan })
     }
+}
+
+fn key_of(own: &Own) -> FragmentKey {
+    let mut key = KeyWriter::new();
+    own.write_key(ENGINE, &mut key);
+    key.finish()
 }
 
 /// Hands the tags of an environment to whoever installs some again.
