@@ -9,16 +9,20 @@ use cacheops::{QuerySet, eq, is_in};
 use serde::{Deserialize, Serialize};
 
 use super::dice::{Dice, mix};
+use super::tenants::TENANTS;
 
-/// How many rows there are; the first ones change most.
+/// How many rows each tenant has; the first ones change most.
 pub const ROWS: u64 = 48;
+
+/// The rows of all tenants, one tenant's after the other's.
+pub const ALL_ROWS: u64 = ROWS * TENANTS;
 
 const CATEGORIES: u64 = 4;
 
 /// Four words and their complements: a record that is torn is read again.
 const RECORD: usize = 64;
 
-/// A row to read or write: one of the first every other time.
+/// A row of a tenant to read or write: one of the first every other time.
 pub fn any_row(dice: &mut Dice) -> u64 {
     let limit = if dice.once_in(2) { ROWS } else { 4 };
     dice.below(limit)
@@ -28,11 +32,21 @@ pub fn any_row(dice: &mut Dice) -> u64 {
 /// knows all versions of a row without a history.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Row {
+    /// Among the rows of all tenants: an answer shows whose it is.
     pub id: u64,
     pub version: u64,
 }
 
 impl Row {
+    pub fn tenant(self) -> u64 {
+        self.id / ROWS
+    }
+
+    /// Among those of its tenant, as the cache is told.
+    pub fn key(self) -> u64 {
+        self.id % ROWS
+    }
+
     /// It moves every few versions.
     pub fn category(self) -> u64 {
         mix(self.id, self.version / 3) % CATEGORIES
@@ -50,14 +64,14 @@ impl Row {
     /// What the cache is told of it.
     pub fn fields(self) -> serde_json::Value {
         serde_json::json!({
-            "id": self.id,
+            "id": self.key(),
             "category": self.category(),
             "flag": self.flag(),
         })
     }
 }
 
-/// Rows that a fragment is made from.
+/// Rows of a tenant that a fragment is made from, by their keys.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Set {
     Row(u64),
@@ -95,7 +109,7 @@ impl Set {
     pub fn has(self, row: Row) -> bool {
         row.is_alive()
             && match self {
-                Set::Row(id) => id == row.id,
+                Set::Row(key) => key == row.key(),
                 Set::Category(category) => category == row.category(),
                 Set::Both(category, flag) => category == row.category() && flag == row.flag(),
                 Set::Either(one, other) => [one, other].contains(&row.category()),
@@ -103,10 +117,10 @@ impl Set {
             }
     }
 
-    /// Its rows among all.
-    pub fn of(self, records: &[Record]) -> Vec<Row> {
+    /// Those that a tenant has, among all.
+    pub fn of(self, tenant: u64, records: &[Record]) -> Vec<Row> {
         let rows = (0..).zip(records).map(|(id, record)| Row { id, version: record.version });
-        rows.filter(|row| self.has(*row)).collect()
+        rows.filter(|row| row.tenant() == tenant && self.has(*row)).collect()
     }
 }
 
@@ -160,7 +174,7 @@ impl Database {
     /// Makes the file, with all rows at their first version.
     pub fn create(path: &Path) {
         let first = Record { version: 1, announced: 1, how: How::default() };
-        std::fs::write(path, first.bytes().repeat(ROWS as usize)).unwrap();
+        std::fs::write(path, first.bytes().repeat(ALL_ROWS as usize)).unwrap();
     }
 
     pub fn open(path: &Path) -> Database {
@@ -170,7 +184,7 @@ impl Database {
 
     /// All rows. One that is committed before the call is not seen older.
     pub fn all(&self) -> Vec<Record> {
-        let mut bytes = vec![0; ROWS as usize * RECORD];
+        let mut bytes = vec![0; ALL_ROWS as usize * RECORD];
         self.file.read_exact_at(&mut bytes, 0).unwrap();
         let records = (0..).zip(bytes.chunks_exact(RECORD));
         records.map(|(id, bytes)| Record::parse(bytes).unwrap_or_else(|| self.record(id))).collect()

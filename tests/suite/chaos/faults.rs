@@ -12,6 +12,7 @@ use super::crew::{Crew, Hand};
 use super::database::TABLE;
 use super::dice::Dice;
 use super::home::Home;
+use super::tenants::TENANTS;
 use super::worker::PREFIX;
 
 /// Something that goes wrong, and is over when it returns.
@@ -147,16 +148,17 @@ fn keys_expired(scene: &Scene, dice: &mut Dice) {
     meet(scene, dice, &["PEXPIRE", "3"]);
 }
 
-fn registry_unlinked(scene: &Scene, _: &mut Dice) {
-    unlink(scene, &registry());
+fn registry_unlinked(scene: &Scene, dice: &mut Dice) {
+    unlink(scene, &registry(dice));
 }
 
 fn everything_unlinked(scene: &Scene, _: &mut Dice) {
     unlink(scene, &format!("{PREFIX}all"));
 }
 
-fn registry() -> String {
-    format!("{PREFIX}schemes:{TABLE}")
+/// That of some tenant.
+fn registry(dice: &mut Dice) -> String {
+    format!("{PREFIX}{}:schemes:{TABLE}", dice.below(TENANTS))
 }
 
 /// Wherever the key is: the others refuse.
@@ -255,7 +257,7 @@ fn slot_moved(scene: &Scene, dice: &mut Dice) {
 
 /// Moves the slot of the registry or of the stamp of everything.
 fn stamp_moved(scene: &Scene, dice: &mut Dice) {
-    let key = if dice.once_in(2) { registry() } else { format!("{PREFIX}all") };
+    let key = if dice.once_in(2) { registry(dice) } else { format!("{PREFIX}all") };
     move_slot(scene, dice, &key);
 }
 

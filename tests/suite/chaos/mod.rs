@@ -4,7 +4,8 @@
 //!
 //! - `worker`: the processes, which are this binary again; `reads` and
 //!   `writes` are what they do.
-//! - `database`: rows with versions in a file that all of them share.
+//! - `database`: rows with versions in a file that all of them share; `tenants`:
+//!   whose they are, and whom a thread works for.
 //! - `oracle`: which versions may be served.
 //! - `home`: the servers.
 //! - `crew`, `faults`, `report`: the side that starts the workers and makes
@@ -21,6 +22,7 @@ mod home;
 mod oracle;
 mod reads;
 mod report;
+mod tenants;
 mod worker;
 mod writes;
 
@@ -214,6 +216,11 @@ fn data_read_before_the_lookup_is_seen() {
 #[test]
 fn a_bound_where_none_is_said_is_seen() {
     is_found(Bug::Lax);
+}
+
+#[test]
+fn a_prefix_of_another_tenant_is_seen() {
+    is_found(Bug::Mixed);
 }
 
 #[test]

@@ -8,11 +8,14 @@ use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 
-use super::database::{Change, Database, ROWS, Record, Row, Set};
+use super::database::{ALL_ROWS, Change, Database, ROWS, Record, Row, Set};
 
 /// A fragment as it was served: of which rows, and at which versions.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Served {
+    /// Who asked for it. That is never read out of an answer.
+    #[serde(skip)]
+    pub tenant: u64,
     pub set: Set,
     pub rows: Vec<Row>,
 }
@@ -48,8 +51,8 @@ impl View {
 impl Oracle {
     /// Without a bound, strict.
     pub fn new(database: Arc<Database>, bound: Option<Duration>) -> Oracle {
-        let own = (0..ROWS).map(|_| AtomicU64::new(0)).collect();
-        let seen = Mutex::new((0..ROWS).map(|_| VecDeque::new()).collect());
+        let own = (0..ALL_ROWS).map(|_| AtomicU64::new(0)).collect();
+        let seen = Mutex::new((0..ALL_ROWS).map(|_| VecDeque::new()).collect());
         Oracle { database, bound, own, seen }
     }
 
@@ -93,7 +96,10 @@ impl Oracle {
         let latest = self.database.all();
         let mut wrong = String::new();
         for one in served {
-            for id in 0..ROWS {
+            if let Some(row) = one.rows.iter().find(|row| row.tenant() != one.tenant) {
+                let _ = write!(wrong, "{:?}: {row:?} reached tenant {}; ", one.set, one.tenant);
+            }
+            for id in (0..ROWS).map(|key| one.tenant * ROWS + key) {
                 if let Some(why) = judge_row(view, one, id, latest[id as usize]) {
                     let own = self.own[id as usize].load(Ordering::SeqCst);
                     let _ = write!(wrong, "{:?}: {why}, own {own}; ", one.set);

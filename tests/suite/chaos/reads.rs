@@ -15,14 +15,15 @@ use serde_json::json;
 use super::database::{ROWS, Record, Row, Set, any_row};
 use super::dice::Dice;
 use super::oracle::Served;
+use super::tenants::{self, TENANTS};
 use super::worker::{Bug, Worker};
 
 /// A list with a fragment for each row, and a part that many pages share.
 const PAGE: &str = "\
 {% cached_as rows, extra=[name, variant] %}<{{ name }}\
 {% for r in rows %} {{ r.id }}@{{ r.version }} \
-{% cached_as queryset(\"rows\", id=r.id), extra=variant %}\
-<Row:{{ r.id }} {{ r.id }}@{{ r.version }}>{% endcached_as %}\
+{% cached_as queryset(\"rows\", id=r.key), extra=variant %}\
+<Row:{{ r.key }} {{ r.id }}@{{ r.version }}>{% endcached_as %}\
 {% endfor %}>{% endcached_as %} {% include \"part.txt\" %}";
 
 const PART: &str = "\
@@ -77,11 +78,20 @@ pub enum Taste {
     Rows,
 }
 
+/// The templates of a process.
+pub fn pages(cache: &Cacheops) -> MiniJinja {
+    let mut engine = MiniJinja::new(cache, Delimiters::Default, Layout::default());
+    engine.add("page.txt", PAGE).unwrap();
+    engine.add("part.txt", PART).unwrap();
+    engine
+}
+
 /// One who reads.
 pub struct Reader<'a> {
     worker: &'a Worker,
     taste: Taste,
-    engine: MiniJinja,
+    /// For whom the present reading is.
+    tenant: u64,
     dice: Dice,
     /// How long a query takes, in milliseconds; mostly nothing.
     pause: u64,
@@ -91,45 +101,51 @@ pub struct Reader<'a> {
 
 impl<'a> Reader<'a> {
     pub fn new(worker: &'a Worker, seed: u64, taste: Taste) -> Reader<'a> {
-        let mut engine = MiniJinja::new(&worker.cache, Delimiters::Default, Layout::default());
-        engine.add("page.txt", PAGE).unwrap();
-        engine.add("part.txt", PART).unwrap();
-        Reader { worker, taste, engine, dice: Dice::new(seed), pause: 0, early: None }
+        Reader { worker, taste, tenant: 0, dice: Dice::new(seed), pause: 0, early: None }
     }
 
     fn cache(&self) -> &Cacheops {
         &self.worker.cache
     }
 
-    /// Reads something, any way.
+    /// Reads something, any way, for anyone.
     pub fn read(&mut self) -> Vec<Served> {
+        self.tenant = tenants::any(&mut self.dice);
+        tenants::be(self.tenant);
         self.early = (self.worker.job.bug == Some(Bug::Early)).then(|| self.worker.database.all());
         self.pause = if self.dice.once_in(8) { self.dice.within(1, 8) } else { 0 };
         let (set, id) = (Set::random(&mut self.dice), any_row(&mut self.dice));
         if self.taste == Taste::Rows {
-            return vec![self.row(id)];
+            return self.asked(vec![self.row(id)]);
         }
-        match self.dice.below(16) {
+        let read = match self.dice.below(16) {
             0..5 => vec![self.row(id)],
             5..8 => vec![self.list(set)],
             8 => vec![self.long_list(set)],
             9..11 => self.nested(set, id % 4 * 5),
             11..14 => self.page(set),
-            _ => self.at_once(set, id),
-        }
+            _ => return self.at_once(set, id),
+        };
+        self.asked(read)
     }
 
-    /// The rows of a set, as the database has them. A query may take long, and
-    /// so may what is made of it.
-    fn load(&self, set: Set) -> Vec<Row> {
+    /// Whose these are to be.
+    fn asked(&self, mut read: Vec<Served>) -> Vec<Served> {
+        read.iter_mut().for_each(|one| one.tenant = self.tenant);
+        read
+    }
+
+    /// The rows of a set that a tenant has, as the database has them. A query
+    /// may take long, and so may what is made of it.
+    fn load(&self, tenant: u64, set: Set) -> Vec<Row> {
         let pause = Duration::from_millis(self.pause);
         let is_slow_to_find = self.pause.is_multiple_of(2);
         if is_slow_to_find {
             thread::sleep(pause);
         }
         let rows = match &self.early {
-            Some(records) => set.of(records),
-            None => set.of(&self.worker.database.all()),
+            Some(records) => set.of(tenant, records),
+            None => set.of(tenant, &self.worker.database.all()),
         };
         if !is_slow_to_find {
             thread::sleep(pause);
@@ -143,9 +159,9 @@ impl<'a> Reader<'a> {
 
     /// One place in the source for all processes.
     fn list(&self, set: Set) -> Served {
-        let fill = || Ok::<_, Error>(self.load(set));
+        let fill = || Ok::<_, Error>(self.load(self.tenant, set));
         let rows = self.cache().cached_as(set.queryset()).name("list").get_or_fill(fill);
-        Served { set, rows: rows.unwrap() }
+        Served { tenant: self.tenant, set, rows: rows.unwrap() }
     }
 
     /// Long enough to be compressed, and to fill a small memory.
@@ -153,14 +169,11 @@ impl<'a> Reader<'a> {
         let (variant, len) = (self.dice.below(4), self.dice.within(1_000, 20_000));
         let mut noise = self.dice.clone();
         let mut text = || (0..len / 8).map(|_| format!("{:08x}", noise.roll() as u32)).collect();
-        let rows = self
-            .worker
-            .cache
-            .cached_as(set.queryset())
-            .extra(&variant)
-            .name("long")
-            .get_or_fill(|| Ok::<(Vec<Row>, String), Error>((self.load(set), text())));
-        Served { set, rows: rows.unwrap().0 }
+        let rows =
+            self.worker.cache.cached_as(set.queryset()).extra(&variant).name("long").get_or_fill(
+                || Ok::<(Vec<Row>, String), Error>((self.load(self.tenant, set), text())),
+            );
+        Served { tenant: self.tenant, set, rows: rows.unwrap().0 }
     }
 
     /// Fragments in a fragment that is made from nothing else.
@@ -179,9 +192,12 @@ impl<'a> Reader<'a> {
         let mut context = Context::default();
         for (name, set) in [("rows", rows), ("one", one), ("other", other)] {
             let (database, early) = (self.worker.database.clone(), self.early.clone());
+            let tenant = self.tenant;
             let query: Query = Arc::new(move || {
-                let rows = set.of(early.as_ref().unwrap_or(&database.all()));
-                Ok(rows.iter().map(|row| json!(row)).collect())
+                let rows = set.of(tenant, early.as_ref().unwrap_or(&database.all()));
+                let shown =
+                    |row: &Row| json!({"id": row.id, "key": row.key(), "version": row.version});
+                Ok(rows.iter().map(shown).collect())
             });
             context.lazies.push((name.to_owned(), set.queryset(), query));
         }
@@ -189,21 +205,25 @@ impl<'a> Reader<'a> {
         context.values.insert("one_name".to_owned(), json!(write_set(one)));
         context.values.insert("other_name".to_owned(), json!(write_set(other)));
         context.values.insert("variant".to_owned(), json!(self.dice.below(3)));
-        parse(&self.engine.render("page.txt", &context).unwrap())
+        parse(&self.worker.pages.render("page.txt", &context).unwrap())
     }
 
-    /// Several futures on this thread.
+    /// Several futures on this thread, of all tenants: each is of the one for
+    /// whom it was begun, whoever the thread works for as it goes on.
     fn at_once(&self, set: Set, first: u64) -> Vec<Served> {
-        let mut sets: Vec<Set> = (0..3).map(|n| Set::Row((first + n) % ROWS)).collect();
+        let mut sets: Vec<Set> = (0..2).map(|n| Set::Row((first + n) % ROWS)).collect();
         sets.push(set);
-        let reads = sets.into_iter().map(|set| self.list_async(set));
+        let asked = (0..TENANTS).flat_map(|tenant| sets.iter().map(move |set| (tenant, *set)));
+        let reads = asked.map(|(tenant, set)| self.list_async(tenant, set));
+        let reads: Vec<_> = reads.collect();
         futures_executor::block_on(join_all(reads))
     }
 
-    async fn list_async(&self, set: Set) -> Served {
-        let fill = || async { Ok::<_, Error>(self.load(set)) };
+    fn list_async(&self, tenant: u64, set: Set) -> impl Future<Output = Served> {
         let asked = self.cache().cached_as(set.queryset()).name("async");
-        Served { set, rows: asked.get_or_fill_async(fill).await.unwrap() }
+        let fill = move || async move { Ok::<_, Error>(self.load(tenant, set)) };
+        let rows = tenants::begin(tenant, || asked.get_or_fill_async(fill));
+        async move { Served { tenant, set, rows: rows.await.unwrap() } }
     }
 }
 
@@ -245,7 +265,7 @@ fn parse(page: &str) -> Vec<Served> {
     let (mut open, mut done): (Vec<Served>, Vec<Served>) = (Vec::new(), Vec::new());
     for word in page.replace('>', " > ").split_whitespace() {
         if let Some(set) = word.strip_prefix('<') {
-            open.push(Served { set: read_set(set), rows: Vec::new() });
+            open.push(Served { tenant: 0, set: read_set(set), rows: Vec::new() });
         } else if word == ">" {
             done.extend(open.pop());
         } else if let Some((id, version)) = word.split_once('@') {

@@ -3,18 +3,20 @@
 
 use std::io::Read as _;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
 
 use cacheops::{Cacheops, Consistency, Redis};
+use cacheops_tests::engines::MiniJinja;
 use serde::{Deserialize, Serialize};
 
 use super::database::Database;
 use super::oracle::Oracle;
 use super::reads::{self, Lookup, Reader, Taste};
 use super::report::{Tally, say};
+use super::tenants;
 use super::writes::Writer;
 
 /// The variable that holds the job.
@@ -42,6 +44,8 @@ pub enum Bug {
     Late,
     /// There is a bound, and it is said to be strict.
     Lax,
+    /// The prefix is now and then another tenant's.
+    Mixed,
 }
 
 /// What a worker is to do.
@@ -65,6 +69,7 @@ pub struct Worker {
     pub cache: Cacheops,
     pub database: Arc<Database>,
     pub oracle: Oracle,
+    pub pages: MiniJinja,
     tally: Mutex<Tally>,
     stops_writing: AtomicBool,
     stops_reading: AtomicBool,
@@ -88,9 +93,17 @@ impl Job {
         // A holder that was killed is not waited for any longer.
         let redis = redis.lock_limit(Duration::from_millis(300));
         let redis = if self.degraded { redis.degraded(30) } else { redis };
+        let mixes = self.bug == Some(Bug::Mixed);
+        let asked = Arc::new(AtomicU64::new(1));
         loop {
+            let asked = asked.clone();
             let settings = Cacheops::builder()
                 .prefix(PREFIX)
+                .prefix_by(move |_| {
+                    let is_wrong =
+                        mixes && asked.fetch_add(1, Ordering::Relaxed).is_multiple_of(100);
+                    format!("{}:", if is_wrong { 0 } else { tenants::present() })
+                })
                 .memory_limit(self.memory)
                 .on_cache_read(reads::note);
             // Redis may be away at the moment.
@@ -106,8 +119,10 @@ impl Worker {
     fn new(job: Job) -> Worker {
         let database = Arc::new(Database::open(&job.database));
         let oracle = Oracle::new(database.clone(), job.bound);
+        let cache = job.cache();
         Worker {
-            cache: job.cache(),
+            pages: reads::pages(&cache),
+            cache,
             job,
             database,
             oracle,

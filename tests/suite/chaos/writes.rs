@@ -6,8 +6,9 @@ use std::time::Duration;
 use cacheops::{Error, LinkState, WriteEvent};
 use serde::Serialize;
 
-use super::database::{Change, How, TABLE, any_row};
+use super::database::{Change, How, ROWS, TABLE, any_row};
 use super::dice::Dice;
+use super::tenants;
 use super::worker::{Bug, Worker};
 
 /// One who writes.
@@ -40,7 +41,9 @@ impl<'a> Writer<'a> {
     }
 
     fn write(&mut self) {
-        let ids = self.rows();
+        let tenant = tenants::any(&mut self.dice);
+        tenants::be(tenant);
+        let ids: Vec<u64> = self.rows().into_iter().map(|key| tenant * ROWS + key).collect();
         let mut changes = self.worker.database.commit(&ids);
         if let Some(way) = self.announce(&changes) {
             for change in &mut changes {
@@ -88,11 +91,16 @@ impl<'a> Writer<'a> {
             0 => cache.invalidate_model(TABLE),
             1 => cache.invalidate_all(),
             // A field may be missing that a scheme needs: the whole table then.
-            2 => cache.invalidate_objs(TABLE, changes.iter().map(|change| Id { id: change.id })),
+            2 => cache
+                .invalidate_objs(TABLE, changes.iter().map(|change| Id { id: change.id % ROWS })),
             3..20 => cache.invalidate_batch(events(changes)),
             20..40 => {
-                let batch = cache.invalidate_batch_async(events(changes));
-                futures_executor::block_on(batch)
+                let tenant = tenants::present();
+                let batch =
+                    tenants::begin(tenant, || cache.invalidate_batch_async(events(changes)));
+                let done = futures_executor::block_on(batch);
+                tenants::be(tenant);
+                done
             }
             _ => cache.invalidate_objs(TABLE, rows(changes)),
         }
