@@ -10,8 +10,12 @@ use super::Unfit;
 use super::access::redacted;
 
 pub(super) fn bad_url(url: &str, error: &RedisError) -> Unfit {
+    let text = error.to_string();
+    // Without its detail, which quotes the URL.
+    let detail = error.detail().map(|detail| format!(": {detail}")).unwrap_or_default();
+    let text = text.strip_suffix(&detail).unwrap_or("it does not parse");
     Unfit::config(format!(
-        "{:?} is no URL of a Redis ({error}): it looks like `redis://[user:password@]host[:port][/database]`, `rediss://…` for TLS, or `redis+unix:///path`",
+        "{:?} is no URL of a Redis ({text}): it looks like `redis://[user:password@]host[:port][/database]`, `rediss://…` for TLS, or `redis+unix:///path`",
         redacted(url)
     ))
 }

@@ -311,9 +311,9 @@ impl Redis {
     /// The longest value that is sent to Redis, in bytes as it lies there,
     /// compressed; 8 MiB by default. What is longer stays in the memory of the
     /// process that made it, if there is room. Values of 256 KiB and more go by
-    /// a second connection to each server. If it closes that, as it does above
-    /// its own limit (`proto-max-bulk-len`), values as long are not sent for a
-    /// minute.
+    /// a second connection to each server. If it closes a new one of these, or
+    /// answers an error, as it does above its own limit (`proto-max-bulk-len`),
+    /// values as long are not sent for a minute.
     pub fn value_limit(mut self, bytes: usize) -> Self {
         self.value_limit = bytes;
         self

@@ -5,6 +5,7 @@ use std::fs;
 use std::net::TcpStream;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::Instant;
 
 use cacheops::{Cacheops, Credentials, ErrorKind, Redis, Tls};
 use cacheops_tests::servers::{Proxy, Sentinel, Server};
@@ -95,8 +96,12 @@ fn credentials_that_block() {
     let proxy = Proxy::start(server.port());
     let blocks = Arc::new(AtomicBool::new(false));
     let (is_blocked, url) = (blocks.clone(), format!("redis://127.0.0.1:{}", proxy.port()));
+    let gave_up = Arc::new(AtomicBool::new(false));
+    let gives_up = gave_up.clone();
     let cache = process(Redis::url(url).credentials(move || {
-        while is_blocked.load(Ordering::SeqCst) {
+        let deadline = Instant::now() + LONG;
+        while is_blocked.load(Ordering::SeqCst) && !gives_up.load(Ordering::SeqCst) {
+            gives_up.store(Instant::now() >= deadline, Ordering::SeqCst);
             std::thread::yield_now();
         }
         Ok(Credentials::new(None, "x"))
@@ -108,6 +113,7 @@ fn credentials_that_block() {
     until("the cut", || !is_live(&cache));
     // As long as they block, and no longer than an operation may take.
     assert_eq!(read(&cache, 1, &database), (1, true));
+    assert!(!gave_up.load(Ordering::SeqCst), "it waited for the credentials");
     blocks.store(false, Ordering::SeqCst);
     until("the connection", || is_live(&cache));
 }
@@ -117,6 +123,9 @@ fn a_hash_in_a_url_is_not_shown() {
     let (kind, text) = refused(Redis::url("redis://web:123#s3cret@10.0.0.1:6379/0"));
     assert_eq!(kind, ErrorKind::InvalidConfig);
     assert!(!text.contains("123") && !text.contains("s3cret"), "{text}");
+    // The client's library quotes it.
+    let (_, text) = refused(Redis::url("redis://10.0.0.1/0?protocol=s3cret"));
+    assert!(!text.contains("s3cret"), "{text}");
 }
 
 #[test]

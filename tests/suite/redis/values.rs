@@ -1,13 +1,15 @@
 //! What lies in the server.
 
 use std::cell::Cell;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use cacheops::{Cacheops, Error, QuerySet, eq};
-use cacheops_tests::servers::Server;
+use cacheops::{Cacheops, Credentials, Error, QuerySet, Redis, eq};
+use cacheops_tests::servers::{Cluster, Server};
 use serde_json::json;
 
-use super::{changed, patient, process, read, until};
+use super::{LONG, changed, patient, process, read, until};
 
 fn keys(server: &Server, pattern: &str) -> Vec<String> {
     let keys = server.command(&["KEYS", pattern]).unwrap();
@@ -239,4 +241,102 @@ fn tenants_by_computed_prefixes() {
 
 fn get_number(place: cacheops::Cached<'_>, fill: impl FnOnce() -> Result<u64, Error>) -> u64 {
     place.get_or_fill(fill).unwrap()
+}
+
+/// Numbers that do not compress below what goes by a connection of its own.
+fn large() -> Vec<u64> {
+    let next = |seed: &u64| Some(seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1));
+    std::iter::successors(Some(7), next).take(60_000).collect()
+}
+
+/// Makes a large fragment here; whether another process finds it.
+fn is_shared(cache: &Cacheops, server: &Server, id: u64) -> bool {
+    let numbers = large();
+    let set = || QuerySet::table("texts").filter(eq("id", id));
+    let of = |cache: &Cacheops| {
+        let filled = Cell::new(false);
+        let place = cache.cached_as(set());
+        let made = place.get_or_fill(|| {
+            filled.set(true);
+            Ok::<_, Error>(numbers.clone())
+        });
+        assert_eq!(made.unwrap().len(), numbers.len());
+        filled.get()
+    };
+    assert!(of(cache), "it is new");
+    !of(&process(patient(server)))
+}
+
+/// A server that ends the connection for large values, as it does with one that
+/// is idle, says nothing of their size.
+#[test]
+fn a_connection_for_large_values_that_has_ended() {
+    let server = Server::start();
+    let cache = process(patient(&server));
+    for id in 0..3 {
+        assert!(is_shared(&cache, &server, id), "value {id}");
+        let clients = server.command(&["CLIENT", "LIST"]).unwrap();
+        let of = |line: &str, name: &str| {
+            let mut fields = line.split(' ');
+            fields.find_map(|field| field.strip_prefix(name)?.strip_prefix('=')).map(str::to_owned)
+        };
+        let large = clients.lines().filter(|line| of(line, "cmd").as_deref() == Some("set"));
+        let ids: Vec<String> = large.filter_map(|line| of(line, "id")).collect();
+        assert_eq!(ids.len(), 1, "{clients}");
+        server.command(&["CLIENT", "KILL", "ID", &ids[0]]).unwrap();
+    }
+    assert_eq!(cache.shared_status().unwrap().sessions, 1);
+}
+
+/// Nor does one that cannot be connected to for a moment.
+#[test]
+fn a_connection_for_large_values_that_is_not_to_be_had() {
+    let server = Server::start();
+    let fails = Arc::new(AtomicBool::new(false));
+    let is_failing = fails.clone();
+    let cache =
+        process(patient(&server).credentials(move || match is_failing.load(Ordering::SeqCst) {
+            true => Err("none".into()),
+            false => Ok(Credentials::new(Some("default"), "x")),
+        }));
+    fails.store(true, Ordering::SeqCst);
+    assert!(!is_shared(&cache, &server, 1));
+    fails.store(false, Ordering::SeqCst);
+    assert!(is_shared(&cache, &server, 2));
+}
+
+/// Where a slot has moved, the value is not kept there; its size is not in
+/// doubt.
+#[test]
+fn large_values_of_a_slot_that_has_moved() {
+    let cluster = Cluster::start(2);
+    let redis = || Redis::cluster(cluster.urls()).operation_timeout(LONG);
+    let cache = process(redis());
+    let numbers = large();
+    let moved = std::sync::OnceLock::new();
+    let place = |cache: &Cacheops, id: u64, meanwhile: &dyn Fn()| {
+        let set = QuerySet::table("texts").filter(eq("id", id));
+        let made = cache.cached_as(set).get_or_fill(|| {
+            meanwhile();
+            Ok::<_, Error>(numbers.clone())
+        });
+        assert_eq!(made.unwrap().len(), numbers.len());
+    };
+    // Which slot the fragment has is known once it lies there.
+    place(&cache, 1, &|| {});
+    let keys = |node: usize| {
+        let keys = cluster.node(node).command(&["KEYS", "frag:*"]).unwrap();
+        keys.lines().filter(|key| key.starts_with("frag:")).map(str::to_owned).next()
+    };
+    let (from, key) = (0..2).find_map(|node| Some((node, keys(node)?))).unwrap();
+    cache.invalidate_obj("texts", &changed(1)).unwrap();
+    place(&cache, 1, &|| {
+        moved.get_or_init(|| cluster.move_slot(Cluster::slot_of(&key), from, 1 - from));
+    });
+    assert!(moved.get().is_some());
+    for id in 2..6 {
+        place(&cache, id, &|| {});
+    }
+    let other = process(redis());
+    (2..6).for_each(|id| place(&other, id, &|| panic!("{id} is not shared")));
 }
