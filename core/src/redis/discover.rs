@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use redis::{PushInfo, cmd};
@@ -12,6 +13,7 @@ use super::door::Door;
 use super::link::{Link, Server};
 use super::node::Identity;
 use super::options::{Redis, Servers};
+use super::rights::Rights;
 use super::sentinels::Sentinels;
 use super::slots::{Range, SLOTS, read_slots};
 use super::{Unfit, Why};
@@ -26,6 +28,9 @@ pub(crate) struct Discovery {
     kind: Kind,
     operation_timeout: Duration,
     is_strict: bool,
+    rights: Rights,
+    /// Whether the user was found to have them, which is asked until then.
+    has_rights: AtomicBool,
     on_push: OnPush,
 }
 
@@ -36,7 +41,7 @@ enum Kind {
 }
 
 impl Discovery {
-    pub(crate) fn new(options: &Redis, on_push: OnPush) -> Result<Self, Unfit> {
+    pub(crate) fn new(options: &Redis, rights: Rights, on_push: OnPush) -> Result<Self, Unfit> {
         let (tls, credentials) = (&options.tls, options.credentials.as_ref());
         let door = |url: &String| Door::new(url, tls, credentials, options.connect_timeout);
         let (doors, kind) = match &options.servers {
@@ -61,7 +66,8 @@ impl Discovery {
             install_tls();
         }
         let (operation_timeout, is_strict) = (options.operation_timeout, options.is_strict());
-        Ok(Discovery { doors, kind, operation_timeout, is_strict, on_push })
+        let has_rights = AtomicBool::new(false);
+        Ok(Discovery { doors, kind, operation_timeout, is_strict, rights, has_rights, on_push })
     }
 
     /// Connects to all servers that take part; to the master that `sentinels`
@@ -91,6 +97,7 @@ impl Discovery {
                 (vec![server], None, is_causal)
             }
         };
+        self.has_rights.store(true, Ordering::Relaxed);
         let limit = self.operation_timeout;
         let link = Link::new(session, nodes, routes, is_causal, limit, Handle::current());
         Ok(link.of_master(master))
@@ -113,6 +120,10 @@ impl Discovery {
     ) -> Result<(Server, bool), Unfit> {
         let on_push = self.on_push.clone();
         let connection = door.open(move |push| on_push(session, push)).await?;
+        if door.names_a_user() && !self.has_rights.load(Ordering::Relaxed) {
+            let is_cluster = matches!(self.kind, Kind::Cluster);
+            self.rights.check(&connection, door.host(), door.user(), is_cluster).await?;
+        }
         connection.track().await?;
         let identity = connection.identify().await?;
         identity.check(door.host(), self.is_strict)?;

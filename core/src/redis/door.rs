@@ -89,6 +89,17 @@ impl Door {
         self.info.addr().to_string()
     }
 
+    /// As whom the server is spoken to; `None` where that is told later, or is
+    /// the default user.
+    pub(super) fn user(&self) -> Option<&str> {
+        self.info.redis_settings().username().filter(|_| self.credentials.is_none())
+    }
+
+    /// Whether it may be spoken to as a user who lacks rights.
+    pub(super) fn names_a_user(&self) -> bool {
+        self.credentials.is_some() || self.user().is_some()
+    }
+
     pub(crate) fn is_tls(&self) -> bool {
         matches!(self.info.addr(), ConnectionAddr::TcpTls { .. })
     }

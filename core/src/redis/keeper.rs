@@ -17,6 +17,7 @@ use super::node::Beat;
 use super::options::Redis;
 use super::pending::Pending;
 use super::rest::Rests;
+use super::rights::Rights;
 use super::sentinels::Sentinels;
 use super::vouch::Doubt;
 use super::vouch::Question;
@@ -25,6 +26,7 @@ use super::{Unfit, Why, log};
 use crate::clock::{Clock, micros};
 use crate::events::Due;
 use crate::invalidate::everything_key;
+use crate::prefix::Prefix;
 use crate::protocol::{Command, Reply, Token};
 use crate::store::MemoryStore;
 use crate::sync::{lock, read, write};
@@ -35,6 +37,8 @@ pub(crate) struct Keeper {
     pub(crate) options: Redis,
     /// What stands before the key that everything depends on.
     pub(crate) prefix: String,
+    /// What the user has to be allowed.
+    rights: Rights,
     /// The runtime of the thread, for timers.
     handle: Handle,
     pub(super) state: RwLock<State>,
@@ -130,7 +134,7 @@ impl Keeper {
     pub(crate) fn new(
         near: Arc<MemoryStore>,
         options: Redis,
-        prefix: String,
+        prefix: &Prefix,
         handle: Handle,
         clock: Option<Arc<dyn Clock>>,
     ) -> Self {
@@ -140,7 +144,8 @@ impl Keeper {
         Keeper {
             near,
             options,
-            prefix,
+            prefix: prefix.fixed().to_owned(),
+            rights: Rights::new(prefix.fixed(), prefix.is_computed()),
             handle,
             state: RwLock::new(State::Open("not connected yet".to_owned())),
             pending: Mutex::new(Pending::new(limit)),
@@ -420,7 +425,7 @@ impl Keeper {
                 keeper.hear(session, &push);
             }
         });
-        let discovery = match Discovery::new(&self.options, on_push) {
+        let discovery = match Discovery::new(&self.options, self.rights.clone(), on_push) {
             Ok(discovery) => discovery,
             Err(unfit) => return first(Err(unfit)),
         };

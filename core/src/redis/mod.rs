@@ -1,7 +1,8 @@
 //! Redis, Valkey or Dragonfly as the shared tier.
 //!
 //! - `options`: what an application says of it.
-//! - `access`, `door`: as whom, and the way to a server; `connecting`: what to do where it is barred.
+//! - `access`, `door`: as whom, and the way to a server; `connecting`: what to do where it is barred;
+//!   `rights`: whether the user may do all that the tier does.
 //! - `node`, `slots`, `link`: connections, the slots of a cluster, the line
 //!   made of them; `wire` writes commands and reads replies.
 //! - `discover`, `keeper`: finding the servers, and keeping the line: a thread
@@ -38,6 +39,7 @@ mod pending;
 mod question;
 mod refusal;
 mod rest;
+mod rights;
 mod same_data;
 mod search;
 mod sentinels;

@@ -67,9 +67,8 @@ impl Tier {
         let runtime =
             tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(failed)?;
         let handle = runtime.handle().clone();
-        let fixed = prefix.fixed().to_owned();
         let (followers, questions) = (Kept::beside(near.limit()), Questions::beside(near.limit()));
-        let keeper = Arc::new(Keeper::new(near, options, fixed, handle.clone(), clock));
+        let keeper = Arc::new(Keeper::new(near, options, prefix, handle.clone(), clock));
         let (tell, told) = std::sync::mpsc::sync_channel(1);
         let kept = keeper.clone();
         let life = move || {

@@ -13,6 +13,7 @@ mod locks;
 mod losses;
 mod outages;
 mod pages;
+mod rights;
 mod sentinels;
 mod tracking;
 mod values;

@@ -1,0 +1,201 @@
+//! Whether the user may do all that the tier does, asked once for each server
+//! before anything is written: what is refused later would keep nothing, and
+//! fail each invalidation.
+//!
+//! Each command is sent in a form that changes nothing. A server looks at the
+//! rights before anything else: an answer other than `NOPERM` means that the
+//! user may. Nothing is asked of a server that no user is named for.
+
+use redis::{Cmd, Pipeline, Value, cmd};
+
+use super::Unfit;
+use super::node::Connection;
+
+/// What the tier will ask of servers, and below which keys.
+#[derive(Clone, Debug)]
+pub(super) struct Rights {
+    prefix: String,
+    /// Whether more may stand behind the prefix, by what is asked for.
+    is_computed: bool,
+}
+
+/// A command and the key that it is sent for.
+struct Probe {
+    command: Cmd,
+    /// As `ACL SETUSER` takes it.
+    name: &'static str,
+    /// Behind the prefix, as a pattern; none for a command without a key.
+    keys: Option<&'static str>,
+}
+
+impl Probe {
+    fn plain(name: &'static str) -> Self {
+        let mut words = name.split('|');
+        let mut command = cmd(&words.next().unwrap_or_default().to_uppercase());
+        words.for_each(|word| {
+            command.arg(word.to_uppercase());
+        });
+        match name {
+            "client|tracking" => command.arg("OFF"),
+            "client|caching" => command.arg("NO"),
+            // The shortest.
+            "info" => command.arg("cpu"),
+            _ => &mut command,
+        };
+        Probe { command, name, keys: None }
+    }
+}
+
+/// What the connection itself needs.
+const PLAIN: [&str; 5] = ["client|tracking", "client|caching", "info", "time", "role"];
+
+/// What a command is sent with behind its key, so that it changes nothing: it
+/// finds no key, or its arguments contradict each other.
+fn idle(name: &str) -> &'static [&'static str] {
+    match name {
+        "get" | "mget" | "unlink" | "hgetall" => &[],
+        "set" => &["", "XX", "NX"],
+        "hget" => &["_"],
+        "hsetnx" => &["_", ""],
+        // Long ago: it drops what `hsetnx` has written.
+        "pexpireat" => &["1"],
+        "zadd" => &["XX", "1", ""],
+        "zincrby" => &["none", ""],
+        "zmscore" => &[""],
+        _ => &["0", "1", "REV", "WITHSCORES"],
+    }
+}
+
+/// The kinds of keys with the commands that go to them. No key of the tier ends
+/// where one of the patterns has its star.
+const OF_CALLS: [(&str, &[&str]); 6] = [
+    ("frag:*", &["get", "mget", "set"]),
+    ("lock:*", &["get", "set", "unlink"]),
+    ("conj:*", &["get", "mget", "set", "unlink"]),
+    ("name:*", &["get", "mget", "set", "unlink"]),
+    ("variant:*", &["get", "mget", "set", "unlink"]),
+    ("schemes:*", &["hget", "hgetall", "hsetnx", "pexpireat", "unlink"]),
+];
+
+/// The same for what a cache has once, whatever prefixes are computed. Nothing
+/// unlinks what lies there.
+const OF_ALL: [(&str, &[&str]); 3] = [
+    ("all", &["get", "set"]),
+    ("last", &["zadd", "zincrby", "zmscore", "zrange"]),
+    ("drops:*", &["unlink"]),
+];
+
+/// What the user lacks.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Missing {
+    commands: Vec<&'static str>,
+    keys: Vec<&'static str>,
+}
+
+impl Rights {
+    pub(super) fn new(prefix: &str, is_computed: bool) -> Self {
+        Rights { prefix: prefix.to_owned(), is_computed }
+    }
+
+    /// Asks a server, in one trip; an error that says what is missing.
+    pub(super) async fn check(
+        &self,
+        connection: &Connection,
+        host: &str,
+        user: Option<&str>,
+        is_cluster: bool,
+    ) -> Result<(), Unfit> {
+        let mut probes = self.probes();
+        // Last: it counts for the command behind it.
+        probes.extend(is_cluster.then(|| Probe::plain("asking")));
+        let mut pipeline = Pipeline::with_capacity(probes.len());
+        probes.iter().for_each(|probe| {
+            pipeline.add_command(probe.command.clone());
+        });
+        let answers = connection.send(&pipeline, probes.len()).await;
+        let answers = answers.map_err(|why| Unfit::away(why.to_string()))?;
+        let missing = Missing::by(&probes, &answers);
+        match missing == Missing::default() {
+            true => Ok(()),
+            false => Err(Unfit::config(self.explain(&missing, host, user))),
+        }
+    }
+
+    fn probes(&self) -> Vec<Probe> {
+        let of_calls = match self.is_computed {
+            // What will stand behind the prefix is not known yet.
+            true => &[],
+            false => OF_CALLS.as_slice(),
+        };
+        let of_keys = of_calls.iter().chain(&OF_ALL).flat_map(|(keys, names)| {
+            names.iter().map(|name| {
+                let key = format!("{}{}", self.prefix, keys.trim_end_matches('*'));
+                let mut command = cmd(&name.to_uppercase());
+                command.arg(key).arg(idle(name));
+                Probe { command, name, keys: Some(keys) }
+            })
+        });
+        PLAIN.into_iter().map(Probe::plain).chain(of_keys).collect()
+    }
+
+    fn explain(&self, missing: &Missing, host: &str, user: Option<&str>) -> String {
+        let mut parts = Vec::new();
+        let mut words = Vec::new();
+        if !missing.commands.is_empty() {
+            parts.push(format!("to call {}", missing.commands.join(", ")));
+            words.extend(missing.commands.iter().map(|name| format!("+{name}")));
+        }
+        let prefix = literally(&self.prefix);
+        if !missing.keys.is_empty() {
+            let keys = missing.keys.iter().map(|keys| format!("{prefix}{keys}"));
+            parts.push(format!("to read and write {}", keys.collect::<Vec<_>>().join(", ")));
+            words.push(format!("~{prefix}*"));
+        }
+        let (parts, words) = (parts.join(", nor "), words.join(" "));
+        let user = user.unwrap_or("<user>");
+        format!(
+            "the user has no right at {host} {parts}: `ACL SETUSER {user} {words}` gives what is missing"
+        )
+    }
+}
+
+impl Missing {
+    fn by(probes: &[Probe], answers: &[Value]) -> Self {
+        let mut missing = Missing::default();
+        for (probe, answer) in probes.iter().zip(answers) {
+            let Value::ServerError(error) = answer else { continue };
+            if error.code() != "NOPERM" {
+                continue;
+            }
+            match probe.keys {
+                Some(keys) if is_about_keys(error.details().unwrap_or_default()) => {
+                    note(&mut missing.keys, keys);
+                }
+                _ => note(&mut missing.commands, probe.name),
+            }
+        }
+        missing
+    }
+}
+
+fn note(all: &mut Vec<&'static str>, one: &'static str) {
+    if !all.contains(&one) {
+        all.push(one);
+    }
+}
+
+/// Servers have one code for both, and each version its own words.
+fn is_about_keys(details: &str) -> bool {
+    details.contains("key") && !details.contains("command")
+}
+
+/// As a pattern that stands for itself alone.
+fn literally(prefix: &str) -> String {
+    prefix.chars().fold(String::new(), |mut text, c| {
+        if "*?[]\\".contains(c) {
+            text.push('\\');
+        }
+        text.push(c);
+        text
+    })
+}
