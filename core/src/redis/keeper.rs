@@ -12,6 +12,7 @@ use tokio::sync::Notify;
 
 use super::deliver::{Registries, Times, deliver};
 use super::discover::Discovery;
+use super::forked::{self, Birthplace, FORKED};
 use super::link::Link;
 use super::node::Beat;
 use super::options::Redis;
@@ -39,6 +40,7 @@ pub(crate) struct Keeper {
     pub(crate) prefix: String,
     /// What the user has to be allowed.
     rights: Rights,
+    pub(super) birthplace: Birthplace,
     /// The runtime of the thread, for timers.
     handle: Handle,
     pub(super) state: RwLock<State>,
@@ -145,6 +147,7 @@ impl Keeper {
             near,
             options,
             prefix: prefix.fixed().to_owned(),
+            birthplace: Birthplace::here(),
             rights: Rights::new(prefix.fixed(), prefix.is_computed()),
             handle,
             state: RwLock::new(State::Open("not connected yet".to_owned())),
@@ -198,6 +201,9 @@ impl Keeper {
         if let Some(link) = self.link_now() {
             return Ok(link);
         }
+        if self.birthplace.is_elsewhere() {
+            return Err(forked::why());
+        }
         loop {
             let changed = self.changed.notified();
             let (until, why) = match &*read(&self.state) {
@@ -231,6 +237,9 @@ impl Keeper {
 
     /// The line, if it holds at this moment.
     pub(crate) fn link_now(&self) -> Option<Arc<Link>> {
+        if self.birthplace.is_elsewhere() {
+            return None;
+        }
         match &*read(&self.state) {
             State::Live(link) => Some(link.clone()),
             _ => None,
@@ -406,6 +415,7 @@ impl Keeper {
     pub(crate) fn status(&self) -> SharedStatus {
         let state = read(&self.state);
         let (now, sessions, servers) = match &*state {
+            _ if self.birthplace.is_elsewhere() => (LinkState::Open(FORKED.to_owned()), 0, 0),
             State::Live(link) => (LinkState::Live, link.session, link.nodes.len()),
             State::Reconnecting(_, why) => (LinkState::Reconnecting(why.clone()), 0, 0),
             State::Open(why) => (LinkState::Open(why.clone()), 0, 0),

@@ -14,6 +14,7 @@
 //! - `pending`: invalidations that could not be delivered yet; `refusal`: a
 //!   server that is there, and will not drop keys; `rest`: carrying out what is
 //!   announced, and what dropped futures have left of it.
+//! - `forked`: processes that have no thread to keep the connection.
 //! - `log`: what operators are told.
 //! - `same_data`: whether the data behind a connection is still the same.
 //! - `tier`: lookups and fills over the line, by `search`, `question` and `lease`;
@@ -27,6 +28,7 @@ mod connecting;
 mod deliver;
 mod discover;
 mod door;
+mod forked;
 mod keeper;
 mod kept;
 mod lease;

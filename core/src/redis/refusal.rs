@@ -3,7 +3,8 @@
 //!
 //! Nothing that changes can be announced then, so nothing is asked of it either:
 //! it would tell what is old. The connection stays, and the thread that keeps it
-//! tries from heartbeat to heartbeat whether the server has come round.
+//! tries at once, and then from heartbeat to heartbeat, whether the server drops
+//! keys.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -32,6 +33,8 @@ impl Keeper {
         drop(state);
         self.near.all_changed();
         self.changed.notify_waiters();
+        // At once: it may refuse this key alone, and all else is held up.
+        self.call_thread();
         log::refusing(&self.prefix, session, why);
     }
 

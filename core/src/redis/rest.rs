@@ -8,6 +8,7 @@ use tokio::sync::Notify;
 
 use super::Why;
 use super::deliver::deliver;
+use super::forked;
 use super::keeper::Keeper;
 use crate::error::{Error, ErrorKind};
 use crate::events::Due;
@@ -64,6 +65,9 @@ impl Keeper {
         prefix: &str,
         event: &Event<'_>,
     ) -> Result<Delivered, Error> {
+        if self.birthplace.is_elsewhere() {
+            return Err(forked::error());
+        }
         let mut failed_before = false;
         loop {
             let why = match self.link().await {

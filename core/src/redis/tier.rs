@@ -430,8 +430,14 @@ impl Tier {
 
 impl Drop for Tier {
     fn drop(&mut self) {
+        let thread = self.thread.take();
+        if self.keeper.birthplace.is_elsewhere() {
+            // It is not there to be waited for.
+            std::mem::forget(thread);
+            return;
+        }
         self.keeper.stop();
-        if let Some(thread) = self.thread.take()
+        if let Some(thread) = thread
             && thread.thread().id() != std::thread::current().id()
         {
             // A panic of its own has been reported by then.

@@ -168,14 +168,54 @@ impl Sentinel {
     ///
     /// If that does not happen within [`PATIENCE`].
     pub fn wait_for_failover(&self) -> &Server {
+        self.wait_for(|| {})
+    }
+
+    fn wait_for(&self, meanwhile: impl Fn()) -> &Server {
         let next = self.replica();
         self.wait_until("replace the master", || {
-            let mut going = self.sentinels.iter().filter(|sentinel| sentinel.is_going());
-            going.all(|sentinel| names(sentinel, next.port()))
-                && next.info_if_any("role").as_deref() == Some("master")
+            meanwhile();
+            self.have_named(next)
         });
         self.master.fetch_xor(1, Ordering::AcqRel);
         next
+    }
+
+    /// The same for a failover that a sentinel was asked for. Nothing is wrong
+    /// with the master, so one that comes to nothing on a busy machine is not
+    /// begun again unless it is asked for again.
+    ///
+    /// # Panics
+    ///
+    /// If that does not happen within [`PATIENCE`].
+    pub fn wait_for_planned_failover(&self, sentinel: usize) -> &Server {
+        let (before, by) = (self.master().port(), &self.sentinels[sentinel]);
+        self.wait_for(|| {
+            if names(by, before) {
+                self.try_failover(sentinel);
+            }
+        })
+    }
+
+    /// Waits until all sentinels that run name one server, and it is a master:
+    /// that is [`Sentinel::master`] from then on. On a busy machine they may
+    /// have taken the last one for dead, and replaced it unasked.
+    ///
+    /// # Panics
+    ///
+    /// If that does not happen within [`PATIENCE`].
+    pub fn settle(&self) {
+        self.wait_until("agree on a master", || {
+            let named = self.servers.iter().position(|server| self.have_named(server));
+            named.into_iter().for_each(|named| self.master.store(named, Ordering::Release));
+            named.is_some()
+        });
+    }
+
+    /// Whether all sentinels that run name a server, and it is a master.
+    fn have_named(&self, server: &Server) -> bool {
+        let mut going = self.sentinels.iter().filter(|sentinel| sentinel.is_going());
+        going.all(|sentinel| names(sentinel, server.port())) && Sentinel::is_master(server)
     }
 
     /// Whether all sentinels name the master, and carry out no failover.

@@ -291,11 +291,11 @@ fn cluster_failover(scene: &Scene, dice: &mut Dice) {
     cluster.wait_until_ok();
 }
 
+/// As they are once they agree on a master.
 fn sentinels(scene: &Scene) -> &Sentinel {
-    match &scene.home {
-        Home::Sentinel(all) => all,
-        _ => panic!("this is for sentinels"),
-    }
+    let Home::Sentinel(all) = &scene.home else { panic!("this is for sentinels") };
+    all.settle();
+    all
 }
 
 /// Has one of the sentinels replace the master, as soon as it can.
@@ -303,34 +303,37 @@ fn begin_failover(all: &Sentinel, by: usize) {
     assert!(wait_at_most(PATIENCE, || all.try_failover(by)), "no failover");
 }
 
-fn end_failover(all: &Sentinel) {
-    all.wait_for_failover();
+fn end_failover(all: &Sentinel, by: usize) {
+    all.wait_for_planned_failover(by);
     all.replica().wait_in_sync(all.master());
 }
 
 fn planned_failover(scene: &Scene, dice: &mut Dice) {
     let all = sentinels(scene);
-    begin_failover(all, dice.below(3) as usize);
-    end_failover(all);
+    let by = dice.below(3) as usize;
+    begin_failover(all, by);
+    end_failover(all, by);
 }
 
 /// One sentinel hears of it late.
 fn failover_with_a_laggard(scene: &Scene, dice: &mut Dice) {
     let all = sentinels(scene);
     let late = dice.below(3) as usize;
+    let by = (late + 1) % 3;
     all.sentinels()[late].stop();
-    begin_failover(all, (late + 1) % 3);
+    begin_failover(all, by);
     hold(dice, 3_000);
     all.sentinels()[late].cont();
-    end_failover(all);
+    end_failover(all, by);
 }
 
 /// The sentinels do not reach the old master: there are two for a while.
 fn failover_untold(scene: &Scene, dice: &mut Dice) {
     let all = sentinels(scene);
     all.keep_master();
-    begin_failover(all, dice.below(3) as usize);
-    all.wait_for_failover();
+    let by = dice.below(3) as usize;
+    begin_failover(all, by);
+    all.wait_for_planned_failover(by);
     hold(dice, 2_000);
     all.release(all.replica());
     all.replica().wait_in_sync(all.master());
@@ -341,8 +344,9 @@ fn failover_and_back(scene: &Scene, dice: &mut Dice) {
     let all = sentinels(scene);
     all.keep_master();
     for _ in 0..2 {
-        begin_failover(all, dice.below(3) as usize);
-        all.wait_for_failover();
+        let by = dice.below(3) as usize;
+        begin_failover(all, by);
+        all.wait_for_planned_failover(by);
         hold(dice, 1_000);
     }
     all.release(all.master());

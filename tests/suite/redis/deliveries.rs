@@ -3,13 +3,13 @@
 use std::cell::Cell;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use cacheops::{Cacheops, Error, ErrorKind, LinkState, QuerySet, Redis, eq};
+use cacheops::{Cacheops, Consistency, Error, ErrorKind, LinkState, QuerySet, Redis, eq};
 use cacheops_tests::servers::Server;
 use serde_json::{Value, json};
 
-use super::{changed, is_live, patient, process, read, strict, until};
+use super::{LONG, changed, is_live, patient, process, read, strict, until};
 
 /// Fragments by ten kinds of queries.
 fn read_in_ten_ways(cache: &Cacheops) -> u64 {
@@ -194,12 +194,46 @@ fn a_server_that_cannot_save() {
     refused(refuse, allow, "MISCONF");
 }
 
+/// The rights to one tenant, and to what all share.
+const ONE_TENANT: &str =
+    "~shop:all ~shop:last ~shop:drops* ~shop:frag* ~shop:lock* ~shop:t1:* &* +@all";
+
+/// One that the server refuses for itself takes the cache from no other tenant:
+/// the connection is tried at once, not with the next heartbeat.
+#[test]
+fn one_that_is_refused_takes_the_cache_from_nobody() {
+    const ROUNDS: u32 = 20;
+    let server = Server::options().user("web", "pw", ONE_TENANT).start();
+    let tenant = Arc::new(Mutex::new("t1:"));
+    let now = tenant.clone();
+    let cache = Cacheops::builder()
+        .prefix("shop:")
+        .prefix_by(move |_| now.lock().unwrap().to_string())
+        // A heartbeat comes each second.
+        .redis(patient(&server).consistency(Consistency::Bounded(LONG)))
+        .build()
+        .unwrap();
+    let database = Cell::new(1);
+    let mut away = Duration::ZERO;
+    for _ in 0..ROUNDS {
+        *tenant.lock().unwrap() = "t2:";
+        let error = cache.invalidate_obj("rows", &changed(1)).unwrap_err();
+        assert!(error.to_string().contains("NOPERM"), "{error}");
+        let began = Instant::now();
+        *tenant.lock().unwrap() = "t1:";
+        until("the connection", || is_live(&cache));
+        away += began.elapsed();
+        read(&cache, 1, &database);
+        assert_eq!(read(&cache, 1, &database), (1, false));
+    }
+    assert!(away < Duration::from_secs(1) * ROUNDS / 3, "it was away for {away:?}");
+}
+
 /// What the user may not drop for one tenant is dropped with everything, and
 /// holds up nobody.
 #[test]
 fn one_that_is_refused_does_not_hold_up_the_others() {
-    let rights = "~shop:all ~shop:last ~shop:drops* ~shop:frag* ~shop:lock* ~shop:t1:* &* +@all";
-    let server = Server::options().user("web", "pw", rights).start();
+    let server = Server::options().user("web", "pw", ONE_TENANT).start();
     let tenant = Arc::new(Mutex::new("t1:"));
     let now = tenant.clone();
     let cache = Cacheops::builder()

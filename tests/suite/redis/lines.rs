@@ -2,10 +2,11 @@
 //! around it.
 
 use std::cell::Cell;
+use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use cacheops::{Cacheops, Consistency, Error, Outcome, Redis, WriteEvent};
+use cacheops::{Cacheops, Consistency, Credentials, Error, Outcome, Redis, WriteEvent};
 use cacheops_tests::servers::{Mode, Proxy, Server};
 use futures_util::FutureExt;
 
@@ -218,19 +219,18 @@ fn lines_end_with_the_last_handle() {
     assert_eq!(clients(), 1);
     drop(other);
     until("the end", || clients() == 0);
-    let ours = || {
-        let tasks = std::fs::read_dir("/proc/self/task").unwrap();
-        let named = |task: &std::fs::DirEntry| std::fs::read_to_string(task.path().join("comm"));
-        tasks
-            .filter_map(Result::ok)
-            .filter_map(|task| named(&task).ok())
-            .filter(|name| name.starts_with("cacheops-redis"))
-            .count()
+    // The thread holds what its connection is made with, until it ends.
+    let held = Arc::new(());
+    let holding = |_| {
+        let held = held.clone();
+        let tell = move || Ok(Credentials::new(None, format!("{held:?}")));
+        process(patient(&server).credentials(tell))
     };
-    let before = ours();
-    let many: Vec<Cacheops> = (0..5).map(|_| process(patient(&server))).collect();
-    assert!(ours() >= before.min(1));
+    let many: Vec<Cacheops> = (0..5).map(holding).collect();
+    assert_eq!(clients(), 5);
+    assert!(Arc::strong_count(&held) > 5);
     drop(many);
+    assert_eq!(Arc::strong_count(&held), 1, "a thread goes on");
     // Dropping also waits for a line that is being set up in vain.
     let lost = process(patient(&server).connect_timeout(LONG));
     server.stop();
@@ -271,7 +271,7 @@ fn within_a_runtime_of_one_thread() {
 
 #[test]
 fn observers_tell_where_from() {
-    use std::sync::{Arc, Mutex};
+    use std::sync::Mutex;
     let server = Server::start();
     let outcomes: Arc<Mutex<Vec<Outcome>>> = Arc::default();
     let noted = outcomes.clone();

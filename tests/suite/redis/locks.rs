@@ -1,6 +1,9 @@
 //! One process fills, the others wait.
 
 use std::cell::Cell;
+use std::collections::HashSet;
+use std::io::{BufRead, BufReader, Write};
+use std::net::TcpStream;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc;
 use std::thread;
@@ -10,6 +13,17 @@ use cacheops::{Cacheops, Error};
 use cacheops_tests::servers::{Server, Trips};
 
 use super::{LONG, changed, patient, process, read, row, strict, until};
+
+/// What a server is told from now on, a line for each command, with the address
+/// that it came from: `1.2 [0 127.0.0.1:1234] "GET" "all"`.
+fn monitor(server: &Server) -> impl Iterator<Item = std::io::Result<String>> {
+    let mut stream = TcpStream::connect(("127.0.0.1", server.port())).unwrap();
+    stream.set_read_timeout(Some(LONG)).unwrap();
+    stream.write_all(b"MONITOR\r\n").unwrap();
+    let mut lines = BufReader::new(stream).lines();
+    assert_eq!(lines.next().unwrap().unwrap(), "+OK");
+    lines
+}
 
 #[test]
 fn processes_share_a_fill() {
@@ -33,10 +47,16 @@ fn processes_share_a_fill() {
     thread::scope(|scope| {
         let first = scope.spawn(|| get(&caches[0]));
         begun.recv().unwrap();
+        let mut lines = monitor(&server);
         let others: Vec<_> = caches[1..].iter().map(|cache| scope.spawn(|| get(cache))).collect();
-        // They ask for the lock before they wait.
-        let asked = || server.info("cmdstat_set").contains("calls");
-        assert!(asked());
+        // Each asks for the lock before it waits.
+        let mut asked = HashSet::new();
+        while asked.len() < others.len() {
+            let line = lines.next().unwrap().unwrap();
+            if line.contains(r#""SET" "lock:"#) {
+                asked.insert(line.split([' ', ']']).nth(2).unwrap().to_owned());
+            }
+        }
         drop(go_on);
         assert_eq!(first.join().unwrap(), 7);
         assert!(others.into_iter().all(|other| other.join().unwrap() == 7));

@@ -15,6 +15,7 @@ mod outages;
 mod pages;
 mod rights;
 mod sentinels;
+mod suspended;
 mod tracking;
 mod values;
 mod widening;

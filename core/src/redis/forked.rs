@@ -1,0 +1,87 @@
+//! A process that was forked off one that had built a cache has a copy of all
+//! but the threads, so nobody there keeps the connection: who waited for it
+//! would wait without end, and what is written to it would be mixed up with what
+//! the other process writes. Nothing is asked of the server there.
+
+use super::Why;
+use crate::error::{Error, ErrorKind};
+
+/// What is told in a child.
+pub(super) const FORKED: &str =
+    "this process was forked off the one that built the cache: build one in each process";
+
+/// The process that has the thread that keeps the connection.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Birthplace(u32);
+
+impl Birthplace {
+    pub(super) fn here() -> Self {
+        Birthplace(std::process::id())
+    }
+
+    /// Whether this is another process. It costs a call of the system, so it
+    /// is for trips, not for what is in memory.
+    pub(super) fn is_elsewhere(self) -> bool {
+        self.is_not(std::process::id())
+    }
+
+    fn is_not(self, process: u32) -> bool {
+        self.0 != process
+    }
+
+    #[cfg(test)]
+    pub(super) fn of_another() -> Self {
+        Birthplace(std::process::id().wrapping_add(1))
+    }
+}
+
+/// Why a child's trip comes to nothing.
+pub(super) fn why() -> Why {
+    Why::new(FORKED)
+}
+
+/// What a child's invalidation comes to, whatever the settings: nobody there
+/// would deliver what is kept.
+pub(super) fn error() -> Error {
+    Error::new(ErrorKind::InvalidConfig, format!("redis: {FORKED}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::{Birthplace, FORKED};
+    use crate::error::ErrorKind;
+    use crate::invalidate::Event;
+    use crate::prefix::Prefix;
+    use crate::redis::keeper::Keeper;
+    use crate::redis::{LinkState, Redis};
+    use crate::store::{Knows, MemoryStore};
+
+    #[test]
+    fn a_child_is_another_process() {
+        assert!(!Birthplace::here().is_elsewhere());
+        assert!(Birthplace(1).is_not(2) && !Birthplace(1).is_not(1));
+    }
+
+    /// As it is in a child: no thread, and a state that the other one left.
+    #[test]
+    fn a_child_is_told() {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let prefix = Prefix::new(String::new(), None);
+        let near = Arc::new(MemoryStore::new(
+            prefix.clone(),
+            1 << 20,
+            Knows { labels: false, shared: true },
+        ));
+        let redis = Redis::url("redis://127.0.0.1:1").degraded(10);
+        let mut keeper = Keeper::new(near, redis, &prefix, runtime.handle().clone(), None);
+        keeper.birthplace = Birthplace::of_another();
+        let why = runtime.block_on(keeper.link()).err().unwrap();
+        assert_eq!(why.to_string(), FORKED);
+        let kept = runtime.block_on(keeper.invalidate("", &Event::Everything));
+        assert_eq!(kept.err().unwrap().kind(), ErrorKind::InvalidConfig);
+        assert_eq!(keeper.status().pending, 0);
+        assert_eq!(keeper.status().state, LinkState::Open(FORKED.to_owned()));
+    }
+}
