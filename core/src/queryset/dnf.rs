@@ -34,6 +34,10 @@ pub(crate) struct Limits {
 /// rest, and keys stay short.
 const MOST_FIELDS: usize = 16;
 
+/// Beyond it a column may hold two whole numbers equal: one of single precision
+/// rounds them, and dates take numbers of 8 and of 14 digits.
+const EXACT: u128 = 1 << 24;
+
 impl Default for Limits {
     fn default() -> Self {
         Limits { in_values: 8, conjunctions: 64 }
@@ -207,8 +211,11 @@ impl<'a> Normalizer<'a> {
             return None;
         }
         let number = self.values.of(spelling);
-        let is_exact =
-            matches!(value, Scalar::Null | Scalar::Bool(_) | Scalar::Int(_) | Scalar::BigInt(_));
+        let is_exact = match value {
+            Scalar::Null | Scalar::Bool(_) => true,
+            Scalar::Int(value) => value.unsigned_abs() <= EXACT,
+            _ => false,
+        };
         match self.exact.get_mut(number as usize) {
             Some(exact) => *exact &= is_exact,
             None => self.exact.push(is_exact),

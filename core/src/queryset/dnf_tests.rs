@@ -265,6 +265,12 @@ fn contradictions_are_exact() {
     assert_eq!(both(eq("x", "a"), eq("x", "b")), ["t:x=a"]);
     assert_eq!(both(eq("x", 1.5), eq("x", 1.25)), ["t:x=1.5"]);
     assert_eq!(both(eq("x", "1"), eq("x", 2)), ["t:x=1"]);
+    assert_eq!(both(eq("x", 16_777_215), eq("x", 16_777_216)), nothing);
+    assert_eq!(both(is_null("x"), eq("x", u128::MAX)), nothing);
+    // A column of single precision, and a date.
+    assert_eq!(both(eq("x", 16_777_216), eq("x", 16_777_217)), ["t:x=16777216"]);
+    assert_eq!(both(eq("x", -16_777_216), eq("x", -16_777_217)), ["t:x=-16777216"]);
+    assert_eq!(both(eq("x", 20_260_309), eq("x", 20_260_309_000_000_i64)), ["t:x=20260309"]);
     let joined = QuerySet::table("a").join("b", "x", "y");
     let set = joined.filter(eq("x", "one")).filter(eq("b.y", "other"));
     assert_eq!(spelled(&set), ["a:x=one", "b:y=other"]);
@@ -281,11 +287,17 @@ fn what_no_spelling_stands_for_narrows_nothing() {
 #[test]
 fn names_have_one_spelling() {
     let set = QuerySet::table(" BÜCHER ").filter(eq(" Größe\n", 1));
-    assert_eq!(spelled(&set), ["bücher:größe=1"]);
+    assert_eq!(spelled(&set), ["bücher:grösse=1"]);
     assert_eq!(
         spelled(&QuerySet::table("bu\u{308}cher").filter(eq("GRÖSSE", 1))),
         ["bücher:grösse=1"]
     );
+    // A sigma is spelled by itself, whatever letter stands before it.
+    for name in ["ΟΔΟΣ", "οδοσ", "οδος", "Οδοσ"] {
+        assert_eq!(spelled(&QuerySet::table(name)), ["οδοσ:"], "{name}");
+        let own = QuerySet::table(name).filter(eq(format!("{name}.ID"), 1));
+        assert_eq!(spelled(&own), ["οδοσ:id=1"], "{name}");
+    }
     for set in
         [QuerySet::table(" "), QuerySet::table("shop.*"), QuerySet::table("t").filter(eq(" ", 1))]
     {

@@ -324,10 +324,17 @@ fn all_lowered<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Vec<
 }
 
 /// The one spelling of a name of a table or field: without blanks around it,
-/// in the composed form of Unicode, in lower case.
+/// in lower case, in the composed form of Unicode.
+///
+/// Letter by letter, for `str::to_lowercase` spells a sigma by where it stands,
+/// and by way of capitals, which both sigmas share.
 pub(crate) fn canonical(name: impl Into<String>) -> String {
     let name: String = name.into();
-    if is_canonical(&name) { name } else { name.trim().nfc().collect::<String>().to_lowercase() }
+    if is_canonical(&name) {
+        return name;
+    }
+    let letters = name.trim().nfc().flat_map(char::to_lowercase);
+    letters.flat_map(char::to_uppercase).flat_map(char::to_lowercase).nfc().collect()
 }
 
 /// Whether a name is spelled so for sure: the usual ones are.

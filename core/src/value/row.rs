@@ -74,14 +74,15 @@ impl Row {
     }
 
     /// The value of a column, whose name is given in lower case; `None` when
-    /// the row has no such column, or no single value there.
+    /// the row has no such column, no single value there, or two columns whose
+    /// names differ in case only and whose values differ.
     #[must_use]
     pub fn get(&self, column: &str) -> Option<&Scalar> {
-        // The last one wins, as in a map.
-        let (_, field) = self.fields.iter().rev().find(|(name, _)| name == column)?;
+        let mut named = self.fields.iter().filter(|(name, _)| name == column);
+        let (_, field) = named.next()?;
         match field {
-            Field::Scalar(scalar) => Some(scalar),
-            Field::Compound => None,
+            Field::Scalar(scalar) if named.all(|(_, other)| other == field) => Some(scalar),
+            Field::Scalar(_) | Field::Compound => None,
         }
     }
 
@@ -363,3 +364,7 @@ ignores! {
     SerializeTupleVariant: serialize_field,
     SerializeStructVariant: serialize_field<&'static str>,
 }
+
+#[cfg(test)]
+#[path = "row_tests.rs"]
+mod tests;
