@@ -5,6 +5,7 @@ use cacheops::{Found, FragmentKey, KeyWriter, QuerySet, Request};
 use minijinja::value::{Kwargs, ValueKind, ValueOrKwargs};
 use minijinja::{Error, ErrorKind, State, Value};
 
+use crate::around;
 use crate::custom::TagCall;
 use crate::engine::MiniJinjaEngine;
 use crate::errors::in_rendering;
@@ -14,7 +15,7 @@ use crate::keys;
 use crate::querysets::Querysets;
 use crate::rendering::{Making, Rendering};
 use crate::tags::Shared;
-use crate::templates::Sources;
+use crate::templates::{Sources, Uses};
 
 /// Begins a `cached_as` or `cached`: looks the fragment up.
 pub(crate) fn begin(
@@ -127,7 +128,8 @@ pub(crate) fn look_up(
     }
     let imports = tag.dynamic_imports || !tag.references.is_empty();
     let has_blocks = tag.has_blocks || (imports && shared.templates.macros_use_blocks());
-    let sources = sources(state, tag, has_blocks);
+    let mut sources = sources(state, tag, has_blocks);
+    around::add(shared, state, &Uses { names: &tag.uses, any: tag.may_use_any }, &mut sources);
     let version = sources.as_ref().map(|sources| version(shared, state, sources));
     if let Some(version) = &version {
         key.key(version);
@@ -249,7 +251,14 @@ fn resolved(state: &State<'_, '_>, name: &str) -> String {
 
 /// Notes that a template begins. One that is extended, and begins by itself
 /// too, has other blocks then.
-pub(crate) fn enter(shared: &Shared, state: &mut State<'_, '_>) {
+pub(crate) fn enter(shared: &Shared, state: &mut State<'_, '_>, has_macros: bool) {
+    if has_macros {
+        let name = state.name().to_owned();
+        let met = &mut Rendering::of(shared, state).met;
+        if !met.macros.contains(&name) {
+            met.macros.push(name);
+        }
+    }
     if Rendering::of(shared, state).met.chain.is_empty() {
         return;
     }

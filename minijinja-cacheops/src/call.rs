@@ -8,6 +8,7 @@ use cacheops::{Cacheops, Found, KeyWriter, Request};
 use minijinja::value::Kwargs;
 use minijinja::{AutoEscape, Error, ErrorKind, State, Value};
 
+use crate::around;
 use crate::engine::MiniJinjaEngine;
 use crate::errors::in_rendering;
 use crate::keys;
@@ -104,7 +105,7 @@ fn write_place(shared: &Shared, state: &State<'_, '_>, key: &mut KeyWriter) -> R
             state.name()
         )
     })?;
-    shared.with_versions(state, |versions| {
+    let source = shared.with_versions(state, |versions| {
         let source = versions.templates.source(&template, versions.scan);
         if let Calls::Ambiguous(line) = source.calls {
             return Err(format!(
@@ -112,9 +113,13 @@ fn write_place(shared: &Shared, state: &State<'_, '_>, key: &mut KeyWriter) -> R
                 state.name()
             ));
         }
-        versions.write(state, &Sources::one(state.name()), key);
-        Ok(())
-    })
+        Ok(source)
+    })?;
+    let mut sources = Some(Sources::one(state.name()));
+    around::add(shared, state, &source.uses(), &mut sources);
+    let sources = sources.unwrap_or_default();
+    shared.with_versions(state, |versions| versions.write(state, &sources, key));
+    Ok(())
 }
 
 /// `get_last_invalidation("articles", …)`: seconds since 1970, or none.

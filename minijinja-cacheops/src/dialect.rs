@@ -35,7 +35,7 @@ pub(crate) const FRAGMENT: &str = "_cacheops";
 /// {% endset %}{% endif %}{% autoescape false %}{{ _cacheops|_cacheops_print }}{% endautoescape %}{% endwith %}
 /// ```
 ///
-/// and before the first thing else `{% if 0|_cacheops_page %}{% endif %}`, on as many lines as the author had. Filters, since no variable hides one;
+/// and before the first thing else `{% if 0|_cacheops_page %}{% endif %}`, of 1 where there are macros, on as many lines as the author had. Filters, since no variable hides one;
 /// hit and miss print by the same statement, so they cannot differ, and nothing
 /// else prints. The variable holds a number while there is a body to run, and
 /// then what is printed. Within the
@@ -142,8 +142,9 @@ impl Dialect for MiniJinja<'_> {
         self.last_two(out, "endautoescape", "endwith", edges);
     }
 
-    fn first(&self, edges: Edges<'_>, out: &mut String) {
-        self.delimited(out, edges.left, &format!("if 0|{PAGE}"), "");
+    fn first(&self, edges: Edges<'_>, has_macros: bool, out: &mut String) {
+        let page = format!("if {}|{PAGE}", u8::from(has_macros));
+        self.delimited(out, edges.left, &page, "");
         self.delimited(out, "", "endif", if edges.is_line { "-" } else { "" });
         out.push_str(if edges.is_line { "\r" } else { "" });
     }

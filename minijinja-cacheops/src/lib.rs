@@ -37,6 +37,7 @@
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
+mod around;
 mod begin;
 mod call;
 mod custom;

@@ -36,6 +36,8 @@ pub(crate) struct Met {
     pub(crate) inheritances: usize,
     /// Those imported by a name that only rendering tells.
     pub(crate) imports: Vec<String>,
+    /// Those that have macros, for whom they include to call.
+    pub(crate) macros: Vec<String>,
 }
 
 /// A body that runs.

@@ -438,8 +438,8 @@ fn add_filters(env: &mut Environment<'_>, shared: &Arc<Shared>) {
         begin::imports(&it, state, name)
     });
     let it = shared.clone();
-    env.add_filter(dialect::PAGE, move |state: &mut State, _: &Value| {
-        begin::enter(&it, state);
+    env.add_filter(dialect::PAGE, move |state: &mut State, has_macros: u8| {
+        begin::enter(&it, state, has_macros == 1);
         false
     });
     let it = shared.clone();

@@ -18,6 +18,8 @@ pub(crate) struct Source {
     pub(crate) author: Arc<str>,
     digest: FragmentKey,
     references: Vec<String>,
+    uses: Vec<String>,
+    may_use_any: bool,
     /// For `{% call cached_as(…) %}`: how many there are, and whether their
     /// names tell them apart.
     pub(crate) calls: Calls,
@@ -139,8 +141,14 @@ impl Source {
             author: author.into(),
             digest,
             references: owned(&done.references),
+            uses: owned(&done.macros.uses),
+            may_use_any: done.macros.may_use_any,
             calls: Calls::of(done),
         }
+    }
+
+    pub(crate) fn uses(&self) -> Uses<'_> {
+        Uses { names: &self.uses, any: self.may_use_any }
     }
 
     /// A source that was not rewritten.
@@ -150,9 +158,18 @@ impl Source {
             author: text.into(),
             digest: source_digest(name, text),
             references: found.map(|found| owned(&found.references)).unwrap_or_default(),
+            uses: found.map(|found| owned(&found.macros.uses)).unwrap_or_default(),
+            may_use_any: found.is_none_or(|found| found.macros.may_use_any),
             calls: found.map_or(Calls::Ambiguous(1), Calls::of),
         }
     }
+}
+
+/// Names that a source uses, and that may be macros of a template around it.
+pub(crate) struct Uses<'a> {
+    pub(crate) names: &'a [String],
+    /// Whether it may use any other.
+    pub(crate) any: bool,
 }
 
 fn owned(names: &BTreeSet<&str>) -> Vec<String> {
@@ -172,7 +189,7 @@ impl Calls {
 }
 
 /// The templates that a body is made of besides its own.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Sources {
     /// As their names stand in the template of the body.
     pub(crate) named: Vec<String>,
@@ -186,6 +203,9 @@ impl Sources {
     }
 }
 
+/// Sources that were visited, by their names.
+type Seen = Vec<(String, Arc<Source>)>;
+
 /// Reads the present sources of templates and of all that these name plainly.
 pub(crate) struct Versions<'a> {
     pub(crate) templates: &'a Templates,
@@ -196,12 +216,28 @@ impl Versions<'_> {
     /// Writes what stands for the sources. Looking one up makes the engine load
     /// it anew if it has changed.
     pub(crate) fn write(&self, state: &State<'_, '_>, sources: &Sources, key: &mut KeyWriter) {
-        let mut seen: Vec<String> = Vec::new();
+        self.visit_all(state, sources, &mut Vec::new(), key);
+    }
+
+    /// The sources themselves.
+    pub(crate) fn all(&self, state: &State<'_, '_>, sources: &Sources) -> Vec<Arc<Source>> {
+        let mut seen = Vec::new();
+        self.visit_all(state, sources, &mut seen, &mut KeyWriter::new());
+        seen.into_iter().map(|(_, source)| source).collect()
+    }
+
+    fn visit_all(
+        &self,
+        state: &State<'_, '_>,
+        sources: &Sources,
+        seen: &mut Seen,
+        key: &mut KeyWriter,
+    ) {
         for name in &sources.named {
-            self.visit(name, &state.get_template(name), &mut seen, key);
+            self.visit(name, &state.get_template(name), seen, key);
         }
         for name in &sources.met {
-            self.visit(name, &state.env().get_template(name), &mut seen, key);
+            self.visit(name, &state.env().get_template(name), seen, key);
         }
     }
 
@@ -209,16 +245,16 @@ impl Versions<'_> {
         &self,
         name: &str,
         found: &Result<Template<'_, '_>, minijinja::Error>,
-        seen: &mut Vec<String>,
+        seen: &mut Seen,
         key: &mut KeyWriter,
     ) {
         match found {
             Ok(template) => {
-                if seen.iter().any(|other| other == template.name()) {
+                if seen.iter().any(|(other, _)| other == template.name()) {
                     return;
                 }
-                seen.push(template.name().to_owned());
                 let source = self.templates.source(template, self.scan);
+                seen.push((template.name().to_owned(), source.clone()));
                 key.key(&source.digest);
                 if !source.references.is_empty() {
                     // Names are relative to the template that names them.

@@ -66,6 +66,7 @@ mod embedded;
 mod fixtures;
 mod jinja_errors;
 mod jinja_installing;
+mod jinja_macros;
 mod jinja_names;
 mod jinja_printing;
 mod jinja_random;

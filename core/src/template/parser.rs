@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::args::{self, Arguments};
 use super::lexer::{Lexer, Piece, PieceKind, Rules, Syntax};
 use super::loops::{Loops, Spot};
+use super::macros::Macros;
 use super::open_tag::{Block, Edges, OpenTag, Sets, Shown, TagKind};
 use super::tokens::{TokenKind, is_attribute};
 use crate::error::Error;
@@ -13,6 +14,7 @@ use callers::Caller;
 mod blocks;
 mod callers;
 mod components;
+mod macros;
 mod references;
 mod scopes;
 
@@ -58,6 +60,7 @@ pub(super) struct Parsed<'s> {
     pub(super) shown: Shown,
     /// Whether its macros use blocks, by `self` or `super`.
     pub(super) macros_use_blocks: bool,
+    pub(super) macros: Macros<'s>,
 }
 
 /// A `{% call cached_as(…) %}`, for templates that are not rewritten.
@@ -83,6 +86,7 @@ pub(super) fn parse<'s>(
         line: 1,
         counted: 0,
         has_begun: false,
+        made: BTreeSet::new(),
     };
     let mut lexer = Lexer::new(source, syntax);
     for piece in &mut lexer {
@@ -102,6 +106,8 @@ struct Parser<'s, 'c> {
     counted: usize,
     /// Whether there was a piece.
     has_begun: bool,
+    /// Names that have been made macros.
+    made: BTreeSet<&'s str>,
 }
 
 /// A statement that has begun and not ended.
@@ -137,6 +143,7 @@ impl<'s> Parser<'s, '_> {
             self.refuse_body(&piece)?;
             self.refuse_context(&piece)?;
         } else {
+            self.note_names(&piece);
             self.note_caller(&piece)?;
             self.refuse_changed(&piece)?;
         }

@@ -5,6 +5,7 @@ use std::ops::Range;
 
 use super::lexer::Syntax;
 use super::loops::Loops;
+use super::macros::Macros;
 use super::open_tag::{Block, Edges, OpenTag, Shown};
 use super::parser::{CallSite, With, parse};
 use crate::error::Error;
@@ -29,8 +30,9 @@ pub trait Dialect {
     fn prelude(&self, _out: &mut String) {}
 
     /// Writes what is to run before the first statement or expression of a
-    /// source, which follows; `edges` are its own.
-    fn first(&self, _edges: Edges<'_>, _out: &mut String) {}
+    /// source, which follows; `edges` are its own. `has_macros` is whether the
+    /// source defines or imports some.
+    fn first(&self, _edges: Edges<'_>, _has_macros: bool, _out: &mut String) {}
 }
 
 /// A range of the source, and what stands there now.
@@ -71,6 +73,8 @@ pub struct Rewritten<'s> {
     pub shown: Shown,
     /// Whether its macros use blocks, by `self` or `super`.
     pub macros_use_blocks: bool,
+    /// Which macros it has for those it includes, and may use of those around.
+    pub macros: Macros<'s>,
     /// What was put in place of what, in order.
     pub moved: Vec<Moved>,
 }
@@ -106,7 +110,7 @@ pub fn rewrite<'s>(
                 dialect.reference(statement, expression, &mut out);
             }
             With::Prelude => dialect.prelude(&mut out),
-            With::First(edges) => dialect.first(edges, &mut out),
+            With::First(edges) => dialect.first(edges, parsed.macros.has_some, &mut out),
         }
         if edit.start == edit.end && start == out.len() {
             continue;
@@ -128,6 +132,7 @@ pub fn rewrite<'s>(
         loops: parsed.loops,
         shown: parsed.shown,
         macros_use_blocks: parsed.macros_use_blocks,
+        macros: parsed.macros,
         moved,
     })
 }

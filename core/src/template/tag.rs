@@ -24,6 +24,10 @@ pub struct Tag {
     pub has_blocks: bool,
     /// Whether its template imports macros by names that only rendering tells.
     pub dynamic_imports: bool,
+    /// Names that its template uses, and that may be macros of one around it.
+    pub uses: Vec<String>,
+    /// Whether its template includes some that may use any name.
+    pub may_use_any: bool,
 }
 
 /// Which arguments a tag has, in the order in which they are passed on.
@@ -82,6 +86,8 @@ impl Tag {
             references: references.map(|name| (*name).to_owned()).collect(),
             has_blocks: tag.has_blocks || found.macros_use_blocks,
             dynamic_imports: found.dynamic_imports,
+            uses: found.macros.uses.iter().map(|name| (*name).to_owned()).collect(),
+            may_use_any: found.macros.may_use_any,
         }
     }
 }

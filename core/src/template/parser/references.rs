@@ -51,6 +51,7 @@ impl<'s> Parser<'s, '_> {
         if (statement == "extends" || names.is_none()) && is_one(&tokens[..length]) {
             let expression = &self.source[first.start..last.end()];
             self.parsed.dynamic_imports |= matches!(statement, "import" | "from");
+            self.parsed.macros.may_use_any |= statement == "include";
             self.edit(first.start, last.end(), With::Reference(statement, expression));
         }
         for name in names.into_iter().flatten() {

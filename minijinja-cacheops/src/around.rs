@@ -1,0 +1,68 @@
+//! Macros of a template around an include: whoever is included may call them,
+//! without naming the template that they are of.
+
+use minijinja::{State, Value};
+
+use crate::guards::is_namespace;
+use crate::rendering::Rendering;
+use crate::tags::Shared;
+use crate::templates::{Sources, Uses};
+
+/// How many values are looked at. Beyond, there may be a macro.
+const MOST: usize = 256;
+
+/// Adds the templates whose macros a body may call, besides those that are
+/// among its sources: all that have macros and began before it in the
+/// rendering, if the body or what it includes uses a name that is a macro here.
+pub(crate) fn add(
+    shared: &Shared,
+    state: &State<'_, '_>,
+    own: &Uses<'_>,
+    sources: &mut Option<Sources>,
+) {
+    let Some(met) = Rendering::met(state) else { return };
+    let is_own = |name: &str| {
+        name == state.name()
+            || sources.as_ref().is_some_and(|sources| sources.named.iter().any(|own| own == name))
+    };
+    if met.macros.iter().all(|name| is_own(name)) {
+        return;
+    }
+    let includes = sources.as_ref();
+    let is_used = are_used(state, own)
+        || includes.is_some_and(|sources| {
+            let all = shared.with_versions(state, |versions| versions.all(state, sources));
+            all.iter().any(|source| are_used(state, &source.uses()))
+        });
+    if is_used {
+        sources.get_or_insert_default().met.extend(met.macros.iter().cloned());
+    }
+}
+
+fn are_used(state: &State<'_, '_>, uses: &Uses<'_>) -> bool {
+    let mut left = MOST;
+    let mut is_macro =
+        |name: &String| state.lookup(name).is_some_and(|value| may_be_macro(&value, &mut left));
+    uses.any || uses.names.iter().any(&mut is_macro)
+}
+
+/// Whether a value is or holds a macro, or what was imported. Only what the
+/// engine has made is looked into: anything else could begin a query.
+fn may_be_macro(value: &Value, left: &mut usize) -> bool {
+    let Some(object) = value.as_object() else { return false };
+    let kind = object.type_name();
+    if kind.ends_with("::Macro") || kind.ends_with("::Module") {
+        return true;
+    }
+    let is_list = kind == std::any::type_name::<Vec<Value>>();
+    let is_map = is_namespace(value)
+        || kind.contains("Map<minijinja::value::Value, minijinja::value::Value");
+    if !is_list && !is_map {
+        return false;
+    }
+    value.try_iter().into_iter().flatten().any(|item| {
+        let inner = if is_map { value.get_item(&item).unwrap_or_default() } else { item };
+        *left = left.saturating_sub(1);
+        *left == 0 || may_be_macro(&inner, left)
+    })
+}
