@@ -48,13 +48,16 @@ fn with_custom_escaping(out: &mut Output, state: &mut State, value: &Value) -> R
 const BODY: &str = "{\"a\": TAG{{ text }}{{ none }}{{ n }}INNER<b>{{ text|upper }}</b>{% set x %}&{{ text }}{% endset %}{{ x }}ENDINNERENDTAG}";
 const NAMES: [&str; 6] = ["a.html", "a.json", "a.js", "a.yaml", "a.txt", "a.custom"];
 
-fn environment(set: impl FnOnce(&mut Environment<'static>, &Tags)) -> Environment<'static> {
+type Site = (Environment<'static>, Cacheops);
+
+fn environment(set: impl FnOnce(&mut Environment<'static>, &Tags)) -> Site {
+    let cache = Cacheops::in_memory();
     let mut env = Environment::new();
     env.set_auto_escape_callback(|name| match name.rsplit_once('.') {
         Some((_, "custom")) => AutoEscape::Custom("mine".into()),
         _ => minijinja::default_auto_escape_callback(name),
     });
-    let tags = Tags::install(&mut env, &Cacheops::in_memory());
+    let tags = Tags::install(&mut env, &cache);
     set(&mut env, &tags);
     for name in NAMES {
         let neutral = [("TAG", ""), ("INNER", ""), ("ENDTAG", ""), ("ENDINNER", "")];
@@ -72,10 +75,11 @@ fn environment(set: impl FnOnce(&mut Environment<'static>, &Tags)) -> Environmen
             tags.add_template(&mut env, format!("{prefix}{name}"), source).unwrap();
         }
     }
-    env
+    (env, cache)
 }
 
-fn assert_pages_are_alike(env: &Environment<'_>, names: &[&str]) {
+fn assert_pages_are_alike((env, cache): &Site, names: &[&str]) {
+    let hits = cache.stats().hits;
     let q = queryset(QuerySet::table("q"));
     for name in names {
         let render = |prefix: &str| {
@@ -87,31 +91,32 @@ fn assert_pages_are_alike(env: &Environment<'_>, names: &[&str]) {
             assert_eq!(render("tagged/").unwrap(), page, "{name}, {turn}");
         }
     }
+    assert_eq!(cache.stats().hits - hits, names.len() as u64, "each second page is a hit");
 }
 
 #[test]
 fn every_escaping() {
     assert_pages_are_alike(&environment(|_, _| {}), &NAMES[..5]);
     // The engine's own formatter knows no custom escaping.
-    let env = environment(|env, _| env.set_formatter(with_custom_escaping));
-    assert_pages_are_alike(&env, &NAMES);
+    let site = environment(|env, _| env.set_formatter(with_custom_escaping));
+    assert_pages_are_alike(&site, &NAMES);
 }
 
 #[test]
 fn formatters_that_leave_safe_text_alone() {
     for formatter in [none_is_empty, quotes_texts, knows_no_objects] as [Formatter; 3] {
-        let env = environment(|env, _| env.set_formatter(formatter));
-        assert_pages_are_alike(&env, &NAMES[..5]);
+        let site = environment(|env, _| env.set_formatter(formatter));
+        assert_pages_are_alike(&site, &NAMES[..5]);
     }
 }
 
 #[test]
 fn formatters_that_leave_nothing_alone() {
     for formatter in [brackets_all, escapes_all, quotes_texts] as [Formatter; 3] {
-        let env = environment(|env, tags| tags.set_formatter(env, formatter));
-        assert_pages_are_alike(&env, &NAMES[..5]);
+        let site = environment(|env, tags| tags.set_formatter(env, formatter));
+        assert_pages_are_alike(&site, &NAMES[..5]);
     }
-    let env = environment(|env, _| env.set_formatter(brackets_all));
+    let (env, _) = environment(|env, _| env.set_formatter(brackets_all));
     let q = queryset(QuerySet::table("q"));
     let refused =
         env.get_template("tagged/a.html").unwrap().render(context!(q, n => 1)).unwrap_err();
@@ -121,8 +126,8 @@ fn formatters_that_leave_nothing_alone() {
 /// A formatter that is set after something was cached.
 #[test]
 fn a_formatter_that_comes_later() {
-    let mut env = environment(|_, _| {});
-    assert_pages_are_alike(&env, &NAMES[..1]);
-    env.set_formatter(knows_no_objects);
-    assert_pages_are_alike(&env, &NAMES[1..5]);
+    let mut site = environment(|_, _| {});
+    assert_pages_are_alike(&site, &NAMES[..1]);
+    site.0.set_formatter(knows_no_objects);
+    assert_pages_are_alike(&site, &NAMES[1..5]);
 }

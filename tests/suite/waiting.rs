@@ -255,6 +255,7 @@ fn those_who_waited_get_what_is_too_large() {
 /// nothing is left of those who waited.
 fn a_follower_that_is_dropped<B: Backend>() {
     let cache = B::cache(Cacheops::builder().wait_limit(LONG));
+    let began = Instant::now();
     let gate = Cell::new(false);
     let get = |hangs: bool| {
         let gate = &gate;
@@ -284,6 +285,7 @@ fn a_follower_that_is_dropped<B: Backend>() {
     poll(last.as_mut());
     drop(leader);
     assert_eq!(block_on(last).unwrap(), 1);
+    assert!(began.elapsed() < LONG / 2, "somebody waited");
 }
 
 fn wait_until(holds: impl Fn() -> bool) {
