@@ -210,7 +210,7 @@ impl<'a> Model<'a> {
 /// many of them were taken.
 fn render(count: u32, seed: u64, site: impl Fn(&mut Dice) -> (Vec<Node>, Levels)) -> u32 {
     let mut dice = Dice { seed, has_super: false };
-    let mut taken = 0;
+    let (mut taken, mut hits) = (0, 0);
     for _ in 0..count {
         let (layout, levels) = site(&mut dice);
         let templates = templates(&layout, &levels);
@@ -232,7 +232,10 @@ fn render(count: u32, seed: u64, site: impl Fn(&mut Dice) -> (Vec<Node>, Levels)
             let page = tera.render(&templates[0].0, &Context::new()).unwrap();
             assert_eq!(page, expected, "{templates:?}");
         }
+        hits += cache.stats().hits;
     }
+    println!("{hits} hits in {taken} pages");
+    assert!(hits > taken as u64, "{hits} hits in {taken} pages");
     taken
 }
 

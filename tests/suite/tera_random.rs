@@ -362,7 +362,7 @@ impl Engine {
 
 /// Renders a site at whose `at`th tick a row changes, and again; false where
 /// there are fewer ticks than that.
-fn change_at(templates: &[(String, String)], at: usize, seed: u64) -> bool {
+fn change_at(templates: &[(String, String)], at: usize, seed: u64, hits: &mut u64) -> bool {
     let data = Data::new(seed as usize % 6);
     let is_angled = seed % 4 == 3;
     let cached = Engine::new(templates, &data, true, is_angled);
@@ -392,22 +392,25 @@ fn change_at(templates: &[(String, String)], at: usize, seed: u64) -> bool {
             cached.cache.invalidate_model("comments").unwrap();
         }
     }
+    *hits += cached.cache.stats().hits;
     true
 }
 
-/// Answers at how many points a row has changed.
-fn run(seeds: std::ops::Range<u64>) -> usize {
+/// Answers at how many points a row has changed, and how many hits there were.
+fn run(seeds: std::ops::Range<u64>) -> (usize, u64) {
+    let mut hits = 0;
     let change = |seed: u64| {
         let templates = site(seed);
-        (0..40).take_while(|at| change_at(&templates, *at, seed)).count()
+        (0..40).take_while(|at| change_at(&templates, *at, seed, &mut hits)).count()
     };
-    seeds.map(change).sum()
+    (seeds.map(change).sum(), hits)
 }
 
 #[test]
 fn rows_change_at_every_point() {
-    let points = run(0..40);
-    assert!(points > 60, "{points}");
+    let (points, hits) = run(0..40);
+    println!("{points} points, {hits} hits");
+    assert!(points > 60 && hits > points as u64, "{points} points, {hits} hits");
 }
 
 /// By hand: `RANDOM_PAGES=100000 cargo test … tera_random -- --ignored`.
@@ -415,5 +418,6 @@ fn rows_change_at_every_point() {
 #[ignore = "takes minutes: run by hand after a change to what is read and kept"]
 fn rows_change_at_every_point_of_many_pages() {
     let pages = std::env::var("RANDOM_PAGES").map_or(20_000, |pages| pages.parse().unwrap());
-    println!("{} points of {pages} pages", run(1_000..1_000 + pages));
+    let (points, hits) = run(1_000..1_000 + pages);
+    println!("{points} points of {pages} pages, {hits} hits");
 }
