@@ -14,7 +14,7 @@ use crate::lookup::{Asked, IsSame};
 use crate::observe::Outcome;
 use crate::page::Page;
 use crate::queryset::{QuerySet, TableDnf, to_dnf};
-use crate::record::{self, Recorder};
+use crate::record::{self, PollScope as _, Recorder};
 use crate::shared::{HeldLock, Leased, Looked};
 use crate::store::{Scope, Stamp};
 use crate::sync::{Arc, block_on};
@@ -365,7 +365,7 @@ impl Cacheops {
             // Nothing would tell when the rows change: as if they had.
             None => vec![Stamp::dropped()],
         };
-        Ok(Lease { stamps: stamps.into(), never, cache: self.clone() })
+        Ok(Lease { stamps: stamps.into(), more: Arc::default(), never, cache: self.clone() })
     }
 }
 
@@ -378,31 +378,53 @@ pub(crate) fn any_template(_: &TemplateUse) -> bool {
 #[derive(Clone, Debug)]
 pub struct Lease {
     stamps: Arc<[Arc<Stamp>]>,
+    /// What the rows depend on besides.
+    more: Arc<Dependencies>,
     cache: Cacheops,
     /// A profile says that fragments made from the rows are never cached.
     never: bool,
 }
 
 impl Lease {
+    /// Reads the rows. Whatever `run` gets from the cache meanwhile, or says of
+    /// what it makes, is so of the rows: the lease that comes with them has it.
+    ///
+    /// # Errors
+    ///
+    /// The error of `run`, unchanged.
+    pub(crate) fn read<R, E>(self, run: impl FnOnce() -> Result<R, E>) -> Result<(R, Lease), E> {
+        let stamps = self.stamps.to_vec();
+        let recorder = Recorder::new(Dependencies { stamps, ..Dependencies::default() });
+        let entered = recorder.begin();
+        let rows = run()?;
+        drop(entered);
+        let mut found = recorder.take();
+        let all = std::mem::take(&mut found.stamps);
+        let stamps = if all.len() == self.stamps.len() { self.stamps } else { all.into() };
+        Ok((rows, Lease { stamps, more: Arc::new(found), cache: self.cache, never: self.never }))
+    }
+
     /// Makes the fill around this point depend on the rows. Where there is
     /// none, a fill that begins later in this thread is not stored if the rows,
     /// which it may show, have changed by then. They count until the
     /// [`Page`]s end that are under way in this thread, or else the next one,
     /// and as long as `reader` lives.
     pub fn bind(&self, reader: &std::sync::Arc<()>) {
-        record::bind(reader, &self.stamps);
+        record::bind(reader, &self.stamps, &self.more);
         if self.never {
             record::record(|outer| outer.uncacheable = true);
         }
     }
 
-    /// Whether no change is known to have met the rows since; over a shared
-    /// tier, while news of changes come in.
+    /// Whether no change is known to have met the rows since, nor a time limit
+    /// of what they were made from; over a shared tier, while news of changes
+    /// come in.
     #[must_use]
     pub fn is_current(&self) -> bool {
-        let shared = self.cache.inner.settings.shared.as_ref();
-        shared.is_none_or(|shared| shared.is_informed())
+        let inner = &self.cache.inner;
+        inner.settings.shared.as_ref().is_none_or(|shared| shared.is_informed())
             && self.stamps.iter().all(|stamp| stamp.is_current())
+            && self.more.expires_at.is_none_or(|at| inner.now() < at)
     }
 }
 

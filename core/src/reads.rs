@@ -4,6 +4,8 @@
 //! fill that begins when some of it has changed is not kept. That something
 //! counts for longer than it is shown costs storing, and nothing else.
 
+use std::collections::HashSet;
+
 use crate::fragment::Fragment;
 use crate::store::{Stamp, invalidations};
 use crate::sync::Arc;
@@ -154,13 +156,18 @@ impl Strays {
         stamps: &Arc<[Arc<Stamp>]>,
         is_unclaimed: bool,
     ) {
-        let same = |stray: &&mut Stray| {
-            Arc::ptr_eq(&stray.stamps, stamps)
-                && stray.reader.as_ptr() == std::sync::Arc::as_ptr(reader)
-        };
-        if let Some(stray) = self.list.iter_mut().rev().take(FEW).find(same) {
-            stray.is_unclaimed |= is_unclaimed;
-            return;
+        let address = std::sync::Arc::as_ptr(reader);
+        let last = self.list.iter_mut().rev().take(FEW);
+        for stray in last.filter(|stray| stray.reader.as_ptr() == address) {
+            if Arc::ptr_eq(&stray.stamps, stamps) {
+                stray.is_unclaimed |= is_unclaimed;
+                return;
+            }
+            // What a rendering knows need not count beyond the next look.
+            if !stray.is_unclaimed {
+                (stray.stamps, stray.is_unclaimed) = (stamps.clone(), is_unclaimed);
+                return;
+            }
         }
         if self.list.len() >= self.sweep_at {
             self.sweep();
@@ -170,7 +177,8 @@ impl Strays {
     }
 
     /// Drops those that count no longer. Where nothing is ever rendered, those
-    /// whose readers are gone are not kept for good.
+    /// whose readers are gone are not kept for good; nor is what one reader has
+    /// read again and again.
     fn sweep(&mut self) {
         self.list.retain(|stray| stray.is_read() || stray.is_unclaimed);
         let waiting = || self.list.iter().filter(|stray| !stray.is_read());
@@ -178,6 +186,14 @@ impl Strays {
             self.is_outdated = true;
             self.list.retain(Stray::is_read);
         }
+        self.list.reverse();
+        // One that has changed stands for all that have.
+        let mut seen = HashSet::new();
+        self.list.retain(|stray| {
+            let is_of = (stray.reader.as_ptr(), stray.is_unclaimed);
+            (stray.is_unclaimed && stray.is_current()) || seen.insert(is_of)
+        });
+        self.list.reverse();
         self.sweep_at = FEW + 2 * self.list.len();
     }
 

@@ -62,3 +62,21 @@ fn strays_of_a_thread_that_renders_nothing_do_not_grow() {
     strays.claim(&mut reads);
     assert!(!reads.is_current(), "some were forgotten, so nobody knows");
 }
+
+#[test]
+fn a_reader_that_lives_on_holds_what_it_read_last() {
+    let mut strays = Strays::new();
+    let reader = std::sync::Arc::new(());
+    for (is_unclaimed, most) in [(false, 1), (true, 4 * FEW)] {
+        for _ in 0..10_000 {
+            let (stamp, both) = stamps();
+            strays.add(&reader, &both, is_unclaimed);
+            stamp.drop_it();
+        }
+        assert!(strays.list.len() <= most && !strays.is_current());
+    }
+    strays.claim(&mut Reads::default());
+    strays.add(&reader, &stamps().1, false);
+    strays.sweep();
+    assert!(strays.is_current(), "it has read anew what was changed");
+}

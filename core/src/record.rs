@@ -112,16 +112,36 @@ pub(crate) fn record(f: impl FnOnce(&mut Dependencies)) {
 }
 
 /// Makes the fill around this point depend on rows that were read under
-/// `stamps`. Where there is none, the fills that begin later will see whether
-/// the rows are still current: in the renderings under way in this thread, and
-/// wherever `reader` lives.
-pub(crate) fn bind(reader: &std::sync::Arc<()>, stamps: &Arc<[Arc<Stamp>]>) {
+/// `stamps`, and on what else they depend on. Where there is none, the fills
+/// that begin later will see whether the rows are still current: in the
+/// renderings under way in this thread, and wherever `reader` lives.
+pub(crate) fn bind(reader: &std::sync::Arc<()>, stamps: &Arc<[Arc<Stamp>]>, more: &Dependencies) {
     if let Some(recorder) = current() {
-        recorder.with(|fill| fill.stamps.extend(stamps.iter().cloned()));
-        return;
+        return recorder.with(|fill| {
+            fill.stamps.extend(stamps.iter().cloned());
+            fill.absorb(more);
+        });
     }
+    bind_stray(reader, stamps);
+    if more.uncacheable {
+        bind_stray(reader, &[Stamp::dropped()].into());
+    }
+}
+
+fn bind_stray(reader: &std::sync::Arc<()>, stamps: &Arc<[Arc<Stamp>]>) {
     let is_unclaimed = !note(&Read::Stamps(stamps.clone()), None);
     let _ = STRAYS.try_with(|strays| strays.borrow_mut().add(reader, stamps, is_unclaimed));
+}
+
+/// [`bind`] for rows that could not be read: as if they had changed already,
+/// for no change would tell that they can be read again. What a fill shows in
+/// their place may be shown by one that follows it.
+pub(crate) fn failed(reader: &std::sync::Arc<()>) {
+    record(|fill| {
+        fill.uncacheable = true;
+        fill.stamps.push(Stamp::dropped());
+    });
+    bind_stray(reader, &[Stamp::dropped()].into());
 }
 
 /// Makes the fill around this point, if there is one, depend on a fragment that

@@ -194,7 +194,96 @@ fn rows_of_before_the_rendering<B: Backend>() {
     assert_eq!((handle(true), handle(false), handle(false)), ("1".into(), "2".into(), "2".into()));
 }
 
+/// What the query of a lazy queryset gets from the cache, or says of its rows,
+/// is so of them at each look, wherever the first one was.
+fn what_a_query_stands_on<B: Backend>() {
+    const LOOKS: [&str; 4] = [
+        "",
+        "{{ l|length }}",
+        "{% cached_as l, name='count' %}{{ l|length }}{% endcached_as %}",
+        "{% set rows = l|list %}{% cached_as l, name='text' %}{% for a in rows %}{{ a }}{% endfor %}{% endcached_as %}",
+    ];
+    const LIST: &str = "|{% cached_as l %}{% for a in l %}{{ a }}{% endfor %}{% endcached_as %}";
+    for look in LOOKS {
+        for is_skipped in [false, true] {
+            let mut site = Site::new(B::cache(Cacheops::builder()));
+            let (cache, text) = (site.cache.clone(), site.text.clone());
+            site.env.add_function("articles", move || {
+                let (of, text) = (cache.clone(), text.clone());
+                lazy(&cache, QuerySet::table("articles"), move || {
+                    if is_skipped {
+                        of.do_not_cache();
+                        return Ok(vec![text.load(Ordering::SeqCst)]);
+                    }
+                    let author = of.cached_as("authors");
+                    Ok::<_, Error>(vec![
+                        author.get_or_fill(|| Ok::<_, Error>(text.load(Ordering::SeqCst)))?,
+                    ])
+                })
+            });
+            site.add("page", &format!("{{% set l = articles() %}}{look}{LIST}"));
+            site.render("page");
+            site.text.fetch_add(1, Ordering::SeqCst);
+            if !is_skipped {
+                site.cache.invalidate_model("authors").unwrap();
+            }
+            let page = site.render("page");
+            assert!(page.ends_with("|2"), "{look}: {page}");
+            let is_text_new = !is_skipped || !look.contains("text") || page.starts_with('2');
+            assert!(is_text_new, "rows that were shown by a variable: {page}");
+        }
+    }
+}
+
+/// A lazy queryset that outlives a rendering, and changes, keeps nothing else
+/// from being stored once it has been read anew.
+fn rows_that_live_long<B: Backend>() {
+    let mut site = Site::new(B::cache(Cacheops::builder()));
+    let list = comments(&site.cache, &site.text);
+    site.env.add_global("list", list);
+    site.add("list", "{% for c in list %}{{ c.text }}{% endfor %}");
+    site.add("other", "{% cached timeout=60 %}x{% endcached %}");
+    assert_eq!(site.render("list"), "1");
+    write(&site.cache, &site.text);
+    assert_eq!(site.render("list"), "2");
+    site.render("other");
+    assert_eq!(site.cache.stats().stored, 1);
+}
+
+/// What is shown in place of rows that cannot be read is not kept, wherever
+/// that is: no change tells that they can be.
+fn rows_that_cannot_be_read<B: Backend>() {
+    const PAGES: [&str; 4] = [
+        "{% set t = safe(l) %}{% cached_as l %}{{ t }}{% endcached_as %}",
+        "{% set t %}{% cached_as l %}{{ safe(l) }}{% endcached_as %}{% endset %}{% cached_as l %}{{ t }}{% endcached_as %}",
+        "{% cached_as l %}{% set t = safe(l) %}{% cached_as l %}{{ t }}{% endcached_as %}{% endcached_as %}",
+        "{% set t = safe(l) %}{% include 'part' %}",
+    ];
+    for source in PAGES {
+        let mut site = Site::new(B::cache(Cacheops::builder()));
+        site.env.add_function("safe", |rows: Value| {
+            let first = rows.try_iter().ok().and_then(|mut rows| rows.next());
+            first.and_then(|row| row.as_usize()).map_or("sorry".to_owned(), |row| row.to_string())
+        });
+        site.add("part", "{% cached_as l %}{{ t }}{% endcached_as %}");
+        site.add("page", source);
+        let render = |fails: bool| {
+            let l = lazy(&site.cache, QuerySet::table("rows"), move || {
+                if fails { Err(std::io::Error::other("down")) } else { Ok(vec![7]) }
+            });
+            site.env.get_template("page").unwrap().render(context!(l)).unwrap()
+        };
+        assert_eq!((render(true), render(false)), ("sorry".into(), "7".into()), "{source}");
+        let before = site.cache.stats().stored;
+        assert!(before > 0, "{source}: what can be read is kept");
+        assert_eq!((render(true), site.cache.stats().stored), ("7".into(), before), "{source}");
+    }
+}
+
 on_stores! {
+    what_a_query_stands_on
+    rows_that_live_long
+    rows_that_cannot_be_read
     rows_count_until_the_rendering_ends
     what_is_got_with_a_page
     a_page_that_is_entered

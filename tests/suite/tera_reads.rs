@@ -146,4 +146,76 @@ fn kept_errors_keep_nothing<B: Backend>() {
     assert_eq!(page(7), "5");
 }
 
-on_stores! { rows_count_until_the_rendering_ends kept_errors_keep_nothing }
+/// What is shown in place of rows that cannot be read is not kept, wherever
+/// that is: no change tells that they can be.
+fn rows_that_cannot_be_read<B: Backend>() {
+    const PAGES: [&str; 4] = [
+        "{% set t = safe(of=all) %}{% cached_as all %}{{ t }}{% endcached_as %}",
+        "{% set t %}{% cached_as all %}{{ safe(of=all) }}{% endcached_as %}{% endset %}{% cached_as all, name='box' %}{{ t }}{% endcached_as %}",
+        "{% cached_as all %}{% set t = safe(of=all) %}{% cached_as all %}{{ t }}{% endcached_as %}{% endcached_as %}",
+        "{% set t = safe(of=all) %}{% include 'part' %}",
+    ];
+    for source in PAGES {
+        for is_own in [false, true] {
+            let cache = B::cache(Cacheops::builder());
+            let mut tera = Tera::default();
+            let tags = Tags::install(&mut tera, &cache);
+            let (mut inner, of) = (tera.clone(), tags.clone());
+            tags.add_template(&mut inner, "c", "{{ all | rows | join }}").unwrap();
+            tera.register_function("safe", move |kwargs: Kwargs, _: &State| {
+                let mut context = Context::new();
+                context.insert_value("all", kwargs.must_get::<Value>("of")?);
+                let text = of.render(&inner, "c", &context);
+                Ok::<_, tera::Error>(text.unwrap_or_else(|_| "sorry".to_owned()))
+            });
+            let part = "{% cached_as all %}{{ t }}{% endcached_as %}";
+            tags.add_templates(&mut tera, [("part", part), ("page", source)]).unwrap();
+            let render = |fails: bool| {
+                let all = lazy(&cache, QuerySet::table("rows"), move || {
+                    if fails { Err(tera::Error::message("down")) } else { Ok(vec![7]) }
+                });
+                let context = tera::context!(all => &all);
+                match is_own {
+                    true => tera.render("page", &context).unwrap(),
+                    false => tags.render(&tera, "page", &context).unwrap(),
+                }
+            };
+            let both = (render(true), render(false));
+            assert_eq!(both, ("sorry".into(), "7".into()), "{source}, is_own: {is_own}");
+        }
+    }
+}
+
+/// What the query of a lazy queryset gets from the cache is so of its rows at
+/// each look, wherever the first one was.
+fn what_a_query_stands_on<B: Backend>() {
+    for look in ["", "{{ l | rows | length }}", "{% set rows = l | rows %}"] {
+        let cache = B::cache(Cacheops::builder());
+        let mut tera = Tera::default();
+        let tags = Tags::install(&mut tera, &cache);
+        let source = "{% cached_as l %}{{ l | rows | join }}{% endcached_as %}";
+        tags.add_template(&mut tera, "page", format!("{look}|{source}")).unwrap();
+        let text = Arc::new(AtomicU64::new(1));
+        let render = || {
+            let (of, text) = (cache.clone(), text.clone());
+            let l = lazy(&cache, QuerySet::table("articles"), move || {
+                let author = of.cached_as("authors");
+                let author = author.get_or_fill(|| Ok::<_, Error>(text.load(Ordering::SeqCst)))?;
+                Ok::<_, Error>(vec![author])
+            });
+            tags.render(&tera, "page", &tera::context!(l => &l)).unwrap()
+        };
+        render();
+        text.fetch_add(1, Ordering::SeqCst);
+        cache.invalidate_model("authors").unwrap();
+        let page = render();
+        assert!(page.ends_with("|2"), "{look}: {page}");
+    }
+}
+
+on_stores! {
+    rows_count_until_the_rendering_ends
+    kept_errors_keep_nothing
+    rows_that_cannot_be_read
+    what_a_query_stands_on
+}

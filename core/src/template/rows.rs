@@ -7,6 +7,7 @@ use crate::error::Error;
 use crate::fill::Lease;
 use crate::handle::Cacheops;
 use crate::queryset::QuerySet;
+use crate::record;
 
 type Run<R> = dyn Fn() -> Result<R, Box<dyn StdError + Send + Sync>> + Send + Sync;
 
@@ -67,8 +68,7 @@ impl<R: Clone> Rows<R> {
         let known = self.loaded.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let loaded = match known.filter(|loaded| loaded.lease.is_current()) {
             Some(loaded) => loaded,
-            // Whoever shows something instead of the rows must not keep it.
-            None => self.query().inspect_err(|_| self.cache.do_not_cache())?,
+            None => self.query()?,
         };
         loaded.lease.bind(&self.reader);
         Ok(loaded.rows)
@@ -76,14 +76,23 @@ impl<R: Clone> Rows<R> {
 
     /// Runs the query, without holding the lock: it may render in turn.
     fn query(&self) -> Result<Loaded<R>, NoRows> {
+        // Whoever shows something instead of the rows must not keep it.
+        let failure = Failure(self);
         let lease = self.cache.lease(&[&self.queryset]).map_err(NoRows::Queryset)?;
-        // Bound before it runs: what is shown instead of a failure depends on
-        // the rows as well.
-        lease.bind(&self.reader);
-        let rows = (self.run)().map_err(NoRows::Query)?;
+        let (rows, lease) = lease.read(&self.run).map_err(NoRows::Query)?;
+        std::mem::forget(failure);
         let loaded = Loaded { rows, lease };
         *self.loaded.lock().unwrap_or_else(PoisonError::into_inner) = Some(loaded.clone());
         Ok(loaded)
+    }
+}
+
+/// Tells of a query that failed, by an error or a panic, when dropped.
+struct Failure<'r, R>(&'r Rows<R>);
+
+impl<R> Drop for Failure<'_, R> {
+    fn drop(&mut self) {
+        record::failed(&self.0.reader);
     }
 }
 
