@@ -78,8 +78,13 @@ impl Tags {
     /// process. Every further one in the same cache has its own, which it shares
     /// with nobody, since it may render the same sources otherwise, by other
     /// globals, functions or filters: see [`install_as`](Tags::install_as).
-    /// Clones go on with the fragments of the one they are of, so a function
-    /// that gives something else in a clone is to be told apart by `extra`.
+    /// Clones go on with the fragments of the one they are of. Other templates
+    /// in a clone are seen, and so are other prefixes, and whether and how it
+    /// escapes: by what its function makes of each character up to `U+00FF`
+    /// and of those that are not seen. **Nothing else is**: a clone with other
+    /// functions, filters, tests or globals, or with a function that escapes
+    /// other characters or whole words otherwise, needs a value in `extra` that
+    /// tells it apart, or an installation of its own.
     ///
     /// Tera does not tell which functions and filters it has, so those of the
     /// application with one of the three names are replaced; registered after

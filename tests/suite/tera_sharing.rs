@@ -93,3 +93,32 @@ fn clones_that_escape_otherwise() {
         );
     }
 }
+
+/// One whose function escapes a single character more, whichever that is: a
+/// site has attributes without quotes, or scripts.
+#[test]
+fn clones_that_escape_one_character_more() {
+    fn strict(text: &str, out: &mut dyn std::io::Write) -> std::io::Result<()> {
+        text.chars().try_for_each(|c| match c {
+            ' ' | '=' => write!(out, "&#{};", u32::from(c)),
+            c => tera::escape_html(c.encode_utf8(&mut [0; 4]), out),
+        })
+    }
+    fn lines(text: &str, out: &mut dyn std::io::Write) -> std::io::Result<()> {
+        tera::escape_html(&text.replace('\u{2028}', "\\u2028"), out)
+    }
+    let mut html = tera::Tera::default();
+    let tags = tera_cacheops::Tags::install(&mut html, &Cacheops::in_memory());
+    let source = "{% cached %}<a title={{ v }}>{% endcached %}";
+    tags.add_template(&mut html, "page.html", source).unwrap();
+    let (mut spaces, mut scripts) = (html.clone(), html.clone());
+    spaces.set_escape_fn(strict);
+    scripts.set_escape_fn(lines);
+    let v = "x onload=alert(1)\u{2028}";
+    let page = |tera: &tera::Tera| tags.render(tera, "page.html", &tera::context!(v => v)).unwrap();
+    for _ in 0..2 {
+        assert_eq!(page(&html), "<a title=x onload=alert(1)\u{2028}>");
+        assert_eq!(page(&spaces), "<a title=x&#32;onload&#61;alert(1)\u{2028}>");
+        assert_eq!(page(&scripts), "<a title=x onload=alert(1)\\u2028>");
+    }
+}
