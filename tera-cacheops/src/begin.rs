@@ -123,12 +123,13 @@ fn begin_key(shared: &Shared, state: &State<'_>, tag: &Tag, key: &mut KeyWriter)
     marks
 }
 
-/// Text of all that a function may care to escape: what stands for bytes, and
-/// what ends lines or turns or hides text. Its second half is what Tera's own
-/// makes of that.
+/// Each character of ASCII that is no letter or digit, some that are, line
+/// ends and blanks of Unicode, and what is not seen; then what Tera's own
+/// function makes of that. It is escaped in each tag, so it is no longer.
 static PROBE: LazyLock<(String, Option<String>)> = LazyLock::new(|| {
-    let others = ['\u{ad}', '\u{61c}', '\u{2060}', '\u{feff}', '\u{fffd}', '\u{1f600}'];
-    let probe: String = ('\0'..='\u{ff}').chain('\u{2000}'..='\u{202f}').chain(others).collect();
+    let ascii = ('\0'..='\x7f').filter(|c| !c.is_ascii_alphanumeric());
+    let others = "aZ0\u{85}\u{a0}\u{ad}\u{e9}\u{200b}\u{2028}\u{2029}\u{202e}\u{feff}\u{1f600}";
+    let probe: String = ascii.chain(others.chars()).collect();
     let escaped = State::new(&Context::new()).escape(&probe).ok();
     (probe, escaped)
 });

@@ -116,6 +116,7 @@ mod author;
 mod begin;
 mod chains;
 mod checks;
+mod choices;
 mod custom;
 mod dialect;
 mod engine;

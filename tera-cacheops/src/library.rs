@@ -245,6 +245,6 @@ impl Loaded {
     }
 }
 
-fn authors_of(templates: &Names<Loaded>) -> Names<Author> {
+pub(crate) fn authors_of(templates: &Names<Loaded>) -> Names<Author> {
     templates.iter().map(|(name, loaded)| (name.clone(), loaded.author.clone())).collect()
 }

@@ -1,5 +1,6 @@
 //! How templates come into a Tera.
 
+use std::cell::OnceCell;
 #[cfg(feature = "glob_fs")]
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -147,13 +148,15 @@ impl Tags {
             gone: &all_gone,
             before: &held.templates,
             environment: self.shared.library.environment(),
+            syntax: &syntax,
+            choices: OnceCell::new(),
         };
         let changed = self.shared.library.rewrite(&held.templates, batch, gone, &language, &asks);
         let changed = changed.map_err(|wrong| tell(&wrong, batch, &held))?;
         let mut given = changed.templates.clone();
         given.extend(tombstones.clone());
         let after = held.after(changed, tombstones);
-        if let Some(error) = gone::fault(tera, &after) {
+        if let Some(error) = gone::fault(tera, &after, &syntax) {
             return Err(error);
         }
         tera.add_raw_templates(given.iter().map(|(name, loaded)| (name, &loaded.rewritten)))
@@ -174,6 +177,8 @@ impl Tags {
             gone: &held.gone,
             before: &held.templates,
             environment: self.shared.library.environment(),
+            syntax: &syntax,
+            choices: OnceCell::new(),
         };
         let one = (name, source);
         let loaded = self.shared.library.one_off(&held.templates, one, &language, &asks);

@@ -1,14 +1,16 @@
 //! What the rewriting of a template hangs on.
 
+use std::cell::OnceCell;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use cacheops::template::{Environment, source_digest};
+use cacheops::template::{Environment, Syntax, source_digest};
 use cacheops::{FragmentKey, KeyWriter};
 use tera::Tera;
 
 use crate::author::{Author, Language, TagFacts};
 use crate::chains::resolve;
+use crate::choices::Choices;
 use crate::engine::ENGINE;
 use crate::library::{Loaded, Names};
 use crate::scope::{Scope, TagSets};
@@ -50,6 +52,15 @@ pub(crate) struct Asks<'a> {
     pub(crate) before: &'a Names<Loaded>,
     /// The installation that it is of.
     pub(crate) environment: &'a Environment,
+    pub(crate) syntax: &'a Syntax,
+    /// Which of several templates it takes, once that is asked.
+    pub(crate) choices: OnceCell<Choices>,
+}
+
+impl Asks<'_> {
+    fn choices(&self, authors: &Names<Author>) -> &Choices {
+        self.choices.get_or_init(|| Choices::of(self.tera, authors, self.syntax))
+    }
 }
 
 /// What the rewriting of a template hangs on.
@@ -106,6 +117,9 @@ impl<'a> Plan<'a> {
 fn closure(name: &str, authors: &Names<Author>, asks: &Asks<'_>) -> Result<FragmentKey, Wrong> {
     let mut seen: BTreeMap<&str, &Author> = BTreeMap::new();
     let mut next = resolve(authors, name);
+    // Where Tera has a choice, which it makes by prefixes that clones may have
+    // others of. Where it has none for a name, it will refuse the template.
+    let mut chosen: BTreeMap<(&str, bool), Option<&str>> = BTreeMap::new();
     while let Some((at, author)) = next.pop() {
         if seen.insert(at, author).is_some() {
             continue;
@@ -115,7 +129,11 @@ fn closure(name: &str, authors: &Names<Author>, asks: &Asks<'_>) -> Result<Fragm
             if let Some(past) = foreign_template(reference, authors, asks) {
                 return Err(foreign(past));
             }
-            next.extend(resolve(authors, reference));
+            let found = resolve(authors, reference);
+            if found.len() > 1 {
+                chosen.insert((reference, false), asks.choices(authors).template(reference));
+            }
+            next.extend(found);
         }
         for component in &author.components {
             let defines =
@@ -128,6 +146,9 @@ fn closure(name: &str, authors: &Names<Author>, asks: &Asks<'_>) -> Result<Fragm
             if found.is_empty() && is_foreign() {
                 return Err(foreign(component));
             }
+            if found.len() > 1 {
+                chosen.insert((component, true), asks.choices(authors).definer(component));
+            }
             next.extend(found.into_iter().map(|(name, author)| (name.as_str(), author.as_ref())));
         }
     }
@@ -135,6 +156,11 @@ fn closure(name: &str, authors: &Names<Author>, asks: &Asks<'_>) -> Result<Fragm
     asks.environment.write_key(ENGINE, &mut key);
     key.key(&authors.get(name).map_or_else(|| source_digest(name, ""), |author| author.digest));
     seen.values().for_each(|author| key.key(&author.digest));
+    for ((name, is_component), taken) in chosen {
+        key.bool(is_component);
+        key.str(name);
+        key.str(taken.unwrap_or_default());
+    }
     Ok(key.finish())
 }
 

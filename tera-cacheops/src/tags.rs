@@ -80,11 +80,12 @@ impl Tags {
     /// globals, functions or filters: see [`install_as`](Tags::install_as).
     /// Clones go on with the fragments of the one they are of. Other templates
     /// in a clone are seen, and so are other prefixes, and whether and how it
-    /// escapes: by what its function makes of each character up to `U+00FF`
-    /// and of those that are not seen. **Nothing else is**: a clone with other
-    /// functions, filters, tests or globals, or with a function that escapes
-    /// other characters or whole words otherwise, needs a value in `extra` that
-    /// tells it apart, or an installation of its own.
+    /// escapes: by what its function makes of each character of ASCII that is
+    /// no letter or digit, and of some others, such as `U+2028`. **Nothing else
+    /// is**: a clone with other functions, filters, tests or globals, or with a
+    /// function that treats only other characters or whole words otherwise,
+    /// needs a value in `extra` that tells it apart, or an installation of its
+    /// own.
     ///
     /// Tera does not tell which functions and filters it has, so those of the
     /// application with one of the three names are replaced; registered after

@@ -43,6 +43,64 @@ fn blocks_of_an_older_clone() {
     assert_eq!(render_block(&tags, &tera, "a"), "pA");
 }
 
+/// Templates of a tenant go before those of all by a prefix, and each tenant's
+/// clone has its own.
+#[test]
+fn clones_with_other_prefixes() {
+    let part = |owner: &str| {
+        format!(
+            "{{% block c %}}{owner}{{% endblock %}}{{% component Card() %}}{owner}{{% endcomponent Card %}}"
+        )
+    };
+    let around = |owner: &str| {
+        format!("{{% cached %}}{owner}{{% block c %}}{{% endblock %}}{{% endcached %}}")
+    };
+    let pages = [
+        ("include", "{% cached %}{% include 'part' %}{% endcached %}"),
+        ("deep", "{% cached %}{% include 'between' %}{% endcached %}"),
+        ("component", "{% cached %}{{ <Card /> }}{% endcached %}"),
+        (
+            "layout",
+            "{% extends 'part' %}{% block c %}{% cached %}{{ super() }}{% endcached %}{% endblock %}",
+        ),
+        ("around", "{% extends 'base' %}{% block c %}{% endblock %}"),
+        ("by name", "{% cached %}{% include 'b/part' %}{% include 'part' %}{% endcached %}"),
+    ];
+    let base = {
+        let mut tera = Tera::default();
+        let tags = Tags::install(&mut tera, &Cacheops::in_memory());
+        (tera, tags)
+    };
+    let with = |prefixes: [&'static str; 2]| {
+        let (mut tera, tags) = base.clone();
+        tera.set_fallback_prefixes(prefixes).unwrap();
+        let sources = [
+            ("between".to_owned(), "{% include 'part' %}".to_owned()),
+            ("a/part".to_owned(), part("a")),
+            ("b/part".to_owned(), part("b")),
+            ("a/base".to_owned(), around("a")),
+            ("b/base".to_owned(), around("b")),
+        ];
+        let pages = pages.map(|(name, source)| (name.to_owned(), source.to_owned()));
+        tags.add_templates(&mut tera, sources.into_iter().chain(pages)).unwrap();
+        tera
+    };
+    let (a, b, a_again) = (with(["a/", "b/"]), with(["b/", "a/"]), with(["a/", "b/"]));
+    let tags = &base.1;
+    for (name, source) in pages {
+        let page = |tera: &Tera| tags.render(tera, name, &Context::new()).unwrap();
+        let expected =
+            |owner| if name == "by name" { format!("b{owner}") } else { String::from(owner) };
+        assert_eq!((page(&a), page(&b)), (expected("a"), expected("b")), "{name}");
+        assert_eq!((page(&a_again), page(&b)), (expected("a"), expected("b")), "{name}");
+        if source.contains("extends") {
+            continue; // A source that is not added cannot.
+        }
+        let one_off = |tera: &Tera| tags.render_str(tera, source, &Context::new(), true).unwrap();
+        assert_eq!((one_off(&a), one_off(&b)), (expected("a"), expected("b")), "{name}");
+    }
+}
+
 /// Each goes on from what it has itself.
 #[test]
 fn clones_that_part() {
