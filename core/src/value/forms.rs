@@ -43,18 +43,34 @@ fn spell_uuid_digits(digits: &[u8; 32], out: &mut String) {
     }
 }
 
-/// Addresses of network cards, in the forms that PostgreSQL takes.
-pub(super) fn spell_mac(text: &str, out: &mut String) -> bool {
-    let digits = match (hex_digits::<12>(text, b":-."), hex_digits::<16>(text, b":-.")) {
-        (Some(digits), _) => digits.to_vec(),
-        (None, Some(digits)) => digits.to_vec(),
-        (None, None) => return false,
+/// Addresses of network cards, in the forms that PostgreSQL takes, long and
+/// short; nothing if it is none. One of eight parts is one of the internet too.
+pub(super) fn spell_mac(text: &str, out: &mut String) -> Option<bool> {
+    let padded = padded_mac(text);
+    let text = padded.as_deref().unwrap_or(text);
+    let mut digits = match hex_digits::<12>(text, b":-.") {
+        Some(digits) => digits.to_vec(),
+        None => hex_digits::<16>(text, b":-.")?.to_vec(),
     };
+    if digits.get(6..10) == Some(b"fffe") && digits.len() == 16 {
+        digits.drain(6..10);
+    }
     let digits = std::str::from_utf8(&digits).unwrap_or_default();
     if !number::spell_text(digits, out) {
         out.push_str(digits);
     }
-    true
+    Some(text.parse::<IpAddr>().is_err())
+}
+
+/// `8:0:2b:1:2:a` with both digits of each part.
+fn padded_mac(text: &str) -> Option<String> {
+    let parts = || text.split([':', '-']);
+    let is_part =
+        |part: &str| matches!(part.len(), 1 | 2) && part.bytes().all(|b| b.is_ascii_hexdigit());
+    if !(11..17).contains(&text.len()) || parts().count() != 6 || !parts().all(is_part) {
+        return None;
+    }
+    Some(parts().map(|part| format!("{part:0>2}")).collect())
 }
 
 /// The hexadecimal digits in lower case, if that is what stands there between
@@ -134,9 +150,29 @@ pub(super) fn infinity(word: &str) -> Option<&'static str> {
 }
 
 /// Text that a column of some type takes in too many forms: arrays, JSON,
-/// ranges, rows and points by their brackets, and spans of time.
+/// ranges, rows and points by their brackets, `hstore`, spans of time, money,
+/// and pairs with a slash.
 pub(super) fn has_many_forms(text: &str) -> bool {
-    text.starts_with(['{', '[', '(']) || is_span(text)
+    text.starts_with(['{', '[', '(', '<', '"'])
+        || text.contains("=>")
+        || is_pair(text)
+        || (text.bytes().any(|b| b.is_ascii_digit()) && (is_money(text) || is_span(text)))
+}
+
+/// `$1,234.50`: the digits of a number, and what a language puts around them.
+fn is_money(text: &str) -> bool {
+    const SIGNS: [char; 6] = ['$', '€', '£', '¥', '₹', '₩'];
+    let fits = |c: char| c.is_ascii_digit() || " ,.'+-()".contains(c) || SIGNS.contains(&c);
+    text.contains(|c| c == ',' || SIGNS.contains(&c)) && text.chars().all(fits)
+}
+
+/// `0/16B3748` of a log, `10.1/16` of a network.
+fn is_pair(text: &str) -> bool {
+    let is_hex = |part: &str| !part.is_empty() && part.bytes().all(|b| b.is_ascii_hexdigit());
+    let is_net = |part: &str| part.bytes().all(|b| b.is_ascii_digit() || b == b'.');
+    text.split_once('/').is_some_and(|(one, other)| {
+        is_hex(other) && (is_hex(one) || (is_net(one) && !one.is_empty()))
+    })
 }
 
 /// The units of spans of time, in short and in full.

@@ -2,6 +2,7 @@
 //! how serde brings them here.
 
 mod forms;
+mod letters;
 mod number;
 mod row;
 mod serde_impl;
@@ -19,14 +20,14 @@ use serde::Serialize;
 /// Two scalars that a database could hold equal have one spelling in a
 /// conjunction key, whatever their Rust types, so that a condition and a
 /// changed row meet: `1`, `1u8`, `1.0`, `"1"` and `true` are one, and so are
-/// `2.5` and `2.50`, one instant in two time zones, a UUID with hyphens and
-/// without, `Straße` and `STRASSE`. Numbers meet to 15 digits, fractions to
-/// single precision. Where two values are merged that the database tells
+/// `2.5` and `2.50`, the instants of one day in UTC, a UUID with hyphens and
+/// without, `Élan` and `ELAN`. Whole numbers meet to 15 digits, fractions to 6. Where two values are merged that the database tells
 /// apart, an invalidation reaches more than it must, never less.
 ///
-/// Some values could be equal to several that differ: an instant from half a
-/// second on, which a column may round up, 16 bytes that are a UUID or text,
-/// a span of time, and text in brackets (an array, a range, JSON). A condition
+/// Some values could be equal to several that differ: letters on which
+/// collations disagree (`ß`, `ä`), a date in another order than year, month,
+/// day, a large float without a fraction, 16 bytes that are a UUID or text, a
+/// span of time, and text in brackets (an array, a range, JSON). A condition
 /// on one narrows nothing, and a row that holds one in a column that narrows
 /// invalidates the whole table.
 ///

@@ -4,9 +4,12 @@
 //! `f64`, and some keep a float in a text column to 15 digits. So every number
 //! becomes the nearest `f64`, rounded to 15 digits; a fraction is then rounded
 //! to an `f32`, so that a column of single precision meets a condition of
-//! double. Up to 15 digits whole numbers are exact.
+//! double, and to the 6 digits of it that MySQL prints. Up to 15 digits whole
+//! numbers are exact, but for those that are a date with time.
 
 use std::fmt::Write;
+
+use super::temporal;
 
 /// The number of digits that an `f64` keeps of any decimal number.
 const DIGITS: usize = 15;
@@ -18,10 +21,37 @@ pub(super) fn spell_int(value: i128, out: &mut String) {
     // 64 bits print several times faster than 128.
     match i64::try_from(value) {
         Ok(short) if short.unsigned_abs() < EXACT => {
-            let _ = write!(out, "{short}");
+            let _ = write!(out, "{}", as_date(short));
         }
         _ => spell_float(value as f64, out),
     }
+}
+
+/// The least number of 14 digits.
+const DATE_TIME: i64 = 10_000_000_000_000;
+
+/// A date with time loses the time, as it does in a column of dates.
+fn as_date(number: i64) -> i64 {
+    if number < DATE_TIME {
+        return number;
+    }
+    let date = u64::try_from(number).ok().and_then(temporal::date_of);
+    date.and_then(|date| i64::try_from(date).ok()).unwrap_or(number)
+}
+
+/// Whether a column of single precision could hold others equal to a float, or
+/// print it otherwise: a whole one that it has no digits for.
+pub(super) fn is_rounded(value: f64) -> bool {
+    let value = to_digits(value);
+    value.fract() == 0.0 && value.abs() >= 1e6 && f64::from(value as f32) == value
+}
+
+/// To 15 digits, whatever it is printed with: `f64` reads what it prints.
+fn to_digits(value: f64) -> f64 {
+    if value.fract() == 0.0 {
+        return value;
+    }
+    format!("{value:.14e}").parse().unwrap_or(value)
 }
 
 pub(super) fn spell_uint(value: u128, out: &mut String) {
@@ -33,16 +63,15 @@ pub(super) fn spell_uint(value: u128, out: &mut String) {
 
 /// Writing to a String cannot fail.
 pub(super) fn spell_float(value: f64, out: &mut String) {
-    if value.fract() == 0.0 {
-        return spell_whole(value, out);
-    }
-    // To 15 digits, whatever it is printed with: `f64` reads what it prints.
-    let rounded = format!("{value:.14e}").parse::<f64>().unwrap_or(value);
+    let rounded = to_digits(value);
     if rounded.fract() == 0.0 {
         return spell_whole(rounded, out);
     }
-    let single = rounded as f32;
-    let _ = if single == 0.0 { out.write_str("0") } else { write!(out, "{single}") };
+    let single = format!("{:.5e}", rounded as f32).parse::<f32>().unwrap_or_default();
+    if single.fract() == 0.0 {
+        return spell_whole(f64::from(single), out);
+    }
+    let _ = write!(out, "{single}");
 }
 
 fn spell_whole(value: f64, out: &mut String) {
@@ -50,13 +79,13 @@ fn spell_whole(value: f64, out: &mut String) {
         out.push('0');
         return;
     }
-    if value < 0.0 {
-        out.push('-');
-    }
     let digits = format!("{:.0}", value.abs());
     if digits.len() <= DIGITS {
-        out.push_str(&digits);
+        push_digits(value < 0.0, &digits, out);
         return;
+    }
+    if value < 0.0 {
+        out.push('-');
     }
     let (head, tail) = digits.split_at(DIGITS);
     let mut head = head.parse::<u64>().unwrap_or_default();
@@ -117,9 +146,7 @@ fn spell_digits(negative: bool, digits: &str, out: &mut String) -> bool {
     }
     let whole = whole.trim_start_matches('0');
     if exponent.is_none() && whole.len() <= DIGITS && fraction.bytes().all(|b| b == b'0') {
-        let sign = if negative && !whole.is_empty() { "-" } else { "" };
-        out.push_str(sign);
-        out.push_str(if whole.is_empty() { "0" } else { whole });
+        push_digits(negative, whole, out);
         return true;
     }
     match digits.parse::<f64>() {
@@ -133,6 +160,22 @@ fn spell_digits(negative: bool, digits: &str, out: &mut String) -> bool {
         }
         Err(_) => false,
     }
+}
+
+/// Appends a whole number of 15 digits at most, without leading zeros.
+fn push_digits(negative: bool, digits: &str, out: &mut String) {
+    if digits.is_empty() {
+        return out.push('0');
+    }
+    if negative {
+        out.push('-');
+    } else if digits.len() == 14
+        && let Some(date) = digits.parse().ok().and_then(temporal::date_of)
+    {
+        let _ = write!(out, "{date}");
+        return;
+    }
+    out.push_str(digits);
 }
 
 /// `0x1F`, `0o17` and `0b11`.

@@ -2,16 +2,13 @@
 //!
 //! Merging too much only invalidates too much, so every doubt is decided for
 //! merging: text that looks like a number is spelled as that number, letters
-//! lose their case and accents, an instant is spelled in UTC and whole
-//! seconds. Where a value could be equal to several that are not equal among
+//! lose their case and accents, an instant is spelled as its day in UTC. Where a value could be equal to several that are not equal among
 //! each other, no spelling can stand for it: such a condition narrows nothing,
 //! and such a row meets everything.
 
 use sha1::{Digest, Sha1};
-use unicode_normalization::UnicodeNormalization;
-use unicode_normalization::char::is_combining_mark;
 
-use super::{Scalar, forms, number, temporal};
+use super::{Scalar, forms, letters, number, temporal};
 
 /// The spelling of NULL; no text is spelled like it, since text is lowered.
 const NULL: &str = "None";
@@ -43,7 +40,7 @@ pub(crate) fn spell(value: &Scalar, out: &mut String) -> bool {
         }
         Scalar::Float(value) => {
             number::spell_float(*value, out);
-            true
+            !number::is_rounded(*value)
         }
         Scalar::Text(text) => spell_text(text, out),
         Scalar::Bytes(bytes) => spell_bytes(bytes, out),
@@ -59,15 +56,24 @@ pub(crate) fn spell(value: &Scalar, out: &mut String) -> bool {
 
 fn spell_text(text: &str, out: &mut String) -> bool {
     if text.is_ascii() {
-        return spell_ascii(text, out);
+        if !text.bytes().any(letters::is_ignored_byte) {
+            return spell_ascii(text, out);
+        }
+        let shown = |c: &char| !letters::is_ignored_byte(*c as u8);
+        return spell_ascii(&text.chars().filter(shown).collect::<String>(), out);
     }
     // Digits, blanks and letters have forms beyond ASCII.
-    let folded = fold(text);
+    let (folded, all_agree) = letters::fold(text);
     if folded.is_ascii() {
-        return spell_ascii(&folded, out);
+        return spell_ascii(&folded, out) && all_agree;
     }
     out.push_str(folded.trim_end_matches(' '));
-    !forms::has_many_forms(folded.trim_start())
+    all_agree && is_plain(folded.trim())
+}
+
+/// Whether no type of a column takes text in many forms, of which it is one.
+fn is_plain(text: &str) -> bool {
+    !forms::has_many_forms(text) && !temporal::begins_like_one(text)
 }
 
 fn spell_ascii(text: &str, out: &mut String) -> bool {
@@ -78,9 +84,14 @@ fn spell_ascii(text: &str, out: &mut String) -> bool {
     }
     match temporal::spell(bare, out) {
         Some(stands) => return stands,
-        None if forms::spell_uuid(bare, out) || forms::spell_mac(bare, out) => return true,
-        None if forms::spell_address(bare, out) => return true,
+        None if forms::spell_uuid(bare, out) => return true,
         None => {}
+    }
+    if let Some(stands) = forms::spell_mac(bare, out) {
+        return stands;
+    }
+    if forms::spell_address(bare, out) {
+        return true;
     }
     if let Some(value) = forms::boolean(bare) {
         out.push(if value { '1' } else { '0' });
@@ -96,7 +107,7 @@ fn spell_ascii(text: &str, out: &mut String) -> bool {
     // CHAR(n) and the PAD SPACE collations compare without trailing blanks.
     let text = text.trim_end_matches(' ');
     out.extend(text.bytes().map(|b| char::from(b.to_ascii_lowercase())));
-    !forms::has_many_forms(bare)
+    is_plain(bare)
 }
 
 fn spell_bytes(bytes: &[u8], out: &mut String) -> bool {
@@ -107,30 +118,23 @@ fn spell_bytes(bytes: &[u8], out: &mut String) -> bool {
             // It could be text of 16 bytes as well as a UUID.
             text.is_err()
         }
-        (Err(_), Ok(text)) => spell_text(text, out),
+        (Err(_), Ok(text)) => spell_text(text, out) && !is_bits(bytes),
         (Err(_), Err(_)) => {
             out.push_str("0x");
             push_hex(bytes, out);
-            true
+            !is_bits(bytes)
         }
     }
+}
+
+/// What MySQL's `BIT` may be, which is a number.
+fn is_bits(bytes: &[u8]) -> bool {
+    bytes.len() <= 8 && bytes.iter().any(|b| letters::is_ignored_byte(*b) || !b.is_ascii())
 }
 
 fn push_hex(bytes: &[u8], out: &mut String) {
     let digits = |byte: &u8| [forms::hex(byte >> 4), forms::hex(byte & 15)];
     out.extend(bytes.iter().flat_map(digits).map(char::from));
-}
-
-/// Without case and accents, as the widest collations compare. By way of
-/// capitals: `ß` meets `SS`, and both sigmas each other.
-fn fold(text: &str) -> String {
-    text.nfkd()
-        .flat_map(char::to_lowercase)
-        .flat_map(char::to_uppercase)
-        .flat_map(char::to_lowercase)
-        .nfkd()
-        .filter(|c| !is_combining_mark(*c))
-        .collect()
 }
 
 #[cfg(test)]

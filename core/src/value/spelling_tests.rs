@@ -101,14 +101,14 @@ fn one_instant_has_one_spelling() {
     assert_eq!(spelled(jiff.to_zoned(jiff::tz::TimeZone::UTC)), expected);
     let time = time::macros::datetime!(2026-03-29 03:30:00.25 +2);
     assert_eq!(spelled(time), expected);
-    assert_ne!(spelled("2026-03-29T01:30:01Z"), expected);
+    assert_ne!(spelled("2026-03-30T01:30:00Z"), expected);
 }
 
 #[test]
 fn a_date_is_its_midnight_and_times_have_no_date() {
-    assert_eq!(spelled("1970-01-02"), "t86400");
+    assert_eq!(spelled("1970-01-02"), "19700102");
     assert_eq!(spelled("1970-01-02"), spelled("1970-01-02T00:00:00Z"));
-    assert_eq!(spelled(chrono::NaiveDate::from_ymd_opt(1969, 12, 31).unwrap()), "t-86400");
+    assert_eq!(spelled(chrono::NaiveDate::from_ymd_opt(1969, 12, 31).unwrap()), "19691231");
     assert_eq!(spelled("12:30:00.000"), spelled("12:30:00"));
     for text in ["2026-13-01", "2026-01-01X", "2026-01-01T25:00:00Z", "12:61:00"] {
         assert_eq!(spelled(text), text.to_lowercase());
@@ -258,7 +258,10 @@ fn groups() -> Vec<Vec<String>> {
             spelled("9:30:00"),
             spelled("09:30:00.000"),
             spelled(time::macros::time!(9:30)),
+            spelled("09:30 AM"),
+            spelled(93000),
         ],
+        vec![spelled("09:30 PM"), spelled("21:30:00"), spelled("9:30pm")],
         vec![
             spelled(date),
             spelled("2026-3-9"),
@@ -270,7 +273,46 @@ fn groups() -> Vec<Vec<String>> {
             spelled(jiff::civil::date(2026, 3, 9)),
             spelled(time::macros::date!(2026 - 03 - 09)),
             spelled(time::macros::datetime!(2026-03-09 00:00)),
+            spelled("2026/03/09"),
+            spelled("2026.03.09"),
+            spelled("2026@3@9"),
+            spelled("20260309"),
+            spelled(20_260_309),
+            spelled(20_260_309_093_000_i64),
+            spelled(20_260_309_093_000.0),
+            spelled("20260309093000"),
+            spelled("20260309T093000"),
+            spelled("20260309 0930"),
+            spelled("2026-03-09T09:30:00"),
+            spelled("2026-03-09 09:30 PM"),
+            spelled("2026-03-09 09:30:00 GMT"),
+            spelled("2026-03-09 09:30:00 utc"),
+            spelled("2026-03-09 09:30:00+2"),
+            spelled("2026-068"),
+            spelled("2026-03-09 AD"),
         ],
+        vec![spelled("12345-01-01"), spelled("+12345-01-01")],
+        vec![spelled("0044-03-15 BC"), spelled("-0043-03-15")],
+        // Letters that a collation holds equal.
+        vec![spelled("smørrebrød"), spelled("SMORREBROD")],
+        vec![spelled("Łódź"), spelled("Lodz")],
+        vec![spelled("Đð"), spelled("dd")],
+        vec![spelled("Ærø"), spelled("Aero")],
+        vec![spelled("シャツ"), spelled("しやつ"), spelled("ｼｬﾂ"), spelled("ジャツ")],
+        vec![spelled("ハハ"), spelled("はは"), spelled("パパ")],
+        vec![spelled("🍣"), spelled("🍺"), spelled("𠮷")],
+        vec![spelled("👨\u{200d}👩"), spelled("👨👩")],
+        vec![
+            spelled("rust\u{200b}"),
+            spelled("ru\u{ad}st"),
+            spelled("ru\u{1}st"),
+            spelled("rust\u{feff}"),
+            spelled("rust"),
+        ],
+        vec![spelled("٣٤"), spelled("३४"), spelled("34"), spelled("３４")],
+        vec![spelled("שלום"), spelled("שלומ")],
+        // Fractions by the digits that MySQL prints.
+        vec![spelled(123_456.7_f32), spelled("123457"), spelled(123_456.7)],
         vec![
             spelled("10.0.0.1"),
             spelled("10.0.0.1/32"),
@@ -286,6 +328,8 @@ fn groups() -> Vec<Vec<String>> {
             spelled("08-00-2B-01-02-0A"),
             spelled("0800.2b01.020a"),
             spelled("08002b01020a"),
+            spelled("8:0:2b:1:2:a"),
+            spelled("08:00:2b:ff:fe:01:02:0a"),
         ],
         vec![spelled(None::<u8>), spelled(()), spelled(None::<Option<String>>)],
     ]
@@ -306,10 +350,10 @@ fn every_form_of_a_value_has_one_spelling() {
 #[test]
 fn what_no_spelling_stands_for() {
     // A column may round these up to the next second.
-    for text in ["2026-03-09T09:30:00.5Z", "09:30:00.9999999", "2026-03-09 09:30:00.75+02"] {
+    for text in ["2026-03-09T23:59:59.5Z", "09:30:00.9999999", "2026-03-09 23:59:59.75+02"] {
         assert!(!stands(text), "{text}");
     }
-    assert!(stands("2026-03-09T09:30:00.4999Z"));
+    assert!(stands("2026-03-09T23:59:59.4999Z"));
     // It could be text as well as a UUID.
     assert!(!stands(serde_bytes_of(b"sixteen letters!")));
     assert!(stands(serde_bytes_of(&[0xff; 16])));
@@ -329,6 +373,83 @@ fn what_no_spelling_stands_for() {
     }
     assert!(!stands("{\"a\": \"日本\"}"));
     for text in ["1 big day", "p100", "Paul", "day 1", "a{b}", "10 little soldiers"] {
+        assert!(stands(text), "{text}");
+    }
+}
+
+/// Where databases, collations or types disagree on what is equal.
+#[test]
+fn what_is_held_equal_in_several_ways_stands_for_nothing() {
+    for text in [
+        // Dates in another order, with names, with a zone that moves the day.
+        "2026-03-09 09:30:00 Europe/Berlin",
+        "2026-03-09 00:30:00+02",
+        "2026-03-09 24:00:00",
+        "09:30:00+02",
+        "09:30:00 Europe/Berlin",
+        "03/09/2026",
+        "9.3.2026",
+        "9 Mar 2026",
+        "March 9, 2026 09:30 CET",
+        "Mon Mar 09 2026",
+        "J2451187",
+        "T093000",
+        "today",
+        // Letters of several schools.
+        "Straße",
+        "STRAẞE",
+        "Müller",
+        "mu\u{308}ller",
+        "Ångström",
+        "Ærø",
+        "œuvre",
+        "ŋ",
+        "ɓ",
+        "𝐀",
+        "x\u{e0101}",
+        "كتـاب",
+        // Money, hstore, JSON, logs and networks.
+        "$1,234.50",
+        "-€5",
+        "\"a\"=>\"1\"",
+        "a=>1",
+        "\"\\u0061\"",
+        "0/16B3748",
+        "10.1/16",
+        "192.168.1",
+        "08:00:2b:01:02:03:04:05",
+    ] {
+        assert!(!stands(text), "{text}");
+    }
+    assert!(!stands(Scalar::Bytes(vec![1])));
+    assert!(!stands(Scalar::Bytes(vec![0xff, 0xfe])));
+    // A column of single precision has no digits for these.
+    for number in [16_777_216.0, 123_456_792.0, 1_234_567.0, -1e6] {
+        assert!(!stands(number), "{number}");
+    }
+    assert!(stands(16_777_217) && stands(999_999.0) && stands(0.5));
+    for text in [
+        "2026-03-09-what-is-new",
+        "2026-03-09",
+        "2026-03-09T09:30:00+02:00",
+        "555-12-3456",
+        "978-3-16-148410-0",
+        "10-ways-to-cook",
+        "10.0.0.1",
+        "march",
+        "may contain 3 nuts",
+        "a/z",
+        "smørrebrød",
+        "Đakovo",
+        "Москва",
+        "日本語",
+        "コーヒー",
+        "élan",
+        "Αθήνα",
+        "🍣",
+        "rust",
+        "hello, world",
+    ] {
         assert!(stands(text), "{text}");
     }
 }
@@ -372,7 +493,7 @@ proptest! {
         prop_assert_eq!(spelled(number as f64), &*expected);
         prop_assert_eq!(spelled(format!("{:e}", number as f64)), &*expected);
         prop_assert_eq!(spelled(rust_decimal::Decimal::from(number)), &*expected);
-        if number.unsigned_abs() < 1_000_000_000_000_000 {
+        if number.unsigned_abs() < 10_000_000_000_000 {
             prop_assert_eq!(&*expected, number.to_string());
         }
     }
