@@ -10,6 +10,8 @@ pub(crate) const BEGIN_CUSTOM: &str = "_cacheops_begin_custom";
 pub(crate) const STORE: &str = "_cacheops_store";
 /// The filter that begins a rendering, if no tag has.
 pub(crate) const PAGE: &str = "_cacheops_page";
+/// What it is given inside a block.
+pub(crate) const IN_BLOCK: u8 = 2;
 /// The filter that prints a fragment.
 pub(crate) const PRINT: &str = "_cacheops_print";
 /// The filter that copies a namespace before a body assigns to it.
@@ -35,7 +37,7 @@ pub(crate) const FRAGMENT: &str = "_cacheops";
 /// {% endset %}{% endif %}{% autoescape false %}{{ _cacheops|_cacheops_print }}{% endautoescape %}{% endwith %}
 /// ```
 ///
-/// and before the first thing else `{% if 0|_cacheops_page %}{% endif %}`, of 1 where there are macros, on as many lines as the author had. Filters, since no variable hides one;
+/// and before the first thing else, in each block too, `{% if 0|_cacheops_page %}{% endif %}`, of 1 where there are macros, on as many lines as the author had. Filters, since no variable hides one;
 /// hit and miss print by the same statement, so they cannot differ, and nothing
 /// else prints. The variable holds a number while there is a body to run, and
 /// then what is printed. Within the
@@ -75,6 +77,12 @@ impl MiniJinja<'_> {
                 self.delimited(out, "", last, edges.right);
             }
         }
+    }
+
+    fn page(&self, edges: Edges<'_>, of: u8, out: &mut String) {
+        self.delimited(out, edges.left, &format!("if {of}|{PAGE}"), "");
+        self.delimited(out, "", "endif", if edges.is_line { "-" } else { "" });
+        out.push_str(if edges.is_line { "\r" } else { "" });
     }
 
     fn arguments(tag: &OpenTag<'_>, out: &mut String) {
@@ -143,10 +151,11 @@ impl Dialect for MiniJinja<'_> {
     }
 
     fn first(&self, edges: Edges<'_>, has_macros: bool, out: &mut String) {
-        let page = format!("if {}|{PAGE}", u8::from(has_macros));
-        self.delimited(out, edges.left, &page, "");
-        self.delimited(out, "", "endif", if edges.is_line { "-" } else { "" });
-        out.push_str(if edges.is_line { "\r" } else { "" });
+        self.page(edges, u8::from(has_macros), out);
+    }
+
+    fn first_in_block(&self, edges: Edges<'_>, out: &mut String) {
+        self.page(edges, IN_BLOCK, out);
     }
 
     fn reference(&self, statement: &str, expression: &str, out: &mut String) {

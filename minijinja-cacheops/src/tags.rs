@@ -438,8 +438,11 @@ fn add_filters(env: &mut Environment<'_>, shared: &Arc<Shared>) {
         begin::imports(&it, state, name)
     });
     let it = shared.clone();
-    env.add_filter(dialect::PAGE, move |state: &mut State, has_macros: u8| {
-        begin::enter(&it, state, has_macros == 1);
+    env.add_filter(dialect::PAGE, move |state: &mut State, of: u8| {
+        match of {
+            dialect::IN_BLOCK => _ = crate::rendering::Rendering::of(&it, state),
+            has_macros => begin::enter(&it, state, has_macros == 1),
+        }
         false
     });
     let it = shared.clone();

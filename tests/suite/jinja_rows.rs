@@ -1,8 +1,8 @@
 //! What a MiniJinja template has read outside of a tag, and shows inside one,
 //! counts until the rendering ends, in whatever it is held meanwhile.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 
 use cacheops::{Cacheops, Error, Page, QuerySet, eq};
 use cacheops_tests::{Backend, InMemory};
@@ -280,7 +280,45 @@ fn rows_that_cannot_be_read<B: Backend>() {
     }
 }
 
+/// A block that an application renders by itself begins a rendering, before it
+/// reads anything.
+fn blocks_that_are_rendered_by_themselves<B: Backend>() {
+    const BLOCKS: [&str; 4] = [
+        "{% set c = got(1)|first %}{{ change() }}TAG",
+        "{% set c = got(1)|first %}{{ render('widget', 1) }}{{ change() }}TAG",
+        "{% set c = comments()|first %}{{ render('widget', 1) }}{{ change() }}TAG",
+        "{% set c = comments()|first %}{{ end_page() }}{{ change() }}TAG",
+    ];
+    for source in BLOCKS {
+        let mut site = Site::new(B::cache(Cacheops::builder()));
+        let other: Arc<Mutex<Option<Page>>> = Arc::default();
+        let it = other.clone();
+        site.env.add_function("end_page", move || {
+            it.lock().unwrap().take();
+            ""
+        });
+        site.add("widget", "{{ c }}");
+        let block = source.replace("TAG", TAG);
+        site.add("page", &format!("{{% block b %}}{block}{{% endblock %}}"));
+        let render = || {
+            let template = site.env.get_template("page").unwrap();
+            template.new_state().render_block("b").unwrap()
+        };
+        if source.contains("end_page") {
+            let page = site.cache.page();
+            page.enter();
+            *other.lock().unwrap() = Some(page);
+        }
+        site.is_armed.store(true, Ordering::SeqCst);
+        render();
+        assert!(!site.is_armed.load(Ordering::SeqCst));
+        let page = render();
+        assert!(page.ends_with('2'), "{source}: {page}");
+    }
+}
+
 on_stores! {
+    blocks_that_are_rendered_by_themselves
     what_a_query_stands_on
     rows_that_live_long
     rows_that_cannot_be_read

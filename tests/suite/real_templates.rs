@@ -46,14 +46,14 @@ fn package(name: &str) -> PathBuf {
 }
 
 /// A source without what begins the rendering: MiniJinja's plugin puts that before
-/// the first statement or expression.
+/// the first statement or expression, and those of blocks.
 fn without_beginning(rewritten: &str) -> String {
     let Some(named) = rewritten.find("|_cacheops_page ") else {
         return rewritten.to_owned();
     };
     let begins = rewritten[..named].rfind("{%").unwrap();
     let ends = named + rewritten[named..].find("{% endif %}").unwrap() + "{% endif %}".len();
-    [&rewritten[..begins], &rewritten[ends..]].concat()
+    without_beginning(&[&rewritten[..begins], &rewritten[ends..]].concat())
 }
 
 /// Without tags they pass byte for byte; inside of one, Tera takes them as it

@@ -36,6 +36,8 @@ pub(super) enum With<'s> {
     Prelude,
     /// What it puts before the first piece, whose edges these are.
     First(Edges<'s>),
+    /// The same inside a block.
+    InBlock(Edges<'s>),
 }
 
 /// What was found in a source.
@@ -85,7 +87,7 @@ pub(super) fn parse<'s>(
         stack: Vec::new(),
         line: 1,
         counted: 0,
-        has_begun: false,
+        begins: Some(Begins::Source),
         made: BTreeSet::new(),
     };
     let mut lexer = Lexer::new(source, syntax);
@@ -104,10 +106,16 @@ struct Parser<'s, 'c> {
     line: usize,
     /// Up to where lines have been counted.
     counted: usize,
-    /// Whether there was a piece.
-    has_begun: bool,
+    /// What the next piece is the first of: the source, or a block.
+    begins: Option<Begins>,
     /// Names that have been made macros.
     made: BTreeSet<&'s str>,
+}
+
+#[derive(Clone, Copy)]
+enum Begins {
+    Source,
+    Block,
 }
 
 /// A statement that has begun and not ended.
@@ -165,13 +173,19 @@ impl<'s> Parser<'s, '_> {
         }
     }
 
-    /// Leaves room for the dialect before the first piece.
+    /// Leaves room for the dialect before the first piece of the source, and of
+    /// each block.
     fn first(&mut self, piece: &Piece<'s>) {
-        if !std::mem::replace(&mut self.has_begun, true) {
+        if let Some(begins) = self.begins.take() {
             let keep = if piece.kind == PieceKind::Expression { "+" } else { "" };
             let edges = self.edges(piece);
             let left = if edges.left.is_empty() { keep } else { edges.left };
-            self.edit(piece.start, piece.start, With::First(Edges { left, ..edges }));
+            let edges = Edges { left, ..edges };
+            let with = match begins {
+                Begins::Source => With::First(edges),
+                Begins::Block => With::InBlock(edges),
+            };
+            self.edit(piece.start, piece.start, with);
         }
     }
 
@@ -342,7 +356,10 @@ impl<'s> Parser<'s, '_> {
         }
         match name {
             "for" => self.begin_loop(piece),
-            "block" => self.begin_block(tokens),
+            "block" => {
+                self.begin_block(tokens);
+                self.begins = Some(Begins::Block);
+            }
             "extends" => self.edit(piece.end, piece.end, With::Prelude),
             _ => {}
         }

@@ -33,6 +33,9 @@ pub trait Dialect {
     /// source, which follows; `edges` are its own. `has_macros` is whether the
     /// source defines or imports some.
     fn first(&self, _edges: Edges<'_>, _has_macros: bool, _out: &mut String) {}
+
+    /// The same for a block: an application can render one by itself.
+    fn first_in_block(&self, _edges: Edges<'_>, _out: &mut String) {}
 }
 
 /// A range of the source, and what stands there now.
@@ -110,6 +113,7 @@ pub fn rewrite<'s>(
                 dialect.reference(statement, expression, &mut out);
             }
             With::Prelude => dialect.prelude(&mut out),
+            With::InBlock(edges) => dialect.first_in_block(edges, &mut out),
             With::First(edges) => dialect.first(edges, parsed.macros.has_some, &mut out),
         }
         if edit.start == edit.end && start == out.len() {
