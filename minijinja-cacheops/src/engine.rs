@@ -6,6 +6,8 @@ use minijinja::value::ValueKind;
 use minijinja::{Error, ErrorKind, Value};
 use serde::Deserialize;
 
+use crate::querysets::Lazy;
+
 /// MiniJinja, as the shared code sees it.
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
@@ -23,6 +25,9 @@ impl Engine for MiniJinjaEngine {
             ValueKind::Number => number(value)?,
             ValueKind::String => Datum::Text(value.as_str().unwrap_or_default()),
             ValueKind::Bytes => Datum::Bytes(value.as_bytes().unwrap_or_default()),
+            ValueKind::Seq | ValueKind::Iterable | ValueKind::Map if !is_transparent(value) => {
+                Datum::Other(kind_of_object(value))
+            }
             ValueKind::Seq | ValueKind::Iterable => Datum::List(items(value)?),
             ValueKind::Map => {
                 let names = items(value)?.into_iter();
@@ -36,6 +41,24 @@ impl Engine for MiniJinjaEngine {
 
     fn is_safe(value: &Value) -> bool {
         value.is_safe()
+    }
+
+    fn shape(value: &Value) -> [bool; 2] {
+        match own_type(value) {
+            Some("Tuple" | "Namespace") => [true, false],
+            Some("GroupTuple" | "KwargsValues") => [false, true],
+            _ if value.kind() == ValueKind::Iterable => [true, true],
+            _ => [false, false],
+        }
+    }
+
+    fn is_plain(value: &Value) -> bool {
+        use ValueKind::{Bool, None, Number, String};
+        matches!(value.kind(), Bool | None | Number | String)
+    }
+
+    fn is_true(value: &Value) -> Result<bool, String> {
+        Ok(value.is_true())
     }
 
     fn read_queryset(value: &Value) -> Result<QuerySet, String> {
@@ -54,8 +77,53 @@ impl Engine for MiniJinjaEngine {
     }
 }
 
+/// The name of a type of the engine's own, without where it lies there.
+fn own_type(value: &Value) -> Option<&'static str> {
+    let name = value.as_object()?.type_name().strip_prefix("minijinja::")?;
+    let name = name.split('<').next().unwrap_or(name);
+    name.rsplit("::").next()
+}
+
+/// Types of the engine that are no more than their items. Not among them are
+/// those that stand for what they do not list: a macro, a module, a `loop`, a
+/// map put together from others, or one of callbacks.
+const TRANSPARENT: [&str; 7] =
+    ["GroupTuple", "Iterable", "KwargsValues", "MergeSeq", "Namespace", "StaticKeyMap", "Tuple"];
+
+/// Whether a list or map is no more than its items. An object of the
+/// application's may have attributes and methods that it does not list, and by
+/// default it lists none.
+fn is_transparent(value: &Value) -> bool {
+    if value.downcast_object_ref::<Lazy>().is_some() {
+        return true;
+    }
+    if let Some(name) = own_type(value) {
+        return TRANSPARENT.contains(&name);
+    }
+    // Collections of the standard library: only the engine itself can make
+    // objects of them, except inside of a box or a pin.
+    let is_collection = |name: &str| {
+        ["alloc::vec::", "alloc::collections::", "std::collections::", "indexmap::", "["]
+            .iter()
+            .any(|start| name.starts_with(start))
+    };
+    value.as_object().is_some_and(|object| is_collection(object.type_name()))
+}
+
+fn kind_of_object(value: &Value) -> String {
+    let name = value.as_object().map_or("", |object| object.type_name());
+    format!("an object ({name})")
+}
+
 fn items(value: &Value) -> Result<Vec<Value>, String> {
-    Ok(value.try_iter().map_err(|error| error.to_string())?.collect())
+    let read = || Ok::<_, Error>(value.try_iter()?.collect());
+    let items: Vec<Value> = read().map_err(|error| error.to_string())?;
+    // The engine does not tell an iterator that ends for good from others.
+    let may_end = value.kind() == ValueKind::Iterable || own_type(value) == Some("MergeSeq");
+    if may_end && value.try_iter().map_or(0, Iterator::count) != items.len() {
+        return Err("an iterator that can be gone through once only is used up by a tag: make it a list before".to_owned());
+    }
+    Ok(items)
 }
 
 fn number(value: &Value) -> Result<Datum<'_, Value>, String> {

@@ -135,7 +135,7 @@ impl std::error::Error for Failed {
 }
 
 #[derive(Debug)]
-struct Lazy {
+pub(crate) struct Lazy {
     known: Known,
     rows: Rows<Arc<Vec<Value>>>,
 }

@@ -65,6 +65,7 @@ mod documents;
 mod embedded;
 mod fixtures;
 mod jinja_errors;
+mod jinja_extra;
 mod jinja_installing;
 mod jinja_macros;
 mod jinja_names;

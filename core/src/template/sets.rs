@@ -1,7 +1,7 @@
 //! Querysets made in templates, and given to tags.
 
 use super::values::{Datum, Engine};
-use super::written::{Marks, write};
+use super::written::{DEEPEST, Marks, check_depth, too_deep, write};
 use crate::key::KeyWriter;
 use crate::queryset::{Condition, QuerySet, eq, is_in};
 
@@ -16,6 +16,15 @@ pub fn collect_querysets<E: Engine>(
     known: &dyn Fn(&E::Value) -> Option<QuerySet>,
     querysets: &mut Vec<QuerySet>,
 ) -> Result<(), String> {
+    collect::<E>(value, known, querysets, DEEPEST)
+}
+
+fn collect<E: Engine>(
+    value: &E::Value,
+    known: &dyn Fn(&E::Value) -> Option<QuerySet>,
+    querysets: &mut Vec<QuerySet>,
+    depth: usize,
+) -> Result<(), String> {
     if let Some(queryset) = known(value) {
         querysets.push(queryset);
         return Ok(());
@@ -27,6 +36,7 @@ pub fn collect_querysets<E: Engine>(
             querysets.push(QuerySet::table(table).with_marks(marks.into_places()));
         }
         Datum::Map(_) => {
+            check_depth::<E>("a map", value)?;
             let queryset = E::read_queryset(value)
                 .map_err(|error| format!("a map that is no queryset: {error}"))?;
             querysets.push(marked::<E>(queryset, [value])?);
@@ -38,8 +48,9 @@ pub fn collect_querysets<E: Engine>(
             );
         }
         Datum::List(items) => {
+            let depth = depth.checked_sub(1).ok_or_else(|| too_deep("a list of querysets"))?;
             for item in &items {
-                collect_querysets::<E>(item, known, querysets).map_err(|why| format!(
+                collect::<E>(item, known, querysets, depth).map_err(|why| format!(
                     "a list that is not all querysets ({why}): pass the queryset beside its rows, or `lazy(…)` rows"
                 ))?;
             }
@@ -107,6 +118,9 @@ fn condition<E: Engine>(name: &str, value: &E::Value) -> Result<Condition, E::Er
         let why = format!("queryset(): `{name}` is undefined; `none` stands for NULL");
         Err(E::undefined(why))
     };
+    let check = |value: &E::Value| {
+        check_depth::<E>(name, value).map_err(|why| E::error(format!("queryset(): {why}")))
+    };
     match E::read(value).map_err(E::error)? {
         Datum::Undefined => undefined(),
         Datum::List(items) => {
@@ -114,8 +128,13 @@ fn condition<E: Engine>(name: &str, value: &E::Value) -> Result<Condition, E::Er
                 if matches!(E::read(item), Ok(Datum::Undefined)) {
                     return undefined();
                 }
+                check(item)?;
             }
             Ok(is_in(name, items))
+        }
+        Datum::Map(_) => {
+            check(value)?;
+            Ok(eq(name, value))
         }
         _ => Ok(eq(name, value)),
     }

@@ -26,6 +26,45 @@ pub trait Engine {
     /// Whether a value prints without being escaped.
     fn is_safe(value: &Self::Value) -> bool;
 
+    /// Whether a list or map shows in another way than one with the same items
+    /// does, of which the engine has several kinds.
+    fn shape(value: &Self::Value) -> [bool; 2] {
+        let _ = value;
+        [false; 2]
+    }
+
+    /// Whether a value is a single one that tells fragments apart by itself.
+    /// Looks into no list: that may run a query, or use an iterator up.
+    fn is_plain(value: &Self::Value) -> bool {
+        matches!(
+            Self::read(value),
+            Ok(Datum::None
+                | Datum::Bool(_)
+                | Datum::Int(_)
+                | Datum::UInt(_)
+                | Datum::Float(_)
+                | Datum::Text(_))
+        )
+    }
+
+    /// Whether the engine takes a value for true.
+    ///
+    /// # Errors
+    ///
+    /// Why it cannot be looked into, in words.
+    fn is_true(value: &Self::Value) -> Result<bool, String> {
+        Ok(match Self::read(value)? {
+            Datum::None | Datum::Undefined => false,
+            Datum::Bool(lock) => lock,
+            Datum::Int(number) => number != 0,
+            Datum::Float(number) => number != 0.0,
+            Datum::Text(text) => !text.is_empty(),
+            Datum::List(items) => !items.is_empty(),
+            Datum::Map(pairs) => !pairs.is_empty(),
+            _ => true,
+        })
+    }
+
     /// The queryset that a map of the engine's stands for.
     ///
     /// # Errors
@@ -153,8 +192,8 @@ impl<'a> Options<'a> {
             name,
             lock: given.lock.map(read_lock::<E>).transpose()?.unwrap_or(true),
             skip: false,
-            passes: !given.when.map(is_true::<E>).transpose()?.unwrap_or(true)
-                || given.unless.map(is_true::<E>).transpose()?.unwrap_or(false),
+            passes: !given.when.map(E::is_true).transpose()?.unwrap_or(true)
+                || given.unless.map(E::is_true).transpose()?.unwrap_or(false),
             variant,
         })
     }
@@ -178,22 +217,8 @@ fn read_lock<E: Engine>(value: &E::Value) -> Result<bool, String> {
     match E::read(value)? {
         Datum::None => Ok(true),
         Datum::Undefined => Err("`lock` is undefined: give it `true` or `false`".to_owned()),
-        _ => is_true::<E>(value),
+        _ => E::is_true(value),
     }
-}
-
-/// Whether a value is taken for true.
-fn is_true<E: Engine>(value: &E::Value) -> Result<bool, String> {
-    Ok(match E::read(value)? {
-        Datum::None | Datum::Undefined => false,
-        Datum::Bool(lock) => lock,
-        Datum::Int(number) => number != 0,
-        Datum::Float(number) => number != 0.0,
-        Datum::Text(text) => !text.is_empty(),
-        Datum::List(items) => !items.is_empty(),
-        Datum::Map(pairs) => !pairs.is_empty(),
-        _ => true,
-    })
 }
 
 fn read_timeout<E: Engine>(value: &E::Value) -> Result<Option<Duration>, String> {

@@ -4,8 +4,8 @@ use super::values::{Datum, Engine};
 use crate::key::KeyWriter;
 
 /// What tells two values apart that are otherwise written alike, since it
-/// shows in a page: text that prints without being escaped, and the zero with
-/// a sign. It belongs into the key of a fragment, and not into the variant
+/// shows in a page: text that prints without being escaped, the zero with a
+/// sign, and lists of another kind. It belongs into the key of a fragment, and not into the variant
 /// that `invalidate_fragment_extra` names.
 ///
 /// Holds the places of such values among all single values that were written;
@@ -56,6 +56,34 @@ pub fn write_value<E: Engine>(
     write::<E>("`extra`", value, key, marks)
 }
 
+/// How deep lists and maps may lie in each other. A value of an engine can hold
+/// itself.
+pub(super) const DEEPEST: usize = 64;
+
+pub(super) fn too_deep(what: &str) -> String {
+    format!(
+        "{what} holds lists or maps more than {DEEPEST} deep, or itself: give a value such as its id"
+    )
+}
+
+/// Refuses a value that [`write()`] would refuse for its depth, before others
+/// go through it.
+pub(super) fn check_depth<E: Engine>(what: &str, value: &E::Value) -> Result<(), String> {
+    check_below::<E>(what, value, DEEPEST)
+}
+
+fn check_below<E: Engine>(what: &str, value: &E::Value, depth: usize) -> Result<(), String> {
+    let inside = |value: &E::Value| match depth.checked_sub(1) {
+        Some(depth) => check_below::<E>(what, value, depth),
+        None => Err(too_deep(what)),
+    };
+    match E::read(value)? {
+        Datum::List(items) => items.iter().try_for_each(inside),
+        Datum::Map(pairs) => pairs.iter().try_for_each(|(_, value)| inside(value)),
+        _ => Ok(()),
+    }
+}
+
 /// [`write_value`] for a value that messages call `what`.
 pub(super) fn write<E: Engine>(
     what: &str,
@@ -63,6 +91,17 @@ pub(super) fn write<E: Engine>(
     key: &mut KeyWriter,
     marks: &mut Marks,
 ) -> Result<(), String> {
+    write_below::<E>(what, value, key, marks, DEEPEST)
+}
+
+fn write_below<E: Engine>(
+    what: &str,
+    value: &E::Value,
+    key: &mut KeyWriter,
+    marks: &mut Marks,
+    depth: usize,
+) -> Result<(), String> {
+    let inside = || depth.checked_sub(1).ok_or_else(|| too_deep(what));
     match E::read(value)? {
         Datum::Undefined => {
             return Err(format!(
@@ -83,10 +122,16 @@ pub(super) fn write<E: Engine>(
         }
         Datum::Bytes(bytes) => key.bytes(bytes),
         Datum::List(items) => {
+            let depth = inside()?;
             key.list(items.len());
-            items.iter().try_for_each(|item| write::<E>(what, item, key, marks))?;
+            E::shape(value).into_iter().for_each(|is_other| marks.leaf(is_other));
+            items.iter().try_for_each(|item| write_below::<E>(what, item, key, marks, depth))?;
         }
-        Datum::Map(pairs) => write_map::<E>(what, &pairs, key, marks)?,
+        Datum::Map(pairs) => {
+            let depth = inside()?;
+            E::shape(value).into_iter().for_each(|is_other| marks.leaf(is_other));
+            write_map::<E>(what, &pairs, key, marks, depth)?;
+        }
         Datum::Other(kind) => {
             return Err(format!(
                 "{what} is {kind}, and that cannot tell fragments apart: give a value such as its id"
@@ -102,13 +147,14 @@ fn write_map<E: Engine>(
     pairs: &[(E::Value, E::Value)],
     key: &mut KeyWriter,
     marks: &mut Marks,
+    depth: usize,
 ) -> Result<(), String> {
     let mut entries = Vec::with_capacity(pairs.len());
     for (name, value) in pairs {
         let mut of_entry = Marks::default();
         let mut entry = (KeyWriter::default(), KeyWriter::default());
-        write::<E>(what, name, &mut entry.0, &mut of_entry)?;
-        write::<E>(what, value, &mut entry.1, &mut of_entry)?;
+        write_below::<E>(what, name, &mut entry.0, &mut of_entry, depth)?;
+        write_below::<E>(what, value, &mut entry.1, &mut of_entry, depth)?;
         entries.push((entry, of_entry));
     }
     entries.sort_by(|((a, x), of_a), ((b, y), of_b)| {
@@ -124,17 +170,8 @@ fn write_map<E: Engine>(
 /// fragments apart by themselves.
 pub fn write_plain<E: Engine>(name: &str, value: &E::Value, key: &mut KeyWriter) {
     key.str(name);
-    let is_plain = matches!(
-        E::read(value),
-        Ok(Datum::None
-            | Datum::Bool(_)
-            | Datum::Int(_)
-            | Datum::UInt(_)
-            | Datum::Float(_)
-            | Datum::Text(_))
-    );
     let mut marks = Marks::default();
-    if !is_plain {
+    if !E::is_plain(value) {
         key.variant("other", 0);
     } else if write_value::<E>(value, key, &mut marks).is_err() {
         key.variant("nan", 0);
