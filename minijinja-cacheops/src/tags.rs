@@ -14,7 +14,7 @@ use crate::custom::{Caching, TagCall};
 use crate::dialect::{self, MiniJinja};
 use crate::fragment::{Printing, around_fragments};
 use crate::source::{self, TemplateSource};
-use crate::templates::{Source, Templates, Versions};
+use crate::templates::{Language, Source, Templates, Versions};
 use crate::{begin, call, custom, errors, guards, querysets};
 
 /// The cache tags of an environment.
@@ -224,7 +224,7 @@ impl Tags {
         let custom = self.shared.custom_names();
         self.shared
             .templates
-            .add(name, source, |first_tag| {
+            .add(name, source, &Language { syntax: &syntax, custom: &custom }, |first_tag| {
                 rewrite(source, &syntax, &custom, &MiniJinja { syntax: &syntax, first_tag })
             })
             .map_err(|error| errors::in_tag(name, &error))
@@ -332,7 +332,9 @@ impl Shared {
 
     fn custom_names(&self) -> Vec<String> {
         let custom = self.custom.read().unwrap_or_else(PoisonError::into_inner);
-        custom.keys().cloned().collect()
+        let mut names: Vec<String> = custom.keys().cloned().collect();
+        names.sort_unstable();
+        names
     }
 
     pub(crate) fn decorator(&self, name: &str) -> Option<Arc<Decorator>> {

@@ -5,7 +5,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 
-use cacheops::template::{Numbered, Rewritten, Tag, source_digest};
+use cacheops::template::{Numbered, Rewritten, Syntax, Tag, source_digest};
 use cacheops::{FragmentKey, KeyWriter, TemplateUse};
 use minijinja::{ErrorKind, State, Template};
 
@@ -50,10 +50,42 @@ pub(crate) struct Templates {
 struct Inner {
     /// How many tags there are.
     count: usize,
-    /// The first tag of each source loaded so far, by its digest: loading the
-    /// same again gives the same numbers.
+    /// The first tag of each source loaded so far, by what it was read with
+    /// and its digest: loading the same again gives the same numbers.
     numbered: HashMap<FragmentKey, usize>,
     sources: HashMap<String, Arc<Source>>,
+}
+
+/// What a source is read with.
+pub(crate) struct Language<'a> {
+    pub(crate) syntax: &'a Syntax,
+    /// The tags of the application's own, sorted.
+    pub(crate) custom: &'a [String],
+}
+
+impl Language<'_> {
+    /// Stands for a source in this language.
+    fn key(&self, source: &FragmentKey) -> FragmentKey {
+        self.key_of(source, self.custom.iter().map(String::as_str))
+    }
+
+    /// The same in the keys of its tags, which a tag that others use leaves as
+    /// they are.
+    fn key_of_tags(&self, source: &FragmentKey, done: &Rewritten<'_>) -> FragmentKey {
+        self.key_of(source, done.tags.iter().map(|tag| tag.name))
+    }
+
+    fn key_of<'n>(
+        &self,
+        source: &FragmentKey,
+        names: impl Iterator<Item = &'n str>,
+    ) -> FragmentKey {
+        let mut key = KeyWriter::new();
+        key.key(source);
+        key.str(&format!("{:?}", self.syntax));
+        names.for_each(|name| key.str(name));
+        key.finish()
+    }
 }
 
 impl Templates {
@@ -93,25 +125,29 @@ impl Templates {
     }
 
     /// Numbers the tags of a source, unless that has been done. `rewrite` is
-    /// called with the number of the first one.
+    /// called with the number of the first one. The same source has other tags
+    /// by another language.
     pub(crate) fn add<'s, E>(
         &self,
         name: &str,
         author: &'s str,
+        language: &Language<'_>,
         rewrite: impl FnOnce(usize) -> Result<Rewritten<'s>, E>,
     ) -> Result<String, E> {
         let digest = source_digest(name, author);
+        let read = language.key(&digest);
         let mut inner = self.write();
-        let known = inner.numbered.get(&digest).copied();
+        let known = inner.numbered.get(&read).copied();
         let first = known.unwrap_or(inner.count);
         let done = rewrite(first)?;
         self.note(author, &done);
         if known.is_none() {
+            let of_tags = language.key_of_tags(&digest, &done);
             for tag in &done.tags {
-                self.tags.set(first + tag.index, Tag::new(name, &digest, tag, &done));
+                self.tags.set(first + tag.index, Tag::new(name, &of_tags, tag, &done));
             }
             inner.count = first + done.tags.len();
-            inner.numbered.insert(digest, first);
+            inner.numbered.insert(read, first);
         }
         inner.sources.insert(name.to_owned(), Arc::new(Source::of(author, digest, &done)));
         Ok(done.source)

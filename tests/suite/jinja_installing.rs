@@ -1,8 +1,9 @@
 //! What happens when tags are installed again.
 
 use cacheops::Cacheops;
+use minijinja::syntax::SyntaxConfig;
 use minijinja::{Environment, context};
-use minijinja_cacheops::Tags;
+use minijinja_cacheops::{Caching, Tags};
 
 const SOURCE: &str = "{% cached_as 'a' %}{{ n }}{% endcached_as %}";
 
@@ -108,4 +109,40 @@ fn a_clone_under_a_name() {
     let other = Cacheops::in_memory();
     let refused = Tags::install_as(&mut en, &other, "en").add_template(&mut en, "a", SOURCE);
     assert!(refused.unwrap_err().to_string().contains("the tags of another cache"));
+}
+
+/// A source that was loaded before its tag was known has other tags than then.
+#[test]
+fn a_tag_that_becomes_known_later_runs_its_own_body() {
+    let mut env = Environment::new();
+    let tags = Tags::install(&mut env, &Cacheops::in_memory());
+    let source = "{% cached %}a{% endcached %}{% mine 1 %}b{% endmine %}";
+    assert!(tags.add_template(&mut env, "one", source).is_err());
+    tags.decorator_tag("mine", |_| Ok(Caching::cached())).unwrap();
+    tags.add_template(&mut env, "two", "{% mine 1 %}secret{% endmine %}").unwrap();
+    let page = |name| env.get_template(name).unwrap().render(()).unwrap();
+    assert_eq!(page("two"), "secret");
+    tags.add_template(&mut env, "one", source).unwrap();
+    let page = |name| env.get_template(name).unwrap().render(()).unwrap();
+    assert_eq!((page("one"), page("one")), ("ab".to_owned(), "ab".to_owned()));
+}
+
+#[test]
+fn another_syntax_reads_the_same_source_otherwise() {
+    let mut env = Environment::new();
+    let tags = Tags::install(&mut env, &Cacheops::in_memory());
+    let source = "<% cached %>a<% endcached %>{% cached %}<% set x = 1 %>b{% endcached %}";
+    let mut other = env.clone();
+    let syntax = SyntaxConfig::builder().block_delimiters("<%", "%>").build().unwrap();
+    other.set_syntax(syntax);
+    tags.add_template(&mut env, "one", source).unwrap();
+    tags.add_template(&mut env, "two", "{% cached %}secret{% endcached %}").unwrap();
+    tags.add_template(&mut other, "one", source).unwrap();
+    for _ in 0..2 {
+        let page =
+            |env: &Environment<'_>, name| env.get_template(name).unwrap().render(()).unwrap();
+        assert_eq!(page(&env, "two"), "secret");
+        assert_eq!(page(&env, "one"), "<% cached %>a<% endcached %><% set x = 1 %>b");
+        assert_eq!(page(&other, "one"), "a{% cached %}b{% endcached %}");
+    }
 }
