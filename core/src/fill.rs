@@ -166,8 +166,12 @@ impl Cacheops {
         caller: Caller,
     ) -> Result<Attempt, Error> {
         let (inner, Asked { request, address }) = (&*self.inner, *asked);
-        if request.skip || !inner.is_enabled() {
+        if !inner.is_enabled() {
             return Ok(Attempt::Done(inner.bypass(asked, Outcome::Bypassed)));
+        }
+        if request.skip {
+            let plan = Plan::of(inner, request).ok();
+            return Ok(Attempt::Done(inner.bypass_uncached(asked, plan.as_ref()).await));
         }
         request.page.into_iter().for_each(|page| page.note(address.key, address.prefix()));
         match inner.look(address, request.page, is_same).await {
@@ -188,7 +192,7 @@ impl Cacheops {
         let (inner, address) = (&*self.inner, asked.address);
         let plan = Plan::of(inner, asked.request)?;
         if plan.never {
-            return Ok(Attempt::Done(inner.bypass(asked, Outcome::Bypassed)));
+            return Ok(Attempt::Done(inner.bypass_uncached(asked, Some(&plan)).await));
         }
         let lead = match self.take_off(asked, caller) {
             Ok(lead) => lead,
@@ -269,7 +273,7 @@ impl Cacheops {
             Some(leased) => Found::Miss(Fill::begin(self, asked, plan, leased, None)),
             None => {
                 // Nothing tells of changes: as if they had come already.
-                record::record(|outer| outer.stamps.push(Stamp::dropped()));
+                record::unknown(asked.request.page);
                 Found::Bypass
             }
         })
@@ -307,36 +311,22 @@ impl Cacheops {
         record::record(|outer| outer.templates.push(template));
     }
 
-    /// Makes the fill around this point, if there is one, depend on what a
-    /// fragment stands on that is not to be looked up, nor kept by itself:
-    /// before its body runs.
+    /// Makes the fill around this point depend on what a fragment stands on that
+    /// is not to be looked up, nor kept by itself: before its body runs. Where
+    /// there is none, it counts for the page.
     ///
     /// # Errors
     ///
     /// As [`find`](Self::find).
     pub fn pass(&self, request: &Request<'_>) -> Result<(), Error> {
-        if !self.is_filling() {
+        if !record::counts_around(request.page) {
             return Ok(());
         }
         let inner = &*self.inner;
         let plan = Plan::of(inner, request)?;
-        let names: Vec<&str> = plan.tables.iter().map(|dnf| &*dnf.table).collect();
-        let prefixes = inner.settings.prefix.all_of(&names);
-        let scope = Scope {
-            prefixes: &prefixes,
-            tables: &plan.tables,
-            name: request.name,
-            variant: request.variant,
-            #[cfg(feature = "redis")]
-            page: request.page,
-        };
-        let leased = block_on(inner.lease_scope(&scope, None));
-        let now = inner.now();
-        record::record(|outer| {
-            outer.uncacheable |= plan.never || leased.is_none();
-            outer.stamps.extend(leased.into_iter().flat_map(|leased| leased.stamps));
-            outer.limit(plan.timeout.map(|timeout| now.saturating_add(micros(timeout))));
-        });
+        let address = inner.address(request.key, request.querysets.iter().copied());
+        let asked = Asked { request, address: &address };
+        block_on(pin!(inner.stand_on(&asked, &plan, plan.never)));
         Ok(())
     }
 
@@ -431,7 +421,7 @@ impl Lease {
 /// What a fill needs to know before it begins.
 pub(crate) struct Plan {
     pub(crate) tables: Vec<TableDnf>,
-    timeout: Option<Duration>,
+    pub(crate) timeout: Option<Duration>,
     never: bool,
 }
 
@@ -679,6 +669,11 @@ impl Fill {
         let mut dependencies = self.recorder.take();
         dependencies.limit(expires_at);
         record::made(&dependencies, self.page.as_ref());
+        if !self.is_clean {
+            // It may show what had changed around it, which its page knows
+            // nothing of if it was read for another.
+            record::unknown(self.page.as_ref());
+        }
         dependencies
     }
 }

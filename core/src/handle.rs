@@ -17,7 +17,7 @@ use crate::invalidate::{Event, check_name};
 use crate::key::{FragmentKey, KeyWriter};
 use crate::observe::{Counters, FragmentInfo, Stats};
 use crate::queryset::{QuerySet, canonical, check_table};
-use crate::record::{Quiet, QuietScope, Scoped, is_quiet};
+use crate::record::{self, Quiet, QuietScope, Scoped, is_quiet};
 use crate::store::Usage;
 use crate::sync::atomic::{AtomicBool, Ordering};
 use crate::sync::{Arc, Mutex, block_on, lock};
@@ -328,6 +328,10 @@ impl Cacheops {
     /// table given, when any at all was. `None` when never, as far as is known.
     /// Names of fragments do not count.
     ///
+    /// The fill around this point depends on all rows of the tables, and so does
+    /// what a [`Page`](crate::Page) under way in this thread makes later. With no
+    /// table given neither is kept: nothing tells of all changes.
+    ///
     /// Where a shared tier cannot be reached, or has lost what it knew, the
     /// answer is now: later than it need be, never earlier.
     ///
@@ -352,16 +356,19 @@ impl Cacheops {
         Some(UNIX_EPOCH + Duration::from_micros(micros))
     }
 
-    /// Has the fill around this point, if there is one, depend on all rows of
-    /// some tables; on those of all tables none can.
+    /// Has what is around this point depend on all rows of some tables; on those
+    /// of all tables nothing can.
     fn depend_on(&self, tables: &[String]) {
-        if !self.is_filling() {
+        if !record::counts_around(None) {
             return;
         }
         let querysets: Vec<QuerySet> = tables.iter().map(QuerySet::table).collect();
         match self.lease(&querysets.iter().collect::<Vec<_>>()) {
             Ok(lease) if !tables.is_empty() => lease.bind(&std::sync::Arc::new(())),
-            _ => self.do_not_cache(),
+            _ => {
+                self.do_not_cache();
+                record::unknown(None);
+            }
         }
     }
 

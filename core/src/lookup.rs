@@ -3,8 +3,9 @@
 
 use std::time::{Duration, Instant};
 
+use crate::clock::micros;
 use crate::fill::{Found, Hit, Plan, Request};
-use crate::fragment::{Fragment, TemplateUse};
+use crate::fragment::{Dependencies, Fragment, TemplateUse};
 use crate::handle::Inner;
 use crate::key::{FragmentKey, KeyWriter};
 use crate::observe::{CacheRead, Outcome};
@@ -13,7 +14,7 @@ use crate::prefix::Prefixes;
 use crate::queryset::QuerySet;
 use crate::record;
 use crate::shared::{Leased, Looked};
-use crate::store::{Scope, Stamp};
+use crate::store::Scope;
 use crate::sync::Arc;
 
 /// Says whether a template that a body was found to use is still the same.
@@ -231,16 +232,47 @@ impl Inner {
         }
     }
 
-    /// Answers that the caller is to render for itself, and sees to it that
-    /// nothing around is stored: it would lack what is read meanwhile.
+    /// Answers that the caller is to render for itself, while nothing tells what
+    /// changes: nothing that shows it is stored.
     pub(crate) fn bypass(&self, asked: &Asked<'_>, why: Outcome) -> Found {
         self.report(asked, why, None);
-        record::record(|outer| match why.is_outage() {
-            // As if it had changed already.
-            true => outer.stamps.push(Stamp::dropped()),
-            false => outer.uncacheable = true,
-        });
+        record::unknown(asked.request.page);
         Found::Bypass
+    }
+
+    /// The same where it is not to be cached: it stands on what it names, and
+    /// nothing is stored around it.
+    pub(crate) async fn bypass_uncached(&self, asked: &Asked<'_>, plan: Option<&Plan>) -> Found {
+        self.report(asked, Outcome::Bypassed, None);
+        match plan {
+            Some(plan) => self.stand_on(asked, plan, true).await,
+            None => {
+                record::record(|outer| outer.uncacheable = true);
+                record::unknown(asked.request.page);
+            }
+        }
+        Found::Bypass
+    }
+
+    /// Makes what is around this point depend on what a request stands on that
+    /// is made for its caller alone, before it is made.
+    pub(crate) async fn stand_on(&self, asked: &Asked<'_>, plan: &Plan, uncacheable: bool) {
+        let page = asked.request.page;
+        if !record::counts_around(page) {
+            return;
+        }
+        let leased = self.lease_scope(&self.scope(asked, plan), None).await;
+        let now = self.now();
+        if leased.is_none() {
+            record::unknown(page);
+        }
+        let stands_on = Dependencies {
+            stamps: leased.map(|leased| leased.stamps).unwrap_or_default(),
+            expires_at: plan.timeout.map(|timeout| now.saturating_add(micros(timeout))),
+            uncacheable,
+            ..Dependencies::default()
+        };
+        record::made(&stands_on, page);
     }
 
     pub(crate) fn hit(

@@ -8,9 +8,8 @@ use crate::fragment::Fragment;
 use crate::handle::Cacheops;
 use crate::key::FragmentKey;
 use crate::observe::Outcome;
-use crate::reads::{Read, Reads, Strays};
+use crate::reads::{Reads, Strays};
 use crate::record;
-#[cfg(feature = "redis")]
 use crate::store::Stamp;
 use crate::sync::{Arc, Mutex, Weak, lock};
 
@@ -20,7 +19,9 @@ use crate::sync::{Arc, Mutex, Weak, lock};
 /// outside of any other fill, may be shown by one that is filled later: a row
 /// around which a fragment is made, say. A fragment of the page that begins
 /// when such a value has changed is not kept, for it may be made from what is
-/// older than its stamps. With [`enter`](Self::enter) that holds for all that
+/// older than its stamps. A value of which nothing would tell that it changes,
+/// such as one that was read while the shared tier or the cache was off, counts
+/// as changed. With [`enter`](Self::enter) that holds for all that
 /// the thread reads. Without a page, a value that was got counts no longer
 /// than for the fill it was got in.
 ///
@@ -135,8 +136,14 @@ impl Page {
     }
 
     /// Notes what was read for it outside of any fill.
-    pub(crate) fn note_read(&self, read: Read) {
-        lock(&self.0.read).add(read);
+    pub(crate) fn note_read(&self, stamps: &[Arc<Stamp>]) {
+        lock(&self.0.read).add(stamps);
+    }
+
+    /// Notes that something was read for it of which nothing tells when it
+    /// changes: as if it had.
+    pub(crate) fn note_unknown(&self) {
+        lock(&self.0.read).outdate();
     }
 
     /// Takes over what was read before it.

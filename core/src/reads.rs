@@ -6,44 +6,14 @@
 
 use std::collections::HashSet;
 
-use crate::fragment::Fragment;
 use crate::store::{Stamp, invalidations};
 use crate::sync::Arc;
 
-/// One read.
-#[derive(Clone)]
-pub(crate) enum Read {
-    /// Rows, or what a fill has made.
-    Stamps(Arc<[Arc<Stamp>]>),
-    /// What was found.
-    Fragment(Arc<Fragment>),
-}
-
-impl Read {
-    fn stamps(&self) -> &[Arc<Stamp>] {
-        match self {
-            Read::Stamps(stamps) => stamps,
-            Read::Fragment(fragment) => fragment.stamps(),
-        }
-    }
-
-    fn is_current(&self) -> bool {
-        self.stamps().iter().all(|stamp| stamp.is_current())
-    }
-
-    /// Two reads of one address are the same.
-    fn address(&self) -> usize {
-        match self {
-            Read::Stamps(stamps) => Arc::as_ptr(stamps).cast::<()>() as usize,
-            Read::Fragment(fragment) => Arc::as_ptr(fragment) as usize,
-        }
-    }
-}
-
-/// All reads of a rendering.
+/// All reads of a rendering: the stamps of what was read, and no more of it, for
+/// a page may last longer than the memory limit keeps a fragment.
 #[derive(Default)]
 pub(crate) struct Reads {
-    list: Vec<Read>,
+    list: Vec<Arc<Stamp>>,
     /// At how many the next sweep is due.
     sweep_at: usize,
     /// Some of it has changed, which cannot be undone: no need to know which.
@@ -52,35 +22,41 @@ pub(crate) struct Reads {
     checked: (u64, usize),
 }
 
-/// How many reads there are before the first sweep.
+/// How many stamps there are before the first sweep.
 const FEW: usize = 64;
 
-/// How many different reads are kept. Beyond that it is as if one had changed:
+/// How many different stamps are kept. Beyond that it is as if one had changed:
 /// a page that nobody ends, such as one of a state that an application keeps,
 /// must not grow for good.
 const MOST: usize = 1 << 16;
 
 impl Reads {
-    pub(crate) fn add(&mut self, read: Read) {
-        let is_last = self.list.last().is_some_and(|last| last.address() == read.address());
-        if self.is_outdated || is_last {
+    pub(crate) fn add(&mut self, stamps: &[Arc<Stamp>]) {
+        if self.is_outdated || self.ends_with(stamps) {
             return;
         }
         if self.list.len() >= self.sweep_at.max(FEW) {
             self.sweep();
         }
         if !self.is_outdated {
-            self.list.push(read);
+            self.list.extend_from_slice(stamps);
         }
+    }
+
+    /// Whether these were added last, as by a loop that reads one thing.
+    fn ends_with(&self, stamps: &[Arc<Stamp>]) -> bool {
+        let from = self.list.len().checked_sub(stamps.len());
+        let last = from.and_then(|from| self.list.get(from..));
+        last.is_some_and(|last| last.iter().zip(stamps).all(|(a, b)| Arc::ptr_eq(a, b)))
     }
 
     /// Drops doubles; all of them, once one has changed.
     fn sweep(&mut self) {
-        if !self.list.iter().all(Read::is_current) {
+        if !self.list.iter().all(|stamp| stamp.is_current()) {
             return self.outdate();
         }
-        self.list.sort_unstable_by_key(Read::address);
-        self.list.dedup_by_key(|read| read.address());
+        self.list.sort_unstable_by_key(Arc::as_ptr);
+        self.list.dedup_by(|a, b| Arc::ptr_eq(a, b));
         self.checked = (0, 0);
         self.sweep_at = 2 * self.list.len();
         if self.list.len() > MOST {
@@ -99,7 +75,7 @@ impl Reads {
         }
         let count = invalidations();
         let from = if self.checked.0 == count { self.checked.1 } else { 0 };
-        let is_current = self.list[from..].iter().all(Read::is_current);
+        let is_current = self.list[from..].iter().all(|stamp| stamp.is_current());
         if is_current {
             self.checked = (count, self.list.len());
         }
@@ -108,7 +84,7 @@ impl Reads {
 
     #[cfg(feature = "redis")]
     pub(crate) fn stamps(&self) -> impl Iterator<Item = &Arc<Stamp>> {
-        self.list.iter().flat_map(Read::stamps)
+        self.list.iter()
     }
 
     /// Whether it still knows what was read.
@@ -204,7 +180,7 @@ impl Strays {
         }
         for stray in self.list.iter_mut().filter(|stray| stray.is_unclaimed) {
             stray.is_unclaimed = false;
-            reads.add(Read::Stamps(stray.stamps.clone()));
+            reads.add(&stray.stamps);
         }
     }
 

@@ -15,22 +15,22 @@ fn reads_do_not_grow_by_doubles_and_end_at_the_first_change() {
     let mut reads = Reads::default();
     let many: Vec<_> = (0..8).map(|_| stamps()).collect();
     for turn in 0..10_000 {
-        reads.add(Read::Stamps(many[turn % 8].1.clone()));
+        reads.add(&many[turn % 8].1);
     }
     assert!(reads.list.len() <= FEW && reads.is_current());
     many[3].0.drop_it();
     count();
     assert!(!reads.is_current());
-    (0..10_000).for_each(|turn| reads.add(Read::Stamps(many[turn % 8].1.clone())));
+    (0..10_000).for_each(|turn| reads.add(&many[turn % 8].1));
     assert!(reads.list.is_empty(), "what has changed need not be remembered for good");
-    reads.add(Read::Stamps(stamps().1));
+    reads.add(&stamps().1);
     assert!(!reads.is_current());
 }
 
 #[test]
 fn too_many_reads_are_as_if_one_had_changed() {
     let mut reads = Reads::default();
-    (0..=4 * MOST).for_each(|_| reads.add(Read::Stamps(stamps().1)));
+    (0..=4 * MOST).for_each(|_| reads.add(&stamps().1));
     assert!(!reads.is_current() && reads.list.is_empty());
 }
 
@@ -79,4 +79,20 @@ fn a_reader_that_lives_on_holds_what_it_read_last() {
     strays.add(&reader, &stamps().1, false);
     strays.sweep();
     assert!(strays.is_current(), "it has read anew what was changed");
+}
+
+#[test]
+fn a_page_holds_no_fragment_that_the_store_has_dropped() {
+    let cache = crate::Cacheops::in_memory();
+    let page = cache.page();
+    let get = || {
+        let call = cache.cached_as("rows").page(&page);
+        call.get_or_fill(|| Ok::<_, crate::Error>("text".to_owned())).unwrap()
+    };
+    (0..2).for_each(|_| drop(get()));
+    let key = cache.fragments()[0].key;
+    let kept = Arc::downgrade(&cache.inner.settings.store.get(&key).unwrap());
+    cache.invalidate_all().unwrap();
+    get();
+    assert_eq!(kept.strong_count(), 0);
 }

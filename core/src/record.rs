@@ -14,7 +14,7 @@ use std::task::{Context, Poll};
 
 use crate::fragment::{Dependencies, Fragment};
 use crate::page::{Page, WeakPage};
-use crate::reads::{Read, Strays};
+use crate::reads::Strays;
 use crate::store::Stamp;
 use crate::sync::{Arc, Mutex, Weak, lock, thread_local};
 
@@ -129,7 +129,7 @@ pub(crate) fn bind(reader: &std::sync::Arc<()>, stamps: &Arc<[Arc<Stamp>]>, more
 }
 
 fn bind_stray(reader: &std::sync::Arc<()>, stamps: &Arc<[Arc<Stamp>]>) {
-    let is_unclaimed = !note(&Read::Stamps(stamps.clone()), None);
+    let is_unclaimed = !for_pages(None, |page| page.note_read(stamps));
     let _ = STRAYS.try_with(|strays| strays.borrow_mut().add(reader, stamps, is_unclaimed));
 }
 
@@ -150,7 +150,7 @@ pub(crate) fn found(fragment: &Arc<Fragment>, page: Option<&Page>) {
     match current() {
         Some(recorder) => recorder.with(|fill| fill.absorb_fragment(fragment)),
         None if page.is_some() || is_rendering() => {
-            note(&Read::Fragment(fragment.clone()), page);
+            for_pages(page, |page| page.note_read(fragment.stamps()));
         }
         None => {}
     }
@@ -161,28 +161,39 @@ pub(crate) fn made(dependencies: &Dependencies, page: Option<&Page>) {
     match current() {
         Some(recorder) => recorder.with(|fill| fill.absorb(dependencies)),
         None if page.is_some() || is_rendering() => {
-            note(&Read::Stamps(dependencies.stamps.as_slice().into()), page);
+            for_pages(page, |page| page.note_read(&dependencies.stamps));
         }
         None => {}
+    }
+}
+
+/// The same for what was handed out of which nothing tells when it changes: as
+/// if it had already.
+pub(crate) fn unknown(page: Option<&Page>) {
+    match current() {
+        Some(recorder) => recorder.with(|fill| fill.stamps.push(Stamp::dropped())),
+        None => {
+            for_pages(page, Page::note_unknown);
+        }
     }
 }
 
 /// Notes what was read outside of any fill: for all pages under way in this
 /// thread, since nobody knows whom it is handed to, and for `page`. Whether one
 /// is under way.
-fn note(read: &Read, page: Option<&Page>) -> bool {
+fn for_pages(page: Option<&Page>, note: impl Fn(&Page)) -> bool {
     let pages = PAGES.try_with(|pages| {
         let pages = pages.borrow();
         if let (Some(page), [only]) = (page, &pages[..])
             && page.is(only)
         {
-            page.note_read(read.clone());
+            note(page);
             return true;
         }
         let under_way = || pages.iter().filter_map(Page::upgrade);
-        under_way().for_each(|it| it.note_read(read.clone()));
+        under_way().for_each(|it| note(&it));
         if let Some(page) = page.filter(|page| !pages.iter().any(|it| page.is(it))) {
-            page.note_read(read.clone());
+            note(page);
         }
         under_way().next().is_some()
     });
@@ -192,6 +203,11 @@ fn note(read: &Read, page: Option<&Page>) -> bool {
 /// Whether a page may be under way in this thread.
 fn is_rendering() -> bool {
     PAGES.try_with(|pages| !pages.borrow().is_empty()).unwrap_or(false)
+}
+
+/// Whether what is read around this point may count: for a fill, or a page.
+pub(crate) fn counts_around(page: Option<&Page>) -> bool {
+    page.is_some() || is_rendering() || current().is_some()
 }
 
 /// Has all that is read in this thread count for a page, until it ends.

@@ -9,7 +9,6 @@ use crate::handle::Cacheops;
 use crate::lookup::{Asked, IsSame};
 use crate::observe::Outcome;
 use crate::record;
-use crate::store::Stamp;
 use crate::sync::Arc;
 use crate::timer;
 
@@ -76,10 +75,8 @@ impl Cacheops {
             return None;
         }
         inner.report(asked, Outcome::BreakerOpen, None);
-        record::record(|outer| {
-            outer.absorb_fragment(&fragment);
-            outer.stamps.push(Stamp::dropped());
-        });
+        record::found(&fragment, asked.request.page);
+        record::unknown(asked.request.page);
         Some(Found::Hit(Hit(fragment)))
     }
 }

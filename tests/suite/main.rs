@@ -74,6 +74,7 @@ mod jinja_random;
 mod jinja_rows;
 mod limits;
 mod loading;
+mod page_values;
 mod pasted;
 mod reading;
 mod real_templates;

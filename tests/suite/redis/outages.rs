@@ -1,6 +1,7 @@
 //! A server that is dead, silent or away.
 
 use std::cell::Cell;
+use std::sync::Barrier;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -198,4 +199,87 @@ fn killed_during_renders_and_invalidations() {
     });
     assert!(reads.load(Ordering::SeqCst) > 100);
     let _ = LONG;
+}
+
+/// What a page has read while the line was cut, and shows when it is back:
+/// nothing has told of what was announced in between.
+fn shown_after_an_outage(get: impl Fn(&Cacheops, u64) -> u64 + Sync, readers: u64) {
+    let server = Server::start();
+    let proxy = Proxy::start(server.port());
+    let cache = process(Redis::url(server.url_at(proxy.port())).operation_timeout(LIMIT));
+    let other = process(patient(&server));
+    let database = AtomicU64::new(1);
+    let show = |reader: u64, shown: u64| {
+        cache.cached_as("rows").extra(&reader).get_or_fill(|| Ok::<_, Error>(shown)).unwrap()
+    };
+    proxy.set(Mode::Refuse);
+    proxy.cut();
+    until("the breaker", || !is_live(&cache));
+    let (read, back) = (Barrier::new(readers as usize + 1), Barrier::new(readers as usize + 1));
+    thread::scope(|scope| {
+        for reader in 0..readers {
+            let (cache, get, show, database, read, back) =
+                (&cache, &get, &show, &database, &read, &back);
+            scope.spawn(move || {
+                let page = cache.page();
+                page.enter();
+                let got = get(cache, database.load(Ordering::SeqCst));
+                read.wait();
+                back.wait();
+                assert_eq!(show(reader, got), got);
+            });
+        }
+        read.wait();
+        database.store(2, Ordering::SeqCst);
+        other.invalidate_model("rows").unwrap();
+        proxy.set(Mode::Pass);
+        until("the line", || is_live(&cache));
+        back.wait();
+    });
+    for reader in 0..readers {
+        assert_eq!(show(reader, database.load(Ordering::SeqCst)), 2, "reader {reader}");
+    }
+}
+
+fn got(cache: &Cacheops, lock: bool, value: impl FnOnce() -> u64) -> u64 {
+    cache.cached_as("rows").lock(lock).get_or_fill(|| Ok::<_, Error>(value())).unwrap()
+}
+
+#[test]
+fn a_page_shows_later_what_it_has_read_meanwhile() {
+    shown_after_an_outage(|cache, value| got(cache, true, || value), 1);
+    // Whoever leads no flight is told of nothing.
+    shown_after_an_outage(|cache, value| got(cache, false, || value), 1);
+    let unkept = |cache: &Cacheops, value| {
+        let skip = || {
+            cache.do_not_cache();
+            value
+        };
+        got(cache, true, skip);
+        got(cache, true, skip)
+    };
+    shown_after_an_outage(unkept, 1);
+    let by_future = |cache: &Cacheops, value| {
+        let call = cache.cached_as("rows").lock(false);
+        let got = call.get_or_fill_async(|| async move { Ok::<_, Error>(value) });
+        futures_executor::block_on(got).unwrap()
+    };
+    shown_after_an_outage(by_future, 1);
+}
+
+/// Those who wait for one that leads take what it has made.
+#[test]
+fn pages_show_later_what_another_has_made_meanwhile() {
+    const READERS: u64 = 4;
+    let came = AtomicU64::new(0);
+    let get = |cache: &Cacheops, value| {
+        came.fetch_add(1, Ordering::SeqCst);
+        got(cache, true, || {
+            until("the others", || came.load(Ordering::SeqCst) == READERS);
+            // They wait, or will lead in turn: both are to be seen to.
+            thread::sleep(Duration::from_millis(50));
+            value
+        })
+    };
+    shown_after_an_outage(get, READERS);
 }
