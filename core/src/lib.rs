@@ -1,6 +1,6 @@
 //! The core of cacheops: fragments cached with granular, event-driven and
-//! exact invalidation. It knows no template engine; `minijinja-cacheops` is
-//! the plugin that adds tags to one.
+//! exact invalidation. It knows no template engine; the plugins
+//! `minijinja-cacheops` and `tera-cacheops` add tags to MiniJinja and Tera.
 //!
 //! A **fragment** is a piece of output, or any value, that was made from
 //! **querysets**. It is kept together with **stamps**: tokens that stood under
@@ -27,9 +27,11 @@
 //!
 //! Once an `invalidate…` call has returned, no lookup that starts later
 //! returns anything made from data read before the change that it announces.
-//! In one process that holds without exception; over Redis (feature `redis`)
-//! in the process that called, in all others with `Consistency::Strict`, and
-//! by default in them when the news arrive, a second later at most. It holds if
+//! In one process that holds without exception. Over Redis (feature `redis`) it
+//! holds in the process that called, and with `Consistency::Strict` in all
+//! others. By default the others serve nothing older once the push of Redis has
+//! arrived; without a push, they serve for at most one second what has been
+//! invalidated. It holds if
 //!
 //! - every change is announced, **after** its commit, with all columns that
 //!   querysets name (a row that lacks one invalidates its whole table);
