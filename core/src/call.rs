@@ -54,7 +54,9 @@ impl Cacheops {
 /// of the closure, the querysets, and what is given here. Whatever else the
 /// value depends on belongs into [`extra`](Cached::extra). A helper around it
 /// is one place for all its callers, whose closures may be of one type by
-/// name: mark it `#[track_caller]`, or tell them apart by `extra` or `name`.
+/// name: mark it `#[track_caller]`, or tell them apart by `extra` or `name`. So is
+/// one use of a macro: two calls in its body are at one place, where the macro was
+/// used. Give each a `name`.
 #[must_use]
 pub struct Cached<'a> {
     cache: &'a Cacheops,

@@ -72,7 +72,7 @@ impl Cacheops {
         let settings = &inner.settings;
         let outcome = match &settings.shared {
             Some(shared) => shared.invalidate(prefix, &event).await,
-            None => Ok(Delivered::Dropped(settings.store.invalidate(&event, inner.now()))),
+            None => Ok(Delivered::Dropped(settings.store.invalidate(prefix, &event, inner.now()))),
         };
         settings.observers.invalidated(event, &outcome);
         outcome.map(|_| ())

@@ -1,6 +1,7 @@
 //! Changes of rows, gathered by table.
 
 use std::collections::HashMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use serde::Serialize;
 
@@ -38,7 +39,7 @@ impl WriteEvent {
     /// Changes of a table that are not known by row.
     #[must_use]
     pub fn table(table: &str) -> Self {
-        WriteEvent(Gathered::Table(canonical(table)))
+        WriteEvent(Gathered::Table { table: canonical(table), lost: Ok(()) })
     }
 
     /// Whatever makes the fragments of a name outdated.
@@ -58,15 +59,25 @@ impl WriteEvent {
     }
 }
 
+/// A row, or why it is none. One that panics while it is read is none: what it was
+/// announced for has changed all the same.
 pub(crate) fn into_row<T: Serialize + ?Sized>(row: &T) -> Result<Row, Error> {
-    Row::from_serialize(row)
+    let read = catch_unwind(AssertUnwindSafe(|| Row::from_serialize(row)));
+    read.unwrap_or_else(|_| Err(Error::invalid_row("it panicked while it was serialized")))
 }
 
 /// All changes of one table, or of what belongs to none.
 #[derive(Debug)]
 pub(crate) enum Gathered {
-    Rows { table: String, rows: Vec<Result<Row, Error>> },
-    Table(String),
+    Rows {
+        table: String,
+        rows: Vec<Result<Row, Error>>,
+    },
+    /// With the error of the first row among what the table stands for.
+    Table {
+        table: String,
+        lost: Result<(), Error>,
+    },
     Fragment(String),
     Everything,
 }
@@ -86,7 +97,7 @@ impl Gathered {
                     Err(error) => (What::Table(table), Err(error)),
                 }
             }
-            Gathered::Table(table) => (What::Table(table), Ok(())),
+            Gathered::Table { table, lost } => (What::Table(table), lost),
             Gathered::Fragment(name) => {
                 let valid = check_name(&name);
                 (What::Name(name), valid)
@@ -98,12 +109,32 @@ impl Gathered {
         Some((due, valid))
     }
 
+    /// Adds what else has changed in the same table. An error of a row stays,
+    /// though its table goes without it, too.
+    fn join(&mut self, other: Gathered) {
+        match (&mut *self, other) {
+            (Gathered::Rows { rows, .. }, Gathered::Rows { rows: new, .. }) => rows.extend(new),
+            (Gathered::Rows { rows, .. }, Gathered::Table { table, .. }) => {
+                let lost = first_error(std::mem::take(rows));
+                *self = Gathered::Table { table, lost };
+            }
+            (Gathered::Table { lost: lost @ Ok(()), .. }, Gathered::Rows { rows, .. }) => {
+                *lost = first_error(rows);
+            }
+            _ => {}
+        }
+    }
+
     fn table(&self) -> Option<&str> {
         match self {
-            Gathered::Rows { table, .. } | Gathered::Table(table) => Some(table),
+            Gathered::Rows { table, .. } | Gathered::Table { table, .. } => Some(table),
             Gathered::Fragment(_) | Gathered::Everything => None,
         }
     }
+}
+
+fn first_error(rows: Vec<Result<Row, Error>>) -> Result<(), Error> {
+    rows.into_iter().try_for_each(|row| row.map(drop))
 }
 
 /// Brings the changes of each table together, in the order in which the
@@ -119,12 +150,7 @@ pub(crate) fn gather(events: impl IntoIterator<Item = WriteEvent>) -> Vec<Gather
                 places.extend(table.map(|table| (table, gathered.len())));
                 gathered.push(event);
             }
-            (Some(place), Gathered::Rows { rows: new, .. }) => {
-                if let Gathered::Rows { rows, .. } = &mut gathered[place] {
-                    rows.extend(new);
-                }
-            }
-            (Some(place), whole) => gathered[place] = whole,
+            (Some(place), event) => gathered[place].join(event),
         }
     }
     gathered

@@ -12,6 +12,7 @@ use crate::invalidate::check_name;
 use crate::key::FragmentKey;
 use crate::lookup::{Asked, IsSame};
 use crate::observe::Outcome;
+use crate::observers::is_telling;
 use crate::page::Page;
 use crate::queryset::{QuerySet, TableDnf, to_dnf};
 use crate::record::{self, PollScope as _, Recorder};
@@ -211,7 +212,7 @@ impl Cacheops {
         {
             return Ok(Attempt::Done(inner.hit(asked, found)));
         }
-        let may_wait = caller.may_wait && record::current().is_none();
+        let may_wait = caller.may_wait && !is_busy();
         match inner.look_or_lease(asked, &plan, is_same, may_wait).await {
             Ok(Looked::Found(fragment)) => {
                 Ok(Attempt::Done(inner.hit(asked, (fragment, Outcome::SharedHit))))
@@ -286,8 +287,9 @@ impl Cacheops {
         }
         match self.inner.flights.join(asked.address.key, caller.is_async) {
             Role::Lead(lead) => Ok(Some(lead)),
-            // Whoever fills something never waits, so no two wait for each other.
-            Role::Follow(..) if !caller.may_wait || record::current().is_some() => Ok(None),
+            // Whoever fills something never waits, so no two wait for each other;
+            // nor does an observer, whose caller may lead.
+            Role::Follow(..) if !caller.may_wait || is_busy() => Ok(None),
             Role::Follow(flight, came) => Err(Following { flight, came }),
             Role::Alone => Ok(None),
         }
@@ -357,6 +359,11 @@ impl Cacheops {
         };
         Ok(Lease { stamps: stamps.into(), more: Arc::default(), never, cache: self.clone() })
     }
+}
+
+/// Whether others may be waiting for this thread.
+fn is_busy() -> bool {
+    record::current().is_some() || is_telling()
 }
 
 /// What a caller says who knows no templates: it cannot tell.

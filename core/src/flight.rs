@@ -135,7 +135,7 @@ impl Flight {
             std::mem::take(&mut state.wakers)
         };
         self.landed.notify_all();
-        wakers.into_values().for_each(Waker::wake);
+        timer::wake_all(wakers.into_values());
     }
 }
 
@@ -153,6 +153,8 @@ impl Future for Landing {
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<bool> {
         let this = &mut *self;
         let waker = context.waker();
+        // Copied and dropped outside of the lock: both are the runtime's affair.
+        let copy = waker.clone();
         let mut state = lock(&this.flight.state);
         if state.landed {
             return Poll::Ready(true);
@@ -167,8 +169,9 @@ impl Future for Landing {
         if state.wakers.get(&place).is_some_and(|known| known.will_wake(waker)) {
             return Poll::Pending;
         }
-        state.wakers.insert(place, waker.clone());
+        let replaced = state.wakers.insert(place, copy);
         drop(state);
+        drop(replaced);
         if this.until.wake(waker) { Poll::Pending } else { Poll::Ready(false) }
     }
 }

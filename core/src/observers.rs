@@ -1,6 +1,7 @@
 //! Telling those who want to know: observers, `tracing`, and the counters of
 //! what they are told.
 
+use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use crate::error::Error;
@@ -107,6 +108,10 @@ impl Observers {
     /// Calls all of them. One that panics is no affair of the cache's, nor of
     /// whoever reads or announces: it is counted, and the others are called.
     fn tell_each<O>(&self, observers: &[O], call: impl Fn(&O)) {
+        if observers.is_empty() {
+            return;
+        }
+        let _telling = Telling::begin();
         for observer in observers {
             if catch_unwind(AssertUnwindSafe(|| call(observer))).is_err() {
                 self.counts.panics.fetch_add(1, Ordering::Relaxed);
@@ -124,6 +129,32 @@ impl Observers {
             observer_panics: self.counts.panics.load(Ordering::Relaxed),
             ..stats
         }
+    }
+}
+
+thread_local! {
+    static TELLING: Cell<u32> = const { Cell::new(0) };
+}
+
+/// Whether an observer runs in this thread. It must not wait for what another
+/// fills: its own caller may lead that, or what the other waits for.
+pub(crate) fn is_telling() -> bool {
+    TELLING.try_with(|count| count.get() > 0).unwrap_or(false)
+}
+
+/// While observers run.
+struct Telling;
+
+impl Telling {
+    fn begin() -> Self {
+        let _ = TELLING.try_with(|count| count.set(count.get() + 1));
+        Telling
+    }
+}
+
+impl Drop for Telling {
+    fn drop(&mut self) {
+        let _ = TELLING.try_with(|count| count.set(count.get().saturating_sub(1)));
     }
 }
 

@@ -2,6 +2,8 @@
 //! of the process, which begins when a future waits and ends when none has
 //! waited for a while.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::task::Waker;
 use std::time::{Duration, Instant};
 
 #[cfg(shuttle)]
@@ -14,6 +16,15 @@ pub(crate) fn after(limit: Duration) -> Option<Instant> {
     Instant::now().checked_add(limit)
 }
 
+/// Wakes all of them: a runtime's panic must not leave the others asleep, and is
+/// none of the business of whoever wakes. Not to be called under a lock, since a
+/// runtime may do anything in it.
+pub(crate) fn wake_all(wakers: impl IntoIterator<Item = Waker>) {
+    for waker in wakers {
+        let _ = catch_unwind(AssertUnwindSafe(|| waker.wake()));
+    }
+}
+
 /// What is left until then.
 pub(crate) fn left(until: Option<Instant>) -> Duration {
     until.map_or(Duration::MAX, |until| until.saturating_duration_since(Instant::now()))
@@ -22,11 +33,11 @@ pub(crate) fn left(until: Option<Instant>) -> Duration {
 #[cfg(not(shuttle))]
 mod real {
     use std::collections::BTreeMap;
-    use std::panic::{AssertUnwindSafe, catch_unwind};
     use std::sync::{Condvar, Mutex, PoisonError};
     use std::task::Waker;
     use std::time::{Duration, Instant};
 
+    use super::wake_all;
     use crate::sync::lock;
 
     static WAITING: Mutex<Waiting> =
@@ -65,6 +76,14 @@ mod real {
         /// nobody could do so.
         pub(crate) fn wake(&mut self, waker: &Waker) -> bool {
             let Some(at) = self.at else { return true };
+            // Copied and dropped outside of the lock: both are the runtime's affair.
+            let waker = waker.clone();
+            let (replaced, can_wake) = self.exchange(at, waker);
+            drop(replaced);
+            can_wake
+        }
+
+        fn exchange(&mut self, at: Instant, waker: Waker) -> (Option<Waker>, bool) {
             let mut waiting = lock(&WAITING);
             let number = self.number.unwrap_or_else(|| {
                 waiting.next += 1;
@@ -72,17 +91,17 @@ mod real {
             });
             self.number = Some(number);
             let is_first = waiting.wakers.keys().next().is_none_or(|first| (at, number) < *first);
-            waiting.wakers.insert((at, number), waker.clone());
+            let replaced = waiting.wakers.insert((at, number), waker);
             if waiting.thread_of != Some(std::process::id()) {
                 let named = std::thread::Builder::new().name("cacheops-timer".into());
                 if named.spawn(run).is_err() {
-                    return false;
+                    return (replaced, false);
                 }
                 waiting.thread_of = Some(std::process::id());
             } else if is_first {
                 CHANGED.notify_one();
             }
-            true
+            (replaced, true)
         }
     }
 
@@ -104,10 +123,7 @@ mod real {
             let due = take_due(&mut waiting, now);
             if !due.is_empty() {
                 drop(waiting);
-                for waker in due {
-                    // A runtime's panic must not leave the others asleep.
-                    let _ = catch_unwind(AssertUnwindSafe(|| waker.wake()));
-                }
+                wake_all(due);
                 waiting = lock(&WAITING);
                 continue;
             }
@@ -204,13 +220,15 @@ mod interleaved {
 
         pub(crate) fn wake(&mut self, waker: &Waker) -> bool {
             let Some(state) = &self.0 else { return true };
-            *lock(&state.waker) = Some(waker.clone());
+            let waker = waker.clone();
+            let replaced = lock(&state.waker).replace(waker);
+            drop(replaced);
             if !std::mem::replace(&mut self.1, true) {
                 let state = state.clone();
                 shuttle::thread::spawn(move || {
                     state.is_over.store(true, Ordering::SeqCst);
                     let waker = lock(&state.waker).take();
-                    waker.into_iter().for_each(Waker::wake);
+                    super::wake_all(waker);
                 });
             }
             true

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use cacheops::{Cacheops, Error, PrefixQuery, QuerySet, eq};
+use cacheops::{Cacheops, Error, PrefixQuery, QuerySet, all, any, eq, not};
 use cacheops_tests::{Backend, Context, Delimiters, Engine, Layout};
 use serde_json::json;
 
@@ -221,3 +221,27 @@ on_stores! {
 }
 
 on_stores_and_engines! { a_large_fragment_is_rendered a_large_template nesting }
+
+/// A fold over conditions does not nest, and what nests too deep is an error: it
+/// would take the stack of whoever walks it.
+#[test]
+fn conditions_nest_so_deep_and_no_deeper() {
+    let cache = Cacheops::in_memory();
+    let fill = |condition| {
+        let set = QuerySet::table("articles").filter(condition);
+        cache.cached_as(&set).get_or_fill(|| Ok::<_, Error>(1))
+    };
+    let ids = || (0..20_000).map(|id| eq("id", id));
+    fill(ids().fold(any([]), |folded, next| any([folded, next]))).unwrap();
+    fill(ids().fold(all([]), |folded, next| all([folded, next]))).unwrap();
+
+    let nested = |depth| (1..depth).fold(eq("id", 0), |inner, _| not(inner));
+    fill(nested(128)).unwrap();
+    for condition in [nested(129), nested(20_000)] {
+        let error = fill(condition).unwrap_err().to_string();
+        assert!(error.contains("more than 128 deep"), "{error}");
+    }
+    let zigzag =
+        (0..20_000).fold(eq("id", 0), |inner, id| all([any([inner, eq("id", id)]), eq("a", id)]));
+    assert!(fill(zigzag).is_err());
+}

@@ -59,6 +59,7 @@ macro_rules! on_stores_and_engines {
 mod announcements;
 mod axum_template;
 mod cache;
+mod callbacks;
 mod chaos;
 mod concurrency;
 mod documents;

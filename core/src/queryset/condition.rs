@@ -29,10 +29,13 @@ impl<'de> Deserialize<'de> for Condition {
         {
             *field = canonical(std::mem::take(field));
         }
-        Ok(Condition(match node {
-            Node::Eq(field, Scalar::Null) => Node::IsNull(field),
-            node => node,
-        }))
+        Ok(match node {
+            Node::Eq(field, Scalar::Null) => Condition(Node::IsNull(field)),
+            Node::Not(inner) => not(*inner),
+            Node::All(inner) => all(inner),
+            Node::Any(inner) => any(inner),
+            node => Condition(node),
+        })
     }
 }
 
@@ -127,22 +130,62 @@ pub fn opaque(text: impl Into<String>) -> Condition {
     Condition(Node::Opaque(text.into()))
 }
 
+/// How deep conditions nest at most: they are walked by recursion.
+const DEEPEST: usize = 128;
+
 /// The opposite of `condition`: never narrows, but for a double negation.
+/// Conditions nest 128 deep at most; a deeper one is an error where the queryset
+/// is used.
 #[must_use]
 pub fn not(condition: Condition) -> Condition {
+    if condition.is_deeper_than(DEEPEST - 1) {
+        return too_deep();
+    }
     Condition(Node::Not(Box::new(condition)))
 }
 
-/// All of `conditions`; none at all is true.
+/// All of `conditions`; none at all is true. An `all` among them is taken apart,
+/// so that a fold over any number of conditions does not nest.
 #[must_use]
 pub fn all(conditions: impl IntoIterator<Item = Condition>) -> Condition {
-    Condition(Node::All(conditions.into_iter().collect()))
+    let inner = flat(conditions, |node| match node {
+        Node::All(inner) => Ok(inner),
+        node => Err(node),
+    });
+    inner.map_or_else(too_deep, |inner| Condition(Node::All(inner)))
 }
 
-/// One of `conditions` at least; none at all is false.
+/// One of `conditions` at least; none at all is false. An `any` among them is
+/// taken apart, so that a fold over any number of conditions does not nest.
 #[must_use]
 pub fn any(conditions: impl IntoIterator<Item = Condition>) -> Condition {
-    Condition(Node::Any(conditions.into_iter().collect()))
+    let inner = flat(conditions, |node| match node {
+        Node::Any(inner) => Ok(inner),
+        node => Err(node),
+    });
+    inner.map_or_else(too_deep, |inner| Condition(Node::Any(inner)))
+}
+
+/// The conditions, and in place of those that `apart` knows what they are made
+/// of; nothing if one is too deep.
+fn flat(
+    conditions: impl IntoIterator<Item = Condition>,
+    apart: impl Fn(Node) -> Result<Vec<Condition>, Node>,
+) -> Option<Vec<Condition>> {
+    let mut flat = Vec::new();
+    for condition in conditions {
+        match apart(condition.0) {
+            Ok(inner) if flat.is_empty() => flat = inner,
+            Ok(inner) => flat.extend(inner),
+            Err(node) => flat.push(Condition(node)),
+        }
+    }
+    let is_deep = |condition: &Condition| condition.is_deeper_than(DEEPEST - 1);
+    (!flat.iter().any(is_deep)).then_some(flat)
+}
+
+fn too_deep() -> Condition {
+    Condition(Node::Invalid(format!("its conditions nest more than {DEEPEST} deep")))
 }
 
 fn with_scalar(
@@ -161,6 +204,15 @@ fn invalid(field: &str, error: &Error) -> Node {
 }
 
 impl Condition {
+    fn is_deeper_than(&self, depth: usize) -> bool {
+        let Some(rest) = depth.checked_sub(1) else { return true };
+        match &self.0 {
+            Node::Not(inner) => inner.is_deeper_than(rest),
+            Node::All(inner) | Node::Any(inner) => inner.iter().any(|c| c.is_deeper_than(rest)),
+            _ => false,
+        }
+    }
+
     /// Reports the first mistake below here.
     pub(super) fn check(&self, scope: &Scope<'_>) -> Result<(), Error> {
         match &self.0 {

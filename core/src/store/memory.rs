@@ -203,9 +203,8 @@ impl MemoryStore {
         Some(known.schemes.clone())
     }
 
-    fn invalidate_rows(&self, table: &str, rows: &[Row], now: u64) -> Dropped {
-        let prefix = self.prefix.of(&[table]);
-        let Some(schemes) = self.touch(&registry_key(&prefix, table), now) else {
+    fn invalidate_rows(&self, prefix: &str, table: &str, rows: &[Row], now: u64) -> Dropped {
+        let Some(schemes) = self.touch(&registry_key(prefix, table), now) else {
             return Dropped::default();
         };
         let mut dropped = Dropped { schemes: schemes.len(), ..Dropped::default() };
@@ -215,13 +214,13 @@ impl MemoryStore {
         let mut spelled = 0;
         for row in rows {
             for (scheme, previous) in schemes.iter().zip(&mut previous) {
-                if !row_key(&prefix, table, scheme, row, &mut key) {
-                    return self.invalidate_table(table, now);
+                if !row_key(prefix, table, scheme, row, &mut key) {
+                    return self.invalidate_table(prefix, table, now);
                 }
                 if key != *previous {
                     spelled += 1;
                     if spelled > MOST_KEYS {
-                        return self.invalidate_table(table, now);
+                        return self.invalidate_table(prefix, table, now);
                     }
                     dropped.stamps += usize::from(self.stamps.drop_key(key.as_bytes()));
                     std::mem::swap(&mut key, previous);
@@ -231,8 +230,8 @@ impl MemoryStore {
         dropped
     }
 
-    fn invalidate_table(&self, table: &str, now: u64) -> Dropped {
-        let registry = registry_key(&self.prefix.of(&[table]), table);
+    fn invalidate_table(&self, prefix: &str, table: &str, now: u64) -> Dropped {
+        let registry = registry_key(prefix, table);
         let mut tables = write(&self.tables);
         let known = self.enter(&mut tables, &registry);
         known.invalidated_at.fetch_max(now, Ordering::SeqCst);
@@ -308,17 +307,16 @@ impl MemoryStore {
         Taken { stamps, tables }
     }
 
-    /// Drops what `event` meets; has done so when it returns. `now` is in
-    /// microseconds since 1970.
-    pub(crate) fn invalidate(&self, event: &Event<'_>, now: u64) -> Dropped {
+    /// Drops what `event` meets behind a prefix; has done so when it returns.
+    /// `now` is in microseconds since 1970. The prefix comes from outside: what
+    /// computes it is the application's, and may ask this very store.
+    pub(crate) fn invalidate(&self, prefix: &str, event: &Event<'_>, now: u64) -> Dropped {
         let now = self.tick(now);
         self.at_once(|| match *event {
-            Event::Rows { table, rows } => self.invalidate_rows(table, rows, now),
-            Event::Table(table) => self.invalidate_table(table, now),
-            Event::Name(name) => self.drop_key(&name_key(&self.prefix.of(&[]), name)),
-            Event::Variant(name, variant) => {
-                self.drop_key(&variant_key(&self.prefix.of(&[]), name, variant))
-            }
+            Event::Rows { table, rows } => self.invalidate_rows(prefix, table, rows, now),
+            Event::Table(table) => self.invalidate_table(prefix, table, now),
+            Event::Name(name) => self.drop_key(&name_key(prefix, name)),
+            Event::Variant(name, variant) => self.drop_key(&variant_key(prefix, name, variant)),
             Event::Everything => self.invalidate_everything(now),
         })
     }
