@@ -317,7 +317,36 @@ fn blocks_that_are_rendered_by_themselves<B: Backend>() {
     }
 }
 
+/// Where the plugin does not see the beginning, a page that the handler enters
+/// has all count that is read.
+fn templates_past_the_plugin_in_a_page<B: Backend>() {
+    const CALL: &str =
+        "{% call cached_as(queryset('comments', id=c.id)) %}{{ c.text }}{% endcall %}";
+    const SOURCES: [&str; 4] = [
+        "{% set c = got(1)|first %}{{ change() }}CALL",
+        "{% set c = got(1)|first %}{{ change() }}{% include 'part' %}",
+        "{% set c = comments()|first %}{{ change() }}{{ render('widget', 1) }}CALL",
+        "{% set c = comments()|first %}{{ render('widget', 1) }}{{ change() }}{% include 'part' %}",
+    ];
+    for source in SOURCES {
+        let mut site = Site::new(B::cache(Cacheops::builder()));
+        site.add("widget", "{{ c }}");
+        site.add("part", TAG);
+        site.env.add_template_owned("page", source.replace("CALL", CALL)).unwrap();
+        let render = || {
+            let page = site.cache.page();
+            page.enter();
+            site.render("page")
+        };
+        site.is_armed.store(true, Ordering::SeqCst);
+        render();
+        let page = render();
+        assert!(page.ends_with('2'), "{source}: {page}");
+    }
+}
+
 on_stores! {
+    templates_past_the_plugin_in_a_page
     blocks_that_are_rendered_by_themselves
     what_a_query_stands_on
     rows_that_live_long

@@ -1,8 +1,8 @@
 //! What a Tera template has read outside of a tag, and shows inside one, counts
 //! until the rendering ends, in whatever it is held meanwhile.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 
 use cacheops::{Cacheops, Error, QuerySet};
 use cacheops_tests::Backend;
@@ -14,6 +14,7 @@ use tera_cacheops::{Lazy, Tags, lazy};
 struct Site {
     tera: Tera,
     tags: Tags,
+    cache: Cacheops,
     text: Arc<AtomicU64>,
     /// Whether `change()` changes the comment when it is next called.
     is_armed: Arc<AtomicBool>,
@@ -52,7 +53,7 @@ impl Site {
             }
             ""
         });
-        Site { tera, tags, text, is_armed }
+        Site { tera, tags, cache, text, is_armed }
     }
 
     fn render(&self) -> String {
@@ -213,7 +214,40 @@ fn what_a_query_stands_on<B: Backend>() {
     }
 }
 
+/// Tera's own methods, in a page that the handler enters: all counts that is
+/// read, as it does by the plugin's.
+fn teras_own_in_a_page<B: Backend>() {
+    for source in PAGES {
+        let mut site = Site::new(B::cache(Cacheops::builder()));
+        let texts = [("page", source), ("part", "TAG"), ("cards", CARDS)];
+        let texts = texts.map(|(name, text)| (name, text.replace("TAG", TAG)));
+        site.tags.add_templates(&mut site.tera, texts).unwrap();
+        let lists: Arc<Mutex<Vec<Lazy>>> = Arc::default();
+        let (cache, text) = (site.cache.clone(), site.text.clone());
+        let it = lists.clone();
+        site.tera.register_function("comments", move |_: Kwargs, _: &State| {
+            let list = comments(&cache, &text);
+            let value = list.value();
+            it.lock().unwrap().push(list);
+            value
+        });
+        let render = || {
+            let page = site.cache.page();
+            page.enter();
+            let text = site.tera.render("page", &Context::new()).unwrap();
+            lists.lock().unwrap().clear();
+            text
+        };
+        site.is_armed.store(true, Ordering::SeqCst);
+        render();
+        assert!(!site.is_armed.load(Ordering::SeqCst), "{source}");
+        let page = render();
+        assert!(page.contains("502") && !page.contains("501"), "{source}: {page}");
+    }
+}
+
 on_stores! {
+    teras_own_in_a_page
     rows_count_until_the_rendering_ends
     kept_errors_keep_nothing
     rows_that_cannot_be_read
