@@ -18,6 +18,9 @@ pub(crate) const STORE: &str = "_cacheops_store";
 pub(crate) const HIT: &str = "_cacheops_hit";
 /// The function that tells which templates a Tera holds.
 pub(crate) const HELD: &str = "_cacheops_held";
+/// The template that says whether what is told is this Tera's. No name that an
+/// author may write is an end of it.
+pub(crate) const MARKER: &str = "_cacheops_held()";
 /// What the variables of the plugin begin with.
 pub(crate) const VARIABLE: &str = "_cacheops";
 /// The variable that says which page is rendered, for bodies with blocks.

@@ -3,23 +3,27 @@
 //! A Tera tells neither its sources nor anything else by which one could be
 //! told from its clones, and clones may be given other templates. So what each
 //! holds travels with it, in a function that it has: asked for, that leaves it
-//! here for whoever asked.
+//! here for whoever asked. `register_from` gives the function to others, but no
+//! templates, so a template says that it is this one's.
 
 use std::cell::RefCell;
 #[cfg(feature = "glob_fs")]
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use cacheops::template::Syntax;
 use tera::{Context, Kwargs, State, Tera};
 
-use crate::dialect::HELD;
+use crate::dialect::{HELD, MARKER};
 use crate::families::Families;
 use crate::library::{Changed, Loaded, Names};
 
 /// What came into a Tera through the plugin.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Held {
+    /// Which one it is; zero where nothing came.
+    pub(crate) id: u64,
     pub(crate) templates: Names<Loaded>,
     /// The templates whose files are gone, and that it cannot forget.
     pub(crate) gone: Names<Loaded>,
@@ -46,7 +50,12 @@ impl Held {
         let (start, end) = &syntax.variable;
         // Nothing is left where it does not have the function.
         let _ = tera.render_str(&format!("{start} {HELD}() {end}"), &Context::new(), false);
-        ASKED.try_with(RefCell::take).ok().flatten().unwrap_or_default()
+        let held = ASKED.try_with(RefCell::take).ok().flatten();
+        let is_its = |held: &Arc<Held>| {
+            let marker = || tera.render(MARKER, &Context::new());
+            held.id == 0 || marker().is_ok_and(|id| id == held.id.to_string())
+        };
+        held.filter(is_its).unwrap_or_default()
     }
 
     /// All sources that the Tera has from the plugin.
@@ -56,7 +65,9 @@ impl Held {
 
     /// What a Tera holds that has taken something.
     pub(crate) fn after(&self, changed: Changed, gone: Names<Loaded>) -> Self {
-        let mut held = Held { families: changed.families, ..self.clone() };
+        static COUNT: AtomicU64 = AtomicU64::new(1);
+        let id = COUNT.fetch_add(1, Ordering::Relaxed);
+        let mut held = Held { id, families: changed.families, ..self.clone() };
         for (name, tombstone) in gone {
             held.templates.remove(&name);
             held.gone.insert(name, tombstone);
@@ -66,6 +77,11 @@ impl Held {
             held.templates.insert(name, loaded);
         }
         held
+    }
+
+    /// The template that a Tera is to have which holds this.
+    pub(crate) fn marker(&self) -> (String, String) {
+        (MARKER.to_owned(), self.id.to_string())
     }
 
     /// Whether all that a template extends came through the plugin.

@@ -159,7 +159,9 @@ impl Tags {
         if let Some(error) = gone::fault(tera, &after, &syntax) {
             return Err(error);
         }
-        tera.add_raw_templates(given.iter().map(|(name, loaded)| (name, &loaded.rewritten)))
+        let (marker, id) = after.marker();
+        let sources = given.iter().map(|(name, loaded)| (name.as_str(), &*loaded.rewritten));
+        tera.add_raw_templates(sources.chain([(marker.as_str(), id.as_str())]))
             .map_err(|error| errors::of_authors(error, &after.sources()))?;
         after.give(tera);
         self.shared.library.commit(given);

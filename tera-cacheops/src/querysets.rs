@@ -260,17 +260,34 @@ pub(crate) enum Querysets {
     Many(Vec<QuerySet>),
 }
 
+/// A queryset, and the map that it was read from.
+type Known = (Value, Rc<QuerySet>);
+
 thread_local! {
-    /// Querysets by their digests, so that each is read once.
-    static READ: RefCell<HashMap<[u8; DIGEST], Rc<QuerySet>>> = RefCell::default();
+    /// Querysets by their digests, each with the map that it was read from.
+    static READ: RefCell<HashMap<[u8; DIGEST], Known>> = RefCell::default();
+}
+
+/// Whether two maps are the same but for what stands for their rows. An author
+/// can change one, and spreading it copies its digest.
+fn is_same(one: &Value, other: &Value) -> bool {
+    let (Some(one), Some(other)) = (one.as_map(), other.as_map()) else { return false };
+    let is_own = |key: &Key<'_>| key.as_str() != Some(MARK);
+    let mut own = one.iter().filter(|(key, _)| is_own(key));
+    std::ptr::eq(one, other)
+        || one.len() == other.len() && own.all(|(key, value)| other.get(key) == Some(value))
 }
 
 /// How many querysets are remembered as read, in each thread.
 const MOST_READ: usize = 512;
 
 fn read(value: &Value, digest: &[u8; DIGEST]) -> Result<Rc<QuerySet>, String> {
-    let known = READ.try_with(|read| read.borrow().get(digest).cloned()).ok().flatten();
-    if let Some(known) = known {
+    let known = READ.try_with(|read| {
+        let read = read.borrow();
+        let (map, queryset) = read.get(digest)?;
+        is_same(map, value).then(|| queryset.clone())
+    });
+    if let Some(known) = known.ok().flatten() {
         return Ok(known);
     }
     let queryset = TeraEngine::read_queryset(value)
@@ -284,7 +301,7 @@ fn read(value: &Value, digest: &[u8; DIGEST]) -> Result<Rc<QuerySet>, String> {
         if read.len() >= MOST_READ {
             read.clear();
         }
-        read.insert(*digest, queryset.clone());
+        read.insert(*digest, (value.clone(), queryset.clone()));
     });
     Ok(queryset)
 }

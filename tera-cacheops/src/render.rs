@@ -187,8 +187,11 @@ impl Tags {
     }
 
     /// What the engine is to get for a source with tags that is not added,
-    /// for [`Tera::render_str`]. Each source that differs leaves its tags
-    /// behind, so it is for a bounded number of sources.
+    /// for [`Tera::render_str`] on this Tera, **as long as it has the same
+    /// templates**: what a source was made into goes on with the fragments of
+    /// those that it used then. So rewrite it anew once a template has changed,
+    /// or have it rendered by [`Tags::render_str`], which does. Each source that
+    /// differs leaves its tags behind, so it is for a bounded number of sources.
     ///
     /// # Errors
     ///

@@ -30,6 +30,11 @@ thread_local! {
     static RENDERINGS: RefCell<Vec<Rendering>> = const { RefCell::new(Vec::new()) };
 }
 
+/// None where the thread is about to end.
+fn with<R>(f: impl FnOnce(&mut Vec<Rendering>) -> R) -> Option<R> {
+    RENDERINGS.try_with(|renderings| f(&mut renderings.borrow_mut())).ok()
+}
+
 /// Holds as long as the rendering lasts, however it ends.
 pub(crate) struct Guard(());
 
@@ -47,13 +52,13 @@ impl Guard {
             kept: Vec::new(),
             bypasses_blocks: false,
         };
-        RENDERINGS.with_borrow_mut(|renderings| renderings.push(rendering));
+        with(|renderings| renderings.push(rendering));
         Guard(())
     }
 
     /// Has tags around blocks not cache in this rendering.
     pub(crate) fn bypass_blocks(&self) {
-        RENDERINGS.with_borrow_mut(|renderings| {
+        with(|renderings| {
             if let Some(last) = renderings.last_mut() {
                 last.bypasses_blocks = true;
             }
@@ -64,7 +69,7 @@ impl Guard {
     /// in words. One that a function of the template has swallowed is not it:
     /// its words are not among those of the error.
     pub(crate) fn cause_of(&self, error: &tera::Error) -> Option<Cause> {
-        let kept = RENDERINGS.with_borrow_mut(|renderings| renderings.last_mut()?.cause.take());
+        let kept = with(|renderings| renderings.last_mut()?.cause.take()).flatten();
         let (words, cause) = kept?;
         error.to_string().contains(&words).then_some(cause)
     }
@@ -72,8 +77,7 @@ impl Guard {
 
 impl Drop for Guard {
     fn drop(&mut self) {
-        let ended = RENDERINGS.try_with(|renderings| renderings.borrow_mut().pop());
-        if let Ok(Some(ended)) = ended {
+        if let Some(ended) = with(Vec::pop).flatten() {
             frames::cut(ended.depth);
         }
     }
@@ -81,21 +85,22 @@ impl Drop for Guard {
 
 /// The page that is being rendered, where the plugin has begun it.
 pub(crate) fn page(shared: &Shared) -> Option<Page> {
-    RENDERINGS.with_borrow(|renderings| {
+    with(|renderings| {
         let last = renderings.last().filter(|last| last.owner == address(shared))?;
         Some(last.page.clone())
     })
+    .flatten()
 }
 
 /// Whether it is known who fills the blocks of the templates here. Of a
 /// rendering that the plugin has not begun, it cannot be.
 pub(crate) fn knows_blocks(shared: &Shared) -> bool {
-    RENDERINGS.with_borrow(|renderings| {
-        match renderings.last().filter(|last| last.owner == address(shared)) {
+    let knows =
+        with(|renderings| match renderings.last().filter(|last| last.owner == address(shared)) {
             Some(last) => !last.bypasses_blocks,
             None => shared.knows_all.load(Ordering::Relaxed),
-        }
-    })
+        });
+    knows.unwrap_or_default()
 }
 
 fn address(shared: &Shared) -> usize {
@@ -104,7 +109,7 @@ fn address(shared: &Shared) -> usize {
 
 /// Keeps rows until the rendering ends, if the plugin has begun it.
 pub(crate) fn keep_rows(rows: Lazy) {
-    RENDERINGS.with_borrow_mut(|renderings| {
+    with(|renderings| {
         if let Some(last) = renderings.last_mut() {
             last.kept.push(rows);
         }
@@ -113,10 +118,11 @@ pub(crate) fn keep_rows(rows: Lazy) {
 
 /// An error for Tera, which passes on no more than its words; keeps the cause.
 pub(crate) fn caused(words: String, cause: impl Into<Cause>) -> tera::Error {
-    RENDERINGS.with_borrow_mut(|renderings| {
-        if let Some(last) = renderings.last_mut() {
-            last.cause = Some((words.clone(), cause.into()));
-        }
+    let cause = Some((words.clone(), cause.into()));
+    // Dropped out here: an error before may render when it is.
+    let _before = with(|renderings| match renderings.last_mut() {
+        Some(last) => std::mem::replace(&mut last.cause, cause),
+        None => cause,
     });
     tera::Error::message(words)
 }

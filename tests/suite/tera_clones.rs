@@ -101,6 +101,32 @@ fn clones_with_other_prefixes() {
     }
 }
 
+/// One that got the functions of another is not taken for it.
+#[test]
+fn functions_of_another() {
+    let page = "{% cached %}{% include 'part' %}{% endcached %}";
+    let mut tera = Tera::default();
+    let tags = Tags::install(&mut tera, &Cacheops::in_memory());
+    tags.add_templates(&mut tera, [("page", page), ("part", "one")]).unwrap();
+    let text = |tera: &Tera| tags.render(tera, "page", &Context::new()).unwrap();
+    assert_eq!(text(&tera), "one");
+    for has_all in [false, true] {
+        let mut other = Tera::default();
+        other.register_from(&tera);
+        other.add_raw_template("part", "two").unwrap();
+        if has_all {
+            other.add_raw_template("page", "{% include 'part' %}").unwrap();
+        }
+        let error = tags.add_template(&mut other, "page", page).unwrap_err().to_string();
+        assert!(error.contains("was not loaded through `Tags`"), "{error}");
+        tags.add_templates(&mut other, [("page", page), ("part", "two")]).unwrap();
+        assert_eq!((text(&other), text(&tera)), ("two".into(), "one".into()));
+        let clone = other.clone();
+        tags.add_template(&mut other, "part", "three").unwrap();
+        assert_eq!((text(&other), text(&clone)), ("three".into(), "two".into()));
+    }
+}
+
 /// Each goes on from what it has itself.
 #[test]
 fn clones_that_part() {

@@ -300,3 +300,76 @@ fn words_that_look_like_places() {
         told(&words.into_iter().collect::<String>());
     }
 }
+
+/// An error that renders when it is dropped, as one may that logs.
+#[test]
+fn errors_that_render() {
+    thread_local! {
+        static LOG: std::cell::RefCell<Option<(Tera, Tags)>> = const { std::cell::RefCell::new(None) };
+    }
+    #[derive(Debug)]
+    struct Loud;
+    impl fmt::Display for Loud {
+        fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("loud")
+        }
+    }
+    impl StdError for Loud {}
+    impl Drop for Loud {
+        fn drop(&mut self) {
+            LOG.with_borrow(|log| {
+                let (tera, tags) = log.as_ref().unwrap();
+                assert_eq!(tags.render(tera, "log", &Context::new()).unwrap(), "log");
+            });
+        }
+    }
+    let cache = Cacheops::in_memory();
+    let mut tera = Tera::default();
+    let tags = Tags::install(&mut tera, &cache);
+    tags.add_template(&mut tera, "log", "{% cached %}log{% endcached %}").unwrap();
+    tags.add_template(&mut tera, "child", "{{ all | rows }}").unwrap();
+    LOG.set(Some((tera.clone(), tags.clone())));
+    let inner = tera.clone();
+    tera.register_function("child", move |_: Kwargs, _: &State| {
+        let all = lazy(&cache, "rows", || Err::<Vec<u64>, _>(Loud));
+        inner.render("child", &context!(all => &all)).unwrap_or_else(|_| "sorry".to_owned())
+    });
+    tags.add_template(&mut tera, "page", "{{ child() }}{{ child() }}").unwrap();
+    assert_eq!(tags.render(&tera, "page", &Context::new()).unwrap(), "sorrysorry");
+    LOG.set(None);
+}
+
+/// A page that is rendered as its thread ends, when what is the thread's is
+/// gone.
+#[test]
+fn pages_of_a_thread_that_ends() {
+    struct Last(Tera, Tags, std::sync::mpsc::Sender<[String; 2]>);
+    impl Drop for Last {
+        fn drop(&mut self) {
+            let Last(tera, tags, tell) = self;
+            let text =
+                |page: tera::TeraResult<String>| page.unwrap_or_else(|error| error.to_string());
+            let own = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+                text(tera.render("page", &Context::new()))
+            }));
+            let ours = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+                text(tags.render(tera, "page", &Context::new()))
+            }));
+            let _ = tell.send([own, ours].map(|text| text.unwrap_or_else(|_| "panics".to_owned())));
+        }
+    }
+    thread_local! {
+        static LAST: std::cell::RefCell<Option<Last>> = const { std::cell::RefCell::new(None) };
+    }
+    let (tell, told) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        let mut tera = Tera::default();
+        let tags = Tags::install(&mut tera, &Cacheops::in_memory());
+        tags.add_template(&mut tera, "page", "{% cached %}1{% endcached %}").unwrap();
+        LAST.set(Some(Last(tera.clone(), tags.clone(), tell)));
+        tags.render(&tera, "page", &Context::new()).unwrap();
+    });
+    for text in told.recv_timeout(std::time::Duration::from_secs(60)).unwrap() {
+        assert!(text != "panics", "{text}");
+    }
+}

@@ -34,3 +34,24 @@ fn rows_in_variables_of_querysets_that_are_named() {
     assert_eq!((render(), render(), render()), ("1".into(), "2".into(), "2".into()));
     assert_eq!((cache.stats().stored, cache.stats().hits), (1, 1));
 }
+
+/// A map that an author makes of a queryset's has its digest, and is not it,
+/// whether the queryset was read before or not.
+#[test]
+fn querysets_that_a_template_changes() {
+    for warm in ["{% cached_as a %}{% endcached_as %}", ""] {
+        let mut tera = Tera::default();
+        let tags = Tags::install(&mut tera, &Cacheops::in_memory());
+        let change = "{% cached_as {...a, 'table': 'comments'} %}{% endcached_as %}";
+        let same = "{% cached_as {...a} %}{% endcached_as %}";
+        tags.add_templates(&mut tera, [("warm", warm), ("change", change), ("same", same)])
+            .unwrap();
+        let set = QuerySet::table("articles").filter(eq("id", 1));
+        let mut context = tera::Context::new();
+        context.insert_value("a", tera_cacheops::queryset(set));
+        tags.render(&tera, "warm", &context).unwrap();
+        let error = tags.render(&tera, "change", &context).unwrap_err().to_string();
+        assert!(error.contains("it has been changed"), "{error}");
+        tags.render(&tera, "same", &context).unwrap();
+    }
+}
