@@ -69,7 +69,14 @@ impl Guard {
     /// in words. One that a function of the template has swallowed is not it:
     /// its words are not among those of the error.
     pub(crate) fn cause_of(&self, error: &tera::Error) -> Option<Cause> {
-        let kept = with(|renderings| renderings.last_mut()?.cause.take()).flatten();
+        let (kept, _swallowed) = with(|renderings| {
+            let kept = renderings.last_mut()?.cause.take();
+            // The rendering around has gone on since the error that it kept, so
+            // that is not the one that this one's may end it with.
+            let around = renderings.iter_mut().nth_back(1);
+            Some((kept, around.and_then(|around| around.cause.take())))
+        })
+        .flatten()?;
         let (words, cause) = kept?;
         error.to_string().contains(&words).then_some(cause)
     }

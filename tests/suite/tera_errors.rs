@@ -373,3 +373,33 @@ fn pages_of_a_thread_that_ends() {
         assert!(text != "panics", "{text}");
     }
 }
+
+/// A query's error that a function has swallowed is not told as the cause of
+/// what fails behind it.
+#[test]
+fn causes_that_were_swallowed() {
+    let cache = Cacheops::in_memory();
+    let mut tera = Tera::default();
+    let tags = Tags::install(&mut tera, &cache);
+    tags.add_template(&mut tera, "child", "{{ all | rows }}").unwrap();
+    let inner = tera.clone();
+    let context = move |number: u8| {
+        let all = lazy(&cache, "rows", move || Err::<Vec<u64>, _>(Broken(number)));
+        (context!(all => &all), all)
+    };
+    let (of, own) = (context.clone(), inner.clone());
+    tera.register_function("swallow", move |_: Kwargs, _: &State| {
+        let (context, _all) = of(1);
+        own.render("child", &context).unwrap_or_default()
+    });
+    let by = tags.clone();
+    tera.register_function("fail", move |_: Kwargs, _: &State| {
+        let (context, _all) = context(2);
+        by.render(&inner, "child", &context)
+    });
+    tags.add_template(&mut tera, "page", "{{ swallow() }}{{ fail() }}").unwrap();
+    let error = tags.render(&tera, "page", &Context::new()).unwrap_err();
+    let told = tags.explain(&error);
+    assert!(told.contains("query failed") && !told.contains("broken 1"), "{told}");
+    assert!(cause::<Broken>(&error).is_none_or(|broken| broken.0 == 2));
+}
