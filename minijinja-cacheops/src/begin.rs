@@ -134,6 +134,7 @@ pub(crate) fn look_up(
     if let Some(version) = &version {
         key.key(version);
     }
+    let is_other = version.is_some() && runs_another_source(shared, state);
     let key = key.finish();
     let page = Rendering::of(shared, state).page.clone();
     let request = Request {
@@ -143,7 +144,7 @@ pub(crate) fn look_up(
         place: &tag.place,
         timeout: asked.options.timeout,
         lock: asked.options.lock,
-        skip: asked.options.skip || (has_blocks && is_inheritance_unclear(state)),
+        skip: asked.options.skip || is_other || (has_blocks && is_inheritance_unclear(state)),
         page: Some(&page),
         ..Request::new(key)
     };
@@ -182,6 +183,25 @@ fn is_inheritance_unclear(state: &State<'_, '_>) -> bool {
     Rendering::met(state).is_some_and(|met| {
         met.inheritances > 1 || met.is_unclear || met.chain.iter().any(is_unknown)
     })
+}
+
+/// Whether this rendering runs another source of a template than the
+/// environment has under its name: one that was loaded anew since, or a text
+/// that is rendered under the name of a template. The version in a key is of
+/// what the environment has.
+fn runs_another_source(shared: &Shared, state: &State<'_, '_>) -> bool {
+    let ran = Rendering::met(state).map_or(&[][..], |met| &met.ran);
+    ran.iter()
+        .any(|(name, digest)| digest_in_environment(shared, state, name).as_ref() != Some(digest))
+}
+
+fn digest_in_environment(
+    shared: &Shared,
+    state: &State<'_, '_>,
+    name: &str,
+) -> Option<FragmentKey> {
+    let template = state.env().get_template(name).ok()?;
+    Some(shared.with_versions(state, |versions| versions.digest(&template)))
 }
 
 /// Writes the names imported so far: the last one of a name is what is called.
@@ -276,10 +296,20 @@ pub(crate) fn extends(
     shared: &Shared,
     state: &mut State<'_, '_>,
     name: &Value,
+    source: &str,
 ) -> Result<Value, Error> {
     let child = state.name().to_owned();
     let parent = name.as_str().map(|name| resolved(state, name));
+    // The text that runs may be no longer that of the environment, or never
+    // have been.
+    let digest = digest_in_environment(shared, state, &child);
+    let template = state.env().get_template(&child);
+    let is_same = template.is_ok_and(|template| template.source().contains(source));
     let met = &mut Rendering::of(shared, state).met;
+    met.is_unclear |= !is_same;
+    if let Some(digest) = digest {
+        met.note(child.clone(), digest);
+    }
     if met.chain.last() != Some(&child) {
         met.inheritances += 1;
     }
@@ -296,10 +326,26 @@ pub(crate) fn imports(
     name: &Value,
 ) -> Result<Value, Error> {
     if let Some(name) = name.as_str().map(|name| resolved(state, name)) {
+        note(shared, state, &name);
         let met = &mut Rendering::of(shared, state).met;
         met.imports.push(name);
     }
     uses(shared, state, name)
+}
+
+/// The same of one whose name stands in the source.
+pub(crate) fn imports_plainly(shared: &Shared, state: &mut State<'_, '_>, name: &Value) -> Value {
+    if let Some(name) = name.as_str().map(|name| resolved(state, name)) {
+        note(shared, state, &name);
+    }
+    name.clone()
+}
+
+/// Notes the source of a template whose macros run from now on.
+fn note(shared: &Shared, state: &mut State<'_, '_>, name: &str) {
+    if let Some(digest) = digest_in_environment(shared, state, name) {
+        Rendering::of(shared, state).met.note(name.to_owned(), digest);
+    }
 }
 
 /// Notes a template that a body uses by a name that only rendering tells.

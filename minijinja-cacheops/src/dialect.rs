@@ -1,6 +1,7 @@
 //! What MiniJinja gets instead of the tags.
 
-use cacheops::template::{Dialect, Edges, OpenTag, Syntax, TagKind};
+use cacheops::FragmentKey;
+use cacheops::template::{Dialect, Edges, OpenTag, PLAIN_IMPORT, Syntax, TagKind};
 
 /// The filter that looks a fragment up, for the tags of the library.
 pub(crate) const BEGIN: &str = "_cacheops_begin";
@@ -23,6 +24,7 @@ pub(crate) const CALLER: &str = "_cacheops_caller";
 /// The filters that note which template is used.
 pub(crate) const USES: &str = "_cacheops_uses";
 pub(crate) const IMPORTS: &str = "_cacheops_imports";
+pub(crate) const IMPORTS_PLAINLY: &str = "_cacheops_imports_plainly";
 pub(crate) const EXTENDS: &str = "_cacheops_extends";
 
 /// The variable that holds the fragment, in a scope of its own around the
@@ -45,6 +47,8 @@ pub(crate) const FRAGMENT: &str = "_cacheops";
 pub(crate) struct MiniJinja<'a> {
     pub(crate) syntax: &'a Syntax,
     pub(crate) first_tag: usize,
+    /// Stands for the source.
+    pub(crate) digest: FragmentKey,
 }
 
 impl MiniJinja<'_> {
@@ -162,10 +166,16 @@ impl Dialect for MiniJinja<'_> {
         let filter = match statement {
             "extends" => EXTENDS,
             "import" | "from" => IMPORTS,
+            PLAIN_IMPORT => IMPORTS_PLAINLY,
             _ => USES,
         };
         for part in ["(", expression, ")|", filter] {
             out.push_str(part);
+        }
+        if filter == EXTENDS {
+            for part in ["('", &self.digest.to_string(), "')"] {
+                out.push_str(part);
+            }
         }
     }
 }

@@ -38,6 +38,18 @@ pub(crate) struct Met {
     pub(crate) imports: Vec<String>,
     /// Those that have macros, for whom they include to call.
     pub(crate) macros: Vec<String>,
+    /// Templates that extend or are imported, with the sources that run.
+    pub(crate) ran: Vec<(String, FragmentKey)>,
+}
+
+impl Met {
+    /// Notes the source of a template that runs. One that ran before under
+    /// another source stays noted too.
+    pub(crate) fn note(&mut self, name: String, digest: FragmentKey) {
+        if !self.ran.iter().any(|(other, before)| *other == name && *before == digest) {
+            self.ran.push((name, digest));
+        }
+    }
 }
 
 /// A body that runs.

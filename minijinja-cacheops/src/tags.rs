@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::path::Path;
 use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 
-use cacheops::template::{Environment as Own, Rules, Syntax, rewrite};
+use cacheops::template::{Environment as Own, Rules, Syntax, rewrite, source_digest};
 use cacheops::{Cacheops, FragmentKey, KeyWriter, TemplateUse};
 use minijinja::syntax::SyntaxConfig;
 use minijinja::value::{Kwargs, Object};
@@ -222,10 +222,11 @@ impl Tags {
         let mut syntax = read_syntax(syntax);
         syntax.rules.reserved = Some(dialect::FRAGMENT);
         let custom = self.shared.custom_names();
+        let digest = source_digest(name, source);
         self.shared
             .templates
             .add(name, source, &Language { syntax: &syntax, custom: &custom }, |first_tag| {
-                rewrite(source, &syntax, &custom, &MiniJinja { syntax: &syntax, first_tag })
+                rewrite(source, &syntax, &custom, &MiniJinja { syntax: &syntax, first_tag, digest })
             })
             .map_err(|error| errors::in_tag(name, &error))
     }
@@ -360,7 +361,8 @@ impl Shared {
     ) -> R {
         let scan = |name: &str, text: &str| {
             let syntax = read_syntax(state.env().syntax());
-            let dialect = MiniJinja { syntax: &syntax, first_tag: 0 };
+            let digest = source_digest(name, text);
+            let dialect = MiniJinja { syntax: &syntax, first_tag: 0, digest };
             Source::foreign(name, text, rewrite(text, &syntax, &[], &dialect).ok().as_ref())
         };
         f(&Versions { templates: &self.templates, scan: &scan })
@@ -432,8 +434,12 @@ fn add_filters(env: &mut Environment<'_>, shared: &Arc<Shared>) {
         begin::uses(&it, state, name)
     });
     let it = shared.clone();
-    env.add_filter(dialect::EXTENDS, move |state: &mut State, name: &Value| {
-        begin::extends(&it, state, name)
+    env.add_filter(dialect::EXTENDS, move |state: &mut State, name: &Value, source: &str| {
+        begin::extends(&it, state, name, source)
+    });
+    let it = shared.clone();
+    env.add_filter(dialect::IMPORTS_PLAINLY, move |state: &mut State, name: &Value| {
+        begin::imports_plainly(&it, state, name)
     });
     let it = shared.clone();
     env.add_filter(dialect::IMPORTS, move |state: &mut State, name: &Value| {

@@ -277,6 +277,11 @@ impl Versions<'_> {
         }
     }
 
+    /// Stands for the source of a compiled template alone.
+    pub(crate) fn digest(&self, template: &Template<'_, '_>) -> FragmentKey {
+        self.templates.source(template, self.scan).digest
+    }
+
     fn visit(
         &self,
         name: &str,

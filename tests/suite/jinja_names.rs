@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 
 use cacheops::Cacheops;
 use minijinja::Environment;
-use minijinja_cacheops::Tags;
+use minijinja_cacheops::{Tags, TemplateSource};
 
 type Files = Arc<Mutex<Vec<(&'static str, &'static str)>>>;
 
@@ -73,4 +73,61 @@ fn inheritances_and_imports_in_another_folder() {
         .push(("sub/child", "{% extends 'layout' %}{% block a %}new{% endblock %}"));
     env.clear_templates();
     assert_eq!((render(&env), render(&env)), ("new2".into(), "new2".into()));
+}
+
+/// A text that is rendered under the name of a template fills a layout's blocks
+/// otherwise than that template does.
+#[test]
+fn a_text_under_the_name_of_a_template() {
+    let mut env = Environment::new();
+    let tags = Tags::install(&mut env, &Cacheops::in_memory());
+    let layout = "{% cached %}[{% block c %}{% endblock %}]{% endcached %}";
+    tags.add_template(&mut env, "layout", layout).unwrap();
+    let child =
+        |text: &str| format!("{{% extends 'layout' %}}{{% block c %}}{text}{{% endblock %}}");
+    tags.add_template(&mut env, "page", child("A")).unwrap();
+    for _ in 0..2 {
+        assert_eq!(env.get_template("page").unwrap().render(()).unwrap(), "[A]");
+        for text in ["B", "C", "A", "D"] {
+            let source = tags.rewrite(env.syntax(), "page", &child(text)).unwrap();
+            let page = env.render_named_str("page", &source, ()).unwrap();
+            assert_eq!(page, format!("[{text}]"));
+        }
+    }
+}
+
+/// Templates that are edited while a page runs that has them already.
+#[test]
+fn a_template_that_is_edited_after_it_was_taken() {
+    let layout = "{% cached %}[{% block c %}{% endblock %}]{% endcached %}";
+    for page in [
+        "{% from 'lib' import m %}{{ edit() }}{% cached %}{{ m() }}{% endcached %}",
+        "{% import 'lib' as lib %}{{ edit() }}{% cached %}{{ lib.m() }}{% endcached %}",
+        "{% set n = 'lib' %}{% from n import m %}{{ edit() }}{% cached %}{{ m() }}{% endcached %}",
+        "{% extends 'layout' %}{{ edit() }}{% block c %}VERSION{% endblock %}",
+    ] {
+        let version = Arc::new(Mutex::new("V1"));
+        let mut env = Environment::new();
+        let tags = Tags::install(&mut env, &Cacheops::in_memory());
+        let it = version.clone();
+        tags.set_loader(&mut env, move |name| {
+            let now = *it.lock().unwrap();
+            let text = match name {
+                "page" => page.replace("VERSION", now),
+                "lib" => format!("{{% macro m() %}}{now}{{% endmacro %}}"),
+                _ => layout.to_owned(),
+            };
+            let again = it.clone();
+            let source = TemplateSource::new(text);
+            Ok(Some(source.with_uptodate_check(move || *again.lock().unwrap() == now)))
+        });
+        let it = version.clone();
+        env.add_function("edit", move || {
+            *it.lock().unwrap() = "V2";
+            ""
+        });
+        let render = || env.get_template("page").unwrap().render(()).unwrap();
+        assert!(render().contains("V1"), "{page}");
+        assert!(render().contains("V2"), "{page}");
+    }
 }

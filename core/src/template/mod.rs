@@ -54,7 +54,7 @@ pub use marks::Mark;
 pub use numbered::Numbered;
 pub use open_tag::{Block, Edges, OpenTag, Sets, Shown, TagKind};
 pub use parser::CallSite;
-pub use rewrite::{Dialect, Moved, Rewritten, rewrite};
+pub use rewrite::{Dialect, Moved, PLAIN_IMPORT, Rewritten, rewrite};
 pub use rows::{NoRows, Rows};
 pub use sets::{build_queryset, collect_querysets};
 pub use tag::{Slots, Tag, source_digest};

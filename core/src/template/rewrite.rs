@@ -22,7 +22,8 @@ pub trait Dialect {
     fn close(&self, tag: &OpenTag<'_>, edges: Edges<'_>, out: &mut String);
 
     /// Writes an expression that names a template: of any `extends`, and of an
-    /// `include`, `import` or `from` whose template is known only in rendering.
+    /// `include`, `import` or `from` whose template is known only in rendering;
+    /// and of an import of a plain name, with [`PLAIN_IMPORT`].
     fn reference(&self, statement: &str, expression: &str, out: &mut String);
 
     /// Writes what the source is to begin with; behind `extends`, if that is
@@ -81,6 +82,10 @@ pub struct Rewritten<'s> {
     /// What was put in place of what, in order.
     pub moved: Vec<Moved>,
 }
+
+/// What [`Dialect::reference`] gets as the statement for an import of a plain
+/// name.
+pub const PLAIN_IMPORT: &str = "plain import";
 
 /// Rewrites a source; `custom` are the names of the application's own tags.
 ///

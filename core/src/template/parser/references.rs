@@ -1,5 +1,6 @@
 //! Templates that a source names, and macros that it calls.
 
+use super::super::rewrite::PLAIN_IMPORT;
 use super::super::tokens::{Token, TokenKind};
 use super::{CallSite, Open, Parser, With};
 use crate::error::Error;
@@ -48,11 +49,14 @@ impl<'s> Parser<'s, '_> {
         if let ("extends", Some([name])) = (statement, names.as_deref()) {
             self.parsed.extends = Some(name);
         }
-        if (statement == "extends" || names.is_none()) && is_one(&tokens[..length]) {
+        let is_import = matches!(statement, "import" | "from");
+        let is_dynamic = names.is_none();
+        if (statement == "extends" || is_import || is_dynamic) && is_one(&tokens[..length]) {
             let expression = &self.source[first.start..last.end()];
-            self.parsed.dynamic_imports |= matches!(statement, "import" | "from");
+            self.parsed.dynamic_imports |= is_import && is_dynamic;
             self.parsed.macros.may_use_any |= statement == "include";
-            self.edit(first.start, last.end(), With::Reference(statement, expression));
+            let said = if is_import && !is_dynamic { PLAIN_IMPORT } else { statement };
+            self.edit(first.start, last.end(), With::Reference(said, expression));
         }
         for name in names.into_iter().flatten() {
             self.parsed.references.insert(name);
