@@ -91,6 +91,10 @@ impl Tags {
     /// application with one of the three names are replaced; registered after
     /// this, they replace those here.
     ///
+    /// With the first template comes one more, `_cacheops_held()`, by which a
+    /// Tera and its clones are told from those that only got their functions
+    /// by [`Tera::register_from`].
+    ///
     /// A clone of a Tera needs no `Tags` of its own: it goes on with what it
     /// has, and may be given other templates by these. But whoever installs
     /// `Tags` again, into a clone or the same Tera, is to **add all sources
