@@ -697,6 +697,8 @@ async fn confirmed(inner: &Inner, made: Fragment) -> Option<Arc<Fragment>> {
 impl Drop for Fill {
     fn drop(&mut self) {
         if !self.done {
+            // Of those who wait one goes on in its place, and the others wait again.
+            self.lead.iter().for_each(Lead::overtaken);
             self.hand_over(None);
         }
     }

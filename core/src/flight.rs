@@ -33,7 +33,7 @@ pub(crate) struct Flight {
     landed: Condvar,
     /// What the fill lasts with, if it does not by itself.
     lasts: OnceLock<std::sync::Weak<str>>,
-    /// Whether it was overtaken by an invalidation: those who waited for it
+    /// Whether it was overtaken by an invalidation, or has failed: those who waited for it
     /// had nothing of it, and may wait for another.
     is_overtaken: AtomicBool,
     left: OnceLock<Left>,
@@ -283,7 +283,8 @@ impl Lead {
         let _ = self.flight.left.set(left);
     }
 
-    /// Tells those who wait that an invalidation came before the end.
+    /// Tells those who wait that an invalidation came before the end, or that it
+    /// has failed.
     pub(crate) fn overtaken(&self) {
         self.flight.is_overtaken.store(true, Ordering::SeqCst);
     }

@@ -20,8 +20,8 @@ pub(crate) struct Following {
 
 impl Cacheops {
     /// Waits for another's fill, and then looks again. It waits for a second
-    /// one at most, if it had nothing of the first: an invalidation came, or it
-    /// was begun too early. In all it waits no longer than the limit; then it
+    /// one at most, if it had nothing of the first: an invalidation came, it
+    /// failed, or it was begun too early. In all it waits no longer than the limit; then it
     /// goes on alone.
     pub(crate) async fn find_after(
         &self,

@@ -199,3 +199,28 @@ fn a_batch_keeps_its_error() {
     assert!(futures_executor::block_on(asynchronously).is_err());
     assert!(cache.invalidate_batch([table(), table()]).is_ok());
 }
+
+/// Of those who have waited for a fill that fails, one goes on in its place.
+#[test]
+fn after_an_error_one_goes_on() {
+    const ALL: usize = 8;
+    let cache = patient().build().unwrap();
+    let (runs, came) = (AtomicUsize::new(0), AtomicUsize::new(0));
+    let get = |_: usize| {
+        came.fetch_add(1, Ordering::SeqCst);
+        cache.cached().get_or_fill(|| {
+            while came.load(Ordering::SeqCst) < ALL {
+                std::thread::yield_now();
+            }
+            match runs.fetch_add(1, Ordering::SeqCst) {
+                0 => cache.invalidate_fragment("").map(|()| 0),
+                run => Ok(run),
+            }
+        })
+    };
+    let failed = std::thread::scope(|scope| {
+        let all: Vec<_> = (0..ALL).map(|n| scope.spawn(move || get(n))).collect();
+        all.into_iter().filter_map(|one| one.join().unwrap().err()).count()
+    });
+    assert_eq!((failed, runs.into_inner()), (1, 2));
+}

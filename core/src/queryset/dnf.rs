@@ -83,10 +83,16 @@ pub(crate) fn to_dnf(queryset: &QuerySet, limits: Limits) -> Result<Vec<TableDnf
 /// Drops conjunctions that another one covers: the empty one covers all.
 fn absorb(mut conjunctions: Vec<Conjunction>) -> Vec<Conjunction> {
     conjunctions.sort_by(|a, b| a.len().cmp(&b.len()).then_with(|| a.cmp(b)));
+    conjunctions.dedup();
     let mut kept: Vec<Conjunction> = Vec::with_capacity(conjunctions.len());
+    // Of two that are equally long none covers the other: a long IN is mostly so.
+    let (mut shorter, mut len) = (0, 0);
     for conjunction in conjunctions {
+        if conjunction.len() > len {
+            (shorter, len) = (kept.len(), conjunction.len());
+        }
         let has = |term| conjunction.binary_search(term).is_ok();
-        let covered = kept.iter().any(|wider| wider.iter().all(has));
+        let covered = kept[..shorter].iter().any(|wider| wider.iter().all(has));
         if !covered {
             kept.push(conjunction);
         }
