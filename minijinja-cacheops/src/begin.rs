@@ -123,12 +123,15 @@ pub(crate) fn look_up(
     key: &mut KeyWriter,
 ) -> Result<Value, Error> {
     let tag = asked.tag;
-    if tag.dynamic_imports {
-        write_imports(state, key);
-    }
     let imports = tag.dynamic_imports || !tag.references.is_empty();
     let has_blocks = tag.has_blocks || (imports && shared.templates.macros_use_blocks());
-    let mut sources = sources(state, tag, has_blocks);
+    // What it imports, or fills its blocks, may import by a variable in turn.
+    let has_imported = || Rendering::met(state).is_some_and(|met| !met.imports.is_empty());
+    let dynamic = tag.dynamic_imports || ((imports || has_blocks) && has_imported());
+    if dynamic {
+        write_imports(state, key);
+    }
+    let mut sources = sources(state, tag, has_blocks, dynamic);
     around::add(shared, state, &Uses { names: &tag.uses, any: tag.may_use_any }, &mut sources);
     let version = sources.as_ref().map(|sources| version(shared, state, sources));
     if let Some(version) = &version {
@@ -214,13 +217,13 @@ fn write_imports(state: &State<'_, '_>, key: &mut KeyWriter) {
 /// The templates that a body is made of besides its own, if there are any:
 /// those it includes, those whose macros it can call, and where it has blocks
 /// those of the inheritance that is being rendered.
-fn sources(state: &State<'_, '_>, tag: &Tag, has_blocks: bool) -> Option<Sources> {
+fn sources(state: &State<'_, '_>, tag: &Tag, has_blocks: bool, dynamic: bool) -> Option<Sources> {
     let mut sources = Sources { named: tag.references.clone(), met: Vec::new() };
     if let Some(met) = Rendering::met(state) {
         if has_blocks {
             sources.met.extend(met.chain.iter().cloned());
         }
-        if tag.dynamic_imports {
+        if dynamic {
             sources.met.extend(met.imports.iter().cloned());
         }
     }

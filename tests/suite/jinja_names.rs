@@ -131,3 +131,29 @@ fn a_template_that_is_edited_after_it_was_taken() {
         assert!(render().contains("V2"), "{page}");
     }
 }
+
+/// A dynamic import of a template that the tag's own template imports, or that
+/// is in its inheritance.
+#[test]
+fn a_dynamic_import_elsewhere() {
+    let by_lib = "{% set n = 'base' %}{% from n import b %}{% macro m() %}{{ b() }}{% endmacro %}";
+    let by_layout = "{% set n = 'base' %}{% from n import b %}{% block c %}{{ b() }}{% endblock %}";
+    for (page, other) in [
+        ("{% from 'other' import m %}{% cached %}{{ m() }}{% endcached %}", by_lib),
+        (
+            "{% extends 'other' %}{% block c %}{% cached %}{{ super() }}{% endcached %}{% endblock %}",
+            by_layout,
+        ),
+    ] {
+        let mut env = Environment::new();
+        let tags = Tags::install(&mut env, &Cacheops::in_memory());
+        for (name, source) in [("other", other), ("page", page)] {
+            tags.add_template(&mut env, name, source).unwrap();
+        }
+        for text in ["V1", "V2"] {
+            let base = format!("{{% macro b() %}}{text}{{% endmacro %}}");
+            tags.add_template(&mut env, "base", base).unwrap();
+            assert_eq!(env.get_template("page").unwrap().render(()).unwrap(), text, "{page}");
+        }
+    }
+}
