@@ -174,7 +174,9 @@ impl Cacheops {
             let plan = Plan::of(inner, request).ok();
             return Ok(Attempt::Done(inner.bypass_uncached(asked, plan.as_ref()).await));
         }
-        request.page.into_iter().for_each(|page| page.note(address.key, address.prefix()));
+        if let Some(page) = request.page.filter(|page| page.is_of(inner)) {
+            page.note(address.key, address.prefix());
+        }
         match inner.look(address, request.page, is_same).await {
             Ok(found) => Ok(Attempt::Done(inner.hit(asked, found))),
             Err(why) => self.attempt_without(asked, why, is_same, caller).await,

@@ -89,6 +89,7 @@ impl Inner {
         let Some(shared) = &self.settings.shared else {
             return self.look_here(address, near, is_same);
         };
+        let page = page.filter(|page| page.is_of(self));
         match page.and_then(|page| page.take(&address.key, shared.bound())) {
             Some(Ok(fragment)) if self.check(&fragment, is_same).is_ok() => {
                 return Ok((fragment, Outcome::SharedHit));
@@ -164,6 +165,7 @@ impl Inner {
         let Some(shared) = &self.settings.shared else {
             return Ok(Looked::Leased(self.lease_here(&scope), Outcome::NoValue));
         };
+        let page = page.filter(|page| page.is_of(self));
         let was = self.settings.store.get(&address.key);
         let outdated = was.as_deref().filter(|was| !was.has_current_stamps());
         let holds = |fragment: &Fragment| self.check(fragment, is_same);

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
 use crate::fragment::Fragment;
-use crate::handle::Cacheops;
+use crate::handle::{Cacheops, Inner};
 use crate::key::FragmentKey;
 use crate::observe::Outcome;
 use crate::reads::{Reads, Strays};
@@ -133,6 +133,12 @@ impl Page {
 
     pub(crate) fn is(&self, weak: &WeakPage) -> bool {
         weak.as_ptr() == Arc::as_ptr(&self.0)
+    }
+
+    /// Whether it fetches for this cache. For another one, it only notes what has
+    /// been read.
+    pub(crate) fn is_of(&self, cache: &Inner) -> bool {
+        self.0.shared.as_ref().is_some_and(|shared| std::ptr::eq(&*shared.cache.inner, cache))
     }
 
     /// Notes what was read for it outside of any fill.

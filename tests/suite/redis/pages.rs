@@ -239,3 +239,26 @@ fn fragments_that_have_grown() {
         assert!(count >= 4, "four of 600 kB in {count} trips");
     }
 }
+
+/// A page fetches for its own cache: what it has brought along from one server is
+/// nothing to a cache over another.
+#[test]
+fn a_page_fetches_for_its_own_cache() {
+    let servers = [Server::start(), Server::start()];
+    let [one, other] = [&servers[0], &servers[1]].map(|server| process(strict(server)));
+    let get = |cache: &Cacheops, page: &cacheops::Page, id: u64, made: u64| {
+        row(cache, id).page(page).get_or_fill(|| Ok::<_, Error>(made)).unwrap()
+    };
+    let all = |cache: &Cacheops, page: &cacheops::Page, made: u64| {
+        [1, 2, 3].map(|id| get(cache, page, id, made))
+    };
+    // The third page knows what follows what.
+    for _ in 0..3 {
+        assert_eq!(all(&one, &one.page(), 1), [1; 3]);
+    }
+    assert_eq!(all(&other, &other.page(), 2), [2; 3]);
+    let page = one.page();
+    assert_eq!(get(&one, &page, 1, 1), 1);
+    assert_eq!([2, 3].map(|id| get(&other, &page, id, 2)), [2, 2]);
+    assert_eq!([2, 3].map(|id| get(&one, &page, id, 1)), [1, 1]);
+}
