@@ -679,9 +679,7 @@ impl Fill {
         dependencies.limit(expires_at);
         record::made(&dependencies, self.page.as_ref());
         if !self.is_clean {
-            // It may show what had changed around it, which its page knows
-            // nothing of if it was read for another.
-            record::unknown(self.page.as_ref());
+            record::made_among_changes(self.page.as_ref());
         }
         dependencies
     }

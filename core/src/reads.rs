@@ -50,9 +50,10 @@ impl Reads {
         last.is_some_and(|last| last.iter().zip(stamps).all(|(a, b)| Arc::ptr_eq(a, b)))
     }
 
-    /// Drops doubles; all of them, once one has changed.
+    /// Drops doubles; all of them, once one has changed for good. Over a shared
+    /// store a stamp is dropped for less: it can be asked whether it still holds.
     fn sweep(&mut self) {
-        if !self.list.iter().all(|stamp| stamp.is_current()) {
+        if self.list.iter().any(|stamp| has_changed(stamp)) {
             return self.outdate();
         }
         self.list.sort_unstable_by_key(Arc::as_ptr);
@@ -92,6 +93,15 @@ impl Reads {
     pub(crate) fn is_whole(&self) -> bool {
         !self.is_outdated
     }
+}
+
+/// Whether what a stamp stands for has changed, as far as can be told at all.
+fn has_changed(stamp: &Stamp) -> bool {
+    #[cfg(feature = "redis")]
+    if stamp.shared().is_some() {
+        return false;
+    }
+    !stamp.is_current()
 }
 
 /// Rows that were read in a thread. They count while their reader lives,
