@@ -679,7 +679,9 @@ impl Fill {
         dependencies.limit(expires_at);
         record::made(&dependencies, self.page.as_ref());
         if !self.is_clean {
-            record::made_among_changes(self.page.as_ref());
+            // It may show what had changed around it, which its page knows
+            // nothing of if it was read for another.
+            record::unknown(self.page.as_ref());
         }
         dependencies
     }

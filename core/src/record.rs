@@ -178,30 +178,6 @@ pub(crate) fn unknown(page: Option<&Page>) {
     }
 }
 
-/// The same for what was made when something around had changed, which it may
-/// show. Whoever has read that himself knows; it may still turn out to be
-/// unchanged, where a shared store can be asked. The others learn of it.
-pub(crate) fn made_among_changes(page: Option<&Page>) {
-    match current() {
-        Some(recorder) => {
-            let is_news = pages_around(page).iter().any(Page::is_read_current);
-            recorder.with(|fill| {
-                if is_news && fill.has_current_stamps() {
-                    fill.stamps.push(Stamp::dropped());
-                }
-            });
-        }
-        None => {
-            let learn = |page: &Page| {
-                if page.is_read_current() {
-                    page.note_unknown();
-                }
-            };
-            for_pages(page, learn);
-        }
-    }
-}
-
 /// Notes what was read outside of any fill: for all pages under way in this
 /// thread, since nobody knows whom it is handed to, and for `page`. Whether one
 /// is under way.
