@@ -1,5 +1,6 @@
 //! The scanner on whatever text. It never panics, text without tags comes out
-//! byte for byte, and whatever the engine took before it takes after.
+//! byte for byte but for what begins a page, and whatever the engine took before
+//! it takes after.
 //!
 //! `cargo fuzz run scanner --sanitizer none`, or without instrumentation
 //! `cargo run -p cacheops-fuzz --bin scanner -- -runs=100000`.
@@ -36,7 +37,8 @@ fuzz_target!(|data: &[u8]| {
     if !has_tags {
         let rewritten = rewritten.as_ref().expect("without tags nothing is wrong with them");
         if !names_templates {
-            assert_eq!(rewritten, source);
+            let block = if first & 4 == 0 { ("{%", "%}") } else { ("<%", "%>") };
+            assert_eq!(without_beginnings(rewritten, block), source, "{rewritten}");
         }
         // What the engine reads, it reads after the rewriting too.
         let before = env.template_from_named_str("t", source).map(drop).is_ok();
@@ -48,6 +50,22 @@ fuzz_target!(|data: &[u8]| {
         let _ = env.template_from_named_str("t", &rewritten);
     }
 });
+
+/// Takes out the statements that MiniJinja's plugin writes before the first
+/// piece of a source and of each block.
+fn without_beginnings(mut rest: &str, (start, end): (&str, &str)) -> String {
+    let mut out = String::new();
+    while let Some(at) = rest.find("|_cacheops_page ") {
+        let begin = rest[..at].rfind(start).expect("a statement has a beginning");
+        let endif = at + rest[at..].find("endif ").expect("an `if` has an end");
+        let (last, behind) = rest[endif..].split_once(end).expect("a statement has an end");
+        out.push_str(&rest[..begin]);
+        // In the place of a line statement, a carriage return ends the line.
+        let is_line = last.ends_with('-');
+        rest = if is_line { behind.strip_prefix('\r').expect("a line's end") } else { behind };
+    }
+    out + rest
+}
 
 fn in_tera(source: &str) {
     let mut tera = Tera::default();
