@@ -1,6 +1,6 @@
 //! What the filters do that a tag becomes.
 
-use cacheops::template::{Given, Mark, Options, Tag, write_plain};
+use cacheops::template::{Mark, Tag, TagArguments, TagOptions, write_plain};
 use cacheops::{Found, FragmentKey, KeyWriter, QuerySet, Request};
 use minijinja::value::{Kwargs, ValueKind, ValueOrKwargs};
 use minijinja::{Error, ErrorKind, State, Value};
@@ -32,19 +32,19 @@ pub(crate) fn begin(
         rest = left;
         taken
     };
-    let querysets = take(tag.slots.querysets);
-    let timeout = take(usize::from(tag.slots.timeout)).first();
-    let name = take(usize::from(tag.slots.name)).first();
-    let lock = take(usize::from(tag.slots.lock)).first();
-    let when = take(usize::from(tag.slots.when)).first();
-    let unless = take(usize::from(tag.slots.unless)).first();
-    let extra: Vec<&Value> = take(tag.slots.extra).iter().collect();
+    let querysets = take(tag.layout.querysets);
+    let timeout = take(usize::from(tag.layout.timeout)).first();
+    let name = take(usize::from(tag.layout.name)).first();
+    let lock = take(usize::from(tag.layout.lock)).first();
+    let when = take(usize::from(tag.layout.when)).first();
+    let unless = take(usize::from(tag.layout.unless)).first();
+    let extra: Vec<&Value> = take(tag.layout.extra).iter().collect();
 
     let mut key = KeyWriter::new();
     let marks = begin_key(shared, state, tag, &mut key);
     let querysets = Querysets::read(querysets, &mut key).map_err(fail)?;
-    let given = Given { timeout, name, lock, when, unless, extra: &extra };
-    let options = Options::read::<MiniJinjaEngine>(&given, &mut key).map_err(fail)?;
+    let given = TagArguments { timeout, name, lock, when, unless, extra: &extra };
+    let options = TagOptions::read::<MiniJinjaEngine>(&given, &mut key).map_err(fail)?;
     querysets.with(|querysets| {
         let asked = Asked { tag, querysets, options: &options, marks };
         look_up(shared, state, &asked, &mut key)
@@ -96,7 +96,7 @@ fn write_arguments(arguments: &[Value], kwargs: &Kwargs, key: &mut KeyWriter) {
 pub(crate) struct Asked<'a> {
     pub(crate) tag: &'a Tag,
     pub(crate) querysets: &'a [&'a QuerySet],
-    pub(crate) options: &'a Options<'a>,
+    pub(crate) options: &'a TagOptions<'a>,
     pub(crate) marks: bool,
 }
 

@@ -3,7 +3,7 @@
 
 use std::time::UNIX_EPOCH;
 
-use cacheops::template::{Given, Options};
+use cacheops::template::{TagArguments, TagOptions};
 use cacheops::{Cacheops, Found, KeyWriter, Request};
 use minijinja::value::Kwargs;
 use minijinja::{AutoEscape, Error, ErrorKind, State, Value};
@@ -46,7 +46,7 @@ pub(crate) fn call(
     write_place(shared, state, &mut key).map_err(fail)?;
     let querysets = Querysets::read(arguments, &mut key).map_err(fail)?;
     let extra: Vec<&Value> = extra.iter().collect();
-    let given = Given {
+    let given = TagArguments {
         timeout: timeout.as_ref(),
         name: name.as_ref(),
         lock: lock.as_ref(),
@@ -54,7 +54,7 @@ pub(crate) fn call(
         unless: unless.as_ref(),
         extra: &extra,
     };
-    let options = Options::read::<MiniJinjaEngine>(&given, &mut key).map_err(fail)?;
+    let options = TagOptions::read::<MiniJinjaEngine>(&given, &mut key).map_err(fail)?;
     let place = state.name().to_owned();
     let page = Rendering::of(shared, state).page.clone();
     let found = querysets.with(|querysets| {

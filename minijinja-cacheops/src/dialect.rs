@@ -1,7 +1,7 @@
 //! What MiniJinja gets instead of the tags.
 
 use cacheops::FragmentKey;
-use cacheops::template::{Dialect, Edges, OpenTag, PLAIN_IMPORT, Syntax, TagKind};
+use cacheops::template::{Dialect, OpenTag, PLAIN_IMPORT, Syntax, TagKind, Trim};
 
 /// The filter that looks a fragment up, for the tags of the library.
 pub(crate) const BEGIN: &str = "_cacheops_begin";
@@ -68,25 +68,25 @@ impl MiniJinja<'_> {
     /// line stands at its beginning. It begins behind a carriage return, which
     /// the engine takes for the end of a line and does not count, and which the
     /// statement before removes from the text.
-    fn last_two(&self, out: &mut String, first: &str, last: &str, edges: Edges<'_>) {
-        match self.syntax.line_statement.as_deref().filter(|_| edges.is_line) {
+    fn last_two(&self, out: &mut String, first: &str, last: &str, trim: Trim<'_>) {
+        match self.syntax.line_statement.as_deref().filter(|_| trim.is_line) {
             Some(prefix) => {
                 self.delimited(out, "", first, "-");
-                for part in ["\r", prefix, " ", last, edges.line_end] {
+                for part in ["\r", prefix, " ", last, trim.line_end] {
                     out.push_str(part);
                 }
             }
             None => {
                 self.statement(out, first);
-                self.delimited(out, "", last, edges.right);
+                self.delimited(out, "", last, trim.right);
             }
         }
     }
 
-    fn page(&self, edges: Edges<'_>, of: u8, out: &mut String) {
-        self.delimited(out, edges.left, &format!("if {of}|{PAGE}"), "");
-        self.delimited(out, "", "endif", if edges.is_line { "-" } else { "" });
-        out.push_str(if edges.is_line { "\r" } else { "" });
+    fn page(&self, trim: Trim<'_>, of: u8, out: &mut String) {
+        self.delimited(out, trim.left, &format!("if {of}|{PAGE}"), "");
+        self.delimited(out, "", "endif", if trim.is_line { "-" } else { "" });
+        out.push_str(if trim.is_line { "\r" } else { "" });
     }
 
     fn arguments(tag: &OpenTag<'_>, out: &mut String) {
@@ -129,9 +129,9 @@ impl Dialect for MiniJinja<'_> {
         let lines = tag.lines_beyond(&arguments);
         let number = self.first_tag + tag.index;
         let with = format!("with {FRAGMENT} = {number}|{begin}({arguments}){lines}");
-        self.delimited(out, tag.edges.left, &with, "");
+        self.delimited(out, tag.trim.left, &with, "");
         let mut before = format!("if {FRAGMENT}");
-        for name in &tag.assigns {
+        for name in &tag.mutates {
             let copy = format!("set {name} = {name}|{COPY}");
             self.statement(out, &std::mem::replace(&mut before, copy));
         }
@@ -140,26 +140,26 @@ impl Dialect for MiniJinja<'_> {
             self.statement(out, &std::mem::replace(&mut before, refused));
         }
         let body = format!("set {FRAGMENT}|{STORE}({FRAGMENT})");
-        self.last_two(out, &before, &body, tag.edges);
+        self.last_two(out, &before, &body, tag.trim);
     }
 
-    fn close(&self, _tag: &OpenTag<'_>, edges: Edges<'_>, out: &mut String) {
-        self.delimited(out, edges.left, "endset", "");
+    fn close(&self, _tag: &OpenTag<'_>, trim: Trim<'_>, out: &mut String) {
+        self.delimited(out, trim.left, "endset", "");
         self.statement(out, "endif");
         self.statement(out, "autoescape false");
         let (start, end) = &self.syntax.variable;
         for part in [start, " ", FRAGMENT, "|", PRINT, " ", end] {
             out.push_str(part);
         }
-        self.last_two(out, "endautoescape", "endwith", edges);
+        self.last_two(out, "endautoescape", "endwith", trim);
     }
 
-    fn first(&self, edges: Edges<'_>, has_macros: bool, out: &mut String) {
-        self.page(edges, u8::from(has_macros), out);
+    fn first(&self, trim: Trim<'_>, has_macros: bool, out: &mut String) {
+        self.page(trim, u8::from(has_macros), out);
     }
 
-    fn first_in_block(&self, edges: Edges<'_>, out: &mut String) {
-        self.page(edges, IN_BLOCK, out);
+    fn first_in_block(&self, trim: Trim<'_>, out: &mut String) {
+        self.page(trim, IN_BLOCK, out);
     }
 
     fn reference(&self, statement: &str, expression: &str, out: &mut String) {

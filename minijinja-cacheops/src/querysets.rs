@@ -3,7 +3,7 @@
 use std::fmt;
 use std::sync::{Arc, OnceLock};
 
-use cacheops::template::{NoRows, Rows, build_queryset, collect_querysets};
+use cacheops::template::{Rows, RowsError, build_queryset, collect_querysets};
 use cacheops::{Cacheops, FragmentKey, KeyWriter, QuerySet};
 use minijinja::value::{Enumerator, Kwargs, Object, ObjectRepr, Serde};
 use minijinja::{Error, ErrorKind, Value};
@@ -144,8 +144,10 @@ impl Lazy {
     /// The rows; the fill around this point depends on them from now on.
     fn load(&self) -> Result<Arc<Vec<Value>>, Error> {
         self.rows.load().map_err(|why| match why {
-            NoRows::Queryset(error) => Error::new(ErrorKind::InvalidOperation, error.to_string()),
-            NoRows::Query(error) => failed(error),
+            RowsError::Queryset(error) => {
+                Error::new(ErrorKind::InvalidOperation, error.to_string())
+            }
+            RowsError::Query(error) => failed(error),
         })
     }
 }

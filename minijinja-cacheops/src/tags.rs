@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::path::Path;
 use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 
-use cacheops::template::{Environment as Own, Rules, Syntax, rewrite, source_digest};
+use cacheops::template::{EnvironmentId, Rules, Syntax, rewrite, source_digest};
 use cacheops::{Cacheops, FragmentKey, KeyWriter, TemplateUse};
 use minijinja::syntax::SyntaxConfig;
 use minijinja::value::{Kwargs, Object};
@@ -91,7 +91,7 @@ impl Tags {
     pub fn install(env: &mut Environment<'_>, cache: &Cacheops) -> Tags {
         match installed(env) {
             Some(shared) => Tags { is_second: !shared.cache.is_same(cache), shared },
-            None => Tags::add(env, Shared::new(cache, &Own::next(cache, ENGINE))),
+            None => Tags::add(env, Shared::new(cache, &EnvironmentId::next(cache, ENGINE))),
         }
     }
 
@@ -121,7 +121,7 @@ impl Tags {
     /// # Ok::<_, minijinja::Error>(())
     /// ```
     pub fn install_as(env: &mut Environment<'_>, cache: &Cacheops, name: &str) -> Tags {
-        let own = Own::named(name);
+        let own = EnvironmentId::named(name);
         match installed(env) {
             Some(shared) if !shared.cache.is_same(cache) => Tags { shared, is_second: true },
             Some(shared) => {
@@ -320,7 +320,7 @@ impl std::fmt::Debug for Shared {
 }
 
 impl Shared {
-    fn new(cache: &Cacheops, own: &Own) -> Self {
+    fn new(cache: &Cacheops, own: &EnvironmentId) -> Self {
         Shared {
             cache: cache.clone(),
             environment: key_of(own),
@@ -369,7 +369,7 @@ impl Shared {
     }
 }
 
-fn key_of(own: &Own) -> FragmentKey {
+fn key_of(own: &EnvironmentId) -> FragmentKey {
     let mut key = KeyWriter::new();
     own.write_key(ENGINE, &mut key);
     key.finish()

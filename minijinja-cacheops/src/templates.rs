@@ -5,7 +5,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 
-use cacheops::template::{Numbered, Rewritten, Syntax, Tag, source_digest};
+use cacheops::template::{AppendOnlyVec, Rewritten, Syntax, Tag, source_digest};
 use cacheops::{FragmentKey, KeyWriter, TemplateUse};
 use minijinja::{ErrorKind, State, Template};
 
@@ -38,7 +38,7 @@ pub(crate) enum Calls {
 /// being rendered keeps the version of a template that it began with.
 #[derive(Default)]
 pub(crate) struct Templates {
-    tags: Numbered<Tag>,
+    tags: AppendOnlyVec<Tag>,
     inner: RwLock<Inner>,
     /// Whether a source may make namespaces.
     use_namespaces: AtomicBool,

@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use cacheops::FragmentKey;
 use cacheops::template::{
-    Block, Loops, OpenTag, Rewritten, Sets, Shown, Spot, Syntax, TagKind, rewrite, source_digest,
+    Assignment, Block, Exposure, Loops, OpenTag, Position, Rewritten, Syntax, TagKind, rewrite,
+    source_digest,
 };
 
 use crate::dialect;
@@ -35,7 +36,7 @@ pub(crate) struct Author {
     /// What its loops do with names.
     pub(crate) loops: Loops,
     /// What it shows that a tag elsewhere may have to know.
-    pub(crate) shown: Shown,
+    pub(crate) exposure: Exposure,
     /// Those of its references whose names are written with escapes.
     pub(crate) escaped: Vec<String>,
     pub(crate) tags: Vec<TagFacts>,
@@ -46,7 +47,7 @@ pub(crate) struct Author {
 /// What is known of a block.
 #[derive(Debug)]
 pub(crate) struct BlockFacts {
-    pub(crate) sets: BTreeMap<String, Sets>,
+    pub(crate) assignments: BTreeMap<String, Assignment>,
     /// The blocks in it.
     pub(crate) holds: Vec<String>,
 }
@@ -54,7 +55,11 @@ pub(crate) struct BlockFacts {
 impl BlockFacts {
     fn of(block: &Block<'_>) -> Self {
         BlockFacts {
-            sets: block.sets.iter().map(|(name, how)| ((*name).to_owned(), *how)).collect(),
+            assignments: block
+                .assignments
+                .iter()
+                .map(|(name, how)| ((*name).to_owned(), *how))
+                .collect(),
             holds: block.holds.iter().map(|name| (*name).to_owned()).collect(),
         }
     }
@@ -68,8 +73,8 @@ pub(crate) struct TagFacts {
     pub(crate) line: usize,
     /// The templates that the body includes by a plain name.
     pub(crate) includes: Vec<String>,
-    pub(crate) sets: BTreeMap<String, Sets>,
-    pub(crate) spot: Spot,
+    pub(crate) assignments: BTreeMap<String, Assignment>,
+    pub(crate) position: Position,
     /// The blocks that the body holds, and those around a `super()` in it.
     pub(crate) blocks: Vec<String>,
     /// The block that it stands in.
@@ -85,8 +90,12 @@ impl TagFacts {
             text: tag.text.to_owned(),
             line: tag.line,
             includes: tag.includes.iter().map(|name| (*name).to_owned()).collect(),
-            sets: tag.sets.iter().map(|(name, how)| ((*name).to_owned(), *how)).collect(),
-            spot: tag.spot,
+            assignments: tag
+                .assignments
+                .iter()
+                .map(|(name, how)| ((*name).to_owned(), *how))
+                .collect(),
+            position: tag.position,
             blocks: tag.blocks.iter().map(|name| (*name).to_owned()).collect(),
             in_block: tag.in_block.map(str::to_owned),
             in_component: tag.in_component,
@@ -128,7 +137,7 @@ impl Author {
                 .map(|(n, b)| ((*n).to_owned(), BlockFacts::of(b)))
                 .collect(),
             loops: found.loops.clone(),
-            shown: found.shown.clone(),
+            exposure: found.exposure.clone(),
             escaped: Vec::new(),
             tags: found.tags.iter().map(TagFacts::of).collect(),
             has_block_tags: found.tags.iter().any(|tag| tag.has_blocks),

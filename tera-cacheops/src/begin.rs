@@ -2,7 +2,7 @@
 
 use std::sync::LazyLock;
 
-use cacheops::template::{Given, Mark, Options, Tag, write_plain};
+use cacheops::template::{Mark, Tag, TagArguments, TagOptions, write_plain};
 use cacheops::{Found, KeyWriter, QuerySet, Request};
 use tera::{Context, Error, Kwargs, State, TeraResult, Value};
 
@@ -23,7 +23,7 @@ pub(crate) fn begin(
 ) -> TeraResult<bool> {
     let tag = tag(shared, number)?;
     let fail = |why: String| in_rendering(&tag.text, &why);
-    let slots = tag.slots;
+    let layout = tag.layout;
     let get = |name: &str| argument(kwargs, name);
     let given_to = |is_given: bool, name: &str| if is_given { get(name) } else { None };
     let numbered = |prefix: &str, count: usize| -> Vec<&Value> {
@@ -31,23 +31,23 @@ pub(crate) fn begin(
     };
     let mut key = KeyWriter::new();
     let marks = begin_key(shared, state, tag, &mut key);
-    let one = (slots.querysets == 1).then(|| get("q0")).flatten();
-    let many = if one.is_none() { numbered("q", slots.querysets) } else { Vec::new() };
+    let one = (layout.querysets == 1).then(|| get("q0")).flatten();
+    let many = if one.is_none() { numbered("q", layout.querysets) } else { Vec::new() };
     let querysets = match &one {
         Some(one) => Querysets::read(&[*one], &mut key),
         None => Querysets::read(&many, &mut key),
     };
     let querysets = querysets.map_err(fail)?;
-    let extra = numbered("e", slots.extra);
-    let given = Given {
-        timeout: given_to(slots.timeout, "timeout"),
-        name: given_to(slots.name, "name"),
-        lock: given_to(slots.lock, "lock"),
-        when: given_to(slots.when, "when"),
-        unless: given_to(slots.unless, "unless"),
+    let extra = numbered("e", layout.extra);
+    let given = TagArguments {
+        timeout: given_to(layout.timeout, "timeout"),
+        name: given_to(layout.name, "name"),
+        lock: given_to(layout.lock, "lock"),
+        when: given_to(layout.when, "when"),
+        unless: given_to(layout.unless, "unless"),
         extra: &extra,
     };
-    let options = Options::read::<TeraEngine>(&given, &mut key).map_err(fail)?;
+    let options = TagOptions::read::<TeraEngine>(&given, &mut key).map_err(fail)?;
     querysets.with(|querysets| {
         look_up(shared, state, &Asked { tag, querysets, options: &options, marks }, &mut key)
     })
@@ -109,7 +109,7 @@ fn with_cause(error: Error) -> Error {
 struct Asked<'a> {
     tag: &'a Tag,
     querysets: &'a [&'a QuerySet],
-    options: &'a Options<'a>,
+    options: &'a TagOptions<'a>,
     marks: bool,
 }
 

@@ -8,7 +8,7 @@ use cacheops::template::Loop;
 
 use crate::author::{Author, BlockFacts};
 use crate::library::Names;
-use crate::scope::TagSets;
+use crate::scope::Assignments;
 
 /// The templates that a name may mean: that of just the name, or else all that
 /// a prefix could make it. Tera does not tell its prefixes, so which of them
@@ -114,19 +114,22 @@ impl<'a> Chain<'a> {
     }
 
     /// What blocks set, and those in them.
-    pub(crate) fn sets<'n>(&self, blocks: impl IntoIterator<Item = &'n str>) -> TagSets<'a>
+    pub(crate) fn assignments<'n>(
+        &self,
+        blocks: impl IntoIterator<Item = &'n str>,
+    ) -> Assignments<'a>
     where
         'a: 'n,
     {
-        let mut sets = TagSets::new();
+        let mut assignments = Assignments::new();
         for block in self.runs(blocks) {
             for facts in self.blocks.get(block).into_iter().flatten() {
-                for (name, how) in &facts.sets {
-                    sets.entry(name).or_default().add(*how);
+                for (name, how) in &facts.assignments {
+                    assignments.entry(name).or_default().add(*how);
                 }
             }
         }
-        sets
+        assignments
     }
 
     /// What loops do with names that a block may run in: those around a
@@ -148,7 +151,7 @@ impl<'a> Chain<'a> {
                 around.global_behind.extend(one.global_behind_super());
             }
             // What a block sets that is called in a loop is set in that loop.
-            for (name, how) in self.sets([called]) {
+            for (name, how) in self.assignments([called]) {
                 around.own.extend(how.local.then_some(name));
                 around.global_behind.extend(how.global.then_some(name));
             }

@@ -28,13 +28,13 @@ impl<'a> Checks<'a> {
         let mut checks = Checks {
             authors,
             in_components: BTreeSet::new(),
-            show_body: showing(authors, |author| author.shown.body),
-            show_context: showing(authors, |author| author.shown.context),
+            show_body: showing(authors, |author| author.exposure.body),
+            show_context: showing(authors, |author| author.exposure.context),
             show_context_in_blocks: BTreeSet::new(),
         };
         if !checks.show_body.is_empty() {
             let included = authors.values().flat_map(|author| {
-                let includes = &author.shown.component_includes;
+                let includes = &author.exposure.component_includes;
                 // Names with escapes are not told apart by where they stand.
                 let escaped = author.escaped.iter().filter(|_| !author.defines.is_empty());
                 includes.iter().chain(escaped)
@@ -49,8 +49,8 @@ impl<'a> Checks<'a> {
     }
 
     fn is_context_in_block(&self, author: &Author) -> bool {
-        let includes = author.shown.block_includes.iter().chain(&author.escaped);
-        author.shown.context_in_block || self.is_any_in(includes, &self.show_context)
+        let includes = author.exposure.block_includes.iter().chain(&author.escaped);
+        author.exposure.context_in_block || self.is_any_in(includes, &self.show_context)
     }
 
     /// Looks at the tags of a template.
@@ -97,7 +97,7 @@ impl<'a> Checks<'a> {
                 "the component that includes this template hands it `body`, so {MEND}"
             ));
         }
-        let is_shown = |author: &Author| author.shown.body;
+        let is_shown = |author: &Author| author.exposure.body;
         let shows = self.included(author, tag, &self.show_body, is_shown)?;
         Some(format!(
             "it includes `{shows}`, which shows the `body` of the component around it: {MEND}"
@@ -110,7 +110,7 @@ impl<'a> Checks<'a> {
             return None;
         }
         const WHY: &str = "shows `__tera_context`: that holds all variables, and no key can; show it outside of the tag";
-        let is_shown = |author: &Author| author.shown.context;
+        let is_shown = |author: &Author| author.exposure.context;
         if let Some(shows) = self.included(author, tag, &self.show_context, is_shown) {
             return Some(format!("it includes `{shows}`, which {WHY}"));
         }
@@ -164,8 +164,8 @@ fn reached<'a, 'n>(
 
 /// The templates that show something, and those that use one of these.
 fn showing(authors: &Names<Author>, is_shown: impl Fn(&Author) -> bool) -> BTreeSet<&str> {
-    let shown = authors.iter().filter(|(_, author)| is_shown(author));
-    let next: Vec<&str> = shown.map(|(name, _)| name.as_str()).collect();
+    let exposure = authors.iter().filter(|(_, author)| is_shown(author));
+    let next: Vec<&str> = exposure.map(|(name, _)| name.as_str()).collect();
     if next.is_empty() {
         return BTreeSet::new();
     }

@@ -2,9 +2,9 @@
 
 use std::cell::RefCell;
 
-use cacheops::template::{Dialect, Edges, OpenTag, Syntax, TagKind};
+use cacheops::template::{Dialect, OpenTag, Syntax, TagKind, Trim};
 
-use crate::scope::TagSets;
+use crate::scope::Assignments;
 
 /// The filter that looks a fragment up, for the tags of the library.
 pub(crate) const BEGIN: &str = "_cacheops_begin";
@@ -45,7 +45,7 @@ pub(crate) struct Tera<'a> {
     /// What stands for the page, if bodies with blocks are to know it.
     pub(crate) page: Option<&'a str>,
     /// What is put back behind each tag.
-    pub(crate) sets: &'a [TagSets<'a>],
+    pub(crate) assignments: &'a [Assignments<'a>],
     /// Whether tags whose bodies hold blocks become nothing.
     pub(crate) drops_block_tags: bool,
     /// The templates whose names are written with escapes, by the statement
@@ -60,7 +60,7 @@ impl<'a> Tera<'a> {
             syntax,
             first_tag: 0,
             page: None,
-            sets: &[],
+            assignments: &[],
             drops_block_tags: false,
             escaped: RefCell::default(),
         }
@@ -73,7 +73,7 @@ impl<'a> Tera<'a> {
     /// The statements that keep what a body sets.
     fn kept(&self, tag: &OpenTag<'_>) -> impl Iterator<Item = String> {
         let number = self.number(tag);
-        let names = self.sets.get(tag.index).into_iter().flatten().map(|(name, _)| name);
+        let names = self.assignments.get(tag.index).into_iter().flatten().map(|(name, _)| name);
         names.map(move |name| format!("set {VARIABLE}_{number}_{name} = {name}"))
     }
 
@@ -81,7 +81,7 @@ impl<'a> Tera<'a> {
     fn restored(&self, tag: &OpenTag<'_>) -> Vec<String> {
         let number = self.number(tag);
         let mut statements = Vec::new();
-        for (name, how) in self.sets.get(tag.index).into_iter().flatten() {
+        for (name, how) in self.assignments.get(tag.index).into_iter().flatten() {
             if how.global {
                 statements.push(format!("set_global {name} = {VARIABLE}_{number}_{name}"));
             }
@@ -99,11 +99,11 @@ impl<'a> Tera<'a> {
     }
 
     /// Writes statements; the edges are those of the first and the last one.
-    fn statements(&self, statements: &[String], edges: Edges<'_>, out: &mut String) {
+    fn statements(&self, statements: &[String], trim: Trim<'_>, out: &mut String) {
         let (start, end) = &self.syntax.block;
         for (at, statement) in statements.iter().enumerate() {
-            let left = if at == 0 { edges.left } else { "" };
-            let right = if at + 1 == statements.len() { edges.right } else { "" };
+            let left = if at == 0 { trim.left } else { "" };
+            let right = if at + 1 == statements.len() { trim.right } else { "" };
             for part in [start, left, " ", statement, " ", right, end] {
                 out.push_str(part);
             }
@@ -177,7 +177,7 @@ impl Dialect for Tera<'_> {
             let lines = "\n".repeat(tag.text.matches('\n').count());
             statements.push(format!("if true{lines}"));
             statements.extend(self.kept(tag));
-            return self.statements(&statements, tag.edges, out);
+            return self.statements(&statements, tag.trim, out);
         }
         let begin = if matches!(tag.kind, TagKind::Custom(_)) { BEGIN_CUSTOM } else { BEGIN };
         let arguments = arguments(tag);
@@ -186,24 +186,24 @@ impl Dialect for Tera<'_> {
         statements.extend(self.kept(tag));
         statements.push(format!("set {VARIABLE}_{number} = {FILL}()"));
         statements.push(format!("filter {STORE}(fill={VARIABLE}_{number})"));
-        self.statements(&statements, tag.edges, out);
+        self.statements(&statements, tag.trim, out);
     }
 
-    fn close(&self, tag: &OpenTag<'_>, edges: Edges<'_>, out: &mut String) {
+    fn close(&self, tag: &OpenTag<'_>, trim: Trim<'_>, out: &mut String) {
         let last = "endif".to_owned();
         let mut first = self.restored(tag);
         if self.drops(tag) {
             first.push(last);
-            return self.statements(&first, edges, out);
+            return self.statements(&first, trim, out);
         }
         first.insert(0, "endfilter".to_owned());
         first.push("else".to_owned());
-        self.statements(&first, Edges { right: "", ..edges }, out);
+        self.statements(&first, Trim { right: "", ..trim }, out);
         let (start, end) = &self.syntax.variable;
         for part in [start, " ", HIT, "() ", end] {
             out.push_str(part);
         }
-        self.statements(&[last], Edges { left: "", ..edges }, out);
+        self.statements(&[last], Trim { left: "", ..trim }, out);
     }
 
     fn reference(&self, statement: &str, expression: &str, out: &mut String) {
@@ -223,7 +223,7 @@ impl Dialect for Tera<'_> {
         ];
         self.statements(
             &statements,
-            Edges { left: "", right: "", is_line: false, line_end: "" },
+            Trim { left: "", right: "", is_line: false, line_end: "" },
             out,
         );
     }

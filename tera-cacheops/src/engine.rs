@@ -18,7 +18,7 @@ pub(crate) const RULES: Rules = Rules {
     blocks: &["for", "if", "filter", "block", "component"],
     max_depth: 19,
     balanced: false,
-    plus_edges: false,
+    plus_trim: false,
     backticks: true,
     components: true,
     reserved: Some(VARIABLE),

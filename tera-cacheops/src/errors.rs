@@ -176,13 +176,13 @@ impl<'a> Excerpt<'a> {
     /// What the author wrote where a range is in the rewritten source: the
     /// same text, or else the whole tag that stood there.
     fn author_range(&self, range: Range<usize>) -> Range<usize> {
-        for moved in &self.template.moved {
-            if moved.rewritten.contains(&range.start) {
-                let tag = &self.template.author.text[moved.author.clone()];
+        for entry in &self.template.source_map {
+            if entry.rewritten.contains(&range.start) {
+                let tag = &self.template.author.text[entry.author.clone()];
                 let piece = &self.template.rewritten[range.clone()];
                 return match tag.find(piece).filter(|_| !piece.is_empty()) {
-                    Some(at) => moved.author.start + at..moved.author.start + at + piece.len(),
-                    None => moved.author.clone(),
+                    Some(at) => entry.author.start + at..entry.author.start + at + piece.len(),
+                    None => entry.author.clone(),
                 };
             }
         }
@@ -194,9 +194,9 @@ impl<'a> Excerpt<'a> {
     /// of a tag for what is inside one.
     fn back(&self, at: usize) -> usize {
         let text = &self.template.author.text;
-        let before = self.template.moved.iter().rfind(|moved| moved.rewritten.start < at);
+        let before = self.template.source_map.iter().rfind(|entry| entry.rewritten.start < at);
         let place =
-            before.map_or(at, |moved| moved.author.end + at.saturating_sub(moved.rewritten.end));
+            before.map_or(at, |entry| entry.author.end + at.saturating_sub(entry.rewritten.end));
         let place = place.min(text.len());
         // Zero is a boundary of any text.
         (0..=place).rev().find(|&at| text.is_char_boundary(at)).unwrap_or(0)

@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use cacheops::FragmentKey;
-use cacheops::template::{Environment, Moved, Numbered, Rewritten, Tag, rewrite};
+use cacheops::template::{AppendOnlyVec, EnvironmentId, Rewritten, SourceMapEntry, Tag, rewrite};
 
 use crate::author::{Author, Language};
 use crate::chains::Chains;
@@ -29,7 +29,7 @@ pub(crate) struct Loaded {
     /// Stands for all that its rewriting hangs on.
     signature: FragmentKey,
     pub(crate) rewritten: Arc<str>,
-    pub(crate) moved: Vec<Moved>,
+    pub(crate) source_map: Vec<SourceMapEntry>,
     /// The same with nothing in place of the tags whose bodies hold blocks, if
     /// it has any.
     pub(crate) plain: Option<Arc<Loaded>>,
@@ -50,8 +50,8 @@ pub(crate) struct Changed {
 /// being rendered keeps the version of a template that it began with.
 pub(crate) struct Library {
     base: Base,
-    environment: Environment,
-    tags: Numbered<Tag>,
+    environment: EnvironmentId,
+    tags: AppendOnlyVec<Tag>,
     has_block_tags: AtomicBool,
     inner: RwLock<Inner>,
 }
@@ -80,18 +80,18 @@ impl Default for Base {
 }
 
 impl Library {
-    pub(crate) fn of(environment: Environment) -> Self {
+    pub(crate) fn of(environment: EnvironmentId) -> Self {
         Library {
             base: Base::default(),
             environment,
-            tags: Numbered::default(),
+            tags: AppendOnlyVec::default(),
             has_block_tags: AtomicBool::default(),
             inner: RwLock::default(),
         }
     }
 
     /// The installation whose templates these are.
-    pub(crate) fn environment(&self) -> &Environment {
+    pub(crate) fn environment(&self) -> &EnvironmentId {
         &self.environment
     }
 
@@ -197,7 +197,7 @@ impl Library {
                 syntax: language.syntax,
                 first_tag,
                 page,
-                sets: plan.sets,
+                assignments: plan.assignments,
                 drops_block_tags,
                 escaped: RefCell::default(),
             };
@@ -226,7 +226,7 @@ impl Loaded {
             author: author.clone(),
             signature,
             rewritten,
-            moved: done.moved,
+            source_map: done.source_map,
             plain: None,
             is_gone: false,
         }
@@ -235,13 +235,13 @@ impl Loaded {
     /// A template without tags.
     fn unchanged(author: Arc<Author>) -> Self {
         let (signature, rewritten) = (author.digest, author.text.clone());
-        Loaded { author, signature, rewritten, moved: Vec::new(), plain: None, is_gone: false }
+        Loaded { author, signature, rewritten, source_map: Vec::new(), plain: None, is_gone: false }
     }
 
     /// What a template becomes whose file is gone.
     pub(crate) fn tombstone(before: &Loaded, rewritten: Arc<str>) -> Self {
         let (author, signature) = (before.author.clone(), before.signature);
-        Loaded { author, signature, rewritten, moved: Vec::new(), plain: None, is_gone: true }
+        Loaded { author, signature, rewritten, source_map: Vec::new(), plain: None, is_gone: true }
     }
 }
 

@@ -4,7 +4,7 @@ use std::cell::OnceCell;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use cacheops::template::{Environment, Syntax, source_digest};
+use cacheops::template::{EnvironmentId, Syntax, source_digest};
 use cacheops::{FragmentKey, KeyWriter};
 use tera::Tera;
 
@@ -13,7 +13,7 @@ use crate::chains::resolve;
 use crate::choices::Choices;
 use crate::engine::ENGINE;
 use crate::library::{Loaded, Names};
-use crate::scope::{Scope, TagSets};
+use crate::scope::{Assignments, Scope};
 
 /// What goes wrong with a template, and in which one.
 #[derive(Debug)]
@@ -51,7 +51,7 @@ pub(crate) struct Asks<'a> {
     /// The templates that it holds so far.
     pub(crate) before: &'a Names<Loaded>,
     /// The installation that it is of.
-    pub(crate) environment: &'a Environment,
+    pub(crate) environment: &'a EnvironmentId,
     pub(crate) syntax: &'a Syntax,
     /// Which of several templates it takes, once that is asked.
     pub(crate) choices: OnceCell<Choices>,
@@ -70,7 +70,7 @@ pub(crate) struct Plan<'a> {
     /// What tells a body with blocks which page is rendered.
     pub(crate) page: Option<String>,
     /// What its tags put back, by their numbers.
-    pub(crate) sets: &'a [TagSets<'a>],
+    pub(crate) assignments: &'a [Assignments<'a>],
 }
 
 impl<'a> Plan<'a> {
@@ -83,12 +83,12 @@ impl<'a> Plan<'a> {
         scope: &'a Scope<'a>,
         asks: &Asks<'_>,
     ) -> Result<Self, Wrong> {
-        let sets = &scope.sets[..];
+        let assignments = &scope.assignments[..];
         if author.tags.is_empty() && !has_page {
-            return Ok(Plan { closure: author.digest, page: None, sets });
+            return Ok(Plan { closure: author.digest, page: None, assignments });
         }
         let closure = closure(name, authors, asks)?;
-        Ok(Plan { closure, page: has_page.then(|| closure.to_string()), sets })
+        Ok(Plan { closure, page: has_page.then(|| closure.to_string()), assignments })
     }
 
     pub(crate) fn signature(&self, language: &Language<'_>) -> FragmentKey {
@@ -99,10 +99,10 @@ impl<'a> Plan<'a> {
         key.list(language.custom.len());
         language.custom.iter().for_each(|name| key.str(name));
         key.bool(self.page.is_some());
-        key.list(self.sets.len());
-        for sets in self.sets {
-            key.list(sets.len());
-            for (name, how) in sets {
+        key.list(self.assignments.len());
+        for assignments in self.assignments {
+            key.list(assignments.len());
+            for (name, how) in assignments {
                 key.str(name);
                 key.bool(how.local);
                 key.bool(how.global);

@@ -9,7 +9,7 @@ use std::rc::Rc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, LazyLock, PoisonError, RwLock, Weak};
 
-use cacheops::template::{Engine, NoRows, Rows, build_queryset, collect_querysets};
+use cacheops::template::{Engine, Rows, RowsError, build_queryset, collect_querysets};
 use cacheops::{Cacheops, FragmentKey, KeyWriter, QuerySet};
 use serde::{Serialize, Serializer};
 use tera::value::Key;
@@ -240,8 +240,8 @@ pub(crate) fn rows(value: &Value) -> TeraResult<Value> {
         ));
     };
     rows.load().map_err(|why| match why {
-        NoRows::Queryset(error) => rendering::caused(error.to_string(), error),
-        NoRows::Query(error) => rendering::caused("a queryset's query failed".to_owned(), error),
+        RowsError::Queryset(error) => rendering::caused(error.to_string(), error),
+        RowsError::Query(error) => rendering::caused("a queryset's query failed".to_owned(), error),
     })
 }
 

@@ -2,40 +2,40 @@
 
 use std::collections::BTreeMap;
 
-use cacheops::template::Sets;
+use cacheops::template::Assignment;
 
 use crate::author::{Author, TagFacts};
 use crate::chains::{AroundSuper, Chain, Chains};
 
 /// The names that are put back behind a tag.
-pub(crate) type TagSets<'a> = BTreeMap<&'a str, Sets>;
+pub(crate) type Assignments<'a> = BTreeMap<&'a str, Assignment>;
 
 /// What is known of the tags of a template by all that may be rendered with it.
 pub(crate) struct Scope<'a> {
     /// Where a tag stands in a block, or runs one.
     chain: Option<Chain<'a>>,
     /// By the numbers of the tags.
-    pub(crate) sets: Vec<TagSets<'a>>,
+    pub(crate) assignments: Vec<Assignments<'a>>,
 }
 
 impl<'a> Scope<'a> {
     pub(crate) fn of(name: &'a str, author: &'a Author, chains: &Chains<'a>) -> Self {
         let in_blocks = |tag: &TagFacts| tag.in_block.is_some() || !tag.blocks.is_empty();
         let chain = author.tags.iter().any(in_blocks).then(|| chains.chain(name));
-        let sets = author.tags.iter().map(|tag| {
-            let mut sets = own_sets(tag);
-            let of_blocks = chain.as_ref().map(|chain| chain.sets(names(&tag.blocks)));
+        let assignments = author.tags.iter().map(|tag| {
+            let mut assignments = own_sets(tag);
+            let of_blocks = chain.as_ref().map(|chain| chain.assignments(names(&tag.blocks)));
             for (name, how) in of_blocks.into_iter().flatten() {
-                sets.entry(name).or_default().add(how);
+                assignments.entry(name).or_default().add(how);
             }
-            sets
+            assignments
         });
-        Scope { sets: sets.collect(), chain }
+        Scope { assignments: assignments.collect(), chain }
     }
 
     /// That of a template which is rendered by itself only.
     pub(crate) fn alone(author: &'a Author) -> Self {
-        Scope { chain: None, sets: author.tags.iter().map(own_sets).collect() }
+        Scope { chain: None, assignments: author.tags.iter().map(own_sets).collect() }
     }
 
     /// The templates whose blocks run in a tag.
@@ -47,12 +47,17 @@ impl<'a> Scope<'a> {
     /// Looks at all tags: the first that is wrong, and why.
     pub(crate) fn fault(&self, author: &'a Author) -> Option<(&'a TagFacts, String)> {
         let mut by_block: BTreeMap<&str, AroundSuper<'_>> = BTreeMap::new();
-        for (tag, sets) in author.tags.iter().zip(&self.sets).filter(|(_, sets)| !sets.is_empty()) {
+        for (tag, assignments) in author
+            .tags
+            .iter()
+            .zip(&self.assignments)
+            .filter(|(_, assignments)| !assignments.is_empty())
+        {
             let block = tag.in_block.as_deref().zip(self.chain.as_ref());
             let around = block.map(|(block, chain)| {
                 &*by_block.entry(block).or_insert_with(|| chain.around_super(block))
             });
-            if let Some(why) = scope_fault(author, tag, sets, around) {
+            if let Some(why) = scope_fault(author, tag, assignments, around) {
                 return Some((tag, why));
             }
         }
@@ -64,8 +69,8 @@ fn names(blocks: &[String]) -> impl Iterator<Item = &str> {
     blocks.iter().map(String::as_str)
 }
 
-fn own_sets(tag: &TagFacts) -> TagSets<'_> {
-    tag.sets.iter().map(|(name, how)| (name.as_str(), *how)).collect()
+fn own_sets(tag: &TagFacts) -> Assignments<'_> {
+    tag.assignments.iter().map(|(name, how)| (name.as_str(), *how)).collect()
 }
 
 /// A loop is a scope: what is to be put back in it must not hide, or be hidden
@@ -73,18 +78,18 @@ fn own_sets(tag: &TagFacts) -> TagSets<'_> {
 fn scope_fault(
     author: &Author,
     tag: &TagFacts,
-    sets: &TagSets<'_>,
+    assignments: &Assignments<'_>,
     around: Option<&AroundSuper<'_>>,
 ) -> Option<String> {
     const MEND: &str = "call one of them by another name";
     let is_own = |name: &str| {
-        author.loops.is_own(&tag.spot, name) || around.is_some_and(|it| it.own.contains(name))
+        author.loops.is_own(&tag.position, name) || around.is_some_and(|it| it.own.contains(name))
     };
     let is_global_behind = |name: &str| {
-        author.loops.is_global_behind(&tag.spot, name)
+        author.loops.is_global_behind(&tag.position, name)
             || around.is_some_and(|it| it.global_behind.contains(name))
     };
-    sets.iter().find_map(|(name, how)| {
+    assignments.iter().find_map(|(name, how)| {
         if how.global && is_own(name) {
             return Some(format!(
                 "its body sets `{name}` by `set_global`, and a loop around it has an `{name}` of its own: what `{name}` was outside of the loop could not be put back; {MEND}"

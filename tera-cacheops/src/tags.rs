@@ -6,7 +6,7 @@ use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 use std::time::UNIX_EPOCH;
 
 use cacheops::Cacheops;
-use cacheops::template::{Environment, Syntax, check_tag_name};
+use cacheops::template::{EnvironmentId, Syntax, check_tag_name};
 use tera::{Delimiters, Error, Kwargs, State, Tera, TeraResult, Value};
 
 use crate::custom::{Caching, TagCall};
@@ -122,7 +122,7 @@ impl Tags {
     /// # Ok::<_, tera::Error>(())
     /// ```
     pub fn install(tera: &mut Tera, cache: &Cacheops) -> Tags {
-        Tags::install_in(tera, cache, Environment::next(cache, ENGINE))
+        Tags::install_in(tera, cache, EnvironmentId::next(cache, ENGINE))
     }
 
     /// The same under a name: Teras of one name share the fragments of templates
@@ -150,10 +150,10 @@ impl Tags {
     /// # Ok::<_, tera::Error>(())
     /// ```
     pub fn install_as(tera: &mut Tera, cache: &Cacheops, name: &str) -> Tags {
-        Tags::install_in(tera, cache, Environment::named(name))
+        Tags::install_in(tera, cache, EnvironmentId::named(name))
     }
 
-    fn install_in(tera: &mut Tera, cache: &Cacheops, environment: Environment) -> Tags {
+    fn install_in(tera: &mut Tera, cache: &Cacheops, environment: EnvironmentId) -> Tags {
         let shared = Arc::new(Shared {
             cache: cache.clone(),
             library: Library::of(environment),

@@ -4,8 +4,8 @@ use std::fmt;
 use std::marker::PhantomData;
 use std::time::Duration;
 
-use super::values::{Engine, Options};
-use super::written::{Marks, write_name, write_value};
+use super::encode::{Distinctions, write_name, write_value};
+use super::values::{Engine, TagOptions};
 use crate::key::KeyWriter;
 use crate::queryset::QuerySet;
 
@@ -18,7 +18,7 @@ use crate::queryset::QuerySet;
 pub struct Caching<E> {
     skip: bool,
     querysets: Vec<QuerySet>,
-    extra: Option<(KeyWriter, Marks)>,
+    extra: Option<(KeyWriter, Distinctions)>,
     name: Option<String>,
     timeout: Option<Duration>,
     lock: bool,
@@ -63,9 +63,9 @@ impl<E: Engine> Caching<E> {
     /// A value that is undefined or cannot tell fragments apart.
     pub fn extra(mut self, extra: &E::Value) -> Result<Self, E::Error> {
         let mut key = KeyWriter::new();
-        let mut marks = Marks::default();
-        write_value::<E>(extra, &mut key, &mut marks).map_err(E::error)?;
-        self.extra = Some((key, marks));
+        let mut distinctions = Distinctions::default();
+        write_value::<E>(extra, &mut key, &mut distinctions).map_err(E::error)?;
+        self.extra = Some((key, distinctions));
         Ok(self)
     }
 
@@ -95,15 +95,15 @@ impl<E: Engine> Caching<E> {
 
     /// Writes what stands for it, and answers the rest. For plugins.
     #[must_use]
-    pub fn options(&self, key: &mut KeyWriter) -> Options<'_> {
+    pub fn options(&self, key: &mut KeyWriter) -> TagOptions<'_> {
         key.list(self.querysets.len());
         self.querysets.iter().for_each(|queryset| queryset.write_key(key));
         write_name(self.name.as_deref(), key);
         key.bytes(self.extra.as_ref().map_or(&[], |(extra, _)| extra.as_bytes()));
-        if let Some((_, marks)) = &self.extra {
-            marks.write(key);
+        if let Some((_, distinctions)) = &self.extra {
+            distinctions.write(key);
         }
-        Options {
+        TagOptions {
             timeout: self.timeout,
             name: self.name.as_deref(),
             lock: self.lock,

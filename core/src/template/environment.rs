@@ -13,23 +13,23 @@ use crate::key::KeyWriter;
 /// further one is like no other, here or elsewhere. A name makes it the same
 /// wherever it is called so.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Environment(Option<String>);
+pub struct EnvironmentId(Option<String>);
 
-impl Environment {
+impl EnvironmentId {
     /// One without a name, of an engine, which comes to a cache now.
     #[must_use]
     pub fn next(cache: &Cacheops, engine: &'static str) -> Self {
         if cache.takes_first_environment(engine) {
-            return Environment(None);
+            return EnvironmentId(None);
         }
         let random = || RandomState::new().hash_one(engine);
-        Environment(Some(format!("{:016x}{:016x}", random(), random())))
+        EnvironmentId(Some(format!("{:016x}{:016x}", random(), random())))
     }
 
     /// One with a name.
     #[must_use]
     pub fn named(name: &str) -> Self {
-        Environment(Some(format!("name {name}")))
+        EnvironmentId(Some(format!("name {name}")))
     }
 
     /// Writes it into a key, with its engine: one source is another template
@@ -50,19 +50,19 @@ mod tests {
     #[test]
     fn only_the_first_is_shared() {
         let cache = Cacheops::in_memory();
-        let key = |of: &Environment| {
+        let key = |of: &EnvironmentId| {
             let mut key = KeyWriter::new();
             of.write_key("e", &mut key);
             key.finish()
         };
-        let next = |cache: &Cacheops| Environment::next(cache, "e");
+        let next = |cache: &Cacheops| EnvironmentId::next(cache, "e");
         let (first, second, third) = (next(&cache), next(&cache.clone()), next(&cache));
         assert_eq!(key(&first), key(&next(&Cacheops::in_memory())));
         assert_ne!(key(&first), key(&second));
         assert_ne!(key(&second), key(&third));
-        assert_eq!(Environment::next(&cache, "other"), first);
-        assert_eq!(Environment::named("a"), Environment::named("a"));
-        assert_ne!(key(&Environment::named("a")), key(&Environment::named("b")));
-        assert_ne!(key(&Environment::named("a")), key(&first));
+        assert_eq!(EnvironmentId::next(&cache, "other"), first);
+        assert_eq!(EnvironmentId::named("a"), EnvironmentId::named("a"));
+        assert_ne!(key(&EnvironmentId::named("a")), key(&EnvironmentId::named("b")));
+        assert_ne!(key(&EnvironmentId::named("a")), key(&first));
     }
 }

@@ -29,7 +29,7 @@ pub struct Rules {
     /// Whether a delimiter inside open parentheses ends nothing.
     pub balanced: bool,
     /// Whether `+` at an edge keeps the white space there.
-    pub plus_edges: bool,
+    pub plus_trim: bool,
     /// Whether backticks quote, too.
     pub backticks: bool,
     /// Whether there are components, `<card />`, and `body` is what a caller
@@ -48,7 +48,7 @@ impl Default for Rules {
             blocks: &["for", "if", "with", "autoescape", "filter", "block", "macro", "call"],
             max_depth: 40,
             balanced: true,
-            plus_edges: true,
+            plus_trim: true,
             backticks: false,
             components: false,
             reserved: None,
@@ -81,7 +81,7 @@ pub(super) struct Piece<'s> {
     /// What is between the delimiters.
     pub(super) tokens: Vec<Token<'s>>,
     /// `-`, `+` or nothing, inside the two delimiters.
-    pub(super) edges: (&'s str, &'s str),
+    pub(super) trim: (&'s str, &'s str),
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -162,12 +162,12 @@ impl<'s, 'x> Lexer<'s, 'x> {
     fn basic_tag(&self, at: usize, name: &str, edge: bool) -> Option<usize> {
         let rest = &self.source[at..];
         let mut it = rest;
-        let edges: &[char] = if self.syntax.rules.plus_edges { &['-', '+'] } else { &['-'] };
+        let trim: &[char] = if self.syntax.rules.plus_trim { &['-', '+'] } else { &['-'] };
         if edge {
-            it = it.strip_prefix(edges).unwrap_or(it);
+            it = it.strip_prefix(trim).unwrap_or(it);
         }
         it = it.trim_ascii_start().strip_prefix(name)?.trim_ascii_start();
-        it = it.strip_prefix(edges).unwrap_or(it);
+        it = it.strip_prefix(trim).unwrap_or(it);
         it = it.strip_prefix(self.syntax.block.1.as_str())?;
         Some(rest.len() - it.len())
     }
@@ -207,7 +207,7 @@ impl<'s, 'x> Lexer<'s, 'x> {
     fn edge(&self) -> &'s str {
         match self.source.as_bytes().get(self.at) {
             Some(b'-') => &self.source[self.at..=self.at],
-            Some(b'+') if self.syntax.rules.plus_edges => &self.source[self.at..=self.at],
+            Some(b'+') if self.syntax.rules.plus_trim => &self.source[self.at..=self.at],
             _ => "",
         }
     }
@@ -223,11 +223,11 @@ impl<'s, 'x> Lexer<'s, 'x> {
                 let right = self.edge();
                 if self.source[self.at + right.len()..].starts_with(end) {
                     self.at += right.len() + end.len();
-                    return Some(Piece { start, end: self.at, kind, tokens, edges: (left, right) });
+                    return Some(Piece { start, end: self.at, kind, tokens, trim: (left, right) });
                 }
                 if self.source[self.at..].starts_with(end) {
                     self.at += end.len();
-                    return Some(Piece { start, end: self.at, kind, tokens, edges: (left, "") });
+                    return Some(Piece { start, end: self.at, kind, tokens, trim: (left, "") });
                 }
             }
             tokens.push(self.token(blank)?);
@@ -252,7 +252,7 @@ impl<'s, 'x> Lexer<'s, 'x> {
                         end: self.at,
                         kind,
                         tokens,
-                        edges: ("", ""),
+                        trim: ("", ""),
                     });
                 }
             }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 /// Where something stands among the loops of its source.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Spot {
+pub struct Position {
     /// The innermost loop around it.
     pub(super) in_loop: Option<usize>,
     pub(super) start: usize,
@@ -42,10 +42,10 @@ impl Loops {
 
     /// Whether a loop around a place has a name of its own there.
     #[must_use]
-    pub fn is_own(&self, spot: &Spot, name: &str) -> bool {
-        let mut next = spot.in_loop;
+    pub fn is_own(&self, position: &Position, name: &str) -> bool {
+        let mut next = position.in_loop;
         while let Some(around) = next.and_then(|index| self.0.get(index)) {
-            if around.own.get(name).is_some_and(|at| *at < spot.start) {
+            if around.own.get(name).is_some_and(|at| *at < position.start) {
                 return true;
             }
             next = around.around;
@@ -55,9 +55,9 @@ impl Loops {
 
     /// Whether a name is set past the innermost loop further down in it.
     #[must_use]
-    pub fn is_global_behind(&self, spot: &Spot, name: &str) -> bool {
-        let around = spot.in_loop.and_then(|index| self.0.get(index));
-        around.and_then(|around| around.global.get(name)).is_some_and(|at| *at >= spot.end)
+    pub fn is_global_behind(&self, position: &Position, name: &str) -> bool {
+        let around = position.in_loop.and_then(|index| self.0.get(index));
+        around.and_then(|around| around.global.get(name)).is_some_and(|at| *at >= position.end)
     }
 
     /// The loops in which `super` is called, each with the block it stands in.

@@ -7,14 +7,14 @@
 //! and every line stays the line it was.
 //!
 //! ```
-//! use cacheops::template::{Dialect, Edges, OpenTag, Syntax, rewrite};
+//! use cacheops::template::{Dialect, OpenTag, Syntax, Trim, rewrite};
 //!
 //! struct Shout;
 //! impl Dialect for Shout {
 //!     fn open(&self, tag: &OpenTag<'_>, out: &mut String) {
 //!         out.push_str(&format!("<{} {}>", tag.name, tag.line));
 //!     }
-//!     fn close(&self, tag: &OpenTag<'_>, _edges: Edges<'_>, out: &mut String) {
+//!     fn close(&self, tag: &OpenTag<'_>, _trim: Trim<'_>, out: &mut String) {
 //!         out.push_str(&format!("</{}>", tag.name));
 //!     }
 //!     fn reference(&self, _statement: &str, expression: &str, out: &mut String) {
@@ -26,37 +26,37 @@
 //! assert_eq!(done.source, "a\n<cached 2>b</cached>");
 //! ```
 
+mod append_only_vec;
 mod args;
 mod caching;
+mod encode;
 mod environment;
 mod lexer;
 mod loops;
 mod macros;
 mod marks;
-mod numbered;
 mod open_tag;
 mod parser;
+mod querysets;
 mod rewrite;
 mod rows;
-mod sets;
 mod tag;
 mod tokens;
 mod values;
-mod written;
 
+pub use append_only_vec::AppendOnlyVec;
 pub use args::{Argument, Arguments};
 pub use caching::{Caching, check_tag_name};
-pub use environment::Environment;
+pub use encode::{Distinctions, write_name, write_plain, write_value};
+pub use environment::EnvironmentId;
 pub use lexer::{Rules, Syntax};
-pub use loops::{Loop, Loops, Spot};
+pub use loops::{Loop, Loops, Position};
 pub use macros::Macros;
 pub use marks::Mark;
-pub use numbered::Numbered;
-pub use open_tag::{Block, Edges, OpenTag, Sets, Shown, TagKind};
+pub use open_tag::{Assignment, Block, Exposure, OpenTag, TagKind, Trim};
 pub use parser::CallSite;
-pub use rewrite::{Dialect, Moved, PLAIN_IMPORT, Rewritten, rewrite};
-pub use rows::{NoRows, Rows};
-pub use sets::{build_queryset, collect_querysets};
-pub use tag::{Slots, Tag, source_digest};
-pub use values::{Datum, Engine, Given, Options};
-pub use written::{Marks, write_name, write_plain, write_value};
+pub use querysets::{build_queryset, collect_querysets};
+pub use rewrite::{Dialect, PLAIN_IMPORT, Rewritten, SourceMapEntry, rewrite};
+pub use rows::{Rows, RowsError};
+pub use tag::{ArgumentLayout, Tag, source_digest};
+pub use values::{Datum, Engine, TagArguments, TagOptions};

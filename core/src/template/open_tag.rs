@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::args::{Argument, Arguments};
-use super::loops::Spot;
+use super::loops::Position;
 
 /// What a tag is.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -18,7 +18,7 @@ pub enum TagKind<'s> {
 
 /// What stands at the edges of the beginning or the end of a tag.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Edges<'s> {
+pub struct Trim<'s> {
     /// `-`, `+` or nothing behind the first delimiter.
     pub left: &'s str,
     /// The same before the last one.
@@ -46,7 +46,7 @@ pub struct OpenTag<'s> {
     /// The tag as the author wrote it.
     pub text: &'s str,
     /// What stands at its edges.
-    pub edges: Edges<'s>,
+    pub trim: Trim<'s>,
     /// The templates that the body includes by a plain name.
     pub includes: BTreeSet<&'s str>,
     /// Whether the body holds a block, or calls `super` or `self`: then it is
@@ -56,12 +56,12 @@ pub struct OpenTag<'s> {
     pub blocks: BTreeSet<&'s str>,
     /// Names to whose attributes the body assigns, although it has not made
     /// them: it is to work on copies, or a hit would lack the assignment.
-    pub assigns: BTreeSet<&'s str>,
+    pub mutates: BTreeSet<&'s str>,
     /// Names that the body sets, and that would be set behind it where the
     /// engine gives it no scope of its own.
-    pub sets: BTreeMap<&'s str, Sets>,
+    pub assignments: BTreeMap<&'s str, Assignment>,
     /// Where it stands among the loops.
-    pub spot: Spot,
+    pub position: Position,
     /// The innermost block that it stands in.
     pub in_block: Option<&'s str>,
     /// Whether it stands in the definition of a component.
@@ -79,14 +79,14 @@ pub struct OpenTag<'s> {
 pub struct Block<'s> {
     /// Names that it sets, and that would be set behind it; without those of
     /// the blocks in it.
-    pub sets: BTreeMap<&'s str, Sets>,
+    pub assignments: BTreeMap<&'s str, Assignment>,
     /// The blocks in it, without those in them.
     pub holds: BTreeSet<&'s str>,
 }
 
 /// What a source shows, and where, that a tag around cannot know by itself.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Shown {
+pub struct Exposure {
     /// Whether it shows `body` outside of its components: a component that
     /// includes it hands it one.
     pub body: bool,
@@ -102,16 +102,16 @@ pub struct Shown {
 
 /// How a name is set.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Sets {
+pub struct Assignment {
     /// By `set`, in no loop inside.
     pub local: bool,
     /// By `set_global`, in a loop or not.
     pub global: bool,
 }
 
-impl Sets {
+impl Assignment {
     /// Takes over how the name is set elsewhere.
-    pub fn add(&mut self, other: Sets) {
+    pub fn add(&mut self, other: Assignment) {
         self.local |= other.local;
         self.global |= other.global;
     }

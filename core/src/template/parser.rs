@@ -4,9 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::args::{self, Arguments};
 use super::lexer::{Lexer, Piece, PieceKind, Rules, Syntax};
-use super::loops::{Loops, Spot};
+use super::loops::{Loops, Position};
 use super::macros::Macros;
-use super::open_tag::{Block, Edges, OpenTag, Sets, Shown, TagKind};
+use super::open_tag::{Assignment, Block, Exposure, OpenTag, TagKind, Trim};
 use super::tokens::{TokenKind, is_attribute};
 use crate::error::Error;
 use callers::Caller;
@@ -23,21 +23,21 @@ mod scopes;
 pub(super) struct Edit<'s> {
     pub(super) start: usize,
     pub(super) end: usize,
-    pub(super) with: With<'s>,
+    pub(super) with: Replacement<'s>,
 }
 
 #[derive(Debug)]
-pub(super) enum With<'s> {
+pub(super) enum Replacement<'s> {
     Open(usize),
-    Close(usize, Edges<'s>),
+    Close(usize, Trim<'s>),
     /// The name of a template that is known only when it is rendered.
     Reference(&'s str, &'s str),
     /// What the dialect begins the source with.
     Prelude,
     /// What it puts before the first piece, whose edges these are.
-    First(Edges<'s>),
+    First(Trim<'s>),
     /// The same inside a block.
-    InBlock(Edges<'s>),
+    InBlock(Trim<'s>),
 }
 
 /// What was found in a source.
@@ -59,7 +59,7 @@ pub(super) struct Parsed<'s> {
     pub(super) defines: BTreeSet<String>,
     pub(super) blocks: BTreeMap<&'s str, Block<'s>>,
     pub(super) loops: Loops,
-    pub(super) shown: Shown,
+    pub(super) exposure: Exposure,
     /// Whether its macros use blocks, by `self` or `super`.
     pub(super) macros_use_blocks: bool,
     pub(super) macros: Macros<'s>,
@@ -178,12 +178,12 @@ impl<'s> Parser<'s, '_> {
     fn first(&mut self, piece: &Piece<'s>) {
         if let Some(begins) = self.begins.take() {
             let keep = if piece.kind == PieceKind::Expression { "+" } else { "" };
-            let edges = self.edges(piece);
-            let left = if edges.left.is_empty() { keep } else { edges.left };
-            let edges = Edges { left, ..edges };
+            let trim = self.trim(piece);
+            let left = if trim.left.is_empty() { keep } else { trim.left };
+            let trim = Trim { left, ..trim };
             let with = match begins {
-                Begins::Source => With::First(edges),
-                Begins::Block => With::InBlock(edges),
+                Begins::Source => Replacement::First(trim),
+                Begins::Block => Replacement::InBlock(trim),
             };
             self.edit(piece.start, piece.start, with);
         }
@@ -251,20 +251,24 @@ impl<'s> Parser<'s, '_> {
         let kind = kind.map_err(|why| fail(self.line, why))?;
         let names_body = self.names_body(&kind, &piece.tokens);
         let index = self.parsed.tags.len();
-        let edges = self.edges(piece);
+        let trim = self.trim(piece);
         self.parsed.tags.push(OpenTag {
             index,
             name,
             kind,
             line: self.line,
             text,
-            edges,
+            trim,
             includes: BTreeSet::new(),
             has_blocks: false,
             blocks: BTreeSet::new(),
-            assigns: BTreeSet::new(),
-            sets: BTreeMap::new(),
-            spot: Spot { in_loop: self.innermost_loop(), start: piece.start, end: piece.end },
+            mutates: BTreeSet::new(),
+            assignments: BTreeMap::new(),
+            position: Position {
+                in_loop: self.innermost_loop(),
+                start: piece.start,
+                end: piece.end,
+            },
             in_block: self.innermost_block(),
             in_component: self.stands_in("component"),
             names_body,
@@ -272,19 +276,19 @@ impl<'s> Parser<'s, '_> {
             may_see_caller: false,
         });
         self.note_tag(index);
-        self.edit(piece.start, piece.end, With::Open(index));
+        self.edit(piece.start, piece.end, Replacement::Open(index));
         self.push(name, Some(index));
         Ok(())
     }
 
-    fn edges(&self, piece: &Piece<'s>) -> Edges<'s> {
+    fn trim(&self, piece: &Piece<'s>) -> Trim<'s> {
         if piece.kind != PieceKind::LineStatement {
-            let (left, right) = piece.edges;
-            return Edges { left, right, is_line: false, line_end: "" };
+            let (left, right) = piece.trim;
+            return Trim { left, right, is_line: false, line_end: "" };
         }
         let text = &self.source[piece.start..piece.end];
         let line_end = &text[text.trim_end_matches(['\r', '\n']).len()..];
-        Edges { left: "+", right: "+", is_line: true, line_end }
+        Trim { left: "+", right: "+", is_line: true, line_end }
     }
 
     fn close_tag(&mut self, name: &'s str, piece: &Piece<'s>) -> Result<(), Error> {
@@ -311,9 +315,9 @@ impl<'s> Parser<'s, '_> {
                 format!("`{end}`: an end takes no arguments, and there is `{}`", extra.text),
             ));
         }
-        let edges = self.edges(piece);
-        self.edit(piece.start, piece.end, With::Close(tag, edges));
-        self.parsed.tags[tag].spot.end = piece.end;
+        let trim = self.trim(piece);
+        self.edit(piece.start, piece.end, Replacement::Close(tag, trim));
+        self.parsed.tags[tag].position.end = piece.end;
         Ok(())
     }
 
@@ -342,8 +346,8 @@ impl<'s> Parser<'s, '_> {
     fn statement(&mut self, name: &'s str, piece: &Piece<'s>) -> Result<(), Error> {
         let tokens = &piece.tokens[1..];
         match name {
-            "set" => self.set(piece, Sets { local: true, global: false }),
-            "set_global" => self.set(piece, Sets { local: false, global: true }),
+            "set" => self.set(piece, Assignment { local: true, global: false }),
+            "set_global" => self.set(piece, Assignment { local: false, global: true }),
             "include" | "import" | "from" | "extends" => self.reference(name, tokens)?,
             "else" | "elif" => self.branch(name)?,
             "component" => self.note_definition(tokens),
@@ -360,7 +364,7 @@ impl<'s> Parser<'s, '_> {
                 self.begin_block(tokens);
                 self.begins = Some(Begins::Block);
             }
-            "extends" => self.edit(piece.end, piece.end, With::Prelude),
+            "extends" => self.edit(piece.end, piece.end, Replacement::Prelude),
             _ => {}
         }
         Ok(())
@@ -425,7 +429,7 @@ impl<'s> Parser<'s, '_> {
         self.stack.iter().rev().find_map(|open| open.tag)
     }
 
-    fn edit(&mut self, start: usize, end: usize, with: With<'s>) {
+    fn edit(&mut self, start: usize, end: usize, with: Replacement<'s>) {
         self.parsed.edits.push(Edit { start, end, with });
     }
 

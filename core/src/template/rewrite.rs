@@ -6,20 +6,20 @@ use std::ops::Range;
 use super::lexer::Syntax;
 use super::loops::Loops;
 use super::macros::Macros;
-use super::open_tag::{Block, Edges, OpenTag, Shown};
-use super::parser::{CallSite, With, parse};
+use super::open_tag::{Block, Exposure, OpenTag, Trim};
+use super::parser::{CallSite, Replacement, parse};
 use crate::error::Error;
 
 /// What an engine understands instead of the tags.
 ///
 /// What is written must hold as many line ends as what it replaces: those
-/// inside the expressions of the arguments, and [`Edges::line_end`].
+/// inside the expressions of the arguments, and [`Trim::line_end`].
 pub trait Dialect {
     /// Writes what begins a tag.
     fn open(&self, tag: &OpenTag<'_>, out: &mut String);
 
     /// Writes what ends a tag; `edges` are those of its end.
-    fn close(&self, tag: &OpenTag<'_>, edges: Edges<'_>, out: &mut String);
+    fn close(&self, tag: &OpenTag<'_>, trim: Trim<'_>, out: &mut String);
 
     /// Writes an expression that names a template: of any `extends`, and of an
     /// `include`, `import` or `from` whose template is known only in rendering;
@@ -33,15 +33,15 @@ pub trait Dialect {
     /// Writes what is to run before the first statement or expression of a
     /// source, which follows; `edges` are its own. `has_macros` is whether the
     /// source defines or imports some.
-    fn first(&self, _edges: Edges<'_>, _has_macros: bool, _out: &mut String) {}
+    fn first(&self, _trim: Trim<'_>, _has_macros: bool, _out: &mut String) {}
 
     /// The same for a block: an application can render one by itself.
-    fn first_in_block(&self, _edges: Edges<'_>, _out: &mut String) {}
+    fn first_in_block(&self, _trim: Trim<'_>, _out: &mut String) {}
 }
 
 /// A range of the source, and what stands there now.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Moved {
+pub struct SourceMapEntry {
     /// In what the author wrote.
     pub author: Range<usize>,
     /// In what the engine gets.
@@ -74,13 +74,13 @@ pub struct Rewritten<'s> {
     /// What its loops do with names.
     pub loops: Loops,
     /// What it shows that a tag elsewhere may have to know.
-    pub shown: Shown,
+    pub exposure: Exposure,
     /// Whether its macros use blocks, by `self` or `super`.
     pub macros_use_blocks: bool,
     /// Which macros it has for those it includes, and may use of those around.
     pub macros: Macros<'s>,
     /// What was put in place of what, in order.
-    pub moved: Vec<Moved>,
+    pub source_map: Vec<SourceMapEntry>,
 }
 
 /// What [`Dialect::reference`] gets as the statement for an import of a plain
@@ -102,29 +102,30 @@ pub fn rewrite<'s>(
     let parsed = parse(source, syntax, custom)?;
     let mut out = String::with_capacity(source.len() + parsed.edits.len() * 128);
     let mut copied = 0;
-    let mut moved = Vec::with_capacity(parsed.edits.len());
-    if !parsed.edits.iter().any(|edit| matches!(edit.with, With::Prelude)) {
+    let mut source_map = Vec::with_capacity(parsed.edits.len());
+    if !parsed.edits.iter().any(|edit| matches!(edit.with, Replacement::Prelude)) {
         dialect.prelude(&mut out);
-        moved.push(Moved { author: 0..0, rewritten: 0..out.len() });
+        source_map.push(SourceMapEntry { author: 0..0, rewritten: 0..out.len() });
     }
     for edit in &parsed.edits {
         out.push_str(&source[copied..edit.start]);
         copied = edit.end;
         let start = out.len();
         match edit.with {
-            With::Open(tag) => dialect.open(&parsed.tags[tag], &mut out),
-            With::Close(tag, edges) => dialect.close(&parsed.tags[tag], edges, &mut out),
-            With::Reference(statement, expression) => {
+            Replacement::Open(tag) => dialect.open(&parsed.tags[tag], &mut out),
+            Replacement::Close(tag, trim) => dialect.close(&parsed.tags[tag], trim, &mut out),
+            Replacement::Reference(statement, expression) => {
                 dialect.reference(statement, expression, &mut out);
             }
-            With::Prelude => dialect.prelude(&mut out),
-            With::InBlock(edges) => dialect.first_in_block(edges, &mut out),
-            With::First(edges) => dialect.first(edges, parsed.macros.has_some, &mut out),
+            Replacement::Prelude => dialect.prelude(&mut out),
+            Replacement::InBlock(trim) => dialect.first_in_block(trim, &mut out),
+            Replacement::First(trim) => dialect.first(trim, parsed.macros.has_some, &mut out),
         }
         if edit.start == edit.end && start == out.len() {
             continue;
         }
-        moved.push(Moved { author: edit.start..edit.end, rewritten: start..out.len() });
+        source_map
+            .push(SourceMapEntry { author: edit.start..edit.end, rewritten: start..out.len() });
     }
     out.push_str(&source[copied..]);
     Ok(Rewritten {
@@ -139,10 +140,10 @@ pub fn rewrite<'s>(
         defines: parsed.defines,
         blocks: parsed.blocks,
         loops: parsed.loops,
-        shown: parsed.shown,
+        exposure: parsed.exposure,
         macros_use_blocks: parsed.macros_use_blocks,
         macros: parsed.macros,
-        moved,
+        source_map,
     })
 }
 

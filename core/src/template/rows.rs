@@ -30,7 +30,7 @@ struct Loaded<R> {
 
 /// Why there are no rows.
 #[derive(Debug)]
-pub enum NoRows {
+pub enum RowsError {
     /// The queryset makes no sense, or its table has no profile.
     Queryset(Error),
     /// The application's error.
@@ -64,7 +64,7 @@ impl<R: Clone> Rows<R> {
     /// # Errors
     ///
     /// Why there are none.
-    pub fn load(&self) -> Result<R, NoRows> {
+    pub fn load(&self) -> Result<R, RowsError> {
         let known = self.loaded.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let loaded = match known.filter(|loaded| loaded.lease.is_current()) {
             Some(loaded) => loaded,
@@ -75,11 +75,11 @@ impl<R: Clone> Rows<R> {
     }
 
     /// Runs the query, without holding the lock: it may render in turn.
-    fn query(&self) -> Result<Loaded<R>, NoRows> {
+    fn query(&self) -> Result<Loaded<R>, RowsError> {
         // Whoever shows something instead of the rows must not keep it.
         let failure = Failure(self);
-        let lease = self.cache.lease(&[&self.queryset]).map_err(NoRows::Queryset)?;
-        let (rows, lease) = lease.read(&self.run).map_err(NoRows::Query)?;
+        let lease = self.cache.lease(&[&self.queryset]).map_err(RowsError::Queryset)?;
+        let (rows, lease) = lease.read(&self.run).map_err(RowsError::Query)?;
         std::mem::forget(failure);
         let loaded = Loaded { rows, lease };
         *self.loaded.lock().unwrap_or_else(PoisonError::into_inner) = Some(loaded.clone());

@@ -17,7 +17,7 @@ pub struct Tag {
     /// `page.html:12`.
     pub place: String,
     /// The arguments that it has.
-    pub slots: Slots,
+    pub layout: ArgumentLayout,
     /// The templates whose sources the body is made of besides its own.
     pub references: Vec<String>,
     /// Whether the body holds blocks, or calls `super`, or may by a macro.
@@ -32,7 +32,7 @@ pub struct Tag {
 
 /// Which arguments a tag has, in the order in which they are passed on.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Slots {
+pub struct ArgumentLayout {
     /// How many querysets.
     pub querysets: usize,
     /// Whether a time limit.
@@ -59,8 +59,8 @@ impl Tag {
         tag: &OpenTag<'_>,
         found: &Rewritten<'_>,
     ) -> Self {
-        let slots = match &tag.kind {
-            TagKind::CachedAs(arguments) | TagKind::Cached(arguments) => Slots {
+        let layout = match &tag.kind {
+            TagKind::CachedAs(arguments) | TagKind::Cached(arguments) => ArgumentLayout {
                 querysets: arguments.positional.len(),
                 timeout: arguments.timeout.is_some(),
                 name: arguments.name.is_some(),
@@ -69,7 +69,7 @@ impl Tag {
                 unless: arguments.unless.is_some(),
                 extra: arguments.extra.len(),
             },
-            TagKind::Custom(_) => Slots::default(),
+            TagKind::Custom(_) => ArgumentLayout::default(),
         };
         let mut key = KeyWriter::new();
         key.variant("tag", 3);
@@ -82,7 +82,7 @@ impl Tag {
             name: tag.name.to_owned(),
             text: tag.text.to_owned(),
             place: format!("{template}:{}", tag.line),
-            slots,
+            layout,
             references: references.map(|name| (*name).to_owned()).collect(),
             has_blocks: tag.has_blocks || found.macros_use_blocks,
             dynamic_imports: found.dynamic_imports,

@@ -2,7 +2,7 @@
 
 use proptest::prelude::*;
 
-use super::super::{Dialect, Edges, OpenTag, Rules, Syntax, TagKind, rewrite};
+use super::super::{Dialect, OpenTag, Rules, Syntax, TagKind, Trim, rewrite};
 
 /// Keeps the lines of what it replaces, and marks where tags were.
 struct Lines;
@@ -11,13 +11,13 @@ impl Dialect for Lines {
     fn open(&self, tag: &OpenTag<'_>, out: &mut String) {
         out.push_str("[open");
         out.extend(tag.text.chars().filter(|c| *c == '\n'));
-        out.push_str(if tag.text.contains('\n') { "" } else { tag.edges.line_end });
+        out.push_str(if tag.text.contains('\n') { "" } else { tag.trim.line_end });
         out.push(']');
     }
 
-    fn close(&self, _tag: &OpenTag<'_>, edges: Edges<'_>, out: &mut String) {
+    fn close(&self, _tag: &OpenTag<'_>, trim: Trim<'_>, out: &mut String) {
         out.push_str("[close");
-        out.push_str(edges.line_end);
+        out.push_str(trim.line_end);
         out.push(']');
     }
 
@@ -41,7 +41,7 @@ fn syntaxes() -> [Syntax; 4] {
     };
     let rules = Rules {
         balanced: false,
-        plus_edges: false,
+        plus_trim: false,
         backticks: true,
         components: true,
         ..Rules::default()

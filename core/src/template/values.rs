@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use super::written::{Marks, write_name, write_value};
+use super::encode::{Distinctions, write_name, write_value};
 use crate::key::KeyWriter;
 use crate::queryset::QuerySet;
 
@@ -128,7 +128,7 @@ impl<V> Datum<'_, V> {
 
 /// What a tag says besides its querysets.
 #[derive(Clone, Debug)]
-pub struct Options<'a> {
+pub struct TagOptions<'a> {
     /// Its time limit.
     pub timeout: Option<Duration>,
     /// The name that reaches it.
@@ -146,7 +146,7 @@ pub struct Options<'a> {
 
 /// The arguments of a tag that are not querysets.
 #[derive(Debug)]
-pub struct Given<'a, V> {
+pub struct TagArguments<'a, V> {
     /// `timeout`, if given.
     pub timeout: Option<&'a V>,
     /// `name`, if given.
@@ -161,33 +161,33 @@ pub struct Given<'a, V> {
     pub extra: &'a [&'a V],
 }
 
-impl<'a> Options<'a> {
+impl<'a> TagOptions<'a> {
     /// Reads the arguments of a tag, and writes what stands for them.
     ///
     /// # Errors
     ///
     /// An argument that makes no sense, in words.
     pub fn read<E: Engine>(
-        given: &Given<'a, E::Value>,
+        given: &TagArguments<'a, E::Value>,
         key: &mut KeyWriter,
     ) -> Result<Self, String> {
-        let mut marks = Marks::default();
+        let mut distinctions = Distinctions::default();
         let name = given.name.map(read_name::<E>).transpose()?.flatten();
         write_name(name, key);
-        marks.leaf(given.name.is_some_and(E::is_safe));
+        distinctions.leaf(given.name.is_some_and(E::is_safe));
         let start = key.as_bytes().len();
         match given.extra {
             [] => key.none(),
-            [one] => write_value::<E>(one, key, &mut marks)?,
+            [one] => write_value::<E>(one, key, &mut distinctions)?,
             many => {
                 key.list(many.len());
-                many.iter().try_for_each(|one| write_value::<E>(one, key, &mut marks))?;
+                many.iter().try_for_each(|one| write_value::<E>(one, key, &mut distinctions))?;
             }
         }
         let variant =
             (name.is_some() && !given.extra.is_empty()).then(|| key.as_bytes()[start..].into());
-        marks.write(key);
-        Ok(Options {
+        distinctions.write(key);
+        Ok(TagOptions {
             timeout: given.timeout.map(read_timeout::<E>).transpose()?.flatten(),
             name,
             lock: given.lock.map(read_lock::<E>).transpose()?.unwrap_or(true),

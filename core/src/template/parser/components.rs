@@ -58,7 +58,7 @@ impl<'s> Parser<'s, '_> {
             return Ok(());
         }
         let Some(component) = self.stack.iter().position(|open| open.name == "component") else {
-            self.parsed.shown.body = true;
+            self.parsed.exposure.body = true;
             for tag in self.stack.iter().filter_map(|open| open.tag) {
                 let tag = &mut self.parsed.tags[tag];
                 tag.shows_body |= !tag.names_body;
@@ -122,8 +122,8 @@ impl<'s> Parser<'s, '_> {
     fn note_context(&mut self) {
         // A component has a context of its own.
         if !self.stands_in("component") {
-            self.parsed.shown.context = true;
-            self.parsed.shown.context_in_block |= self.stands_in("block");
+            self.parsed.exposure.context = true;
+            self.parsed.exposure.context_in_block |= self.stands_in("block");
         }
     }
 }

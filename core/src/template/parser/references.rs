@@ -2,7 +2,7 @@
 
 use super::super::rewrite::PLAIN_IMPORT;
 use super::super::tokens::{Token, TokenKind};
-use super::{CallSite, Open, Parser, With};
+use super::{CallSite, Open, Parser, Replacement};
 use crate::error::Error;
 
 impl<'s> Parser<'s, '_> {
@@ -56,7 +56,7 @@ impl<'s> Parser<'s, '_> {
             self.parsed.dynamic_imports |= is_import && is_dynamic;
             self.parsed.macros.may_use_any |= statement == "include";
             let said = if is_import && !is_dynamic { PLAIN_IMPORT } else { statement };
-            self.edit(first.start, last.end(), With::Reference(said, expression));
+            self.edit(first.start, last.end(), Replacement::Reference(said, expression));
         }
         for name in names.into_iter().flatten() {
             self.parsed.references.insert(name);
@@ -64,8 +64,8 @@ impl<'s> Parser<'s, '_> {
                 self.note_include(name);
             }
             // What a macro or a set block uses, any body may show.
-            let shown = |open: &Open<'_>| matches!(open.name, "macro" | "set" | "call");
-            if matches!(statement, "import" | "from") || self.stack.iter().any(shown) {
+            let exposure = |open: &Open<'_>| matches!(open.name, "macro" | "set" | "call");
+            if matches!(statement, "import" | "from") || self.stack.iter().any(exposure) {
                 self.parsed.imports.insert(name);
             }
             for open in &self.stack {
@@ -80,10 +80,10 @@ impl<'s> Parser<'s, '_> {
     /// Notes what is included where a tag around cannot see it.
     fn note_include(&mut self, name: &'s str) {
         if self.stands_in("block") {
-            self.parsed.shown.block_includes.insert(name.to_owned());
+            self.parsed.exposure.block_includes.insert(name.to_owned());
         }
         if self.stands_in("component") {
-            self.parsed.shown.component_includes.insert(name.to_owned());
+            self.parsed.exposure.component_includes.insert(name.to_owned());
         }
     }
 }

@@ -2,20 +2,20 @@
 
 use super::super::lexer::Piece;
 use super::super::tokens::{Token, TokenKind};
-use super::{Parser, Sets};
+use super::{Assignment, Parser};
 
 impl<'s> Parser<'s, '_> {
     /// `set x = …` makes a variable, `set x.y = …` changes one, and `set x`
     /// alone begins a block.
-    pub(super) fn set(&mut self, piece: &Piece<'s>, how: Sets) {
+    pub(super) fn set(&mut self, piece: &Piece<'s>, how: Assignment) {
         let tokens = &piece.tokens[1..];
         let mut depth = 0;
-        let assigns = tokens.iter().position(|token| {
+        let equals = tokens.iter().position(|token| {
             depth += token.depth();
             depth == 0 && token.is_operator("=")
         });
         let filter = tokens.iter().position(|token| token.is_operator("|"));
-        let targets = &tokens[..assigns.or(filter).unwrap_or(tokens.len())];
+        let targets = &tokens[..equals.or(filter).unwrap_or(tokens.len())];
         for (at, target) in targets.iter().enumerate() {
             let behind_dot = at > 0 && targets[at - 1].is_operator(".");
             if target.kind != TokenKind::Word || behind_dot {
@@ -28,13 +28,13 @@ impl<'s> Parser<'s, '_> {
             }
             self.note_set(target.text, how, piece.start);
         }
-        if assigns.is_none() {
+        if equals.is_none() {
             self.push("set", None);
         }
     }
 
     /// Notes what a body or a block sets without a scope around it.
-    fn note_set(&mut self, name: &'s str, how: Sets, at: usize) {
+    fn note_set(&mut self, name: &'s str, how: Assignment, at: usize) {
         self.note_in_loops(name, how, at);
         let mut block = None;
         for open in self.stack.iter().rev() {
@@ -44,17 +44,17 @@ impl<'s> Parser<'s, '_> {
             block = block.or(open.block);
             // Also those around: what a tag puts back is set by it.
             if let Some(tag) = open.tag {
-                self.parsed.tags[tag].sets.entry(name).or_default().add(how);
+                self.parsed.tags[tag].assignments.entry(name).or_default().add(how);
             }
         }
         if let Some(block) = block {
             let block = self.parsed.blocks.entry(block).or_default();
-            block.sets.entry(name).or_default().add(how);
+            block.assignments.entry(name).or_default().add(how);
         }
     }
 
     /// A name is of the innermost loop, or past all loops.
-    fn note_in_loops(&mut self, name: &str, how: Sets, at: usize) {
+    fn note_in_loops(&mut self, name: &str, how: Assignment, at: usize) {
         let around = self.stack.iter().rev().filter_map(|open| open.repeats);
         for index in around.take(if how.global { usize::MAX } else { 1 }) {
             match self.parsed.loops.at(index) {
@@ -71,7 +71,7 @@ impl<'s> Parser<'s, '_> {
                 return;
             }
             if let Some(tag) = open.tag {
-                self.parsed.tags[tag].assigns.insert(name);
+                self.parsed.tags[tag].mutates.insert(name);
             }
         }
     }

@@ -11,12 +11,12 @@ use crate::key::KeyWriter;
 /// Holds the places of such values among all single values that were written;
 /// mostly there are none, and then it allocates nothing.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Marks {
+pub struct Distinctions {
     leaves: u64,
     marked: Vec<u64>,
 }
 
-impl Marks {
+impl Distinctions {
     pub(super) fn leaf(&mut self, is_marked: bool) {
         if is_marked {
             self.marked.push(self.leaves);
@@ -24,7 +24,7 @@ impl Marks {
         self.leaves += 1;
     }
 
-    fn append(&mut self, other: &Marks) {
+    fn append(&mut self, other: &Distinctions) {
         self.marked.extend(other.marked.iter().map(|place| place + self.leaves));
         self.leaves += other.leaves;
     }
@@ -51,9 +51,9 @@ impl Marks {
 pub fn write_value<E: Engine>(
     value: &E::Value,
     key: &mut KeyWriter,
-    marks: &mut Marks,
+    distinctions: &mut Distinctions,
 ) -> Result<(), String> {
-    write::<E>("`extra`", value, key, marks)
+    write::<E>("`extra`", value, key, distinctions)
 }
 
 /// How deep lists and maps may lie in each other. A value of an engine can hold
@@ -89,16 +89,16 @@ pub(super) fn write<E: Engine>(
     what: &str,
     value: &E::Value,
     key: &mut KeyWriter,
-    marks: &mut Marks,
+    distinctions: &mut Distinctions,
 ) -> Result<(), String> {
-    write_below::<E>(what, value, key, marks, DEEPEST)
+    write_below::<E>(what, value, key, distinctions, DEEPEST)
 }
 
 fn write_below<E: Engine>(
     what: &str,
     value: &E::Value,
     key: &mut KeyWriter,
-    marks: &mut Marks,
+    distinctions: &mut Distinctions,
     depth: usize,
 ) -> Result<(), String> {
     let inside = || depth.checked_sub(1).ok_or_else(|| too_deep(what));
@@ -114,23 +114,25 @@ fn write_below<E: Engine>(
         Datum::UInt(number) => key.uint(number),
         Datum::Float(number) => {
             key.float(number).map_err(|error| format!("{what}: {}", error.detail()))?;
-            marks.leaf(number == 0.0 && number.is_sign_negative());
+            distinctions.leaf(number == 0.0 && number.is_sign_negative());
         }
         Datum::Text(text) => {
             key.str(text);
-            marks.leaf(E::is_safe(value));
+            distinctions.leaf(E::is_safe(value));
         }
         Datum::Bytes(bytes) => key.bytes(bytes),
         Datum::List(items) => {
             let depth = inside()?;
             key.list(items.len());
-            E::shape(value).into_iter().for_each(|is_other| marks.leaf(is_other));
-            items.iter().try_for_each(|item| write_below::<E>(what, item, key, marks, depth))?;
+            E::shape(value).into_iter().for_each(|is_other| distinctions.leaf(is_other));
+            items
+                .iter()
+                .try_for_each(|item| write_below::<E>(what, item, key, distinctions, depth))?;
         }
         Datum::Map(pairs) => {
             let depth = inside()?;
-            E::shape(value).into_iter().for_each(|is_other| marks.leaf(is_other));
-            write_map::<E>(what, &pairs, key, marks, depth)?;
+            E::shape(value).into_iter().for_each(|is_other| distinctions.leaf(is_other));
+            write_map::<E>(what, &pairs, key, distinctions, depth)?;
         }
         Datum::Other(kind) => {
             return Err(format!(
@@ -146,12 +148,12 @@ fn write_map<E: Engine>(
     what: &str,
     pairs: &[(E::Value, E::Value)],
     key: &mut KeyWriter,
-    marks: &mut Marks,
+    distinctions: &mut Distinctions,
     depth: usize,
 ) -> Result<(), String> {
     let mut entries = Vec::with_capacity(pairs.len());
     for (name, value) in pairs {
-        let mut of_entry = Marks::default();
+        let mut of_entry = Distinctions::default();
         let mut entry = (KeyWriter::default(), KeyWriter::default());
         write_below::<E>(what, name, &mut entry.0, &mut of_entry, depth)?;
         write_below::<E>(what, value, &mut entry.1, &mut of_entry, depth)?;
@@ -161,7 +163,7 @@ fn write_map<E: Engine>(
         let names = a.as_bytes().cmp(b.as_bytes());
         names.then_with(|| x.as_bytes().cmp(y.as_bytes())).then_with(|| of_a.cmp(of_b))
     });
-    entries.iter().for_each(|(_, of_entry)| marks.append(of_entry));
+    entries.iter().for_each(|(_, of_entry)| distinctions.append(of_entry));
     key.map(entries.into_iter().map(|(entry, _)| entry).collect());
     Ok(())
 }
@@ -170,13 +172,13 @@ fn write_map<E: Engine>(
 /// fragments apart by themselves.
 pub fn write_plain<E: Engine>(name: &str, value: &E::Value, key: &mut KeyWriter) {
     key.str(name);
-    let mut marks = Marks::default();
+    let mut distinctions = Distinctions::default();
     if !E::is_plain(value) {
         key.variant("other", 0);
-    } else if write_value::<E>(value, key, &mut marks).is_err() {
+    } else if write_value::<E>(value, key, &mut distinctions).is_err() {
         key.variant("nan", 0);
     }
-    marks.write(key);
+    distinctions.write(key);
 }
 
 /// Writes a fragment's name, or that it has none.

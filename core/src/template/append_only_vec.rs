@@ -6,7 +6,7 @@ use std::sync::OnceLock;
 /// the same template do not write to a common place; growing is for one thread
 /// at a time, which the caller sees to.
 #[derive(Debug)]
-pub struct Numbered<T> {
+pub struct AppendOnlyVec<T> {
     /// Chunk `n` has room for `FIRST << n` things.
     chunks: [OnceLock<Box<[OnceLock<T>]>>; CHUNKS],
 }
@@ -14,13 +14,13 @@ pub struct Numbered<T> {
 const FIRST: usize = 64;
 const CHUNKS: usize = 32;
 
-impl<T> Default for Numbered<T> {
+impl<T> Default for AppendOnlyVec<T> {
     fn default() -> Self {
-        Numbered { chunks: [const { OnceLock::new() }; CHUNKS] }
+        AppendOnlyVec { chunks: [const { OnceLock::new() }; CHUNKS] }
     }
 }
 
-impl<T> Numbered<T> {
+impl<T> AppendOnlyVec<T> {
     /// The thing of a number, if there is one.
     pub fn get(&self, number: usize) -> Option<&T> {
         let (chunk, place) = place_of(number)?;
@@ -52,7 +52,7 @@ mod tests {
 
     #[test]
     fn every_number_has_a_place_of_its_own() {
-        let numbered = Numbered::default();
+        let numbered = AppendOnlyVec::default();
         (0..10_000).for_each(|number| numbered.set(number, number));
         numbered.set(7, 0);
         assert!((0..10_000).all(|number| numbered.get(number) == Some(&number)));

@@ -1,7 +1,7 @@
 //! Querysets made in templates, and given to tags.
 
+use super::encode::{DEEPEST, Distinctions, check_depth, too_deep, write};
 use super::values::{Datum, Engine};
-use super::written::{DEEPEST, Marks, check_depth, too_deep, write};
 use crate::key::KeyWriter;
 use crate::queryset::{Condition, QuerySet, eq, is_in};
 
@@ -31,9 +31,9 @@ fn collect<E: Engine>(
     }
     match E::read(value)? {
         Datum::Text(table) => {
-            let mut marks = Marks::default();
-            marks.leaf(E::is_safe(value));
-            querysets.push(QuerySet::table(table).with_marks(marks.into_places()));
+            let mut distinctions = Distinctions::default();
+            distinctions.leaf(E::is_safe(value));
+            querysets.push(QuerySet::table(table).with_marks(distinctions.into_places()));
         }
         Datum::Map(_) => {
             check_depth::<E>("a map", value)?;
@@ -104,12 +104,12 @@ fn marked<'v, E: Engine>(
 where
     E::Value: 'v,
 {
-    let mut marks = Marks::default();
+    let mut distinctions = Distinctions::default();
     let mut written = KeyWriter::empty();
     for value in values {
-        write::<E>("a value in the queryset", value, &mut written, &mut marks)?;
+        write::<E>("a value in the queryset", value, &mut written, &mut distinctions)?;
     }
-    Ok(queryset.with_marks(marks.into_places()))
+    Ok(queryset.with_marks(distinctions.into_places()))
 }
 
 /// The condition that a keyword of `queryset()` stands for.
