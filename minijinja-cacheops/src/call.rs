@@ -8,14 +8,14 @@ use cacheops::{Cacheops, Found, KeyWriter, Request};
 use minijinja::value::Kwargs;
 use minijinja::{AutoEscape, Error, ErrorKind, State, Value};
 
-use crate::around;
 use crate::engine::MiniJinjaEngine;
 use crate::errors::in_rendering;
 use crate::keys;
+use crate::outer_macros;
 use crate::querysets::Querysets;
 use crate::rendering::Rendering;
 use crate::tags::Shared;
-use crate::templates::{Calls, Sources};
+use crate::templates::{Calls, Dependencies};
 
 /// Runs a body that `{% call %}` handed over, or finds what it rendered.
 pub(crate) fn call(
@@ -115,10 +115,10 @@ fn write_place(shared: &Shared, state: &State<'_, '_>, key: &mut KeyWriter) -> R
         }
         Ok(source)
     })?;
-    let mut sources = Some(Sources::one(state.name()));
-    around::add(shared, state, &source.uses(), &mut sources);
-    let sources = sources.unwrap_or_default();
-    shared.with_versions(state, |versions| versions.write(state, &sources, key));
+    let mut dependencies = Some(Dependencies::one(state.name()));
+    outer_macros::add(shared, state, &source.uses(), &mut dependencies);
+    let dependencies = dependencies.unwrap_or_default();
+    shared.with_versions(state, |versions| versions.write(state, &dependencies, key));
     Ok(())
 }
 

@@ -68,7 +68,7 @@ impl fmt::Debug for Fragment {
 /// nothing is escaped; what is left is a formatter that the application may
 /// have set, to which the engine hands whatever a template prints.
 #[derive(Debug, Default)]
-pub(crate) struct Printing(AtomicU8);
+pub(crate) struct PrintMode(AtomicU8);
 
 const UNKNOWN: u8 = 0;
 const AS_OBJECT: u8 = 1;
@@ -77,7 +77,7 @@ const AS_SAFE_TEXT: u8 = 2;
 /// Holds everything that a formatter may want to change.
 const PROBE: &str = " <a href=\"'\\/&amp;\">[{1.50}]\n\t\u{e9}</a> ";
 
-impl Printing {
+impl PrintMode {
     /// What the tag prints of its fragment.
     pub(crate) fn print(&self, state: &mut State<'_, '_>, value: &Value) -> Result<Value, Error> {
         let Some(fragment) = value.downcast_object_ref::<Fragment>() else {

@@ -10,12 +10,12 @@ use minijinja::{Error, State, Value};
 use crate::errors::in_rendering;
 
 /// In place of a macro's `caller`, inside the body of a tag.
-struct NoCaller {
+struct RefusedCaller {
     /// The tag.
     text: String,
 }
 
-impl Object for NoCaller {
+impl Object for RefusedCaller {
     fn repr(self: &Arc<Self>) -> ObjectRepr {
         ObjectRepr::Plain
     }
@@ -28,7 +28,7 @@ impl Object for NoCaller {
     }
 }
 
-impl fmt::Debug for NoCaller {
+impl fmt::Debug for RefusedCaller {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("<caller outside of a cache tag>")
     }
@@ -39,7 +39,7 @@ impl fmt::Debug for NoCaller {
 pub(crate) fn caller(value: &Value, tag: &str) -> Value {
     match value.as_object() {
         Some(object) if object.type_name().ends_with("Macro") => {
-            Value::from_object(NoCaller { text: tag.to_owned() })
+            Value::from_object(RefusedCaller { text: tag.to_owned() })
         }
         _ => value.clone(),
     }

@@ -37,8 +37,7 @@
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
-mod around;
-mod begin;
+mod add_loaded;
 mod call;
 mod custom;
 mod dialect;
@@ -47,9 +46,10 @@ mod errors;
 mod fragment;
 mod guards;
 mod keys;
-mod loaded;
+mod outer_macros;
 mod querysets;
 mod rendering;
+mod runtime;
 mod source;
 mod tags;
 mod templates;

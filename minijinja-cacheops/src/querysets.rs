@@ -13,14 +13,14 @@ use crate::engine::MiniJinjaEngine;
 
 /// A queryset together with the digest that stands for it in keys.
 #[derive(Debug)]
-struct Known {
+struct HashedQueryset {
     queryset: QuerySet,
     digest: OnceLock<FragmentKey>,
 }
 
-impl Known {
+impl HashedQueryset {
     fn new(queryset: QuerySet) -> Self {
-        Known { queryset, digest: OnceLock::new() }
+        HashedQueryset { queryset, digest: OnceLock::new() }
     }
 
     fn digest(&self) -> &FragmentKey {
@@ -36,9 +36,9 @@ fn digest_of(queryset: &QuerySet) -> FragmentKey {
 
 /// A queryset without rows: for tags only.
 #[derive(Debug)]
-struct Plain(Known);
+struct PlainQueryset(HashedQueryset);
 
-impl Object for Plain {
+impl Object for PlainQueryset {
     fn repr(self: &Arc<Self>) -> ObjectRepr {
         ObjectRepr::Plain
     }
@@ -61,7 +61,7 @@ impl Object for Plain {
 /// assert_eq!(value.to_string(), "<queryset articles>");
 /// ```
 pub fn queryset(queryset: impl Into<QuerySet>) -> Value {
-    Value::from_object(Plain(Known::new(queryset.into())))
+    Value::from_object(PlainQueryset(HashedQueryset::new(queryset.into())))
 }
 
 /// A queryset with its rows, as a value for templates: a list whose query runs
@@ -105,7 +105,7 @@ where
     };
     let queryset = queryset.into();
     Value::from_object(Lazy {
-        known: Known::new(queryset.clone()),
+        known: HashedQueryset::new(queryset.clone()),
         rows: Rows::new(cache, queryset, run),
     })
 }
@@ -114,21 +114,21 @@ fn failed(error: Box<dyn std::error::Error + Send + Sync>) -> Error {
     match error.downcast::<Error>() {
         Ok(error) => *error,
         Err(error) => Error::new(ErrorKind::InvalidOperation, "a queryset's query failed")
-            .with_source(Failed(error)),
+            .with_source(QueryFailure(error)),
     }
 }
 
 /// Carries the application's error as a source.
 #[derive(Debug)]
-struct Failed(Box<dyn std::error::Error + Send + Sync>);
+struct QueryFailure(Box<dyn std::error::Error + Send + Sync>);
 
-impl fmt::Display for Failed {
+impl fmt::Display for QueryFailure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.fmt(f)
     }
 }
 
-impl std::error::Error for Failed {
+impl std::error::Error for QueryFailure {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         self.0.source()
     }
@@ -136,7 +136,7 @@ impl std::error::Error for Failed {
 
 #[derive(Debug)]
 pub(crate) struct Lazy {
-    known: Known,
+    known: HashedQueryset,
     rows: Rows<Arc<Vec<Value>>>,
 }
 
@@ -153,12 +153,12 @@ impl Lazy {
 }
 
 /// Rows being gone through.
-struct Going {
+struct RowIter {
     rows: Arc<Vec<Value>>,
     next: usize,
 }
 
-impl Iterator for Going {
+impl Iterator for RowIter {
     type Item = Value;
 
     fn next(&mut self) -> Option<Value> {
@@ -174,9 +174,9 @@ impl Iterator for Going {
 }
 
 /// One value, and no word of how many there are.
-struct Once(Option<Value>);
+struct OneItem(Option<Value>);
 
-impl Iterator for Once {
+impl Iterator for OneItem {
     type Item = Value;
 
     fn next(&mut self) -> Option<Value> {
@@ -203,10 +203,10 @@ impl Object for Lazy {
 
     fn enumerate(self: &Arc<Self>) -> Enumerator {
         match self.load() {
-            Ok(rows) => Enumerator::Iter(Box::new(Going { rows, next: 0 })),
+            Ok(rows) => Enumerator::Iter(Box::new(RowIter { rows, next: 0 })),
             // An invalid value, which the engine raises where it meets it; of
             // unknown length, so that nobody takes it for a row.
-            Err(error) => Enumerator::Iter(Box::new(Once(Some(Value::from(error))))),
+            Err(error) => Enumerator::Iter(Box::new(OneItem(Some(Value::from(error))))),
         }
     }
 }
@@ -246,8 +246,8 @@ impl<'a> Querysets<'a> {
     }
 }
 
-fn known(value: &Value) -> Option<&Known> {
-    if let Some(Plain(known)) = value.downcast_object_ref::<Plain>() {
+fn known(value: &Value) -> Option<&HashedQueryset> {
+    if let Some(PlainQueryset(known)) = value.downcast_object_ref::<PlainQueryset>() {
         return Some(known);
     }
     value.downcast_object_ref::<Lazy>().map(|lazy| &lazy.known)

@@ -10,13 +10,13 @@ use minijinja::State;
 
 use crate::guards::Namespaces;
 use crate::tags::Shared;
-use crate::templates::Sources;
+use crate::templates::Dependencies;
 
 /// What is kept of a rendering, until its state is dropped.
 pub(crate) struct Rendering {
     /// What is asked for and read together.
     pub(crate) page: Page,
-    pub(crate) met: Met,
+    pub(crate) trace: Trace,
     /// Those that have begun and not ended, the innermost last.
     bodies: Vec<Body>,
     /// How many have begun.
@@ -25,7 +25,7 @@ pub(crate) struct Rendering {
 
 /// Templates that were met in a rendering.
 #[derive(Default)]
-pub(crate) struct Met {
+pub(crate) struct Trace {
     /// Those that extend and are extended, by their whole names.
     pub(crate) chain: Vec<String>,
     /// The last of them that is extended and has not begun.
@@ -42,7 +42,7 @@ pub(crate) struct Met {
     pub(crate) ran: Vec<(String, FragmentKey)>,
 }
 
-impl Met {
+impl Trace {
     /// Notes the source of a template that runs. One that ran before under
     /// another source stays noted too.
     pub(crate) fn note(&mut self, name: String, digest: FragmentKey) {
@@ -55,17 +55,17 @@ impl Met {
 /// A body that runs.
 struct Body {
     number: u64,
-    making: Option<Making>,
+    pending: Option<PendingFill>,
     mark: Option<Mark>,
 }
 
 /// A fill, and what its key says of the sources of other templates.
-pub(crate) struct Making {
+pub(crate) struct PendingFill {
     pub(crate) fill: Fill,
     /// The tag, as the author wrote it.
     pub(crate) tag: String,
     /// Which they are, and their version at the beginning.
-    pub(crate) sources: Option<(Sources, FragmentKey)>,
+    pub(crate) dependencies: Option<(Dependencies, FragmentKey)>,
     /// What the namespaces around it held.
     pub(crate) namespaces: Option<Namespaces>,
 }
@@ -75,7 +75,7 @@ impl Rendering {
     pub(crate) fn of<'s>(shared: &Shared, state: &'s mut State<'_, '_>) -> &'s mut Rendering {
         let rendering = state.get_or_insert_extension_with(|| Rendering {
             page: shared.cache.page(),
-            met: Met::default(),
+            trace: Trace::default(),
             bodies: Vec::new(),
             count: 0,
         });
@@ -85,27 +85,27 @@ impl Rendering {
     }
 
     /// What was met in the rendering of a state.
-    pub(crate) fn met<'s>(state: &'s State<'_, '_>) -> Option<&'s Met> {
-        state.get_extension::<Rendering>().map(|rendering| &rendering.met)
+    pub(crate) fn trace<'s>(state: &'s State<'_, '_>) -> Option<&'s Trace> {
+        state.get_extension::<Rendering>().map(|rendering| &rendering.trace)
     }
 
     /// Begins a body; the number by which it ends, above zero.
-    pub(crate) fn begin(&mut self, making: Option<Making>, mark: Option<Mark>) -> u64 {
+    pub(crate) fn begin(&mut self, pending: Option<PendingFill>, mark: Option<Mark>) -> u64 {
         self.count += 1;
-        if let Some(making) = &making {
-            making.fill.enter();
+        if let Some(pending) = &pending {
+            pending.fill.enter();
         }
-        self.bodies.push(Body { number: self.count, making, mark });
+        self.bodies.push(Body { number: self.count, pending, mark });
         self.count
     }
 
     /// Ends the body of a number, and gives up those inside that have not
     /// ended: an error that somebody swallowed has ended them. `None` where
     /// there is none of the number.
-    pub(crate) fn end(&mut self, number: u64) -> Option<(Option<Making>, Option<Mark>)> {
+    pub(crate) fn end(&mut self, number: u64) -> Option<(Option<PendingFill>, Option<Mark>)> {
         let place = self.bodies.iter().rposition(|body| body.number == number)?;
         self.give_up(place + 1);
-        self.bodies.pop().map(|body| (body.making, body.mark))
+        self.bodies.pop().map(|body| (body.pending, body.mark))
     }
 
     /// The innermost first, so that each is given up to the one around it.

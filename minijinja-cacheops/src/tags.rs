@@ -12,10 +12,10 @@ use minijinja::{Environment, Error, ErrorKind, Output, State, Value};
 
 use crate::custom::{Caching, TagCall};
 use crate::dialect::{self, MiniJinja};
-use crate::fragment::{Printing, around_fragments};
+use crate::fragment::{PrintMode, around_fragments};
 use crate::source::{self, TemplateSource};
 use crate::templates::{Language, Source, Templates, Versions};
-use crate::{begin, call, custom, errors, guards, querysets};
+use crate::{call, custom, errors, guards, querysets, runtime};
 
 /// The cache tags of an environment.
 ///
@@ -58,16 +58,16 @@ pub(crate) struct Shared {
     /// Stands for the environment in the keys of its fragments.
     pub(crate) environment: FragmentKey,
     pub(crate) templates: Arc<Templates>,
-    pub(crate) printing: Arc<Printing>,
+    pub(crate) print_mode: Arc<PrintMode>,
     custom: Arc<RwLock<HashMap<String, Arc<Decorator>>>>,
-    marks: Arc<OnceLock<Box<Marks>>>,
+    marks: Arc<OnceLock<Box<MarkFilter>>>,
 }
 
 /// Stands before the key of an environment.
 const ENGINE: &str = "minijinja";
 
 type Decorator = dyn Fn(&TagCall<'_>) -> Result<Caching, Error> + Send + Sync;
-type Marks = dyn Fn(&State<'_, '_>) -> bool + Send + Sync;
+type MarkFilter = dyn Fn(&State<'_, '_>) -> bool + Send + Sync;
 
 impl Tags {
     /// Adds to an environment what the tags become, and the functions
@@ -303,7 +303,7 @@ impl Tags {
     /// is the rewritten source.
     #[must_use]
     pub fn explain(&self, error: &Error) -> String {
-        errors::explain(error, |name| self.shared.templates.author(name))
+        errors::explain(error, |name| self.shared.templates.original(name))
     }
 }
 
@@ -325,7 +325,7 @@ impl Shared {
             cache: cache.clone(),
             environment: key_of(own),
             templates: Arc::default(),
-            printing: Arc::default(),
+            print_mode: Arc::default(),
             custom: Arc::default(),
             marks: Arc::default(),
         }
@@ -412,44 +412,44 @@ fn check(syntax: &SyntaxConfig, name: &str, author: &str, rewritten: &str) -> Re
 fn add_filters(env: &mut Environment<'_>, shared: &Arc<Shared>) {
     let it = shared.clone();
     env.add_filter(dialect::BEGIN, move |state: &mut State, number: usize, arguments: &[Value]| {
-        begin::begin(&it, state, number, arguments)
+        runtime::begin(&it, state, number, arguments)
     });
     let it = shared.clone();
     env.add_filter(
         dialect::BEGIN_CUSTOM,
         move |state: &mut State, number: usize, arguments: &[Value], kwargs: Kwargs| {
-            begin::begin_custom(&it, state, number, arguments, &kwargs)
+            runtime::begin_custom(&it, state, number, arguments, &kwargs)
         },
     );
     let it = shared.clone();
     env.add_filter(dialect::STORE, move |state: &mut State, body: &Value, number: u64| {
-        begin::store(&it, state, body, number)
+        runtime::store(&it, state, body, number)
     });
     let it = shared.clone();
     env.add_filter(dialect::PRINT, move |state: &mut State, fragment: &Value| {
-        it.printing.print(state, fragment)
+        it.print_mode.print(state, fragment)
     });
     let it = shared.clone();
     env.add_filter(dialect::USES, move |state: &mut State, name: &Value| {
-        begin::uses(&it, state, name)
+        runtime::uses(&it, state, name)
     });
     let it = shared.clone();
     env.add_filter(dialect::EXTENDS, move |state: &mut State, name: &Value, source: &str| {
-        begin::extends(&it, state, name, source)
+        runtime::extends(&it, state, name, source)
     });
     let it = shared.clone();
     env.add_filter(dialect::IMPORTS_PLAINLY, move |state: &mut State, name: &Value| {
-        begin::imports_plainly(&it, state, name)
+        runtime::imports_plainly(&it, state, name)
     });
     let it = shared.clone();
     env.add_filter(dialect::IMPORTS, move |state: &mut State, name: &Value| {
-        begin::imports(&it, state, name)
+        runtime::imports(&it, state, name)
     });
     let it = shared.clone();
     env.add_filter(dialect::PAGE, move |state: &mut State, of: u8| {
         match of {
             dialect::IN_BLOCK => _ = crate::rendering::Rendering::of(&it, state),
-            has_macros => begin::enter(&it, state, has_macros == 1),
+            has_macros => runtime::enter(&it, state, has_macros == 1),
         }
         false
     });
@@ -460,7 +460,7 @@ fn add_filters(env: &mut Environment<'_>, shared: &Arc<Shared>) {
         let text = it.templates.tag(number).map_or("", |tag| &tag.text);
         guards::caller(caller, text)
     });
-    env.add_filter(dialect::COPY, begin::copy);
+    env.add_filter(dialect::COPY, runtime::copy);
 }
 
 fn add_functions(env: &mut Environment<'_>, shared: &Arc<Shared>) {

@@ -15,7 +15,7 @@ pub(crate) struct Source {
     /// What the engine compiled.
     text: Box<str>,
     /// What the author wrote.
-    pub(crate) author: Arc<str>,
+    pub(crate) original: Arc<str>,
     digest: FragmentKey,
     references: Vec<String>,
     uses: Vec<String>,
@@ -102,8 +102,8 @@ impl Templates {
         self.macros_use_blocks.load(Ordering::Relaxed)
     }
 
-    pub(crate) fn author(&self, name: &str) -> Option<Arc<str>> {
-        self.read().sources.get(name).map(|source| source.author.clone())
+    pub(crate) fn original(&self, name: &str) -> Option<Arc<str>> {
+        self.read().sources.get(name).map(|source| source.original.clone())
     }
 
     fn read(&self) -> std::sync::RwLockReadGuard<'_, Inner> {
@@ -115,8 +115,8 @@ impl Templates {
     }
 
     /// Notes what any source may have an effect on.
-    fn note(&self, author: &str, done: &Rewritten<'_>) {
-        if author.contains("namespace") {
+    fn note(&self, original: &str, done: &Rewritten<'_>) {
+        if original.contains("namespace") {
             self.use_namespaces.store(true, Ordering::Relaxed);
         }
         if done.macros_use_blocks {
@@ -130,17 +130,17 @@ impl Templates {
     pub(crate) fn add<'s, E>(
         &self,
         name: &str,
-        author: &'s str,
+        original: &'s str,
         language: &Language<'_>,
         rewrite: impl FnOnce(usize) -> Result<Rewritten<'s>, E>,
     ) -> Result<String, E> {
-        let digest = source_digest(name, author);
+        let digest = source_digest(name, original);
         let read = language.key(&digest);
         let mut inner = self.write();
         let known = inner.numbered.get(&read).copied();
         let first = known.unwrap_or(inner.count);
         let done = rewrite(first)?;
-        self.note(author, &done);
+        self.note(original, &done);
         if known.is_none() {
             let of_tags = language.key_of_tags(&digest, &done);
             for tag in &done.tags {
@@ -149,7 +149,7 @@ impl Templates {
             inner.count = first + done.tags.len();
             inner.numbered.insert(read, first);
         }
-        inner.sources.insert(name.to_owned(), Arc::new(Source::of(author, digest, &done)));
+        inner.sources.insert(name.to_owned(), Arc::new(Source::of(original, digest, &done)));
         Ok(done.source)
     }
 
@@ -171,10 +171,10 @@ impl Templates {
 }
 
 impl Source {
-    fn of(author: &str, digest: FragmentKey, done: &Rewritten<'_>) -> Self {
+    fn of(original: &str, digest: FragmentKey, done: &Rewritten<'_>) -> Self {
         Source {
             text: done.source.as_str().into(),
-            author: author.into(),
+            original: original.into(),
             digest,
             references: owned(&done.references),
             uses: owned(&done.macros.uses),
@@ -191,7 +191,7 @@ impl Source {
     pub(crate) fn foreign(name: &str, text: &str, found: Option<&Rewritten<'_>>) -> Self {
         Source {
             text: text.into(),
-            author: text.into(),
+            original: text.into(),
             digest: source_digest(name, text),
             references: found.map(|found| owned(&found.references)).unwrap_or_default(),
             uses: found.map(|found| owned(&found.macros.uses)).unwrap_or_default(),
@@ -226,16 +226,16 @@ impl Calls {
 
 /// The templates that a body is made of besides its own.
 #[derive(Debug, Default)]
-pub(crate) struct Sources {
+pub(crate) struct Dependencies {
     /// As their names stand in the template of the body.
     pub(crate) named: Vec<String>,
     /// As they were met in the rendering: by their whole names.
-    pub(crate) met: Vec<String>,
+    pub(crate) resolved: Vec<String>,
 }
 
-impl Sources {
+impl Dependencies {
     pub(crate) fn one(name: &str) -> Self {
-        Sources { named: Vec::new(), met: vec![name.to_owned()] }
+        Dependencies { named: Vec::new(), resolved: vec![name.to_owned()] }
     }
 }
 
@@ -251,28 +251,37 @@ pub(crate) struct Versions<'a> {
 impl Versions<'_> {
     /// Writes what stands for the sources. Looking one up makes the engine load
     /// it anew if it has changed.
-    pub(crate) fn write(&self, state: &State<'_, '_>, sources: &Sources, key: &mut KeyWriter) {
-        self.visit_all(state, sources, &mut Vec::new(), key);
+    pub(crate) fn write(
+        &self,
+        state: &State<'_, '_>,
+        dependencies: &Dependencies,
+        key: &mut KeyWriter,
+    ) {
+        self.visit_all(state, dependencies, &mut Vec::new(), key);
     }
 
     /// The sources themselves.
-    pub(crate) fn all(&self, state: &State<'_, '_>, sources: &Sources) -> Vec<Arc<Source>> {
+    pub(crate) fn all(
+        &self,
+        state: &State<'_, '_>,
+        dependencies: &Dependencies,
+    ) -> Vec<Arc<Source>> {
         let mut seen = Vec::new();
-        self.visit_all(state, sources, &mut seen, &mut KeyWriter::new());
+        self.visit_all(state, dependencies, &mut seen, &mut KeyWriter::new());
         seen.into_iter().map(|(_, source)| source).collect()
     }
 
     fn visit_all(
         &self,
         state: &State<'_, '_>,
-        sources: &Sources,
+        dependencies: &Dependencies,
         seen: &mut Seen,
         key: &mut KeyWriter,
     ) {
-        for name in &sources.named {
+        for name in &dependencies.named {
             self.visit(name, &state.get_template(name), seen, key);
         }
-        for name in &sources.met {
+        for name in &dependencies.resolved {
             self.visit(name, &state.env().get_template(name), seen, key);
         }
     }

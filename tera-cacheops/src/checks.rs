@@ -3,15 +3,15 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::author::{Author, TagFacts};
-use crate::chains::{follow, resolve};
-use crate::library::Names;
-use crate::plan::Wrong;
-use crate::scope::Scope;
+use crate::inheritance::{follow, resolve};
+use crate::library::ByName;
+use crate::plan::LoadError;
+use crate::restore::RestorePlan;
+use crate::source::{Source, TagFacts};
 
 /// The templates to be looked at.
 pub(crate) struct Checks<'a> {
-    authors: &'a Names<Author>,
+    sources: &'a ByName<Source>,
     /// The templates that components include: what these call `body` is what
     /// the component was handed.
     in_components: BTreeSet<&'a str>,
@@ -24,69 +24,69 @@ pub(crate) struct Checks<'a> {
 }
 
 impl<'a> Checks<'a> {
-    pub(crate) fn of(authors: &'a Names<Author>) -> Self {
+    pub(crate) fn of(sources: &'a ByName<Source>) -> Self {
         let mut checks = Checks {
-            authors,
+            sources,
             in_components: BTreeSet::new(),
-            show_body: showing(authors, |author| author.exposure.body),
-            show_context: showing(authors, |author| author.exposure.context),
+            show_body: showing(sources, |source| source.exposure.body),
+            show_context: showing(sources, |source| source.exposure.context),
             show_context_in_blocks: BTreeSet::new(),
         };
         if !checks.show_body.is_empty() {
-            let included = authors.values().flat_map(|author| {
-                let includes = &author.exposure.component_includes;
+            let included = sources.values().flat_map(|source| {
+                let includes = &source.exposure.component_includes;
                 // Names with escapes are not told apart by where they stand.
-                let escaped = author.escaped.iter().filter(|_| !author.defines.is_empty());
+                let escaped = source.escaped.iter().filter(|_| !source.defines.is_empty());
                 includes.iter().chain(escaped)
             });
-            checks.in_components = reached(authors, included).into_keys().collect();
+            checks.in_components = reached(sources, included).into_keys().collect();
         }
         if !checks.show_context.is_empty() {
-            let in_blocks = authors.iter().filter(|(_, author)| checks.is_context_in_block(author));
+            let in_blocks = sources.iter().filter(|(_, source)| checks.is_context_in_block(source));
             checks.show_context_in_blocks = in_blocks.map(|(name, _)| name.as_str()).collect();
         }
         checks
     }
 
-    fn is_context_in_block(&self, author: &Author) -> bool {
-        let includes = author.exposure.block_includes.iter().chain(&author.escaped);
-        author.exposure.context_in_block || self.is_any_in(includes, &self.show_context)
+    fn is_context_in_block(&self, source: &Source) -> bool {
+        let includes = source.exposure.block_includes.iter().chain(&source.escaped);
+        source.exposure.context_in_block || self.is_any_in(includes, &self.show_context)
     }
 
     /// Looks at the tags of a template.
     pub(crate) fn of_template(
         &self,
         name: &str,
-        author: &Author,
-        scope: &Scope<'_>,
-    ) -> Result<(), Wrong> {
-        if let Some((tag, why)) = scope.fault(author) {
-            return Err(Wrong::check(name, tag, &why));
+        source: &Source,
+        restore_plan: &RestorePlan<'_>,
+    ) -> Result<(), LoadError> {
+        if let Some((tag, why)) = restore_plan.fault(source) {
+            return Err(LoadError::check(name, tag, &why));
         }
-        self.bodies_of(name, author)?;
-        for tag in &author.tags {
-            if let Some(why) = self.context_fault(author, tag, scope) {
-                return Err(Wrong::check(name, tag, &why));
+        self.bodies_of(name, source)?;
+        for tag in &source.tags {
+            if let Some(why) = self.context_fault(source, tag, restore_plan) {
+                return Err(LoadError::check(name, tag, &why));
             }
         }
         Ok(())
     }
 
     /// Looks at what the tags of all templates see of the `body` of components.
-    pub(crate) fn bodies(&self) -> Result<(), Wrong> {
-        self.authors.iter().try_for_each(|(name, author)| self.bodies_of(name, author))
+    pub(crate) fn bodies(&self) -> Result<(), LoadError> {
+        self.sources.iter().try_for_each(|(name, source)| self.bodies_of(name, source))
     }
 
-    fn bodies_of(&self, name: &str, author: &Author) -> Result<(), Wrong> {
-        let mut faults = author.tags.iter().filter_map(|tag| {
-            self.body_fault(name, author, tag).map(|why| Wrong::check(name, tag, &why))
+    fn bodies_of(&self, name: &str, source: &Source) -> Result<(), LoadError> {
+        let mut faults = source.tags.iter().filter_map(|tag| {
+            self.body_fault(name, source, tag).map(|why| LoadError::check(name, tag, &why))
         });
         faults.next().map_or(Ok(()), Err)
     }
 
     /// `body` is what a component is handed, and the key knows nothing of it
     /// unless the tag says so.
-    fn body_fault(&self, name: &str, author: &Author, tag: &TagFacts) -> Option<String> {
+    fn body_fault(&self, name: &str, source: &Source, tag: &TagFacts) -> Option<String> {
         let is_handed = self.in_components.contains(name);
         if self.show_body.is_empty() || tag.names_body || !(tag.in_component || is_handed) {
             return None;
@@ -97,24 +97,29 @@ impl<'a> Checks<'a> {
                 "the component that includes this template hands it `body`, so {MEND}"
             ));
         }
-        let is_shown = |author: &Author| author.exposure.body;
-        let shows = self.included(author, tag, &self.show_body, is_shown)?;
+        let is_shown = |source: &Source| source.exposure.body;
+        let shows = self.included(source, tag, &self.show_body, is_shown)?;
         Some(format!(
             "it includes `{shows}`, which shows the `body` of the component around it: {MEND}"
         ))
     }
 
     /// `__tera_context` is a map of all variables.
-    fn context_fault(&self, author: &Author, tag: &TagFacts, scope: &Scope<'_>) -> Option<String> {
+    fn context_fault(
+        &self,
+        source: &Source,
+        tag: &TagFacts,
+        restore_plan: &RestorePlan<'_>,
+    ) -> Option<String> {
         if self.show_context.is_empty() {
             return None;
         }
         const WHY: &str = "shows `__tera_context`: that holds all variables, and no key can; show it outside of the tag";
-        let is_shown = |author: &Author| author.exposure.context;
-        if let Some(shows) = self.included(author, tag, &self.show_context, is_shown) {
+        let is_shown = |source: &Source| source.exposure.context;
+        if let Some(shows) = self.included(source, tag, &self.show_context, is_shown) {
             return Some(format!("it includes `{shows}`, which {WHY}"));
         }
-        let mut members = scope.members(tag).map(|(name, _)| name);
+        let mut members = restore_plan.members(tag).map(|(name, _)| name);
         let shows = members.find(|name| self.show_context_in_blocks.contains(name));
         shows.map(|name| format!("a block inside it in `{name}` {WHY}"))
     }
@@ -123,17 +128,17 @@ impl<'a> Checks<'a> {
     /// that do, by what they include too.
     fn included(
         &self,
-        author: &Author,
+        source: &Source,
         tag: &TagFacts,
         showing: &BTreeSet<&str>,
-        is_shown: impl Fn(&Author) -> bool,
+        is_shown: impl Fn(&Source) -> bool,
     ) -> Option<&'a str> {
-        let includes = || tag.includes.iter().chain(&author.escaped);
+        let includes = || tag.includes.iter().chain(&source.escaped);
         if !self.is_any_in(includes(), showing) {
             return None;
         }
-        let reached = reached(self.authors, includes());
-        reached.into_iter().find(|(_, author)| is_shown(author)).map(|(name, _)| name)
+        let reached = reached(self.sources, includes());
+        reached.into_iter().find(|(_, source)| is_shown(source)).map(|(name, _)| name)
     }
 
     fn is_any_in<'n>(
@@ -141,37 +146,37 @@ impl<'a> Checks<'a> {
         mut names: impl Iterator<Item = &'n String>,
         set: &BTreeSet<&str>,
     ) -> bool {
-        let is_in = |name| resolve(self.authors, name).iter().any(|(name, _)| set.contains(name));
+        let is_in = |name| resolve(self.sources, name).iter().any(|(name, _)| set.contains(name));
         names.any(|name| is_in(name))
     }
 }
 
 /// The templates that are included by names, and by these in turn.
 fn reached<'a, 'n>(
-    authors: &'a Names<Author>,
+    sources: &'a ByName<Source>,
     names: impl Iterator<Item = &'n String>,
-) -> BTreeMap<&'a str, &'a Author> {
+) -> BTreeMap<&'a str, &'a Source> {
     let mut reached = BTreeMap::new();
-    let mut next: Vec<(&str, &Author)> = names.flat_map(|name| resolve(authors, name)).collect();
-    while let Some((name, author)) = next.pop() {
-        if reached.insert(name, author).is_none() {
-            let names = author.references.iter();
-            next.extend(names.flat_map(|name| resolve(authors, name)));
+    let mut next: Vec<(&str, &Source)> = names.flat_map(|name| resolve(sources, name)).collect();
+    while let Some((name, source)) = next.pop() {
+        if reached.insert(name, source).is_none() {
+            let names = source.references.iter();
+            next.extend(names.flat_map(|name| resolve(sources, name)));
         }
     }
     reached
 }
 
 /// The templates that show something, and those that use one of these.
-fn showing(authors: &Names<Author>, is_shown: impl Fn(&Author) -> bool) -> BTreeSet<&str> {
-    let exposure = authors.iter().filter(|(_, author)| is_shown(author));
+fn showing(sources: &ByName<Source>, is_shown: impl Fn(&Source) -> bool) -> BTreeSet<&str> {
+    let exposure = sources.iter().filter(|(_, source)| is_shown(source));
     let next: Vec<&str> = exposure.map(|(name, _)| name.as_str()).collect();
     if next.is_empty() {
         return BTreeSet::new();
     }
     let mut users: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
-    for (name, author) in authors {
-        for (used, _) in author.references.iter().flat_map(|used| resolve(authors, used)) {
+    for (name, source) in sources {
+        for (used, _) in source.references.iter().flat_map(|used| resolve(sources, used)) {
             users.entry(used).or_default().push(name);
         }
     }

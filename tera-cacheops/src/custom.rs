@@ -6,9 +6,9 @@ use std::collections::BTreeSet;
 use cacheops::QuerySet;
 use tera::{Error, Kwargs, State, Value};
 
-use crate::begin::argument;
 use crate::engine::TeraEngine;
 use crate::querysets;
+use crate::runtime::argument;
 
 /// How the body of a tag of one's own is cached.
 pub type Caching = cacheops::template::Caching<TeraEngine>;

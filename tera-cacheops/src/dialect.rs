@@ -4,7 +4,7 @@ use std::cell::RefCell;
 
 use cacheops::template::{Dialect, OpenTag, Syntax, TagKind, Trim};
 
-use crate::scope::Assignments;
+use crate::restore::Assignments;
 
 /// The filter that looks a fragment up, for the tags of the library.
 pub(crate) const BEGIN: &str = "_cacheops_begin";
@@ -17,10 +17,10 @@ pub(crate) const STORE: &str = "_cacheops_store";
 /// The function that gives the text of a fragment that was found.
 pub(crate) const HIT: &str = "_cacheops_hit";
 /// The function that tells which templates a Tera holds.
-pub(crate) const HELD: &str = "_cacheops_held";
+pub(crate) const TEMPLATE_SET: &str = "_cacheops_templates";
 /// The template that says whether what is told is this Tera's. No name that an
 /// author may write is an end of it.
-pub(crate) const MARKER: &str = "_cacheops_held()";
+pub(crate) const MARKER: &str = "_cacheops_templates()";
 /// What the variables of the plugin begin with.
 pub(crate) const VARIABLE: &str = "_cacheops";
 /// The variable that says which page is rendered, for bodies with blocks.

@@ -7,7 +7,7 @@ use tera::value::{Key, ValueKind};
 use tera::{Error, Value};
 
 use crate::dialect::VARIABLE;
-use crate::querysets::{self, MARK};
+use crate::querysets::{self, SEAL};
 
 /// What it is called in keys.
 pub(crate) const ENGINE: &str = "tera";
@@ -62,8 +62,8 @@ impl Engine for TeraEngine {
             ValueKind::Array => Datum::List(value.as_array().unwrap_or_default().to_vec()),
             ValueKind::Map => {
                 // What stands for a queryset's rows is another in each rendering.
-                let is_mark = querysets::mark_of(value).is_some();
-                let own = |(key, _): &(&Key<'_>, &Value)| !is_mark || key.as_str() != Some(MARK);
+                let is_sealed = querysets::seal_of(value).is_some();
+                let own = |(key, _): &(&Key<'_>, &Value)| !is_sealed || key.as_str() != Some(SEAL);
                 let pairs = value.as_map().into_iter().flatten().filter(own);
                 Datum::Map(pairs.map(|(key, value)| (key.as_value(), value.clone())).collect())
             }
@@ -87,11 +87,11 @@ impl Engine for TeraEngine {
             })
         };
         let Some(map) = value.as_map() else { return read(value) };
-        if !map.contains_key(&Key::Str(querysets::MARK)) {
+        if !map.contains_key(&Key::Str(querysets::SEAL)) {
             return read(value);
         }
         let mut map = map.clone();
-        map.remove(&Key::Str(querysets::MARK));
+        map.remove(&Key::Str(querysets::SEAL));
         read(&Value::from(map))
     }
 

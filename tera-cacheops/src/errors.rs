@@ -9,7 +9,7 @@ use std::ops::Range;
 use tera::{Error, ErrorKind};
 
 use crate::dialect::VARIABLE;
-use crate::library::{Loaded, Names};
+use crate::library::{ByName, LoadedTemplate};
 
 /// An error that the plugin has found in loading.
 pub(crate) fn in_loading(name: &str, source: &str, line: usize, detail: &str) -> Error {
@@ -39,13 +39,13 @@ pub(crate) fn find_whole(text: &str, part: &str) -> Option<usize> {
 }
 
 /// An error that Tera found in rewritten sources, told of the authors'.
-pub(crate) fn of_authors(error: Error, templates: &Names<Loaded>) -> Error {
-    let told = error.to_string();
-    if let Some(name) = gone(&told, templates) {
+pub(crate) fn translate(error: Error, templates: &ByName<LoadedTemplate>) -> Error {
+    let report = error.to_string();
+    if let Some(name) = removed(&report, templates) {
         return Error::new(ErrorKind::TemplateNotFound(name));
     }
-    let text = retell(&told, templates);
-    if text == told {
+    let text = translate_text(&report, templates);
+    if text == report {
         return error;
     }
     match std::error::Error::source(&error) {
@@ -55,21 +55,21 @@ pub(crate) fn of_authors(error: Error, templates: &Names<Loaded>) -> Error {
 }
 
 /// The template that is gone, if a report is of what stands in its place.
-fn gone(told: &str, templates: &Names<Loaded>) -> Option<String> {
-    let lines: Vec<&str> = told.split('\n').collect();
+fn removed(report: &str, templates: &ByName<LoadedTemplate>) -> Option<String> {
+    let lines: Vec<&str> = report.split('\n').collect();
     let first = (0..lines.len()).find_map(|at| Excerpt::read(&lines[at..], templates))?;
-    first.template.is_gone.then(|| first.place.name.to_owned())
+    first.template.is_removed.then(|| first.place.name.to_owned())
 }
 
 /// Puts the authors' places and lines into a report of Tera's.
-pub(crate) fn retell(told: &str, templates: &Names<Loaded>) -> String {
-    let lines: Vec<&str> = told.split('\n').collect();
+pub(crate) fn translate_text(report: &str, templates: &ByName<LoadedTemplate>) -> String {
+    let lines: Vec<&str> = report.split('\n').collect();
     let mut out: Vec<String> = Vec::with_capacity(lines.len());
     let mut at = 0;
     while at < lines.len() {
         match Excerpt::read(&lines[at..], templates) {
             Some(excerpt) => {
-                out.push(excerpt.retold());
+                out.push(excerpt.translated());
                 at += Excerpt::LINES;
             }
             None => {
@@ -117,7 +117,7 @@ impl Place<'_> {
 
 /// A place in a report of Tera's.
 struct Excerpt<'a> {
-    template: &'a Loaded,
+    template: &'a LoadedTemplate,
     head: &'a str,
     place: Place<'a>,
 }
@@ -126,7 +126,7 @@ impl<'a> Excerpt<'a> {
     const LINES: usize = 4;
 
     /// Reads the lines of a place, if they are one of a known template.
-    fn read(lines: &[&'a str], templates: &'a Names<Loaded>) -> Option<Self> {
+    fn read(lines: &[&'a str], templates: &'a ByName<LoadedTemplate>) -> Option<Self> {
         let [head, bar, quote, under, ..] = lines else { return None };
         let mut parts = head.rsplitn(3, ':');
         let column: usize = parts.next()?.parse().ok()?;
@@ -152,19 +152,19 @@ impl<'a> Excerpt<'a> {
     }
 
     /// The same place in what the author wrote.
-    fn retold(&self) -> String {
+    fn translated(&self) -> String {
         let template = self.template;
         let start = offset(&template.rewritten, self.place.line, self.place.column);
         let end = skip(&template.rewritten, start, self.place.width);
-        let author = self.author_range(start..end);
-        let text = &template.author.text;
-        let line_start = text[..author.start].rfind('\n').map_or(0, |at| at + 1);
-        let line_end = text[author.start..].find('\n').map_or(text.len(), |at| author.start + at);
+        let source = self.original_range(start..end);
+        let text = &template.source.text;
+        let line_start = text[..source.start].rfind('\n').map_or(0, |at| at + 1);
+        let line_end = text[source.start..].find('\n').map_or(text.len(), |at| source.start + at);
         let place = Place {
             name: self.place.name,
-            line: text[..author.start].matches('\n').count() + 1,
-            column: text[line_start..author.start].chars().count(),
-            width: text[author.start..author.end.min(line_end).max(author.start)].chars().count(),
+            line: text[..source.start].matches('\n').count() + 1,
+            column: text[line_start..source.start].chars().count(),
+            width: text[source.start..source.end.min(line_end).max(source.start)].chars().count(),
         };
         let mut out = String::new();
         let head = self.head.trim_start();
@@ -175,14 +175,14 @@ impl<'a> Excerpt<'a> {
 
     /// What the author wrote where a range is in the rewritten source: the
     /// same text, or else the whole tag that stood there.
-    fn author_range(&self, range: Range<usize>) -> Range<usize> {
+    fn original_range(&self, range: Range<usize>) -> Range<usize> {
         for entry in &self.template.source_map {
             if entry.rewritten.contains(&range.start) {
-                let tag = &self.template.author.text[entry.author.clone()];
+                let tag = &self.template.source.text[entry.original.clone()];
                 let piece = &self.template.rewritten[range.clone()];
                 return match tag.find(piece).filter(|_| !piece.is_empty()) {
-                    Some(at) => entry.author.start + at..entry.author.start + at + piece.len(),
-                    None => entry.author.clone(),
+                    Some(at) => entry.original.start + at..entry.original.start + at + piece.len(),
+                    None => entry.original.clone(),
                 };
             }
         }
@@ -193,10 +193,10 @@ impl<'a> Excerpt<'a> {
     /// Where the author has what is at a place of the rewritten source; the end
     /// of a tag for what is inside one.
     fn back(&self, at: usize) -> usize {
-        let text = &self.template.author.text;
+        let text = &self.template.source.text;
         let before = self.template.source_map.iter().rfind(|entry| entry.rewritten.start < at);
         let place =
-            before.map_or(at, |entry| entry.author.end + at.saturating_sub(entry.rewritten.end));
+            before.map_or(at, |entry| entry.original.end + at.saturating_sub(entry.rewritten.end));
         let place = place.min(text.len());
         // Zero is a boundary of any text.
         (0..=place).rev().find(|&at| text.is_char_boundary(at)).unwrap_or(0)

@@ -112,27 +112,27 @@
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
-mod author;
-mod begin;
-mod chains;
 mod checks;
-mod choices;
 mod custom;
 mod dialect;
 mod engine;
 mod errors;
-mod families;
 mod frames;
-mod gone;
-mod held;
+mod groups;
+mod inheritance;
 mod library;
 mod loading;
+mod name_resolver;
 mod plan;
 mod querysets;
+mod removed;
 mod render;
 mod rendering;
-mod scope;
+mod restore;
+mod runtime;
+mod source;
 mod tags;
+mod template_set;
 
 pub use cacheops;
 pub use custom::{Caching, TagCall};

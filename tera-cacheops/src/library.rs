@@ -14,36 +14,36 @@ use std::sync::{Arc, PoisonError, RwLock};
 use cacheops::FragmentKey;
 use cacheops::template::{AppendOnlyVec, EnvironmentId, Rewritten, SourceMapEntry, Tag, rewrite};
 
-use crate::author::{Author, Language};
-use crate::chains::Chains;
 use crate::checks::Checks;
 use crate::dialect;
-use crate::families::Families;
-use crate::plan::{Asks, Plan, Wrong};
-use crate::scope::Scope;
+use crate::groups::Groups;
+use crate::inheritance::Inheritance;
+use crate::plan::{LoadContext, LoadError, RewritePlan};
+use crate::restore::RestorePlan;
+use crate::source::{Language, Source};
 
 /// A template as Tera has it.
 #[derive(Debug)]
-pub(crate) struct Loaded {
-    pub(crate) author: Arc<Author>,
+pub(crate) struct LoadedTemplate {
+    pub(crate) source: Arc<Source>,
     /// Stands for all that its rewriting hangs on.
     signature: FragmentKey,
     pub(crate) rewritten: Arc<str>,
     pub(crate) source_map: Vec<SourceMapEntry>,
     /// The same with nothing in place of the tags whose bodies hold blocks, if
     /// it has any.
-    pub(crate) plain: Option<Arc<Loaded>>,
+    pub(crate) plain: Option<Arc<LoadedTemplate>>,
     /// Whether it stands for a template whose file is gone.
-    pub(crate) is_gone: bool,
+    pub(crate) is_removed: bool,
 }
 
 /// The templates by name.
-pub(crate) type Names<T> = BTreeMap<String, Arc<T>>;
+pub(crate) type ByName<T> = BTreeMap<String, Arc<T>>;
 
 /// What a Tera is to get, and what is known of all that it has then.
-pub(crate) struct Changed {
-    pub(crate) templates: Names<Loaded>,
-    pub(crate) families: Families,
+pub(crate) struct Changes {
+    pub(crate) templates: ByName<LoadedTemplate>,
+    pub(crate) groups: Groups,
 }
 
 /// All that was loaded. Numbers of tags are never given twice: a page that is
@@ -64,7 +64,7 @@ struct Inner {
     /// the same again gives the same numbers.
     numbered: BTreeMap<[u8; 20], usize>,
     /// The latest by name, in whichever Tera.
-    latest: Names<Loaded>,
+    latest: ByName<LoadedTemplate>,
 }
 
 /// The first number of a library: no two give a tag the same one, so that a
@@ -105,13 +105,13 @@ impl Library {
     }
 
     /// The latest templates, in whichever Tera they are.
-    pub(crate) fn latest(&self) -> Names<Loaded> {
+    pub(crate) fn latest(&self) -> ByName<LoadedTemplate> {
         self.inner.read().unwrap_or_else(PoisonError::into_inner).latest.clone()
     }
 
     /// Takes note of what a Tera has taken.
-    pub(crate) fn commit(&self, changed: Names<Loaded>) {
-        if changed.values().any(|loaded| loaded.author.has_block_tags) {
+    pub(crate) fn commit(&self, changed: ByName<LoadedTemplate>) {
+        if changed.values().any(|loaded| loaded.source.has_block_tags) {
             self.has_block_tags.store(true, Ordering::Release);
         }
         self.inner.write().unwrap_or_else(PoisonError::into_inner).latest.extend(changed);
@@ -121,74 +121,81 @@ impl Library {
     /// on them; `before` are those that the Tera has.
     pub(crate) fn rewrite(
         &self,
-        before: &Names<Loaded>,
+        before: &ByName<LoadedTemplate>,
         batch: &[(String, String)],
-        gone: &[String],
+        removed: &[String],
         language: &Language<'_>,
-        asks: &Asks<'_>,
-    ) -> Result<Changed, Wrong> {
-        let mut authors = authors_of(before);
-        gone.iter().for_each(|name| drop(authors.remove(name)));
+        context: &LoadContext<'_>,
+    ) -> Result<Changes, LoadError> {
+        let mut sources = sources_of(before);
+        removed.iter().for_each(|name| drop(sources.remove(name)));
         for (name, text) in batch {
-            authors.insert(name.clone(), Arc::new(Author::read(name, text, language)?));
+            sources.insert(name.clone(), Arc::new(Source::read(name, text, language)?));
         }
-        let chains = Chains::of(&authors);
-        let families = Families::of(&authors, &chains);
-        let checks = Checks::of(&authors);
-        let mut scopes = Vec::with_capacity(authors.len());
-        for (name, author) in &authors {
-            let scope = Scope::of(name, author, &chains);
-            checks.of_template(name, author, &scope)?;
-            scopes.push(scope);
+        let inheritance = Inheritance::of(&sources);
+        let groups = Groups::of(&sources, &inheritance);
+        let checks = Checks::of(&sources);
+        let mut restore_plans = Vec::with_capacity(sources.len());
+        for (name, source) in &sources {
+            let restore_plan = RestorePlan::of(name, source, &inheritance);
+            checks.of_template(name, source, &restore_plan)?;
+            restore_plans.push(restore_plan);
         }
-        let mut templates = Names::new();
-        for ((name, author), scope) in authors.iter().zip(&scopes) {
-            let plan = Plan::of(name, author, &authors, families.contains(name), scope, asks)?;
+        let mut templates = ByName::new();
+        for ((name, source), restore_plan) in sources.iter().zip(&restore_plans) {
+            let plan = RewritePlan::of(
+                name,
+                source,
+                &sources,
+                groups.contains(name),
+                restore_plan,
+                context,
+            )?;
             let signature = plan.signature(language);
             let known = before.get(name).is_some_and(|loaded| loaded.signature == signature);
             if !known || batch.iter().any(|(other, _)| other == name) {
-                let loaded = self.number(name, author, &plan, signature, language)?;
+                let loaded = self.number(name, source, &plan, signature, language)?;
                 templates.insert(name.clone(), Arc::new(loaded));
             }
         }
-        Ok(Changed { templates, families })
+        Ok(Changes { templates, groups })
     }
 
     /// Reads a template that is not added, and rewrites it. No other is looked
     /// at beyond what this one uses.
     pub(crate) fn one_off(
         &self,
-        templates: &Names<Loaded>,
+        templates: &ByName<LoadedTemplate>,
         (name, text): (&str, &str),
         language: &Language<'_>,
-        asks: &Asks<'_>,
-    ) -> Result<Loaded, Wrong> {
-        let author = Arc::new(Author::read(name, text, language)?);
-        if author.tags.is_empty() && author.defines.is_empty() {
-            return Ok(Loaded::unchanged(author));
+        context: &LoadContext<'_>,
+    ) -> Result<LoadedTemplate, LoadError> {
+        let source = Arc::new(Source::read(name, text, language)?);
+        if source.tags.is_empty() && source.defines.is_empty() {
+            return Ok(LoadedTemplate::unchanged(source));
         }
-        let mut authors = authors_of(templates);
-        authors.insert(name.to_owned(), author.clone());
-        let scope = Scope::alone(&author);
-        let checks = Checks::of(&authors);
-        checks.of_template(name, &author, &scope)?;
-        if !author.defines.is_empty() {
+        let mut sources = sources_of(templates);
+        sources.insert(name.to_owned(), source.clone());
+        let restore_plan = RestorePlan::alone(&source);
+        let checks = Checks::of(&sources);
+        checks.of_template(name, &source, &restore_plan)?;
+        if !source.defines.is_empty() {
             // Its components may hand a `body` to what they include.
             checks.bodies()?;
         }
-        let plan = Plan::of(name, &author, &authors, false, &scope, asks)?;
-        self.number(name, &author, &plan, plan.signature(language), language)
+        let plan = RewritePlan::of(name, &source, &sources, false, &restore_plan, context)?;
+        self.number(name, &source, &plan, plan.signature(language), language)
     }
 
     /// Rewrites a template, and numbers its tags unless that has been done.
     fn number(
         &self,
         name: &str,
-        author: &Arc<Author>,
-        plan: &Plan<'_>,
+        source: &Arc<Source>,
+        plan: &RewritePlan<'_>,
         signature: FragmentKey,
         language: &Language<'_>,
-    ) -> Result<Loaded, Wrong> {
+    ) -> Result<LoadedTemplate, LoadError> {
         let mut inner = self.inner.write().unwrap_or_else(PoisonError::into_inner);
         let known = inner.numbered.get(signature.as_bytes()).copied();
         let first_tag = known.unwrap_or(self.base.0 + inner.count);
@@ -201,11 +208,11 @@ impl Library {
                 drops_block_tags,
                 escaped: RefCell::default(),
             };
-            rewrite(&author.text, language.syntax, language.custom, &dialect)
-                .map_err(|error| Wrong::tag(name, &error))
+            rewrite(&source.text, language.syntax, language.custom, &dialect)
+                .map_err(|error| LoadError::tag(name, &error))
         };
         let done = write(plan.page.as_deref(), false)?;
-        let plain = if author.has_block_tags { Some(write(Some("plain"), true)?) } else { None };
+        let plain = if source.has_block_tags { Some(write(Some("plain"), true)?) } else { None };
         if known.is_none() {
             for tag in &done.tags {
                 let place = first_tag - self.base.0 + tag.index;
@@ -214,37 +221,51 @@ impl Library {
             inner.count = first_tag - self.base.0 + done.tags.len();
             inner.numbered.insert(*signature.as_bytes(), first_tag);
         }
-        let plain = plain.map(|done| Arc::new(Loaded::of(author, signature, done)));
-        Ok(Loaded { plain, ..Loaded::of(author, signature, done) })
+        let plain = plain.map(|done| Arc::new(LoadedTemplate::of(source, signature, done)));
+        Ok(LoadedTemplate { plain, ..LoadedTemplate::of(source, signature, done) })
     }
 }
 
-impl Loaded {
-    fn of(author: &Arc<Author>, signature: FragmentKey, done: Rewritten<'_>) -> Self {
+impl LoadedTemplate {
+    fn of(source: &Arc<Source>, signature: FragmentKey, done: Rewritten<'_>) -> Self {
         let rewritten = done.source.as_str().into();
-        Loaded {
-            author: author.clone(),
+        LoadedTemplate {
+            source: source.clone(),
             signature,
             rewritten,
             source_map: done.source_map,
             plain: None,
-            is_gone: false,
+            is_removed: false,
         }
     }
 
     /// A template without tags.
-    fn unchanged(author: Arc<Author>) -> Self {
-        let (signature, rewritten) = (author.digest, author.text.clone());
-        Loaded { author, signature, rewritten, source_map: Vec::new(), plain: None, is_gone: false }
+    fn unchanged(source: Arc<Source>) -> Self {
+        let (signature, rewritten) = (source.digest, source.text.clone());
+        LoadedTemplate {
+            source,
+            signature,
+            rewritten,
+            source_map: Vec::new(),
+            plain: None,
+            is_removed: false,
+        }
     }
 
     /// What a template becomes whose file is gone.
-    pub(crate) fn tombstone(before: &Loaded, rewritten: Arc<str>) -> Self {
-        let (author, signature) = (before.author.clone(), before.signature);
-        Loaded { author, signature, rewritten, source_map: Vec::new(), plain: None, is_gone: true }
+    pub(crate) fn tombstone(before: &LoadedTemplate, rewritten: Arc<str>) -> Self {
+        let (source, signature) = (before.source.clone(), before.signature);
+        LoadedTemplate {
+            source,
+            signature,
+            rewritten,
+            source_map: Vec::new(),
+            plain: None,
+            is_removed: true,
+        }
     }
 }
 
-pub(crate) fn authors_of(templates: &Names<Loaded>) -> Names<Author> {
-    templates.iter().map(|(name, loaded)| (name.clone(), loaded.author.clone())).collect()
+pub(crate) fn sources_of(templates: &ByName<LoadedTemplate>) -> ByName<Source> {
+    templates.iter().map(|(name, loaded)| (name.clone(), loaded.source.clone())).collect()
 }

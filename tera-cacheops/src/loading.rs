@@ -9,14 +9,14 @@ use std::sync::{Arc, PoisonError};
 use cacheops::template::Syntax;
 use tera::{Context, Delimiters, Error, Tera, TeraResult};
 
-use crate::author::Language;
-#[cfg(feature = "glob_fs")]
-use crate::held::Glob;
-use crate::held::Held;
-use crate::library::{Loaded, Names};
-use crate::plan::{Asks, Wrong};
+use crate::library::{ByName, LoadedTemplate};
+use crate::plan::{LoadContext, LoadError};
+use crate::source::Language;
 use crate::tags::{Tags, syntax_of};
-use crate::{errors, gone};
+#[cfg(feature = "glob_fs")]
+use crate::template_set::Glob;
+use crate::template_set::TemplateSet;
+use crate::{errors, removed};
 
 impl Tags {
     /// Sets the delimiters, in place of [`Tera::set_delimiters`].
@@ -102,14 +102,14 @@ impl Tags {
         for (path, name) in tera::load_from_glob(glob)? {
             batch.push((name, read_file(&path)?));
         }
-        let before = self.held(tera);
+        let before = self.template_set(tera);
         let names: BTreeSet<String> = batch.iter().map(|(name, _)| name.clone()).collect();
-        let is_gone =
+        let is_removed =
             |name: &&String| !names.contains(*name) && before.templates.contains_key(*name);
-        let gone: Vec<String> = before.glob.names.iter().filter(is_gone).cloned().collect();
-        self.add(tera, &batch, &gone)?;
+        let removed: Vec<String> = before.glob.names.iter().filter(is_removed).cloned().collect();
+        self.add(tera, &batch, &removed)?;
         let glob = Glob { pattern: Some(glob.to_owned()), names };
-        Held { glob, ..Held::clone(&self.held(tera)) }.give(tera);
+        TemplateSet { glob, ..TemplateSet::clone(&self.template_set(tera)) }.attach_to(tera);
         Ok(())
     }
 
@@ -126,79 +126,96 @@ impl Tags {
     /// that needs a new Tera.
     #[cfg(feature = "glob_fs")]
     pub fn full_reload(&self, tera: &mut Tera) -> TeraResult<()> {
-        match &self.held(tera).glob.pattern {
+        match &self.template_set(tera).glob.pattern {
             Some(glob) => self.load_from_glob(tera, glob),
             None => Err(Error::message("Reloading is only available if you are using a glob")),
         }
     }
 
-    fn add(&self, tera: &mut Tera, batch: &[(String, String)], gone: &[String]) -> TeraResult<()> {
+    fn add(
+        &self,
+        tera: &mut Tera,
+        batch: &[(String, String)],
+        removed: &[String],
+    ) -> TeraResult<()> {
         let syntax = self.shared.syntax();
-        let held = self.readable(tera, &syntax)?;
+        let template_set = self.readable(tera, &syntax)?;
         let custom = self.shared.custom_names();
         let language = Language { syntax: &syntax, custom: &custom };
-        let tombstones: Names<Loaded> = gone
+        let tombstones: ByName<LoadedTemplate> = removed
             .iter()
-            .filter_map(|name| Some((name.clone(), held.templates.get(name)?)))
-            .map(|(name, before)| (name, Arc::new(gone::tombstone(before, &syntax))))
+            .filter_map(|name| Some((name.clone(), template_set.templates.get(name)?)))
+            .map(|(name, before)| (name, Arc::new(removed::tombstone(before, &syntax))))
             .collect();
-        let all_gone = held.gone.clone().into_iter().chain(tombstones.clone()).collect();
-        let asks = Asks {
+        let all_removed =
+            template_set.removed.clone().into_iter().chain(tombstones.clone()).collect();
+        let context = LoadContext {
             tera,
-            gone: &all_gone,
-            before: &held.templates,
+            removed: &all_removed,
+            before: &template_set.templates,
             environment: self.shared.library.environment(),
             syntax: &syntax,
-            choices: OnceCell::new(),
+            resolver: OnceCell::new(),
         };
-        let changed = self.shared.library.rewrite(&held.templates, batch, gone, &language, &asks);
-        let changed = changed.map_err(|wrong| tell(&wrong, batch, &held))?;
+        let changed = self.shared.library.rewrite(
+            &template_set.templates,
+            batch,
+            removed,
+            &language,
+            &context,
+        );
+        let changed = changed.map_err(|error| tell(&error, batch, &template_set))?;
         let mut given = changed.templates.clone();
         given.extend(tombstones.clone());
-        let after = held.after(changed, tombstones);
-        if let Some(error) = gone::fault(tera, &after, &syntax) {
+        let after = template_set.after(changed, tombstones);
+        if let Some(error) = removed::fault(tera, &after, &syntax) {
             return Err(error);
         }
         let (marker, id) = after.marker();
         let sources = given.iter().map(|(name, loaded)| (name.as_str(), &*loaded.rewritten));
         tera.add_raw_templates(sources.chain([(marker.as_str(), id.as_str())]))
-            .map_err(|error| errors::of_authors(error, &after.sources()))?;
-        after.give(tera);
+            .map_err(|error| errors::translate(error, &after.all()))?;
+        after.attach_to(tera);
         self.shared.library.commit(given);
         Ok(())
     }
 
     /// A source that is not added, as Tera is to have it.
-    pub(crate) fn one_off(&self, tera: &Tera, name: &str, source: &str) -> TeraResult<Arc<Loaded>> {
+    pub(crate) fn one_off(
+        &self,
+        tera: &Tera,
+        name: &str,
+        source: &str,
+    ) -> TeraResult<Arc<LoadedTemplate>> {
         let syntax = self.shared.syntax();
-        let held = self.readable(tera, &syntax)?;
+        let template_set = self.readable(tera, &syntax)?;
         let custom = self.shared.custom_names();
         let language = Language { syntax: &syntax, custom: &custom };
-        let asks = Asks {
+        let context = LoadContext {
             tera,
-            gone: &held.gone,
-            before: &held.templates,
+            removed: &template_set.removed,
+            before: &template_set.templates,
             environment: self.shared.library.environment(),
             syntax: &syntax,
-            choices: OnceCell::new(),
+            resolver: OnceCell::new(),
         };
         let one = (name, source);
-        let loaded = self.shared.library.one_off(&held.templates, one, &language, &asks);
+        let loaded = self.shared.library.one_off(&template_set.templates, one, &language, &context);
         let batch = || [(name.to_owned(), source.to_owned())];
-        loaded.map(Arc::new).map_err(|wrong| tell(&wrong, &batch(), &held))
+        loaded.map(Arc::new).map_err(|error| tell(&error, &batch(), &template_set))
     }
 
     /// What a Tera holds, if it reads sources as they are read here.
-    fn readable(&self, tera: &Tera, syntax: &Syntax) -> TeraResult<Arc<Held>> {
+    fn readable(&self, tera: &Tera, syntax: &Syntax) -> TeraResult<Arc<TemplateSet>> {
         check_delimiters(tera, syntax)?;
-        Ok(Held::by(tera, syntax))
+        Ok(TemplateSet::of(tera, syntax))
     }
 }
 
-fn tell(wrong: &Wrong, batch: &[(String, String)], held: &Held) -> Error {
-    let Wrong { template, line, detail } = wrong;
+fn tell(error: &LoadError, batch: &[(String, String)], template_set: &TemplateSet) -> Error {
+    let LoadError { template, line, detail } = error;
     let new = batch.iter().rev().find(|(name, _)| name == template);
-    let known = || held.templates.get(template).map(|loaded| &*loaded.author.text);
+    let known = || template_set.templates.get(template).map(|loaded| &*loaded.source.text);
     let source = new.map(|(_, source)| source.as_str()).or_else(known);
     errors::in_loading(template, source.unwrap_or_default(), *line, detail)
 }

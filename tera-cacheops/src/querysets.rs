@@ -19,7 +19,7 @@ use crate::engine::TeraEngine;
 use crate::rendering;
 
 /// The name under which a queryset's map carries what stands for it in keys.
-pub(crate) const MARK: &str = "_cacheops";
+pub(crate) const SEAL: &str = "_cacheops";
 
 /// The length of a digest.
 const DIGEST: usize = 20;
@@ -29,7 +29,7 @@ const SECRET: usize = 8;
 
 /// Nobody else knows it, so no map of an author's has a mark by chance.
 static OWN: LazyLock<[u8; SECRET]> =
-    LazyLock::new(|| RandomState::new().hash_one(MARK).to_le_bytes());
+    LazyLock::new(|| RandomState::new().hash_one(SEAL).to_le_bytes());
 
 fn digest_of(queryset: &QuerySet) -> FragmentKey {
     let mut key = KeyWriter::new();
@@ -39,23 +39,23 @@ fn digest_of(queryset: &QuerySet) -> FragmentKey {
 
 /// A queryset with its digest, and with the number of its rows if it has any.
 #[derive(Serialize)]
-struct Marked<'a> {
+struct Sealed<'a> {
     #[serde(flatten)]
     queryset: &'a QuerySet,
     #[serde(rename = "_cacheops", serialize_with = "write_bytes")]
-    mark: Vec<u8>,
+    seal: Vec<u8>,
 }
 
 fn write_bytes<S: Serializer>(bytes: &[u8], serializer: S) -> Result<S::Ok, S::Error> {
     serializer.serialize_bytes(bytes)
 }
 
-impl<'a> Marked<'a> {
+impl<'a> Sealed<'a> {
     fn new(queryset: &'a QuerySet, rows: Option<u64>) -> Self {
-        let mut mark = digest_of(queryset).as_bytes().to_vec();
-        mark.extend(*OWN);
-        mark.extend(rows.map(u64::to_le_bytes).into_iter().flatten());
-        Marked { queryset, mark }
+        let mut seal = digest_of(queryset).as_bytes().to_vec();
+        seal.extend(*OWN);
+        seal.extend(rows.map(u64::to_le_bytes).into_iter().flatten());
+        Sealed { queryset, seal }
     }
 }
 
@@ -73,7 +73,7 @@ impl<'a> Marked<'a> {
 /// context.insert_value("articles", queryset(QuerySet::table("articles")));
 /// ```
 pub fn queryset(queryset: impl Into<QuerySet>) -> Value {
-    Value::try_from_serializable(&Marked::new(&queryset.into(), None))
+    Value::try_from_serializable(&Sealed::new(&queryset.into(), None))
         .unwrap_or_else(|_| Value::undefined())
 }
 
@@ -141,24 +141,24 @@ where
 /// queryset, and a number by which its rows are found while this lives. Clones
 /// share their rows.
 #[derive(Clone)]
-pub struct Lazy(Arc<Held>);
+pub struct Lazy(Arc<LiveRows>);
 
-struct Held {
+struct LiveRows {
     number: u64,
     rows: Arc<Rows<Value>>,
 }
 
 /// The rows of all [`Lazy`] that live.
-static HELD: RwLock<BTreeMap<u64, Weak<Rows<Value>>>> = RwLock::new(BTreeMap::new());
+static LIVE_ROWS: RwLock<BTreeMap<u64, Weak<Rows<Value>>>> = RwLock::new(BTreeMap::new());
 
 impl Lazy {
     fn new(rows: Rows<Value>) -> Self {
         static COUNT: AtomicU64 = AtomicU64::new(0);
         let number = COUNT.fetch_add(1, Ordering::Relaxed);
         let rows = Arc::new(rows);
-        let mut held = HELD.write().unwrap_or_else(PoisonError::into_inner);
+        let mut held = LIVE_ROWS.write().unwrap_or_else(PoisonError::into_inner);
         held.insert(number, Arc::downgrade(&rows));
-        Lazy(Arc::new(Held { number, rows }))
+        Lazy(Arc::new(LiveRows { number, rows }))
     }
 
     /// What goes into the context, for
@@ -200,15 +200,15 @@ impl Lazy {
     }
 }
 
-impl Drop for Held {
+impl Drop for LiveRows {
     fn drop(&mut self) {
-        HELD.write().unwrap_or_else(PoisonError::into_inner).remove(&self.number);
+        LIVE_ROWS.write().unwrap_or_else(PoisonError::into_inner).remove(&self.number);
     }
 }
 
 impl Serialize for Lazy {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        Marked::new(self.0.rows.queryset(), Some(self.0.number)).serialize(serializer)
+        Sealed::new(self.0.rows.queryset(), Some(self.0.number)).serialize(serializer)
     }
 }
 
@@ -224,7 +224,7 @@ pub(crate) fn rows(value: &Value) -> TeraResult<Value> {
     if value.is_array() {
         return Ok(value.clone());
     }
-    let Some((_, number)) = mark_of(value) else {
+    let Some((_, number)) = seal_of(value) else {
         return Err(Error::message(format!(
             "rows: {} is no queryset with rows: pass what `lazy(…)` makes",
             value.name()
@@ -233,7 +233,7 @@ pub(crate) fn rows(value: &Value) -> TeraResult<Value> {
     let Some(number) = number else {
         return Err(Error::message("rows: this queryset has none: make it by `lazy(…)`"));
     };
-    let held = HELD.read().unwrap_or_else(PoisonError::into_inner).get(&number).cloned();
+    let held = LIVE_ROWS.read().unwrap_or_else(PoisonError::into_inner).get(&number).cloned();
     let Some(rows) = held.and_then(|rows| rows.upgrade()) else {
         return Err(Error::message(
             "rows: what `lazy(…)` made has been dropped: keep it until the rendering has ended",
@@ -246,9 +246,9 @@ pub(crate) fn rows(value: &Value) -> TeraResult<Value> {
 }
 
 /// The digest of a queryset, and the number of its rows.
-pub(crate) fn mark_of(value: &Value) -> Option<(&[u8; DIGEST], Option<u64>)> {
-    let mark = value.as_map()?.get(&Key::Str(MARK))?.as_bytes()?;
-    let (digest, rest) = mark.split_first_chunk()?;
+pub(crate) fn seal_of(value: &Value) -> Option<(&[u8; DIGEST], Option<u64>)> {
+    let seal = value.as_map()?.get(&Key::Str(SEAL))?.as_bytes()?;
+    let (digest, rest) = seal.split_first_chunk()?;
     let number = rest.strip_prefix(&*OWN)?;
     Some((digest, number.first_chunk().map(|bytes| u64::from_le_bytes(*bytes))))
 }
@@ -272,7 +272,7 @@ thread_local! {
 /// can change one, and spreading it copies its digest.
 fn is_same(one: &Value, other: &Value) -> bool {
     let (Some(one), Some(other)) = (one.as_map(), other.as_map()) else { return false };
-    let is_own = |key: &Key<'_>| key.as_str() != Some(MARK);
+    let is_own = |key: &Key<'_>| key.as_str() != Some(SEAL);
     let mut own = one.iter().filter(|(key, _)| is_own(key));
     std::ptr::eq(one, other)
         || one.len() == other.len() && own.all(|(key, value)| other.get(key) == Some(value))
@@ -311,7 +311,7 @@ impl Querysets {
     pub(crate) fn read(arguments: &[&Value], key: &mut KeyWriter) -> Result<Self, String> {
         key.list(arguments.len());
         if let [value] = arguments
-            && let Some((digest, _)) = mark_of(value)
+            && let Some((digest, _)) = seal_of(value)
         {
             key.bytes(digest);
             return Ok(Querysets::One(read(value, digest)?));

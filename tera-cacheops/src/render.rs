@@ -6,10 +6,10 @@ use std::sync::Arc;
 use tera::{Context, Error, Tera, TeraResult};
 
 use crate::errors;
-use crate::held::Held;
-use crate::library::{Loaded, Names};
-use crate::rendering::Guard;
+use crate::library::{ByName, LoadedTemplate};
+use crate::rendering::RenderGuard;
 use crate::tags::Tags;
+use crate::template_set::TemplateSet;
 
 /// What Tera calls a template that is not added.
 const ONE_OFF: &str = "__tera_one_off";
@@ -57,7 +57,7 @@ impl Tags {
     ) -> TeraResult<String> {
         let loaded = self.one_off(tera, ONE_OFF, source)?;
         let templates = || {
-            let mut templates = self.held(tera).sources();
+            let mut templates = self.template_set(tera).all();
             templates.insert(ONE_OFF.to_owned(), loaded.clone());
             templates
         };
@@ -83,15 +83,15 @@ impl Tags {
         if !self.shared.library.has_block_tags() {
             return self.within_of(tera, render);
         }
-        let held = self.held(tera);
-        let plain = held.without_block_tags(name);
+        let template_set = self.template_set(tera);
+        let plain = template_set.without_block_tags(name);
         if plain.is_empty() {
             return self.within_page(tera, name, render);
         }
         let mut copy = tera.clone();
         let sources = plain.iter().map(|(name, loaded)| (name.as_str(), &*loaded.rewritten));
         copy.add_raw_templates(sources)?;
-        let templates = || held.sources().into_iter().chain(plain).collect();
+        let templates = || template_set.all().into_iter().chain(plain).collect();
         self.within(templates, || copy.render_block(name, block, context))
     }
 
@@ -114,16 +114,16 @@ impl Tags {
     /// `templates` are asked for where there is an error.
     fn within<R>(
         &self,
-        templates: impl FnOnce() -> Names<Loaded>,
+        templates: impl FnOnce() -> ByName<LoadedTemplate>,
         render: impl FnOnce() -> TeraResult<R>,
     ) -> TeraResult<R> {
-        let guard = Guard::new(&self.shared);
-        render().map_err(|error| told(&guard, error, &templates()))
+        let guard = RenderGuard::new(&self.shared);
+        render().map_err(|error| translate(&guard, error, &templates()))
     }
 
     fn within_of<R>(&self, tera: &Tera, render: impl FnOnce() -> TeraResult<R>) -> TeraResult<R> {
-        let guard = Guard::new(&self.shared);
-        render().map_err(|error| told(&guard, error, &self.held(tera).sources()))
+        let guard = RenderGuard::new(&self.shared);
+        render().map_err(|error| translate(&guard, error, &self.template_set(tera).all()))
     }
 
     /// The same for a template by its name.
@@ -134,11 +134,11 @@ impl Tags {
         render: impl FnOnce() -> TeraResult<R>,
     ) -> TeraResult<R> {
         let is_known = self.knows(tera, name);
-        let guard = Guard::new(&self.shared);
+        let guard = RenderGuard::new(&self.shared);
         if !is_known {
             guard.bypass_blocks();
         }
-        render().map_err(|error| told(&guard, error, &self.held(tera).sources()))
+        render().map_err(|error| translate(&guard, error, &self.template_set(tera).all()))
     }
 
     /// Whether tags can know which page is rendered. One that came past the
@@ -149,16 +149,18 @@ impl Tags {
         if !self.shared.library.has_block_tags() {
             return true;
         }
-        let held = self.held(tera);
-        if held.templates.contains_key(name) {
-            return held.knows_parents(name);
+        let template_set = self.template_set(tera);
+        if template_set.templates.contains_key(name) {
+            return template_set.knows_parents(name);
         }
         let mut meant = tera.get_template_names().filter(|other| other.ends_with(name));
-        meant.all(|other| held.templates.contains_key(other) && held.knows_parents(other))
+        meant.all(|other| {
+            template_set.templates.contains_key(other) && template_set.knows_parents(other)
+        })
     }
 
-    pub(crate) fn held(&self, tera: &Tera) -> Arc<Held> {
-        Held::by(tera, &self.shared.syntax())
+    pub(crate) fn template_set(&self, tera: &Tera) -> Arc<TemplateSet> {
+        TemplateSet::of(tera, &self.shared.syntax())
     }
 
     /// An error of Tera's, told of what the authors wrote: for renderings by
@@ -166,7 +168,7 @@ impl Tags {
     /// is.
     #[must_use]
     pub fn author_error(&self, error: Error) -> Error {
-        errors::of_authors(error, &self.shared.library.latest())
+        errors::translate(error, &self.shared.library.latest())
     }
 
     /// An error with all its causes, each with the line that the author wrote.
@@ -174,12 +176,12 @@ impl Tags {
     #[must_use]
     pub fn explain(&self, error: &Error) -> String {
         let templates = self.shared.library.latest();
-        let mut out = errors::retell(&error.to_string(), &templates);
+        let mut out = errors::translate_text(&error.to_string(), &templates);
         let mut next = std::error::Error::source(error);
         while let Some(cause) = next {
-            let told = errors::retell(&cause.to_string(), &templates);
-            if !out.contains(&told) {
-                out.push_str(&format!("\ncaused by: {told}"));
+            let translate = errors::translate_text(&cause.to_string(), &templates);
+            if !out.contains(&translate) {
+                out.push_str(&format!("\ncaused by: {translate}"));
             }
             next = cause.source();
         }
@@ -202,9 +204,9 @@ impl Tags {
 }
 
 /// An error that ended a rendering, told of what the authors wrote.
-fn told(guard: &Guard, error: Error, templates: &Names<Loaded>) -> Error {
+fn translate(guard: &RenderGuard, error: Error, templates: &ByName<LoadedTemplate>) -> Error {
     let cause = guard.cause_of(&error);
-    let error = errors::of_authors(error, templates);
+    let error = errors::translate(error, templates);
     match cause {
         Some(cause) => Error::chain(error, cause),
         None => error,

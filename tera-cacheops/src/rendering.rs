@@ -36,9 +36,9 @@ fn with<R>(f: impl FnOnce(&mut Vec<Rendering>) -> R) -> Option<R> {
 }
 
 /// Holds as long as the rendering lasts, however it ends.
-pub(crate) struct Guard(());
+pub(crate) struct RenderGuard(());
 
-impl Guard {
+impl RenderGuard {
     pub(crate) fn new(shared: &Shared) -> Self {
         frames::sweep();
         let page = shared.cache.page();
@@ -53,7 +53,7 @@ impl Guard {
             bypasses_blocks: false,
         };
         with(|renderings| renderings.push(rendering));
-        Guard(())
+        RenderGuard(())
     }
 
     /// Has tags around blocks not cache in this rendering.
@@ -82,7 +82,7 @@ impl Guard {
     }
 }
 
-impl Drop for Guard {
+impl Drop for RenderGuard {
     fn drop(&mut self) {
         if let Some(ended) = with(Vec::pop).flatten() {
             frames::cut(ended.depth);

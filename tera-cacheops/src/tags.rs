@@ -11,9 +11,9 @@ use tera::{Delimiters, Error, Kwargs, State, Tera, TeraResult, Value};
 
 use crate::custom::{Caching, TagCall};
 use crate::engine::{ENGINE, RULES, STATEMENTS};
-use crate::held::Held;
 use crate::library::Library;
-use crate::{begin, dialect, frames, querysets};
+use crate::template_set::TemplateSet;
+use crate::{dialect, frames, querysets, runtime};
 
 /// The cache tags of a Tera.
 ///
@@ -54,12 +54,12 @@ pub(crate) struct Shared {
     pub(crate) library: Library,
     pub(crate) syntax: RwLock<Syntax>,
     custom: RwLock<HashMap<String, Arc<Decorator>>>,
-    marks: OnceLock<Box<Marks>>,
+    marks: OnceLock<Box<MarkFilter>>,
     pub(crate) knows_all: AtomicBool,
 }
 
 type Decorator = dyn Fn(&TagCall<'_>) -> Result<Caching, Error> + Send + Sync;
-type Marks = dyn Fn(&State<'_>) -> bool + Send + Sync;
+type MarkFilter = dyn Fn(&State<'_>) -> bool + Send + Sync;
 
 impl Tags {
     /// Adds to a Tera what the tags become, and the functions and filters
@@ -91,7 +91,7 @@ impl Tags {
     /// application with one of the three names are replaced; registered after
     /// this, they replace those here.
     ///
-    /// With the first template comes one more, `_cacheops_held()`, by which a
+    /// With the first template comes one more, `_cacheops_templates()`, by which a
     /// Tera and its clones are told from those that only got their functions
     /// by [`Tera::register_from`].
     ///
@@ -162,7 +162,7 @@ impl Tags {
             marks: OnceLock::new(),
             knows_all: AtomicBool::new(false),
         });
-        Held::default().give(tera);
+        TemplateSet::default().attach_to(tera);
         register_tags(tera, &shared);
         register_functions(tera, cache);
         Tags { shared }
@@ -295,18 +295,18 @@ pub(crate) fn syntax_of(delimiters: &Delimiters) -> Syntax {
 fn register_tags(tera: &mut Tera, shared: &Arc<Shared>) {
     let it = shared.clone();
     tera.register_filter(dialect::BEGIN, move |number: usize, kwargs: Kwargs, state: &State| {
-        begin::begin(&it, number, &kwargs, state)
+        runtime::begin(&it, number, &kwargs, state)
     });
     let it = shared.clone();
     tera.register_filter(
         dialect::BEGIN_CUSTOM,
         move |number: usize, kwargs: Kwargs, state: &State| {
-            begin::begin_custom(&it, number, &kwargs, state)
+            runtime::begin_custom(&it, number, &kwargs, state)
         },
     );
     tera.register_function(dialect::FILL, |_: Kwargs, _: &State| frames::token());
     tera.register_filter(dialect::STORE, |body: Value, kwargs: Kwargs, _: &State| {
-        begin::store(&body, &kwargs)
+        runtime::store(&body, &kwargs)
     });
     tera.register_function(dialect::HIT, |_: Kwargs, _: &State| frames::take_found());
 }
@@ -331,17 +331,17 @@ fn register_functions(tera: &mut Tera, cache: &Cacheops) {
 /// `get_last_invalidation(of="articles")`, or of a list of names: seconds
 /// since 1970, or none.
 fn last_invalidation(cache: &Cacheops, kwargs: &Kwargs) -> TeraResult<Option<f64>> {
-    let wrong = |value: &Value| {
+    let error_ = |value: &Value| {
         Error::message(format!(
             "get_last_invalidation() takes names of tables, and got {}",
             value.name()
         ))
     };
     let mut names: Vec<&str> = Vec::new();
-    if let Some(of) = begin::argument(kwargs, "of") {
+    if let Some(of) = runtime::argument(kwargs, "of") {
         let one = std::slice::from_ref(of);
         for name in of.as_array().unwrap_or(one) {
-            names.push(name.as_str().ok_or_else(|| wrong(name))?);
+            names.push(name.as_str().ok_or_else(|| error_(name))?);
         }
     }
     let last = cache.get_last_invalidation(names);

@@ -43,7 +43,7 @@ pub trait Dialect {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SourceMapEntry {
     /// In what the author wrote.
-    pub author: Range<usize>,
+    pub original: Range<usize>,
     /// In what the engine gets.
     pub rewritten: Range<usize>,
 }
@@ -105,7 +105,7 @@ pub fn rewrite<'s>(
     let mut source_map = Vec::with_capacity(parsed.edits.len());
     if !parsed.edits.iter().any(|edit| matches!(edit.with, Replacement::Prelude)) {
         dialect.prelude(&mut out);
-        source_map.push(SourceMapEntry { author: 0..0, rewritten: 0..out.len() });
+        source_map.push(SourceMapEntry { original: 0..0, rewritten: 0..out.len() });
     }
     for edit in &parsed.edits {
         out.push_str(&source[copied..edit.start]);
@@ -125,7 +125,7 @@ pub fn rewrite<'s>(
             continue;
         }
         source_map
-            .push(SourceMapEntry { author: edit.start..edit.end, rewritten: start..out.len() });
+            .push(SourceMapEntry { original: edit.start..edit.end, rewritten: start..out.len() });
     }
     out.push_str(&source[copied..]);
     Ok(Rewritten {

@@ -10,7 +10,7 @@ use cacheops::template::{
 };
 
 use crate::dialect;
-use crate::plan::Wrong;
+use crate::plan::LoadError;
 
 /// What templates are written in.
 pub(crate) struct Language<'a> {
@@ -21,7 +21,7 @@ pub(crate) struct Language<'a> {
 
 /// A template as the author wrote it.
 #[derive(Debug)]
-pub(crate) struct Author {
+pub(crate) struct Source {
     pub(crate) text: Arc<str>,
     pub(crate) digest: FragmentKey,
     pub(crate) extends: Option<String>,
@@ -105,26 +105,26 @@ impl TagFacts {
     }
 }
 
-impl Author {
-    pub(crate) fn read(name: &str, text: &str, language: &Language<'_>) -> Result<Self, Wrong> {
+impl Source {
+    pub(crate) fn read(name: &str, text: &str, language: &Language<'_>) -> Result<Self, LoadError> {
         let reader = dialect::Tera::reader(language.syntax);
         let found = rewrite(text, language.syntax, language.custom, &reader)
-            .map_err(|error| Wrong::tag(name, &error))?;
+            .map_err(|error| LoadError::tag(name, &error))?;
         found.tags.iter().try_for_each(|tag| check_keywords(name, tag))?;
-        let mut author = Author::of(name, text, &found);
+        let mut source = Source::of(name, text, &found);
         for (statement, name) in reader.escaped.take() {
             if statement == "extends" {
-                author.extends = Some(name.clone());
+                source.extends = Some(name.clone());
             }
-            author.references.push(name.clone());
-            author.escaped.push(name);
+            source.references.push(name.clone());
+            source.escaped.push(name);
         }
-        Ok(author)
+        Ok(source)
     }
 
     fn of(name: &str, text: &str, found: &Rewritten<'_>) -> Self {
         let owned = |names: &BTreeSet<&str>| names.iter().map(|name| (*name).to_owned()).collect();
-        Author {
+        Source {
             text: text.into(),
             digest: source_digest(name, text),
             extends: found.extends.map(str::to_owned),
@@ -146,7 +146,7 @@ impl Author {
 }
 
 /// Functions of Tera have keywords only, so arguments without one get numbers.
-fn check_keywords(template: &str, tag: &OpenTag<'_>) -> Result<(), Wrong> {
+fn check_keywords(template: &str, tag: &OpenTag<'_>) -> Result<(), LoadError> {
     let TagKind::Custom(arguments) = &tag.kind else { return Ok(()) };
     let is_number = |name: &&str| {
         let digits = name.strip_prefix('_').filter(|digits| !digits.is_empty());
@@ -154,7 +154,7 @@ fn check_keywords(template: &str, tag: &OpenTag<'_>) -> Result<(), Wrong> {
     };
     match arguments.iter().filter_map(|argument| argument.name).find(is_number) {
         None => Ok(()),
-        Some(name) => Err(Wrong {
+        Some(name) => Err(LoadError {
             template: template.to_owned(),
             line: tag.line,
             detail: format!(

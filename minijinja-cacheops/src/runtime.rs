@@ -5,17 +5,17 @@ use cacheops::{Found, FragmentKey, KeyWriter, QuerySet, Request};
 use minijinja::value::{Kwargs, ValueKind, ValueOrKwargs};
 use minijinja::{Error, ErrorKind, State, Value};
 
-use crate::around;
 use crate::custom::TagCall;
 use crate::engine::MiniJinjaEngine;
 use crate::errors::in_rendering;
 use crate::fragment;
 use crate::guards::{Namespaces, is_namespace};
 use crate::keys;
+use crate::outer_macros;
 use crate::querysets::Querysets;
-use crate::rendering::{Making, Rendering};
+use crate::rendering::{PendingFill, Rendering};
 use crate::tags::Shared;
-use crate::templates::{Sources, Uses};
+use crate::templates::{Dependencies, Uses};
 
 /// Begins a `cached_as` or `cached`: looks the fragment up.
 pub(crate) fn begin(
@@ -126,14 +126,19 @@ pub(crate) fn look_up(
     let imports = tag.dynamic_imports || !tag.references.is_empty();
     let has_blocks = tag.has_blocks || (imports && shared.templates.macros_use_blocks());
     // What it imports, or fills its blocks, may import by a variable in turn.
-    let has_imported = || Rendering::met(state).is_some_and(|met| !met.imports.is_empty());
+    let has_imported = || Rendering::trace(state).is_some_and(|trace| !trace.imports.is_empty());
     let dynamic = tag.dynamic_imports || ((imports || has_blocks) && has_imported());
     if dynamic {
         write_imports(state, key);
     }
-    let mut sources = sources(state, tag, has_blocks, dynamic);
-    around::add(shared, state, &Uses { names: &tag.uses, any: tag.may_use_any }, &mut sources);
-    let version = sources.as_ref().map(|sources| version(shared, state, sources));
+    let mut dependencies = dependencies(state, tag, has_blocks, dynamic);
+    outer_macros::add(
+        shared,
+        state,
+        &Uses { names: &tag.uses, any: tag.may_use_any },
+        &mut dependencies,
+    );
+    let version = dependencies.as_ref().map(|dependencies| version(shared, state, dependencies));
     if let Some(version) = &version {
         key.key(version);
     }
@@ -158,15 +163,15 @@ pub(crate) fn look_up(
     };
     let mark = asked.marks.then_some(Mark { key });
     let found = found.map_err(|error| in_rendering(&tag.text, &error.to_string()))?;
-    let (making, mark) = match found {
+    let (pending, mark) = match found {
         Found::Hit(hit) => return Ok(fragment::found(hit, mark)),
         Found::Miss(fill) => {
             let namespaces = shared.templates.use_namespaces().then(|| Namespaces::seen(state));
             (
-                Some(Making {
+                Some(PendingFill {
                     fill,
                     tag: tag.text.clone(),
-                    sources: sources.zip(version),
+                    dependencies: dependencies.zip(version),
                     namespaces,
                 }),
                 mark,
@@ -174,7 +179,7 @@ pub(crate) fn look_up(
         }
         Found::Bypass => (None, None),
     };
-    Ok(Value::from(Rendering::of(shared, state).begin(making, mark)))
+    Ok(Value::from(Rendering::of(shared, state).begin(pending, mark)))
 }
 
 /// Whether more than one inheritance is or was under way in this rendering, or
@@ -183,8 +188,8 @@ pub(crate) fn look_up(
 /// then.
 fn is_inheritance_unclear(state: &State<'_, '_>) -> bool {
     let is_unknown = |name: &String| state.env().get_template(name).is_err();
-    Rendering::met(state).is_some_and(|met| {
-        met.inheritances > 1 || met.is_unclear || met.chain.iter().any(is_unknown)
+    Rendering::trace(state).is_some_and(|trace| {
+        trace.inheritances > 1 || trace.is_unclear || trace.chain.iter().any(is_unknown)
     })
 }
 
@@ -193,7 +198,7 @@ fn is_inheritance_unclear(state: &State<'_, '_>) -> bool {
 /// that is rendered under the name of a template. The version in a key is of
 /// what the environment has.
 fn runs_another_source(shared: &Shared, state: &State<'_, '_>) -> bool {
-    let ran = Rendering::met(state).map_or(&[][..], |met| &met.ran);
+    let ran = Rendering::trace(state).map_or(&[][..], |trace| &trace.ran);
     ran.iter()
         .any(|(name, digest)| digest_in_environment(shared, state, name).as_ref() != Some(digest))
 }
@@ -209,7 +214,7 @@ fn digest_in_environment(
 
 /// Writes the names imported so far: the last one of a name is what is called.
 fn write_imports(state: &State<'_, '_>, key: &mut KeyWriter) {
-    let imports = Rendering::met(state).map_or(&[][..], |met| &met.imports);
+    let imports = Rendering::trace(state).map_or(&[][..], |trace| &trace.imports);
     key.list(imports.len());
     imports.iter().for_each(|name| key.str(name));
 }
@@ -217,22 +222,27 @@ fn write_imports(state: &State<'_, '_>, key: &mut KeyWriter) {
 /// The templates that a body is made of besides its own, if there are any:
 /// those it includes, those whose macros it can call, and where it has blocks
 /// those of the inheritance that is being rendered.
-fn sources(state: &State<'_, '_>, tag: &Tag, has_blocks: bool, dynamic: bool) -> Option<Sources> {
-    let mut sources = Sources { named: tag.references.clone(), met: Vec::new() };
-    if let Some(met) = Rendering::met(state) {
+fn dependencies(
+    state: &State<'_, '_>,
+    tag: &Tag,
+    has_blocks: bool,
+    dynamic: bool,
+) -> Option<Dependencies> {
+    let mut dependencies = Dependencies { named: tag.references.clone(), resolved: Vec::new() };
+    if let Some(trace) = Rendering::trace(state) {
         if has_blocks {
-            sources.met.extend(met.chain.iter().cloned());
+            dependencies.resolved.extend(trace.chain.iter().cloned());
         }
         if dynamic {
-            sources.met.extend(met.imports.iter().cloned());
+            dependencies.resolved.extend(trace.imports.iter().cloned());
         }
     }
-    (!sources.named.is_empty() || !sources.met.is_empty()).then_some(sources)
+    (!dependencies.named.is_empty() || !dependencies.resolved.is_empty()).then_some(dependencies)
 }
 
-fn version(shared: &Shared, state: &State<'_, '_>, sources: &Sources) -> FragmentKey {
+fn version(shared: &Shared, state: &State<'_, '_>, dependencies: &Dependencies) -> FragmentKey {
     let mut key = KeyWriter::new();
-    shared.with_versions(state, |versions| versions.write(state, sources, &mut key));
+    shared.with_versions(state, |versions| versions.write(state, dependencies, &mut key));
     key.finish()
 }
 
@@ -244,11 +254,11 @@ pub(crate) fn store(
     body: &Value,
     number: u64,
 ) -> Result<Value, Error> {
-    let (making, mark) = Rendering::of(shared, state).end(number).ok_or_else(|| {
+    let (pending, mark) = Rendering::of(shared, state).end(number).ok_or_else(|| {
         Error::new(ErrorKind::InvalidOperation, "a cache tag: it ends, and has not begun")
     })?;
     let text = body.to_str().unwrap_or_default();
-    if let Some(Making { fill, tag, sources, namespaces }) = making {
+    if let Some(PendingFill { fill, tag, dependencies, namespaces }) = pending {
         if let Some(name) = namespaces.as_ref().and_then(Namespaces::changed) {
             let why = format!(
                 "its body changes the namespace `{name}` by a macro or an include, which a hit would not do: change it outside of the tag"
@@ -257,7 +267,8 @@ pub(crate) fn store(
         }
         // A template that was loaded anew while the body ran is not the one
         // that the key speaks of.
-        let same = sources.is_none_or(|(names, before)| version(shared, state, &names) == before);
+        let same =
+            dependencies.is_none_or(|(names, before)| version(shared, state, &names) == before);
         if same {
             fill.finish(text.clone());
         } else {
@@ -277,20 +288,20 @@ fn resolved(state: &State<'_, '_>, name: &str) -> String {
 pub(crate) fn enter(shared: &Shared, state: &mut State<'_, '_>, has_macros: bool) {
     if has_macros {
         let name = state.name().to_owned();
-        let met = &mut Rendering::of(shared, state).met;
-        if !met.macros.contains(&name) {
-            met.macros.push(name);
+        let trace = &mut Rendering::of(shared, state).trace;
+        if !trace.macros.contains(&name) {
+            trace.macros.push(name);
         }
     }
-    if Rendering::of(shared, state).met.chain.is_empty() {
+    if Rendering::of(shared, state).trace.chain.is_empty() {
         return;
     }
     let name = state.name().to_owned();
-    let met = &mut Rendering::of(shared, state).met;
-    if met.parent.as_ref() == Some(&name) {
-        met.parent = None;
+    let trace = &mut Rendering::of(shared, state).trace;
+    if trace.parent.as_ref() == Some(&name) {
+        trace.parent = None;
     } else {
-        met.is_unclear |= met.chain.contains(&name);
+        trace.is_unclear |= trace.chain.contains(&name);
     }
 }
 
@@ -308,17 +319,17 @@ pub(crate) fn extends(
     let digest = digest_in_environment(shared, state, &child);
     let template = state.env().get_template(&child);
     let is_same = template.is_ok_and(|template| template.source().contains(source));
-    let met = &mut Rendering::of(shared, state).met;
-    met.is_unclear |= !is_same;
+    let trace = &mut Rendering::of(shared, state).trace;
+    trace.is_unclear |= !is_same;
     if let Some(digest) = digest {
-        met.note(child.clone(), digest);
+        trace.note(child.clone(), digest);
     }
-    if met.chain.last() != Some(&child) {
-        met.inheritances += 1;
+    if trace.chain.last() != Some(&child) {
+        trace.inheritances += 1;
     }
-    met.chain.push(child);
-    met.parent.clone_from(&parent);
-    met.chain.extend(parent);
+    trace.chain.push(child);
+    trace.parent.clone_from(&parent);
+    trace.chain.extend(parent);
     uses(shared, state, name)
 }
 
@@ -330,8 +341,8 @@ pub(crate) fn imports(
 ) -> Result<Value, Error> {
     if let Some(name) = name.as_str().map(|name| resolved(state, name)) {
         note(shared, state, &name);
-        let met = &mut Rendering::of(shared, state).met;
-        met.imports.push(name);
+        let trace = &mut Rendering::of(shared, state).trace;
+        trace.imports.push(name);
     }
     uses(shared, state, name)
 }
@@ -347,7 +358,7 @@ pub(crate) fn imports_plainly(shared: &Shared, state: &mut State<'_, '_>, name: 
 /// Notes the source of a template whose macros run from now on.
 fn note(shared: &Shared, state: &mut State<'_, '_>, name: &str) {
     if let Some(digest) = digest_in_environment(shared, state, name) {
-        Rendering::of(shared, state).met.note(name.to_owned(), digest);
+        Rendering::of(shared, state).trace.note(name.to_owned(), digest);
     }
 }
 

@@ -5,28 +5,28 @@ use std::collections::BTreeSet;
 use cacheops::template::Syntax;
 use tera::{Context, Tera};
 
-use crate::author::Author;
-use crate::library::Names;
+use crate::library::ByName;
+use crate::source::Source;
 
 /// Which template Tera takes for a name, and whose component. It alone knows
 /// its prefixes, so a copy is asked in which each template holds no more than
 /// its number, and so does each of its components.
 #[derive(Debug)]
-pub(crate) struct Choices {
+pub(crate) struct NameResolver {
     copy: Option<Tera>,
     names: Vec<String>,
 }
 
-impl Choices {
+impl NameResolver {
     /// `authors` are the templates that the Tera is to have besides its own.
-    pub(crate) fn of(tera: &Tera, authors: &Names<Author>, syntax: &Syntax) -> Self {
+    pub(crate) fn of(tera: &Tera, sources: &ByName<Source>, syntax: &Syntax) -> Self {
         let own = tera.get_template_names().map(str::to_owned);
-        let names = own.chain(authors.keys().cloned()).collect::<BTreeSet<_>>();
+        let names = own.chain(sources.keys().cloned()).collect::<BTreeSet<_>>();
         let names: Vec<String> = names.into_iter().collect();
         let (start, end) = &syntax.block;
         let source = |(at, name): (usize, &String)| {
             let mut source = at.to_string();
-            for defined in authors.get(name).iter().flat_map(|author| &author.defines) {
+            for defined in sources.get(name).iter().flat_map(|source| &source.defines) {
                 source.push_str(&format!(
                     "{start} component {defined}() {end}{at}{start} endcomponent {defined} {end}"
                 ));
@@ -36,7 +36,7 @@ impl Choices {
         let sources: Vec<_> = names.iter().enumerate().map(|one| (one.1, source(one))).collect();
         let mut copy = tera.clone();
         let is_taken = copy.add_raw_templates(sources).is_ok();
-        Choices { copy: is_taken.then_some(copy), names }
+        NameResolver { copy: is_taken.then_some(copy), names }
     }
 
     pub(crate) fn template(&self, name: &str) -> Option<&str> {

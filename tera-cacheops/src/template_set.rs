@@ -15,19 +15,19 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use cacheops::template::Syntax;
 use tera::{Context, Kwargs, State, Tera};
 
-use crate::dialect::{HELD, MARKER};
-use crate::families::Families;
-use crate::library::{Changed, Loaded, Names};
+use crate::dialect::{MARKER, TEMPLATE_SET};
+use crate::groups::Groups;
+use crate::library::{ByName, Changes, LoadedTemplate};
 
 /// What came into a Tera through the plugin.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Held {
+pub(crate) struct TemplateSet {
     /// Which one it is; zero where nothing came.
     pub(crate) id: u64,
-    pub(crate) templates: Names<Loaded>,
+    pub(crate) templates: ByName<LoadedTemplate>,
     /// The templates whose files are gone, and that it cannot forget.
-    pub(crate) gone: Names<Loaded>,
-    pub(crate) families: Families,
+    pub(crate) removed: ByName<LoadedTemplate>,
+    pub(crate) groups: Groups,
     #[cfg(feature = "glob_fs")]
     pub(crate) glob: Glob,
 }
@@ -41,42 +41,42 @@ pub(crate) struct Glob {
 }
 
 thread_local! {
-    static ASKED: RefCell<Option<Arc<Held>>> = const { RefCell::new(None) };
+    static REPORTED: RefCell<Option<Arc<TemplateSet>>> = const { RefCell::new(None) };
 }
 
-impl Held {
+impl TemplateSet {
     /// What a Tera holds.
-    pub(crate) fn by(tera: &Tera, syntax: &Syntax) -> Arc<Self> {
+    pub(crate) fn of(tera: &Tera, syntax: &Syntax) -> Arc<Self> {
         let (start, end) = &syntax.variable;
         // Nothing is left where it does not have the function.
-        let _ = tera.render_str(&format!("{start} {HELD}() {end}"), &Context::new(), false);
-        let held = ASKED.try_with(RefCell::take).ok().flatten();
-        let is_its = |held: &Arc<Held>| {
+        let _ = tera.render_str(&format!("{start} {TEMPLATE_SET}() {end}"), &Context::new(), false);
+        let template_set = REPORTED.try_with(RefCell::take).ok().flatten();
+        let is_its = |template_set: &Arc<TemplateSet>| {
             let marker = || tera.render(MARKER, &Context::new());
-            held.id == 0 || marker().is_ok_and(|id| id == held.id.to_string())
+            template_set.id == 0 || marker().is_ok_and(|id| id == template_set.id.to_string())
         };
-        held.filter(is_its).unwrap_or_default()
+        template_set.filter(is_its).unwrap_or_default()
     }
 
     /// All sources that the Tera has from the plugin.
-    pub(crate) fn sources(&self) -> Names<Loaded> {
-        self.templates.clone().into_iter().chain(self.gone.clone()).collect()
+    pub(crate) fn all(&self) -> ByName<LoadedTemplate> {
+        self.templates.clone().into_iter().chain(self.removed.clone()).collect()
     }
 
     /// What a Tera holds that has taken something.
-    pub(crate) fn after(&self, changed: Changed, gone: Names<Loaded>) -> Self {
+    pub(crate) fn after(&self, changed: Changes, removed: ByName<LoadedTemplate>) -> Self {
         static COUNT: AtomicU64 = AtomicU64::new(1);
         let id = COUNT.fetch_add(1, Ordering::Relaxed);
-        let mut held = Held { id, families: changed.families, ..self.clone() };
-        for (name, tombstone) in gone {
-            held.templates.remove(&name);
-            held.gone.insert(name, tombstone);
+        let mut template_set = TemplateSet { id, groups: changed.groups, ..self.clone() };
+        for (name, tombstone) in removed {
+            template_set.templates.remove(&name);
+            template_set.removed.insert(name, tombstone);
         }
         for (name, loaded) in changed.templates {
-            held.gone.remove(&name);
-            held.templates.insert(name, loaded);
+            template_set.removed.remove(&name);
+            template_set.templates.insert(name, loaded);
         }
-        held
+        template_set
     }
 
     /// The template that a Tera is to have which holds this.
@@ -86,17 +86,21 @@ impl Held {
 
     /// Whether all that a template extends came through the plugin.
     pub(crate) fn knows_parents(&self, name: &str) -> bool {
-        !self.families.loose.contains(name)
+        !self.groups.incomplete.contains(name)
     }
 
     /// The templates that are rendered with tags around blocks where `name` is,
     /// with nothing in place of those; none where there is no such tag.
-    pub(crate) fn without_block_tags(&self, name: &str) -> Names<Loaded> {
-        let heads = self.families.heads_of(&self.templates, name);
-        if heads.is_empty() {
-            return Names::new();
+    pub(crate) fn without_block_tags(&self, name: &str) -> ByName<LoadedTemplate> {
+        let representatives = self.groups.representatives_of(&self.templates, name);
+        if representatives.is_empty() {
+            return ByName::new();
         }
-        let is_one = |name: &str| self.families.head(name).is_some_and(|head| heads.contains(head));
+        let is_one = |name: &str| {
+            self.groups
+                .representative(name)
+                .is_some_and(|representative| representatives.contains(representative))
+        };
         let plain = self.templates.iter().filter_map(|(name, loaded)| {
             let plain = loaded.plain.as_ref().filter(|_| is_one(name))?;
             Some((name.clone(), plain.clone()))
@@ -105,10 +109,10 @@ impl Held {
     }
 
     /// Has a Tera hold this, and its clones from now on.
-    pub(crate) fn give(self, tera: &mut Tera) {
-        let held = Arc::new(self);
-        tera.register_function(HELD, move |_: Kwargs, _: &State| {
-            let _ = ASKED.try_with(|asked| asked.replace(Some(held.clone())));
+    pub(crate) fn attach_to(self, tera: &mut Tera) {
+        let template_set = Arc::new(self);
+        tera.register_function(TEMPLATE_SET, move |_: Kwargs, _: &State| {
+            let _ = REPORTED.try_with(|asked| asked.replace(Some(template_set.clone())));
             ""
         });
     }

@@ -6,7 +6,7 @@ use minijinja::{State, Value};
 use crate::guards::is_namespace;
 use crate::rendering::Rendering;
 use crate::tags::Shared;
-use crate::templates::{Sources, Uses};
+use crate::templates::{Dependencies, Uses};
 
 /// How many values are looked at. Beyond, there may be a macro.
 const MOST: usize = 256;
@@ -18,24 +18,26 @@ pub(crate) fn add(
     shared: &Shared,
     state: &State<'_, '_>,
     own: &Uses<'_>,
-    sources: &mut Option<Sources>,
+    dependencies: &mut Option<Dependencies>,
 ) {
-    let Some(met) = Rendering::met(state) else { return };
+    let Some(trace) = Rendering::trace(state) else { return };
     let is_own = |name: &str| {
         name == state.name()
-            || sources.as_ref().is_some_and(|sources| sources.named.iter().any(|own| own == name))
+            || dependencies
+                .as_ref()
+                .is_some_and(|dependencies| dependencies.named.iter().any(|own| own == name))
     };
-    if met.macros.iter().all(|name| is_own(name)) {
+    if trace.macros.iter().all(|name| is_own(name)) {
         return;
     }
-    let includes = sources.as_ref();
+    let includes = dependencies.as_ref();
     let is_used = are_used(state, own)
-        || includes.is_some_and(|sources| {
-            let all = shared.with_versions(state, |versions| versions.all(state, sources));
+        || includes.is_some_and(|dependencies| {
+            let all = shared.with_versions(state, |versions| versions.all(state, dependencies));
             all.iter().any(|source| are_used(state, &source.uses()))
         });
     if is_used {
-        sources.get_or_insert_default().met.extend(met.macros.iter().cloned());
+        dependencies.get_or_insert_default().resolved.extend(trace.macros.iter().cloned());
     }
 }
 

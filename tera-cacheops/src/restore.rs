@@ -4,60 +4,63 @@ use std::collections::BTreeMap;
 
 use cacheops::template::Assignment;
 
-use crate::author::{Author, TagFacts};
-use crate::chains::{AroundSuper, Chain, Chains};
+use crate::inheritance::{AroundSuper, Inheritance, Relatives};
+use crate::source::{Source, TagFacts};
 
 /// The names that are put back behind a tag.
 pub(crate) type Assignments<'a> = BTreeMap<&'a str, Assignment>;
 
 /// What is known of the tags of a template by all that may be rendered with it.
-pub(crate) struct Scope<'a> {
+pub(crate) struct RestorePlan<'a> {
     /// Where a tag stands in a block, or runs one.
-    chain: Option<Chain<'a>>,
+    relatives: Option<Relatives<'a>>,
     /// By the numbers of the tags.
     pub(crate) assignments: Vec<Assignments<'a>>,
 }
 
-impl<'a> Scope<'a> {
-    pub(crate) fn of(name: &'a str, author: &'a Author, chains: &Chains<'a>) -> Self {
+impl<'a> RestorePlan<'a> {
+    pub(crate) fn of(name: &'a str, source: &'a Source, inheritance: &Inheritance<'a>) -> Self {
         let in_blocks = |tag: &TagFacts| tag.in_block.is_some() || !tag.blocks.is_empty();
-        let chain = author.tags.iter().any(in_blocks).then(|| chains.chain(name));
-        let assignments = author.tags.iter().map(|tag| {
+        let relatives = source.tags.iter().any(in_blocks).then(|| inheritance.relatives(name));
+        let assignments = source.tags.iter().map(|tag| {
             let mut assignments = own_sets(tag);
-            let of_blocks = chain.as_ref().map(|chain| chain.assignments(names(&tag.blocks)));
+            let of_blocks =
+                relatives.as_ref().map(|relatives| relatives.assignments(names(&tag.blocks)));
             for (name, how) in of_blocks.into_iter().flatten() {
                 assignments.entry(name).or_default().add(how);
             }
             assignments
         });
-        Scope { assignments: assignments.collect(), chain }
+        RestorePlan { assignments: assignments.collect(), relatives }
     }
 
     /// That of a template which is rendered by itself only.
-    pub(crate) fn alone(author: &'a Author) -> Self {
-        Scope { chain: None, assignments: author.tags.iter().map(own_sets).collect() }
+    pub(crate) fn alone(source: &'a Source) -> Self {
+        RestorePlan { relatives: None, assignments: source.tags.iter().map(own_sets).collect() }
     }
 
     /// The templates whose blocks run in a tag.
-    pub(crate) fn members(&self, tag: &TagFacts) -> impl Iterator<Item = (&'a str, &'a Author)> {
-        let chain = self.chain.as_ref().filter(|_| !tag.blocks.is_empty());
-        chain.into_iter().flat_map(|chain| chain.members.iter().map(|(name, it)| (*name, *it)))
+    pub(crate) fn members(&self, tag: &TagFacts) -> impl Iterator<Item = (&'a str, &'a Source)> {
+        let relatives = self.relatives.as_ref().filter(|_| !tag.blocks.is_empty());
+        relatives
+            .into_iter()
+            .flat_map(|relatives| relatives.members.iter().map(|(name, it)| (*name, *it)))
     }
 
     /// Looks at all tags: the first that is wrong, and why.
-    pub(crate) fn fault(&self, author: &'a Author) -> Option<(&'a TagFacts, String)> {
+    pub(crate) fn fault(&self, source: &'a Source) -> Option<(&'a TagFacts, String)> {
         let mut by_block: BTreeMap<&str, AroundSuper<'_>> = BTreeMap::new();
-        for (tag, assignments) in author
+        for (tag, assignments) in source
             .tags
             .iter()
             .zip(&self.assignments)
             .filter(|(_, assignments)| !assignments.is_empty())
         {
-            let block = tag.in_block.as_deref().zip(self.chain.as_ref());
-            let around = block.map(|(block, chain)| {
-                &*by_block.entry(block).or_insert_with(|| chain.around_super(block))
+            let block = tag.in_block.as_deref().zip(self.relatives.as_ref());
+            let around = block.map(|(block, relatives)| {
+                &*by_block.entry(block).or_insert_with(|| relatives.around_super(block))
             });
-            if let Some(why) = scope_fault(author, tag, assignments, around) {
+            if let Some(why) = scope_fault(source, tag, assignments, around) {
                 return Some((tag, why));
             }
         }
@@ -76,17 +79,17 @@ fn own_sets(tag: &TagFacts) -> Assignments<'_> {
 /// A loop is a scope: what is to be put back in it must not hide, or be hidden
 /// by, what is outside.
 fn scope_fault(
-    author: &Author,
+    source: &Source,
     tag: &TagFacts,
     assignments: &Assignments<'_>,
     around: Option<&AroundSuper<'_>>,
 ) -> Option<String> {
     const MEND: &str = "call one of them by another name";
     let is_own = |name: &str| {
-        author.loops.is_own(&tag.position, name) || around.is_some_and(|it| it.own.contains(name))
+        source.loops.is_own(&tag.position, name) || around.is_some_and(|it| it.own.contains(name))
     };
     let is_global_behind = |name: &str| {
-        author.loops.is_global_behind(&tag.position, name)
+        source.loops.is_global_behind(&tag.position, name)
             || around.is_some_and(|it| it.global_behind.contains(name))
     };
     assignments.iter().find_map(|(name, how)| {

@@ -6,38 +6,39 @@ use std::sync::Arc;
 
 use cacheops::template::Loop;
 
-use crate::author::{Author, BlockFacts};
-use crate::library::Names;
-use crate::scope::Assignments;
+use crate::library::ByName;
+use crate::restore::Assignments;
+use crate::source::{BlockFacts, Source};
 
 /// The templates that a name may mean: that of just the name, or else all that
 /// a prefix could make it. Tera does not tell its prefixes, so which of them
 /// it takes is not known.
-pub(crate) fn resolve<'a>(authors: &'a Names<Author>, name: &str) -> Vec<(&'a str, &'a Author)> {
-    if let Some((name, author)) = authors.get_key_value(name) {
-        return vec![(name, author)];
+pub(crate) fn resolve<'a>(sources: &'a ByName<Source>, name: &str) -> Vec<(&'a str, &'a Source)> {
+    if let Some((name, source)) = sources.get_key_value(name) {
+        return vec![(name, source)];
     }
-    let ends = authors.iter().filter(|(other, _)| other.ends_with(name));
-    ends.map(|(name, author)| (name.as_str(), author.as_ref())).collect()
+    let ends = sources.iter().filter(|(other, _)| other.ends_with(name));
+    ends.map(|(name, source)| (name.as_str(), source.as_ref())).collect()
 }
 
 /// Which templates extend which.
-pub(crate) struct Chains<'a> {
-    authors: &'a Names<Author>,
+pub(crate) struct Inheritance<'a> {
+    sources: &'a ByName<Source>,
     parents: BTreeMap<&'a str, Vec<&'a str>>,
     children: BTreeMap<&'a str, Vec<&'a str>>,
 }
 
-impl<'a> Chains<'a> {
-    pub(crate) fn of(authors: &'a Names<Author>) -> Self {
-        let mut chains = Chains { authors, parents: BTreeMap::new(), children: BTreeMap::new() };
-        for (name, author) in authors {
-            for (parent, _) in author.extends.iter().flat_map(|parent| resolve(authors, parent)) {
-                chains.parents.entry(name).or_default().push(parent);
-                chains.children.entry(parent).or_default().push(name);
+impl<'a> Inheritance<'a> {
+    pub(crate) fn of(sources: &'a ByName<Source>) -> Self {
+        let mut inheritance =
+            Inheritance { sources, parents: BTreeMap::new(), children: BTreeMap::new() };
+        for (name, source) in sources {
+            for (parent, _) in source.extends.iter().flat_map(|parent| resolve(sources, parent)) {
+                inheritance.parents.entry(name).or_default().push(parent);
+                inheritance.children.entry(parent).or_default().push(name);
             }
         }
-        chains
+        inheritance
     }
 
     /// Each template that extends others, with these.
@@ -47,21 +48,21 @@ impl<'a> Chains<'a> {
 
     /// The templates that extend one which is not here, and those that extend
     /// these.
-    pub(crate) fn loose(&self) -> BTreeSet<&'a str> {
-        let is_first = |(name, author): &(&String, &Arc<Author>)| {
-            author.extends.is_some() && !self.parents.contains_key(name.as_str())
+    pub(crate) fn incomplete(&self) -> BTreeSet<&'a str> {
+        let is_first = |(name, source): &(&String, &Arc<Source>)| {
+            source.extends.is_some() && !self.parents.contains_key(name.as_str())
         };
-        let first = self.authors.iter().filter(is_first).map(|(name, _)| name.as_str());
+        let first = self.sources.iter().filter(is_first).map(|(name, _)| name.as_str());
         follow(&self.children, first.collect())
     }
 
     /// The templates that may be rendered together with one: those that it
     /// extends, and those that extend it.
-    pub(crate) fn chain(&self, name: &'a str) -> Chain<'a> {
+    pub(crate) fn relatives(&self, name: &'a str) -> Relatives<'a> {
         let mut names = follow(&self.parents, vec![name]);
         names.extend(follow(&self.children, vec![name]));
-        let members = names.into_iter().filter_map(|name| self.authors.get_key_value(name));
-        Chain::new(members.map(|(name, author)| (name.as_str(), author.as_ref())).collect())
+        let members = names.into_iter().filter_map(|name| self.sources.get_key_value(name));
+        Relatives::new(members.map(|(name, source)| (name.as_str(), source.as_ref())).collect())
     }
 }
 
@@ -80,21 +81,21 @@ pub(crate) fn follow<'a>(
 }
 
 /// The templates that may be rendered together with one.
-pub(crate) struct Chain<'a> {
-    pub(crate) members: BTreeMap<&'a str, &'a Author>,
+pub(crate) struct Relatives<'a> {
+    pub(crate) members: BTreeMap<&'a str, &'a Source>,
     /// All that a block may be, by its name.
     blocks: BTreeMap<&'a str, Vec<&'a BlockFacts>>,
 }
 
-impl<'a> Chain<'a> {
-    fn new(members: BTreeMap<&'a str, &'a Author>) -> Self {
+impl<'a> Relatives<'a> {
+    fn new(members: BTreeMap<&'a str, &'a Source>) -> Self {
         let mut blocks: BTreeMap<&str, Vec<&BlockFacts>> = BTreeMap::new();
-        for author in members.values() {
-            for (name, facts) in &author.blocks {
+        for source in members.values() {
+            for (name, facts) in &source.blocks {
                 blocks.entry(name).or_default().push(facts);
             }
         }
-        Chain { members, blocks }
+        Relatives { members, blocks }
     }
 
     /// All that may run where some blocks run: these, and those in them.
@@ -136,8 +137,8 @@ impl<'a> Chain<'a> {
     /// `super()` in it, or in a block that holds it.
     pub(crate) fn around_super(&self, block: &str) -> AroundSuper<'a> {
         let mut by_block: BTreeMap<&str, Vec<&Loop>> = BTreeMap::new();
-        for author in self.members.values() {
-            for (name, one) in author.loops.calling_super() {
+        for source in self.members.values() {
+            for (name, one) in source.loops.calling_super() {
                 by_block.entry(name).or_default().push(one);
             }
         }
