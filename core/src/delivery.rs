@@ -60,7 +60,7 @@ impl Drop for Delivery {
             let waiting = std::mem::take(&mut self.waiting);
             let dues = waiting.into_iter().map(|(due, _)| due).collect();
             let observers = self.cache.inner.settings.observers.clone();
-            shared.hand_over(crate::redis::Rest { dues, observers });
+            shared.abandon(crate::redis::AbandonedBatch { dues, observers });
         }
     }
 }

@@ -16,7 +16,7 @@ use crate::observers::is_telling;
 use crate::page::Page;
 use crate::queryset::{QuerySet, TableDnf, to_dnf};
 use crate::record::{self, PollScope as _, Recorder};
-use crate::shared::{HeldLock, Leased, Looked};
+use crate::shared::{FillLock, Leased, LookupResult};
 use crate::store::{Scope, Stamp};
 use crate::sync::{Arc, block_on};
 use crate::waiting::Following;
@@ -216,10 +216,10 @@ impl Cacheops {
         }
         let may_wait = caller.may_wait && !is_busy();
         match inner.look_or_lease(asked, &plan, is_same, may_wait).await {
-            Ok(Looked::Found(fragment)) => {
+            Ok(LookupResult::Found(fragment)) => {
                 Ok(Attempt::Done(inner.hit(asked, (fragment, Outcome::SharedHit))))
             }
-            Ok(Looked::Leased(leased, shared)) => {
+            Ok(LookupResult::Leased(leased, shared)) => {
                 let why = if shared == Outcome::NoValue { why } else { shared };
                 inner.report(asked, why, None);
                 let fill = Fill::begin(self, asked, plan, leased, lead);
@@ -260,10 +260,10 @@ impl Cacheops {
             return Attempt::Wait(following);
         }
         match self.inner.look_or_lease(asked, plan, is_same, false).await {
-            Ok(Looked::Found(fragment)) => {
+            Ok(LookupResult::Found(fragment)) => {
                 Attempt::Done(self.inner.hit(asked, (fragment, Outcome::SharedHit)))
             }
-            Ok(Looked::Leased(..)) | Err(_) => Attempt::Wait(following),
+            Ok(LookupResult::Leased(..)) | Err(_) => Attempt::Wait(following),
         }
     }
 
@@ -493,7 +493,7 @@ pub struct Fill {
     prefix: Box<str>,
     recorder: Arc<Recorder>,
     /// Held against other processes.
-    lock: Option<Box<HeldLock>>,
+    lock: Option<Box<FillLock>>,
     timeout: Option<Duration>,
     label: Option<Box<str>>,
     /// The page that asked.
@@ -693,7 +693,7 @@ async fn confirmed(inner: &Inner, made: Fragment) -> Option<Arc<Fragment>> {
         return Some(Arc::new(made));
     }
     let shared = inner.settings.shared.as_ref()?;
-    shared.remake(&made).await.map(Arc::new)
+    shared.restamp_if_current(&made).await.map(Arc::new)
 }
 
 impl Drop for Fill {

@@ -13,7 +13,7 @@ use crate::page::Page;
 use crate::prefix::Prefixes;
 use crate::queryset::QuerySet;
 use crate::record;
-use crate::shared::{Leased, Looked};
+use crate::shared::{Leased, LookupResult};
 use crate::store::Scope;
 use crate::sync::Arc;
 
@@ -99,7 +99,7 @@ impl Inner {
         }
         let near = near.ok_or(Outcome::NoValue)?;
         if !shared.is_strict() && !shared.is_trusted() {
-            shared.reassure().await;
+            shared.renew_trust().await;
         }
         // Asked first: what is current after that was so while trust held.
         let is_trusted = shared.is_trusted();
@@ -109,7 +109,7 @@ impl Inner {
             // It is so wherever it lies.
             Err(why) => return Err(why),
         }
-        let fragment = shared.recheck(address.prefix(), address.key, near, page).await?;
+        let fragment = shared.revalidate(address.prefix(), address.key, near, page).await?;
         self.check(&fragment, is_same)?;
         Ok((fragment, Outcome::SharedHit))
     }
@@ -140,10 +140,10 @@ impl Inner {
         plan: &Plan,
         is_same: &(impl IsSame + ?Sized),
         may_wait: bool,
-    ) -> Result<Looked, Outcome> {
+    ) -> Result<LookupResult, Outcome> {
         let page = asked.request.page;
         let looked = self.look_once(asked, plan, is_same, page).await?;
-        let is_taken = matches!(&looked, Looked::Leased(leased, _) if leased.is_taken);
+        let is_taken = matches!(&looked, LookupResult::Leased(leased, _) if leased.is_taken);
         let Some(shared) = self.settings.shared.as_ref().filter(|_| is_taken && may_wait) else {
             return Ok(looked);
         };
@@ -159,11 +159,11 @@ impl Inner {
         plan: &Plan,
         is_same: &(impl IsSame + ?Sized),
         page: Option<&Page>,
-    ) -> Result<Looked, Outcome> {
+    ) -> Result<LookupResult, Outcome> {
         let Asked { request, address } = asked;
         let scope = self.scope(asked, plan);
         let Some(shared) = &self.settings.shared else {
-            return Ok(Looked::Leased(self.lease_here(&scope), Outcome::NoValue));
+            return Ok(LookupResult::Leased(self.lease_here(&scope), Outcome::NoValue));
         };
         let page = page.filter(|page| page.is_of(self));
         let was = self.settings.store.get(&address.key);
@@ -171,7 +171,7 @@ impl Inner {
         let holds = |fragment: &Fragment| self.check(fragment, is_same);
         let looked =
             shared.find_or_lease(&scope, address.key, request.lock, outdated, page, holds).await;
-        if let (Ok(Looked::Leased(..)), Some(was)) = (&looked, &was)
+        if let (Ok(LookupResult::Leased(..)), Some(was)) = (&looked, &was)
             && self.check(was, is_same).is_err()
         {
             self.settings.store.forget(&address.key, was);

@@ -27,7 +27,7 @@ pub enum Outcome {
     TemplateChanged,
     /// It is in memory, but nothing vouches for it: the line to the shared tier
     /// is cut or has just failed. Rendered, and not kept.
-    Distrusted,
+    Unverified,
     /// The shared tier is held for dead, and was not asked. Rendered, by this
     /// caller or by another that asked together with it, and not kept.
     BreakerOpen,
@@ -44,7 +44,7 @@ impl Outcome {
         Outcome::StampLost,
         Outcome::Expired,
         Outcome::TemplateChanged,
-        Outcome::Distrusted,
+        Outcome::Unverified,
         Outcome::BreakerOpen,
         Outcome::Bypassed,
     ];
@@ -58,7 +58,7 @@ impl Outcome {
     /// Whether what is made now must not be kept, since nothing could vouch
     /// for it.
     pub(crate) fn is_outage(self) -> bool {
-        matches!(self, Outcome::Distrusted | Outcome::BreakerOpen)
+        matches!(self, Outcome::Unverified | Outcome::BreakerOpen)
     }
 }
 
@@ -70,7 +70,7 @@ impl fmt::Display for Outcome {
             Outcome::NoValue => "no value",
             Outcome::StampChanged => "stamp changed",
             Outcome::StampLost => "stamp lost",
-            Outcome::Distrusted => "distrusted",
+            Outcome::Unverified => "unverified",
             Outcome::BreakerOpen => "breaker open",
             Outcome::Expired => "expired",
             Outcome::TemplateChanged => "template changed",
@@ -111,9 +111,9 @@ pub struct CacheInvalidated<'a> {
     /// field.
     pub whole: bool,
     /// Whether it could not be delivered to the shared tier yet, and is kept
-    /// until it can ([`Redis::degraded`]). It has been done in this process.
+    /// until it can ([`Redis::queue_invalidations`]). It has been done in this process.
     ///
-    /// [`Redis::degraded`]: https://docs.rs/cacheops/latest/cacheops/struct.Redis.html#method.degraded
+    /// [`Redis::queue_invalidations`]: https://docs.rs/cacheops/latest/cacheops/struct.Redis.html#method.queue_invalidations
     pub kept: bool,
 }
 
@@ -192,7 +192,7 @@ pub struct Stats {
     /// Of these, reads that found something a stamp of which was lost.
     pub stamp_lost: u64,
     /// Of these, reads that found something in memory that nothing vouched for.
-    pub distrusted: u64,
+    pub unverified: u64,
     /// Of these, reads that did not ask the shared tier, held for dead.
     pub breaker_open: u64,
     /// Of these, reads that found something expired.
@@ -266,7 +266,7 @@ impl Counters {
             hits: Outcome::ALL.iter().filter(|o| o.is_hit()).map(|o| of(*o)).sum(),
             shared_hits: of(Outcome::SharedHit),
             stamp_lost: of(Outcome::StampLost),
-            distrusted: of(Outcome::Distrusted),
+            unverified: of(Outcome::Unverified),
             breaker_open: of(Outcome::BreakerOpen),
             misses: Outcome::ALL.iter().filter(|o| !o.is_hit()).map(|o| of(*o)).sum(),
             no_value: of(Outcome::NoValue),
@@ -304,7 +304,7 @@ mod tests {
                     told.no_value,
                     told.stamp_changed,
                     told.stamp_lost,
-                    told.distrusted,
+                    told.unverified,
                     told.breaker_open,
                     told.expired,
                     told.template_changed,

@@ -211,7 +211,7 @@ impl Page {
         }
         asked.trips.push(place);
         let Some(shared) = &page.cache.inner.settings.shared else { return Vec::new() };
-        let followers = shared.followers(&leader);
+        let followers = shared.prefetch_list(&leader);
         followers.iter().filter(|spot| !asked.ahead.contains_key(&spot.key)).cloned().collect()
     }
 
@@ -240,7 +240,7 @@ impl Drop for Shared {
                     followers.push(spot.clone());
                 }
             }
-            shared.remember_followers(leader.key, followers);
+            shared.remember_prefetch_list(leader.key, followers);
         }
     }
 }

@@ -2,9 +2,9 @@
 //! `redis` there is none, and all this vanishes.
 
 #[cfg(feature = "redis")]
-pub(crate) use crate::redis::{HeldLock, Leased, Looked, Tier};
+pub(crate) use crate::redis::{FillLock, Leased, LookupResult, Tier};
 #[cfg(not(feature = "redis"))]
-pub(crate) use none::{HeldLock, Leased, Looked, Tier};
+pub(crate) use none::{FillLock, Leased, LookupResult, Tier};
 
 #[cfg(not(feature = "redis"))]
 mod none {
@@ -25,17 +25,17 @@ mod none {
     pub(crate) enum Tier {}
 
     /// A lock that nobody holds.
-    pub(crate) enum HeldLock {}
+    pub(crate) enum FillLock {}
 
     pub(crate) struct Leased {
         pub(crate) stamps: Vec<Arc<Stamp>>,
         pub(crate) is_taken: bool,
-        pub(crate) lock: Option<HeldLock>,
+        pub(crate) lock: Option<FillLock>,
         pub(crate) around_holds: bool,
     }
 
     #[expect(dead_code, reason = "what is not there finds nothing")]
-    pub(crate) enum Looked {
+    pub(crate) enum LookupResult {
         Found(Arc<Fragment>),
         Leased(Leased, Outcome),
     }
@@ -65,15 +65,15 @@ mod none {
             match *self {}
         }
 
-        pub(crate) async fn reassure(&self) {
+        pub(crate) async fn renew_trust(&self) {
             match *self {}
         }
 
-        pub(crate) fn remember_followers(&self, _: FragmentKey, _: Vec<Spot>) {
+        pub(crate) fn remember_prefetch_list(&self, _: FragmentKey, _: Vec<Spot>) {
             match *self {}
         }
 
-        pub(crate) async fn recheck(
+        pub(crate) async fn revalidate(
             &self,
             _: &str,
             _: FragmentKey,
@@ -91,7 +91,7 @@ mod none {
             _: Option<&Fragment>,
             _: Option<&Page>,
             _: impl Fn(&Fragment) -> Result<(), Outcome>,
-        ) -> Result<Looked, Outcome> {
+        ) -> Result<LookupResult, Outcome> {
             match *self {}
         }
 
@@ -103,15 +103,15 @@ mod none {
             match *self {}
         }
 
-        pub(crate) async fn put(&self, _: &str, _: FragmentKey, _: &Fragment, _: Option<HeldLock>) {
+        pub(crate) async fn put(&self, _: &str, _: FragmentKey, _: &Fragment, _: Option<FillLock>) {
             match *self {}
         }
 
-        pub(crate) async fn remake(&self, _: &Fragment) -> Option<Fragment> {
+        pub(crate) async fn restamp_if_current(&self, _: &Fragment) -> Option<Fragment> {
             match *self {}
         }
 
-        pub(crate) async fn release(&self, _: Option<HeldLock>) {
+        pub(crate) async fn release(&self, _: Option<FillLock>) {
             match *self {}
         }
 

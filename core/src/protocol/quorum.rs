@@ -40,8 +40,8 @@ pub(crate) struct View {
 
 /// Why a sentinel names nobody.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(crate) struct Nothing {
-    pub(crate) why: String,
+pub(crate) struct NoAnswer {
+    pub(crate) reason: String,
     /// Whether the settings are wrong, so that no time will heal it.
     pub(crate) is_lasting: bool,
 }
@@ -52,7 +52,7 @@ pub(crate) enum Decision {
     /// A majority names this master.
     Named(Arc<Master>),
     /// All have answered or failed, and no majority names any one.
-    Divided(Nothing),
+    NoMajority(NoAnswer),
 }
 
 /// The answers of all sentinels that are listed.
@@ -76,13 +76,13 @@ struct Seat {
     asked: u64,
     /// When that was asked which it has answered last, be it by nothing.
     answered: u64,
-    answer: Result<View, Nothing>,
+    answer: Result<View, NoAnswer>,
 }
 
 impl Quorum {
     /// So many sentinels are listed.
     pub(crate) fn new(listed: usize) -> Self {
-        let answer = Err(Nothing { why: "it has not answered yet".into(), is_lasting: false });
+        let answer = Err(NoAnswer { reason: "it has not answered yet".into(), is_lasting: false });
         let seat = Seat { asked: 0, answered: 0, answer };
         Quorum { seats: vec![seat; listed], most: 0, now: 0, named: None, divided: 0 }
     }
@@ -112,7 +112,7 @@ impl Quorum {
         &mut self,
         seat: usize,
         asked: Ticket,
-        answer: Result<View, Nothing>,
+        answer: Result<View, NoAnswer>,
     ) -> bool {
         if let Ok(view) = &answer {
             self.most = self.most.max(view.others + 1);
@@ -126,7 +126,7 @@ impl Quorum {
     pub(crate) fn decision(&self, ticket: Ticket) -> Option<Decision> {
         match &self.named {
             Some((until, master)) if ticket.0 <= *until => Some(Decision::Named(master.clone())),
-            _ if ticket.0 <= self.divided => Some(Decision::Divided(self.why_divided())),
+            _ if ticket.0 <= self.divided => Some(Decision::NoMajority(self.why_divided())),
             _ => None,
         }
     }
@@ -171,13 +171,13 @@ impl Quorum {
     }
 
     /// What every sentinel has said, and what to do.
-    fn why_divided(&self) -> Nothing {
+    fn why_divided(&self) -> NoAnswer {
         let said = self.seats.iter().map(|seat| match &seat.answer {
             Ok(view) => {
                 let Master { host, port, epoch } = &*view.master;
                 format!("one names {host}:{port} (configuration epoch {epoch})")
             }
-            Err(nothing) => nothing.why.clone(),
+            Err(nothing) => nothing.reason.clone(),
         });
         let said = said.collect::<Vec<_>>().join("; ");
         let (listed, needed) = (self.seats.len(), self.majority());
@@ -188,8 +188,8 @@ impl Quorum {
         };
         let names_nobody = self.seats.iter().all(|seat| seat.answer.is_err());
         let is_lasting = |seat: &Seat| seat.answer.as_ref().is_err_and(|it| it.is_lasting);
-        Nothing {
-            why: format!(
+        NoAnswer {
+            reason: format!(
                 "no {needed} of {known} sentinels name the same master, which it takes: {said}{more}"
             ),
             is_lasting: names_nobody && self.seats.iter().any(is_lasting),

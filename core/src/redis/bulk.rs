@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use redis::{Pipeline, Value};
 use tokio::runtime::Handle;
 
-use super::door::Door;
+use super::endpoint::Endpoint;
 use super::node::Connection;
 use super::slots::read_redirection;
 use crate::sync::lock;
@@ -23,7 +23,7 @@ const REMEMBERED: Duration = Duration::from_secs(60);
 /// The connection to one server by which large values go, made when the first
 /// one comes.
 pub(crate) struct Bulk {
-    door: Door,
+    endpoint: Endpoint,
     connection: Mutex<Option<Connection>>,
     /// Who connects, one at a time.
     opening: tokio::sync::Mutex<()>,
@@ -32,9 +32,9 @@ pub(crate) struct Bulk {
 }
 
 impl Bulk {
-    pub(crate) fn new(door: Door) -> Self {
+    pub(crate) fn new(endpoint: Endpoint) -> Self {
         Bulk {
-            door,
+            endpoint,
             connection: Mutex::new(None),
             opening: Default::default(),
             refused: Mutex::new(None),
@@ -80,7 +80,7 @@ impl Bulk {
         if let Some(settled) = self.by_open(command).await {
             return settled;
         }
-        let Ok(new) = self.door.open(|_| {}).await else { return Outcome::Unknown };
+        let Ok(new) = self.endpoint.open(|_| {}).await else { return Outcome::Unknown };
         // Nothing else goes by it yet, so whatever ends it is this value.
         let outcome = ask(&new, command).await;
         if outcome != Outcome::Refused {

@@ -14,7 +14,7 @@
 //! its parent does not tell. Whatever cannot be read, because it is damaged or
 //! was written by another version, is as good as not there.
 
-use super::by_address::ByAddress;
+use super::stamp_map::StampMap;
 use crate::fragment::{Body, Fragment, TemplateUse};
 use crate::invalidate::key_stem;
 use crate::key::FragmentKey;
@@ -55,11 +55,11 @@ pub(crate) struct Written {
 
 /// Stamps and all that is above them, parents first, each once.
 #[derive(Default)]
-pub(crate) struct Lineage(ByAddress<Arc<Stamp>>);
+pub(crate) struct Lineage(StampMap<Arc<Stamp>>);
 
 impl Lineage {
     pub(crate) fn of(stamps: &[Arc<Stamp>]) -> Self {
-        let mut line = Lineage(ByAddress::with_capacity(stamps.len() + 2));
+        let mut line = Lineage(StampMap::with_capacity(stamps.len() + 2));
         stamps.iter().for_each(|stamp| line.add(stamp));
         line
     }
@@ -83,8 +83,8 @@ impl Lineage {
     }
 
     /// Where the one above is; that of the first for what has none.
-    pub(crate) fn place_of(&self, parent: Option<&Arc<Stamp>>) -> usize {
-        parent.and_then(|parent| self.0.place_of(parent)).unwrap_or(0)
+    pub(crate) fn position_of(&self, parent: Option<&Arc<Stamp>>) -> usize {
+        parent.and_then(|parent| self.0.position_of(parent)).unwrap_or(0)
     }
 }
 
@@ -133,14 +133,14 @@ pub(crate) fn encode(
 
 fn write_stamps(out: &mut Vec<u8>, stamps: &[Arc<Stamp>]) -> Option<()> {
     let line = Lineage::of(stamps);
-    let mut named = ByAddress::default();
+    let mut named = StampMap::default();
     for stamp in stamps {
         named.insert(stamp, ());
     }
     number(out, line.len() as u64);
     for stamp in line.stamps() {
         let shared = stamp.shared()?;
-        let parent = line.place_of(stamp.parent());
+        let parent = line.position_of(stamp.parent());
         let named = named.has(stamp);
         let above = stamp.parent().unwrap_or(stamp);
         let stem = key_stem(above.shared()?.key());

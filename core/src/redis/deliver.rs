@@ -2,10 +2,10 @@
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-use super::Why;
-use super::keeper::{Keeper, read_everything};
-use super::kept::{Kept, Weigh};
+use super::LinkError;
+use super::bounded_map::{BoundedMap, Weight};
 use super::link::Link;
+use super::state::{SharedState, read_everything};
 use crate::invalidate::{
     Event, MOST_KEYS, Scheme, everything_key, name_key, registry_key, variant_key,
 };
@@ -20,31 +20,31 @@ const AT_ONCE: usize = 2_000;
 /// Drops what an event meets, in the shared store and then in memory. It is
 /// delivered only if the server was the master at some time after it came.
 pub(crate) async fn deliver(
-    keeper: &Keeper,
+    state: &SharedState,
     link: &Link,
     prefix: &str,
     event: &Event<'_>,
-) -> Result<Dropped, Why> {
-    let question = keeper.ask_for_master();
-    let dropped = carry_out(keeper, link, prefix, event).await?;
-    keeper.confirm(link, &question).await?;
+) -> Result<Dropped, LinkError> {
+    let check = state.begin_master_check();
+    let dropped = carry_out(state, link, prefix, event).await?;
+    state.confirm_master(link, &check).await?;
     Ok(dropped)
 }
 
 async fn carry_out(
-    keeper: &Keeper,
+    state: &SharedState,
     link: &Link,
     prefix: &str,
     event: &Event<'_>,
-) -> Result<Dropped, Why> {
+) -> Result<Dropped, LinkError> {
     let key = match *event {
         Event::Rows { table, rows } => {
-            return deliver_rows(keeper, link, prefix, table, rows).await;
+            return deliver_rows(state, link, prefix, table, rows).await;
         }
         Event::Table(table) => registry_key(prefix, table).into_bytes(),
         Event::Name(name) => name_key(prefix, name),
         Event::Variant(name, variant) => variant_key(prefix, name, variant),
-        Event::Everything => everything_key(&keeper.prefix),
+        Event::Everything => everything_key(&state.prefix),
     };
     let table = match event {
         Event::Table(table) => Some(*table),
@@ -52,10 +52,10 @@ async fn carry_out(
         _ => None,
     };
     let replies =
-        send(keeper, link, vec![Command::Unlink(vec![key.clone()])], prefix, table).await?;
-    keeper.near.key_changed(&key);
+        send(state, link, vec![Command::Unlink(vec![key.clone()])], prefix, table).await?;
+    state.near.key_changed(&key);
     if let Event::Table(_) = event {
-        keeper.registries.forget(&key);
+        state.registries.forget(&key);
     }
     Ok(Dropped {
         schemes: 0,
@@ -65,12 +65,12 @@ async fn carry_out(
 }
 
 async fn deliver_rows(
-    keeper: &Keeper,
+    state: &SharedState,
     link: &Link,
     prefix: &str,
     table: &str,
     rows: &[Row],
-) -> Result<Dropped, Why> {
+) -> Result<Dropped, LinkError> {
     let registry = registry_key(prefix, table);
     let target = SweepTarget {
         prefix,
@@ -79,48 +79,48 @@ async fn deliver_rows(
         rows,
         most: MOST_KEYS,
         at_once: AT_ONCE,
-        atomic: link.is_atomic(),
+        atomic: link.drops_atomically(),
     };
-    let mut sweep = Sweep::new(keeper.registries.get(&registry));
+    let mut sweep = Sweep::new(state.registries.get(&registry));
     let mut next = sweep.begin(&target);
     let swept = loop {
         match next {
             Next::Send(commands) => {
-                let replies = send(keeper, link, commands, prefix, Some(table)).await?;
+                let replies = send(state, link, commands, prefix, Some(table)).await?;
                 next = sweep.step(&target, &replies);
             }
             Next::Done(swept) => break swept,
         }
     };
-    Ok(forget(keeper, registry, swept))
+    Ok(forget(state, registry, swept))
 }
 
 /// Drops in memory what was dropped in the shared store.
-fn forget(keeper: &Keeper, registry: String, swept: Swept) -> Dropped {
+fn forget(state: &SharedState, registry: String, swept: Swept) -> Dropped {
     if swept.whole {
-        keeper.near.key_changed(registry.as_bytes());
+        state.near.key_changed(registry.as_bytes());
     } else {
-        keeper.near.rows_changed(&registry, swept.registry.epoch, &swept.keys);
+        state.near.rows_changed(&registry, swept.registry.epoch, &swept.keys);
     }
     let dropped = Dropped {
         schemes: swept.registry.schemes.len(),
         stamps: swept.unlinked as usize,
         whole: swept.whole,
     };
-    keeper.registries.set(registry, swept.registry);
+    state.registries.set(registry, swept.registry);
     dropped
 }
 
 /// Sends commands that drop, and with them the time at which they did. The
 /// replies to the former.
 async fn send(
-    keeper: &Keeper,
+    state: &SharedState,
     link: &Link,
     mut commands: Vec<Command>,
     prefix: &str,
     table: Option<&str>,
-) -> Result<Vec<Reply>, Why> {
-    let note = table.map(|table| keeper.times.note(keeper, prefix, table));
+) -> Result<Vec<Reply>, LinkError> {
+    let note = table.map(|table| state.times.note(state, prefix, table));
     commands.extend(note.clone());
     let mut replies = Vec::with_capacity(commands.len());
     for trip in commands.chunk_by(|before, _| !is_full(before)) {
@@ -129,7 +129,7 @@ async fn send(
     let noted = note.and_then(|note| Some((note, replies.pop()?)));
     for (command, reply) in commands.iter().zip(&replies) {
         if let (Command::Unlink(_), Reply::Refused(answer)) = (command, reply) {
-            return Err(Why::refused(answer));
+            return Err(LinkError::refused(answer));
         }
     }
     if let Some((Command::Raise { key, member, .. }, reply)) = noted {
@@ -170,20 +170,20 @@ pub(crate) struct Times {
 
 impl Times {
     /// The command that notes an invalidation of now.
-    fn note(&self, keeper: &Keeper, prefix: &str, table: &str) -> Command {
+    fn note(&self, state: &SharedState, prefix: &str, table: &str) -> Command {
         self.seen.store(true, Ordering::SeqCst);
-        let now = keeper.time();
+        let now = state.time();
         let next = |noted: u64| Some(now.max(noted + 1));
         let before = self.noted.fetch_update(Ordering::SeqCst, Ordering::SeqCst, next);
         let to = before.map_or(now, |before| now.max(before + 1));
-        Command::Raise { key: times_key(&keeper.prefix), member: member(prefix, table), to }
+        Command::Raise { key: times_key(&state.prefix), member: member(prefix, table), to }
     }
 
     /// The command that notes from when on the times are all there, unless that
     /// is noted.
-    pub(crate) fn begin(&self, keeper: &Keeper, now: u64) -> Command {
+    pub(crate) fn begin(&self, state: &SharedState, now: u64) -> Command {
         let member = BEGINNING.as_bytes().to_vec();
-        Command::Begin { key: times_key(&keeper.prefix), member, at: now }
+        Command::Begin { key: times_key(&state.prefix), member, at: now }
     }
 
     /// What counts in place of times that this process has seen, and that are
@@ -198,21 +198,21 @@ impl Times {
     }
 }
 
-impl Keeper {
+impl SharedState {
     /// When one of `tables`, given with their prefixes, or any at all, was last
     /// invalidated. Now, if that cannot be known.
     pub(crate) async fn last_invalidation(&self, tables: &[(String, &str)]) -> Option<u64> {
         let Ok(link) = self.link().await else { return Some(self.time()) };
-        let question = self.ask_for_lookup();
+        let check = self.begin_lookup_check();
         let times = async {
             let times = self.ask_for_times(&link, tables).await?;
-            self.confirm(&link, &question).await?;
-            Ok::<_, Why>(times)
+            self.confirm_master(&link, &check).await?;
+            Ok::<_, LinkError>(times)
         };
         match times.await {
             Ok(times) => times,
-            Err(why) => {
-                self.lost(link.session, &why);
+            Err(error) => {
+                self.disconnect(link.session, &error);
                 Some(self.time())
             }
         }
@@ -222,7 +222,7 @@ impl Keeper {
         &self,
         link: &Link,
         tables: &[(String, &str)],
-    ) -> Result<Option<u64>, Why> {
+    ) -> Result<Option<u64>, LinkError> {
         let key = times_key(&self.prefix);
         let mut members: Vec<Vec<u8>> =
             tables.iter().map(|(prefix, table)| member(prefix, table)).collect();
@@ -256,7 +256,7 @@ impl Keeper {
         link: &Link,
         beginning: Option<u64>,
         made_at: Option<u64>,
-    ) -> Result<Option<u64>, Why> {
+    ) -> Result<Option<u64>, LinkError> {
         if beginning.is_some() || made_at.is_none() {
             return Ok(beginning.filter(|_| beginning != made_at));
         }
@@ -280,9 +280,9 @@ fn member(prefix: &str, table: &str) -> Vec<u8> {
 
 /// The registries as they were last seen.
 #[derive(Debug)]
-pub(crate) struct Registries(Kept<String, Registry>);
+pub(crate) struct Registries(BoundedMap<String, Registry>);
 
-impl Weigh for Registry {
+impl Weight for Registry {
     fn weight(&self) -> usize {
         // Its key is about as long as a scheme.
         size_of::<Registry>() + 32 + self.schemes.iter().map(Scheme::weight).sum::<usize>()
@@ -292,7 +292,7 @@ impl Weigh for Registry {
 impl Registries {
     /// Room for what goes with `limit` bytes of fragments; tenants may have many.
     pub(crate) fn beside(limit: u64) -> Self {
-        Registries(Kept::beside(limit))
+        Registries(BoundedMap::beside(limit))
     }
 
     /// What they take, in bytes.

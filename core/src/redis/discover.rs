@@ -9,14 +9,14 @@ use redis::{PushInfo, cmd};
 use tokio::runtime::Handle;
 
 use super::bulk::Bulk;
-use super::door::Door;
+use super::endpoint::Endpoint;
 use super::link::{Link, Server};
 use super::node::Identity;
 use super::options::{Redis, Servers};
 use super::rights::Rights;
 use super::sentinels::Sentinels;
 use super::slots::{Range, SLOTS, read_slots};
-use super::{Unfit, Why};
+use super::{LinkError, SetupError};
 use crate::protocol::{Decision, Master};
 
 /// What hears the pushes of a session.
@@ -24,7 +24,7 @@ pub(crate) type OnPush = Arc<dyn Fn(u64, PushInfo) + Send + Sync>;
 
 /// Where to look for the servers.
 pub(crate) struct Discovery {
-    doors: Vec<Door>,
+    endpoints: Vec<Endpoint>,
     kind: Kind,
     operation_timeout: Duration,
     is_strict: bool,
@@ -37,37 +37,44 @@ pub(crate) struct Discovery {
 enum Kind {
     One,
     Cluster,
-    Sentinel { master: String, sentinels: Vec<Door> },
+    Sentinel { master: String, sentinels: Vec<Endpoint> },
 }
 
 impl Discovery {
-    pub(crate) fn new(options: &Redis, rights: Rights, on_push: OnPush) -> Result<Self, Unfit> {
+    pub(crate) fn new(
+        options: &Redis,
+        rights: Rights,
+        on_push: OnPush,
+    ) -> Result<Self, SetupError> {
         let (tls, credentials) = (&options.tls, options.credentials.as_ref());
-        let door = |url: &String| Door::new(url, tls, credentials, options.connect_timeout);
-        let (doors, kind) = match &options.servers {
-            Servers::One(url) => (vec![door(url)?], Kind::One),
+        let endpoint = |url: &String| Endpoint::new(url, tls, credentials, options.connect_timeout);
+        let (endpoints, kind) = match &options.servers {
+            Servers::One(url) => (vec![endpoint(url)?], Kind::One),
             Servers::Cluster(urls) => {
-                (urls.iter().map(door).collect::<Result<_, _>>()?, Kind::Cluster)
+                (urls.iter().map(endpoint).collect::<Result<_, _>>()?, Kind::Cluster)
             }
             Servers::Sentinel { master, sentinels } => {
-                let doors: Vec<Door> = sentinels.iter().map(door).collect::<Result<_, _>>()?;
-                let sentinels = doors.iter().map(|door| options.of_sentinel(door)).collect();
-                let doors = doors.iter().map(|door| options.of_master(door)).collect();
-                (doors, Kind::Sentinel { master: master.clone(), sentinels })
+                let endpoints: Vec<Endpoint> =
+                    sentinels.iter().map(endpoint).collect::<Result<_, _>>()?;
+                let sentinels =
+                    endpoints.iter().map(|endpoint| options.of_sentinel(endpoint)).collect();
+                let endpoints =
+                    endpoints.iter().map(|endpoint| options.of_master(endpoint)).collect();
+                (endpoints, Kind::Sentinel { master: master.clone(), sentinels })
             }
         };
         let sentinels = match &kind {
             Kind::Sentinel { sentinels, .. } => sentinels.as_slice(),
             _ => &[],
         };
-        let is_tls = doors.iter().chain(sentinels).any(Door::is_tls);
-        options.check_tls(is_tls, sentinels.iter().any(Door::is_tls))?;
+        let is_tls = endpoints.iter().chain(sentinels).any(Endpoint::is_tls);
+        options.check_tls(is_tls, sentinels.iter().any(Endpoint::is_tls))?;
         if is_tls {
             install_tls();
         }
         let (operation_timeout, is_strict) = (options.operation_timeout, options.is_strict());
         let has_rights = AtomicBool::new(false);
-        Ok(Discovery { doors, kind, operation_timeout, is_strict, rights, has_rights, on_push })
+        Ok(Discovery { endpoints, kind, operation_timeout, is_strict, rights, has_rights, on_push })
     }
 
     /// Connects to all servers that take part; to the master that `sentinels`
@@ -76,7 +83,7 @@ impl Discovery {
         &self,
         session: u64,
         sentinels: Option<&Sentinels>,
-    ) -> Result<Link, Unfit> {
+    ) -> Result<Link, SetupError> {
         let master = match sentinels {
             Some(sentinels) => Some(named(sentinels).await?),
             None => None,
@@ -87,13 +94,13 @@ impl Discovery {
                 (nodes, Some(routes), false)
             }
             (_, Some(master)) => {
-                let door = self.doors[0].at(&master.host, master.port);
+                let endpoint = self.endpoints[0].at(&master.host, master.port);
                 let (server, is_causal) =
-                    self.join(session, &door, &master.host, master.port).await?;
+                    self.join(session, &endpoint, &master.host, master.port).await?;
                 (vec![server], None, is_causal)
             }
             _ => {
-                let (server, is_causal) = self.join(session, &self.doors[0], "", 0).await?;
+                let (server, is_causal) = self.join(session, &self.endpoints[0], "", 0).await?;
                 (vec![server], None, is_causal)
             }
         };
@@ -105,8 +112,8 @@ impl Discovery {
 
     /// Asks the sentinels whenever a caller wants it, without end.
     pub(crate) async fn serve(&self, sentinels: Arc<Sentinels>) {
-        if let Kind::Sentinel { master, sentinels: doors } = &self.kind {
-            sentinels.serve(doors.clone(), master.clone(), self.operation_timeout).await;
+        if let Kind::Sentinel { master, sentinels: endpoints } = &self.kind {
+            sentinels.serve(endpoints.clone(), master.clone(), self.operation_timeout).await;
         }
     }
 
@@ -114,20 +121,20 @@ impl Discovery {
     async fn join(
         &self,
         session: u64,
-        door: &Door,
+        endpoint: &Endpoint,
         host: &str,
         port: u16,
-    ) -> Result<(Server, bool), Unfit> {
+    ) -> Result<(Server, bool), SetupError> {
         let on_push = self.on_push.clone();
-        let connection = door.open(move |push| on_push(session, push)).await?;
-        if door.names_a_user() && !self.has_rights.load(Ordering::Relaxed) {
+        let connection = endpoint.open(move |push| on_push(session, push)).await?;
+        if endpoint.may_lack_rights() && !self.has_rights.load(Ordering::Relaxed) {
             let is_cluster = matches!(self.kind, Kind::Cluster);
-            self.rights.check(&connection, door.host(), door.user(), is_cluster).await?;
+            self.rights.check(&connection, endpoint.host(), endpoint.user(), is_cluster).await?;
         }
         connection.track().await?;
         let identity = connection.identify().await?;
-        identity.check(door.host(), self.is_strict)?;
-        let bulk = Arc::new(Bulk::new(door.clone()));
+        identity.check(endpoint.host(), self.is_strict)?;
+        let bulk = Arc::new(Bulk::new(endpoint.clone()));
         let Identity { id, data, .. } = identity;
         let server = Server { host: host.to_owned(), port, connection, bulk, id, data };
         Ok((server, identity.is_causal))
@@ -135,35 +142,36 @@ impl Discovery {
 
     /// Connects to all masters of a cluster, told by the first node that
     /// answers.
-    async fn cluster(&self, session: u64) -> Result<(Vec<Server>, Box<[u16; SLOTS]>), Unfit> {
-        let mut last = Unfit::away("no node answers");
-        for door in &self.doors {
-            match self.ask_for_slots(door).await {
-                Ok(ranges) => return self.join_all(session, door, &ranges).await,
-                Err(unfit) => last = unfit,
+    async fn cluster(&self, session: u64) -> Result<(Vec<Server>, Box<[u16; SLOTS]>), SetupError> {
+        let mut last = SetupError::away("no node answers");
+        for endpoint in &self.endpoints {
+            match self.ask_for_slots(endpoint).await {
+                Ok(ranges) => return self.join_all(session, endpoint, &ranges).await,
+                Err(error) => last = error,
             }
         }
         Err(last)
     }
 
-    async fn ask_for_slots(&self, door: &Door) -> Result<Vec<Range>, Unfit> {
-        let connection = door.open(|_| {}).await?;
+    async fn ask_for_slots(&self, endpoint: &Endpoint) -> Result<Vec<Range>, SetupError> {
+        let connection = endpoint.open(|_| {}).await?;
         let slots = connection.ask(&cmd("CLUSTER").arg("SLOTS").to_owned()).await;
-        let slots = slots.map_err(|why| {
-            Unfit::server(format!(
-                "{} is no node of a cluster ({why}): `Redis::url` is for a single server",
-                door.host()
+        let slots = slots.map_err(|error| {
+            SetupError::server(format!(
+                "{} is no node of a cluster ({error}): `Redis::url` is for a single server",
+                endpoint.host()
             ))
         })?;
-        read_slots(&slots).ok_or_else(|| Unfit::away("not all slots of the cluster are served"))
+        read_slots(&slots)
+            .ok_or_else(|| SetupError::away("not all slots of the cluster are served"))
     }
 
     async fn join_all(
         &self,
         session: u64,
-        seed: &Door,
+        seed: &Endpoint,
         ranges: &[Range],
-    ) -> Result<(Vec<Server>, Box<[u16; SLOTS]>), Unfit> {
+    ) -> Result<(Vec<Server>, Box<[u16; SLOTS]>), SetupError> {
         let mut places: HashMap<(String, u16), u16> = HashMap::new();
         let mut servers = Vec::new();
         let mut routes = Box::new([0; SLOTS]);
@@ -172,15 +180,15 @@ impl Discovery {
             let place = match places.get(&(host.to_owned(), range.port)) {
                 Some(place) => *place,
                 None => {
-                    let door = seed.at(host, range.port);
-                    servers.push(self.join(session, &door, host, range.port).await?.0);
+                    let endpoint = seed.at(host, range.port);
+                    servers.push(self.join(session, &endpoint, host, range.port).await?.0);
                     let place = (servers.len() - 1) as u16;
                     places.insert((host.to_owned(), range.port), place);
                     place
                 }
             };
             let Some(slots) = routes.get_mut(range.from..=range.to) else {
-                return Err(Unfit::away("the cluster tells of slots that there are not"));
+                return Err(SetupError::away("the cluster tells of slots that there are not"));
             };
             slots.fill(place);
         }
@@ -189,11 +197,13 @@ impl Discovery {
 }
 
 /// The master that a majority of the sentinels names.
-async fn named(sentinels: &Sentinels) -> Result<Arc<Master>, Unfit> {
+async fn named(sentinels: &Sentinels) -> Result<Arc<Master>, SetupError> {
     match sentinels.decided(sentinels.ask()).await {
         Decision::Named(master) => Ok(master),
-        Decision::Divided(nothing) if nothing.is_lasting => Err(Unfit::config(nothing.why)),
-        Decision::Divided(nothing) => Err(Unfit::away(nothing.why)),
+        Decision::NoMajority(failure) if failure.is_lasting => {
+            Err(SetupError::config(failure.reason))
+        }
+        Decision::NoMajority(failure) => Err(SetupError::away(failure.reason)),
     }
 }
 
@@ -207,8 +217,8 @@ fn install_tls() {
     }
 }
 
-impl From<Unfit> for Why {
-    fn from(unfit: Unfit) -> Self {
-        Why::new(unfit.text())
+impl From<SetupError> for LinkError {
+    fn from(error: SetupError) -> Self {
+        LinkError::new(error.text())
     }
 }

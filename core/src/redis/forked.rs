@@ -3,7 +3,7 @@
 //! would wait without end, and what is written to it would be mixed up with what
 //! the other process writes. Nothing is asked of the server there.
 
-use super::Why;
+use super::LinkError;
 use crate::error::{Error, ErrorKind};
 
 /// What is told in a child.
@@ -12,16 +12,16 @@ pub(super) const FORKED: &str =
 
 /// The process that has the thread that keeps the connection.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Birthplace(u32);
+pub(super) struct OwnerProcess(u32);
 
-impl Birthplace {
+impl OwnerProcess {
     pub(super) fn here() -> Self {
-        Birthplace(std::process::id())
+        OwnerProcess(std::process::id())
     }
 
     /// Whether this is another process. It costs a call of the system, so it
     /// is for trips, not for what is in memory.
-    pub(super) fn is_elsewhere(self) -> bool {
+    pub(super) fn is_other_process(self) -> bool {
         self.is_not(std::process::id())
     }
 
@@ -30,19 +30,19 @@ impl Birthplace {
     }
 
     #[cfg(test)]
-    pub(super) fn of_another() -> Self {
-        Birthplace(std::process::id().wrapping_add(1))
+    pub(super) fn of_other_process() -> Self {
+        OwnerProcess(std::process::id().wrapping_add(1))
     }
 }
 
 /// Why a child's trip comes to nothing.
-pub(super) fn why() -> Why {
-    Why::new(FORKED)
+pub(super) fn link_error() -> LinkError {
+    LinkError::new(FORKED)
 }
 
 /// What a child's invalidation comes to, whatever the settings: nobody there
 /// would deliver what is kept.
-pub(super) fn error() -> Error {
+pub(super) fn invalidation_error() -> Error {
     Error::new(ErrorKind::InvalidConfig, format!("redis: {FORKED}"))
 }
 
@@ -50,18 +50,18 @@ pub(super) fn error() -> Error {
 mod tests {
     use std::sync::Arc;
 
-    use super::{Birthplace, FORKED};
+    use super::{FORKED, OwnerProcess};
     use crate::error::ErrorKind;
     use crate::invalidate::Event;
     use crate::prefix::Prefix;
-    use crate::redis::keeper::Keeper;
+    use crate::redis::state::SharedState;
     use crate::redis::{LinkState, Redis};
     use crate::store::{Knows, MemoryStore};
 
     #[test]
     fn a_child_is_another_process() {
-        assert!(!Birthplace::here().is_elsewhere());
-        assert!(Birthplace(1).is_not(2) && !Birthplace(1).is_not(1));
+        assert!(!OwnerProcess::here().is_other_process());
+        assert!(OwnerProcess(1).is_not(2) && !OwnerProcess(1).is_not(1));
     }
 
     /// As it is in a child: no thread, and a state that the other one left.
@@ -74,14 +74,14 @@ mod tests {
             1 << 20,
             Knows { labels: false, shared: true },
         ));
-        let redis = Redis::url("redis://127.0.0.1:1").degraded(10);
-        let mut keeper = Keeper::new(near, redis, &prefix, runtime.handle().clone(), None);
-        keeper.birthplace = Birthplace::of_another();
-        let why = runtime.block_on(keeper.link()).err().unwrap();
-        assert_eq!(why.to_string(), FORKED);
-        let kept = runtime.block_on(keeper.invalidate("", &Event::Everything));
-        assert_eq!(kept.err().unwrap().kind(), ErrorKind::InvalidConfig);
-        assert_eq!(keeper.status().pending, 0);
-        assert_eq!(keeper.status().state, LinkState::Open(FORKED.to_owned()));
+        let redis = Redis::url("redis://127.0.0.1:1").queue_invalidations(10);
+        let mut state = SharedState::new(near, redis, &prefix, runtime.handle().clone(), None);
+        state.owner = OwnerProcess::of_other_process();
+        let error = runtime.block_on(state.link()).err().unwrap();
+        assert_eq!(error.to_string(), FORKED);
+        let bounded_map = runtime.block_on(state.invalidate("", &Event::Everything));
+        assert_eq!(bounded_map.err().unwrap().kind(), ErrorKind::InvalidConfig);
+        assert_eq!(state.status().pending, 0);
+        assert_eq!(state.status().state, LinkState::Down(FORKED.to_owned()));
     }
 }

@@ -5,10 +5,10 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::Why;
+use super::LinkError;
 use super::codec::Lineage;
-use super::keeper::{Keeper, write_everything};
 use super::link::Link;
+use super::state::{SharedState, write_everything};
 use super::tier::{Tier, is_epoch, read_command, token_at, token_in};
 use crate::invalidate::{Scheme, registry_key};
 use crate::key::FragmentKey;
@@ -22,7 +22,7 @@ pub(crate) struct Leased {
     pub(crate) stamps: Vec<Arc<Stamp>>,
     /// Whether another process fills the same fragment.
     pub(crate) is_taken: bool,
-    pub(crate) lock: Option<HeldLock>,
+    pub(crate) lock: Option<FillLock>,
     /// Whether what was read around is unchanged, whatever news have said of
     /// it: they also come of what this process writes itself.
     pub(crate) around_holds: bool,
@@ -31,7 +31,7 @@ pub(crate) struct Leased {
 /// A lease under way: its commands go with others, or by themselves, and what
 /// they find is settled before anything else is made of the replies. Dropped,
 /// it gives its lock back.
-pub(crate) struct Leasing<'a> {
+pub(crate) struct LeaseInProgress<'a> {
     tier: &'a Tier,
     link: &'a Arc<Link>,
     stamps: Vec<Arc<Stamp>>,
@@ -42,7 +42,7 @@ pub(crate) struct Leasing<'a> {
     /// What is begun is noted to begin now, by the server's clock.
     now: u64,
     /// The lock that is asked for.
-    lock: Option<HeldLock>,
+    lock: Option<FillLock>,
     is_taken: bool,
     /// Whether all stamps were found, and all schemes registered.
     is_granted: bool,
@@ -59,7 +59,7 @@ struct Owners {
     stamps: Vec<Arc<Stamp>>,
 }
 
-impl<'a> Leasing<'a> {
+impl<'a> LeaseInProgress<'a> {
     /// Puts the stamps in their places, before anything is asked; `lock` names
     /// the fragment whose lock is asked for. `None` where the system has no
     /// randomness for tokens.
@@ -69,13 +69,13 @@ impl<'a> Leasing<'a> {
         scope: &Scope<'a>,
         lock: Option<FragmentKey>,
     ) -> Option<Self> {
-        let keeper = &*tier.keeper;
-        let Taken { stamps, tables } = keeper.near.lease(scope);
+        let state = &*tier.state;
+        let Taken { stamps, tables } = state.near.lease(scope);
         let page = scope.page;
         let scope = &Scope { tables: &tables, ..*scope };
         let line = Lineage::of(&stamps);
         let (leased, new) = line.stamps().cloned().partition(has_lease);
-        let mut leasing = Leasing {
+        let mut leasing = LeaseInProgress {
             tier,
             link,
             stamps,
@@ -92,14 +92,14 @@ impl<'a> Leasing<'a> {
         leasing.plan_stamps(&new)?;
         leasing.plan_epochs(&new, scope)?;
         if let Some(key) = lock {
-            leasing.lock = Some(HeldLock::ask(tier, lock_key(&scope.prefixes.whole, key))?);
+            leasing.lock = Some(FillLock::ask(tier, lock_key(&scope.prefixes.whole, key))?);
         }
         Some(leasing)
     }
 
     /// What has to be written and read for plain keys.
     fn plan_stamps(&mut self, new: &[Arc<Stamp>]) -> Option<()> {
-        let retention = Some(self.tier.keeper.options.retention);
+        let retention = Some(self.tier.state.options.retention);
         for stamp in new {
             let Some(shared) = stamp.shared() else { continue };
             let (value, limit) = match shared.place() {
@@ -118,8 +118,8 @@ impl<'a> Leasing<'a> {
     /// What has to be registered: the schemes of all tables of which a stamp is
     /// new, be it of the table or of a conjunction.
     fn plan_epochs(&mut self, new: &[Arc<Stamp>], scope: &Scope<'_>) -> Option<()> {
-        let options = &self.tier.keeper.options;
-        let until = lifetime_of_registries(self.tier.keeper.server_time(), options.retention);
+        let options = &self.tier.state.options;
+        let until = lifetime_of_registries(self.tier.state.server_time(), options.retention);
         let mut seen = HashSet::new();
         for stamp in new {
             let epoch = if is_epoch(stamp) { Some(stamp) } else { stamp.parent() };
@@ -150,15 +150,15 @@ impl<'a> Leasing<'a> {
 
     /// What has to be sent.
     pub(crate) fn commands(&mut self) -> Vec<Command> {
-        let keeper = &self.tier.keeper;
+        let state = &self.tier.state;
         let mut commands = Vec::new();
         if self.owners.stamps.iter().any(|stamp| stamp.parent().is_none()) {
-            commands.push(keeper.times.begin(keeper, self.now));
+            commands.push(state.times.begin(state, self.now));
         }
         let planned = self.plan.commands();
         self.planned = commands.len()..commands.len() + planned.len();
         commands.extend(planned);
-        commands.extend(self.lock.as_ref().map(HeldLock::command));
+        commands.extend(self.lock.as_ref().map(FillLock::command));
         commands
     }
 
@@ -168,10 +168,10 @@ impl<'a> Leasing<'a> {
         &mut self,
         replies: &[Reply],
         mut tell: impl FnMut(&Arc<Stamp>, Option<Token>),
-    ) -> Result<(), Why> {
+    ) -> Result<(), LinkError> {
         let (before, rest) = replies
             .split_at_checked(self.planned.end)
-            .ok_or_else(|| Why::new("an answer is missing"))?;
+            .ok_or_else(|| LinkError::new("an answer is missing"))?;
         self.settle_plan(&before[self.planned.start..], &mut tell)?;
         let lock = rest.first().filter(|_| self.lock.is_some());
         self.is_taken = lock == Some(&Reply::Done(false));
@@ -185,7 +185,7 @@ impl<'a> Leasing<'a> {
         &mut self,
         replies: &[Reply],
         tell: &mut impl FnMut(&Arc<Stamp>, Option<Token>),
-    ) -> Result<(), Why> {
+    ) -> Result<(), LinkError> {
         let leased = self.plan.read(replies);
         for (stamp, found) in self.owners.epochs.iter().zip(leased.epochs) {
             self.tier.take(self.link, stamp, found);
@@ -219,7 +219,7 @@ impl<'a> Leasing<'a> {
     }
 
     /// Takes the lock over from a lease before this one.
-    pub(crate) fn take_over(&mut self, before: &mut Leasing<'_>) {
+    pub(crate) fn take_over(&mut self, before: &mut LeaseInProgress<'_>) {
         self.is_taken = before.is_taken;
         self.lock = before.lock.take();
     }
@@ -291,82 +291,82 @@ pub(super) fn lock_key(prefix: &str, key: FragmentKey) -> Vec<u8> {
 
 /// A lock on the filling of a fragment, asked for or held; given back when it
 /// is dropped.
-pub(crate) struct HeldLock {
+pub(crate) struct FillLock {
     pub(super) key: Vec<u8>,
     /// What tells it from that of another.
     token: Token,
     until: Instant,
-    keeper: Arc<Keeper>,
+    state: Arc<SharedState>,
     runtime: tokio::runtime::Handle,
-    state: LockState,
+    phase: LockPhase,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum LockState {
+enum LockPhase {
     /// It may be had, and may be another's.
     Asked,
-    Held,
+    HeldStamp,
     Done,
 }
 
-impl HeldLock {
+impl FillLock {
     fn ask(tier: &Tier, key: Vec<u8>) -> Option<Self> {
-        let keeper = tier.keeper.clone();
-        let until = Instant::now() + keeper.options.lock_limit;
+        let state = tier.state.clone();
+        let until = Instant::now() + state.options.lock_limit;
         let (token, runtime) = (Token::random()?, tier.runtime.clone());
-        Some(HeldLock { key, token, until, keeper, runtime, state: LockState::Asked })
+        Some(FillLock { key, token, until, state, runtime, phase: LockPhase::Asked })
     }
 
     /// The command that asks for it.
     fn command(&self) -> Command {
         let (key, token) = (self.key.as_slice().into(), self.token.as_bytes().to_vec());
-        Command::SetNx(key, token, Some(self.keeper.options.lock_limit))
+        Command::SetNx(key, token, Some(self.state.options.lock_limit))
     }
 
     /// The lock, if the reply says that it was got.
     fn answered(mut self, reply: Option<&Reply>) -> Option<Self> {
         let got = reply == Some(&Reply::Done(true));
-        self.state = if got { LockState::Held } else { LockState::Done };
+        self.phase = if got { LockPhase::HeldStamp } else { LockPhase::Done };
         got.then_some(self)
     }
 
     /// Gives the lock back by the command that is returned, unless it may have
     /// gone to another by now.
     pub(super) fn release(mut self) -> Option<Command> {
-        let held = self.end() == LockState::Held;
+        let held = self.end() == LockPhase::HeldStamp;
         held.then(|| Command::Unlink(vec![self.key.clone()]))
     }
 
     /// What it is, if there is still something to give back; and nothing from
     /// now on.
-    fn end(&mut self) -> LockState {
-        let state = std::mem::replace(&mut self.state, LockState::Done);
+    fn end(&mut self) -> LockPhase {
+        let phase = std::mem::replace(&mut self.phase, LockPhase::Done);
         let in_time = Instant::now() + Duration::from_millis(50) < self.until;
-        if in_time { state } else { LockState::Done }
+        if in_time { phase } else { LockPhase::Done }
     }
 }
 
-impl Drop for HeldLock {
+impl Drop for FillLock {
     /// A fill that came to nothing lets the others go on.
     fn drop(&mut self) {
-        let state = self.end();
-        if state == LockState::Done {
+        let phase = self.end();
+        if phase == LockPhase::Done {
             return;
         }
-        let Some(link) = self.keeper.link_now() else { return };
-        let (keeper, key) = (self.keeper.clone(), std::mem::take(&mut self.key));
-        let (token, releasing) = (self.token, keeper.release());
+        let Some(link) = self.state.link_now() else { return };
+        let (state, key) = (self.state.clone(), std::mem::take(&mut self.key));
+        let (token, releasing) = (self.token, state.release());
         // If it fails, the lock runs out by itself.
         self.runtime.spawn(async move {
-            let is_own = match state {
-                LockState::Held => true,
+            let is_own = match phase {
+                LockPhase::HeldStamp => true,
                 _ => link.run(&[Command::Get(key.as_slice().into())]).await.is_ok_and(|replies| {
                     replies.first().and_then(Reply::value) == Some(token.as_bytes())
                 }),
             };
             if is_own {
                 let _ = link.run(&[Command::Unlink(vec![key.clone()])]).await;
-                keeper.waiters.wake(&key);
+                state.waiters.wake(&key);
             }
             drop(releasing);
         });

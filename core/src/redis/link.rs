@@ -10,9 +10,9 @@ use redis::{Pipeline, Value};
 use sha1::{Digest, Sha1};
 use tokio::runtime::Handle;
 
-use super::Why;
+use super::LinkError;
 use super::bulk::Bulk;
-use super::node::{Beat, Connection};
+use super::node::{Connection, Heartbeat};
 use super::slots::{SLOTS, read_redirection, slot_of};
 use super::wire;
 use crate::protocol::{Command, Master, Reply};
@@ -26,7 +26,7 @@ pub(crate) struct Link {
     /// Whether news of a change come before answers that already show it.
     pub(crate) is_causal: bool,
     /// A short mark of who the servers are: the same for the same ones.
-    pub(crate) mark: [u8; Link::MARK],
+    pub(crate) fingerprint: [u8; Link::FINGERPRINT_LEN],
     /// What the sentinels called the server when it was connected to.
     pub(crate) master: Option<Arc<Master>>,
     limit: Duration,
@@ -51,7 +51,7 @@ pub(crate) struct Server {
 const MOST_REDIRECTIONS: usize = 8;
 
 impl Link {
-    pub(crate) const MARK: usize = 8;
+    pub(crate) const FINGERPRINT_LEN: usize = 8;
 
     pub(crate) fn new(
         session: u64,
@@ -63,13 +63,13 @@ impl Link {
     ) -> Self {
         // Connections are not ordered among each other.
         let is_causal = is_causal && nodes.len() == 1;
-        let mark = mark_of(&nodes, None);
+        let fingerprint = fingerprint_of(&nodes, None);
         Link {
             session,
             nodes,
             routes: routes.map(RwLock::new),
             is_causal,
-            mark,
+            fingerprint,
             master: None,
             limit,
             handle,
@@ -81,18 +81,18 @@ impl Link {
     /// the same ids, and lacks all that was announced in between.
     pub(crate) fn of_master(self, master: Option<Arc<Master>>) -> Self {
         let epoch = master.as_ref().map(|master| master.epoch);
-        Link { mark: mark_of(&self.nodes, epoch), master, ..self }
+        Link { fingerprint: fingerprint_of(&self.nodes, epoch), master, ..self }
     }
 
     /// Whether one command drops all its keys in one atomic step, and commands
     /// are carried out in their order.
-    pub(crate) fn is_atomic(&self) -> bool {
+    pub(crate) fn drops_atomically(&self) -> bool {
         self.routes.is_none() && self.is_causal
     }
 
     /// Sends commands, in one trip where no server redirects; in order to each
     /// server.
-    pub(crate) async fn run(&self, commands: &[Command]) -> Result<Vec<Reply>, Why> {
+    pub(crate) async fn run(&self, commands: &[Command]) -> Result<Vec<Reply>, LinkError> {
         if commands.is_empty() {
             return Ok(Vec::new());
         }
@@ -107,14 +107,14 @@ impl Link {
         &self,
         commands: &[Command],
         written: &Pipeline,
-    ) -> Result<Vec<Reply>, Why> {
+    ) -> Result<Vec<Reply>, LinkError> {
         match &self.routes {
             None => self.send_to_one(commands, written).await,
             Some(_) => self.run(commands).await,
         }
     }
 
-    async fn run_at_one(&self, commands: &[Command]) -> Result<Vec<Reply>, Why> {
+    async fn run_at_one(&self, commands: &[Command]) -> Result<Vec<Reply>, LinkError> {
         self.send_to_one(commands, &wire::pipeline(commands)).await
     }
 
@@ -122,7 +122,7 @@ impl Link {
         &self,
         commands: &[Command],
         written: &Pipeline,
-    ) -> Result<Vec<Reply>, Why> {
+    ) -> Result<Vec<Reply>, LinkError> {
         // Pinned where it is: it is large, and moving it takes time.
         let sending = pin!(self.nodes[0].connection.send(written, wire::answers(commands)));
         wire::replies(commands, self.in_time(sending).await?)
@@ -132,16 +132,16 @@ impl Link {
     /// earliest was. An error where one has other data than when it was connected
     /// to. One server alone tells what lies under `everything`; those of a cluster
     /// have one database, which nobody can exchange.
-    pub(crate) async fn beat(&self, everything: &[u8]) -> Result<Beat, Why> {
+    pub(crate) async fn heartbeat(&self, everything: &[u8]) -> Result<Heartbeat, LinkError> {
         let everything = self.routes.is_none().then_some(everything);
-        let beats = self.nodes.iter().map(|node| node.connection.beat(everything));
-        let beats = self.in_time(try_join_all(beats)).await?;
-        let is_other = |(node, beat): (&Server, &Beat)| node.data != beat.data;
-        if self.nodes.iter().zip(&beats).any(is_other) {
-            return Err(Why::exchanged("the server's data may have been exchanged"));
+        let heartbeats = self.nodes.iter().map(|node| node.connection.heartbeat(everything));
+        let heartbeats = self.in_time(try_join_all(heartbeats)).await?;
+        let is_other = |(node, heartbeat): (&Server, &Heartbeat)| node.data != heartbeat.data;
+        if self.nodes.iter().zip(&heartbeats).any(is_other) {
+            return Err(LinkError::exchanged("the server's data may have been exchanged"));
         }
-        let all = beats.into_iter().reduce(|a, b| Beat { sent: a.sent.min(b.sent), ..a });
-        all.ok_or_else(|| Why::new("no server"))
+        let all = heartbeats.into_iter().reduce(|a, b| Heartbeat { sent: a.sent.min(b.sent), ..a });
+        all.ok_or_else(|| LinkError::new("no server"))
     }
 
     /// Writes a large value by a connection of its own, which nothing else goes
@@ -176,19 +176,22 @@ impl Link {
     }
 
     /// Waits no longer than an operation may take.
-    async fn in_time<T>(&self, work: impl Future<Output = Result<T, Why>>) -> Result<T, Why> {
+    async fn in_time<T>(
+        &self,
+        work: impl Future<Output = Result<T, LinkError>>,
+    ) -> Result<T, LinkError> {
         let timer = {
             let _context = self.handle.enter();
             tokio::time::timeout(self.limit, work)
         };
-        timer.await.unwrap_or_else(|_| Err(Why::silent(self.limit)))
+        timer.await.unwrap_or_else(|_| Err(LinkError::is_timeout(self.limit)))
     }
 
     async fn run_in_cluster(
         &self,
         routes: &RwLock<Box<[u16; SLOTS]>>,
         commands: &[Command],
-    ) -> Result<Vec<Reply>, Why> {
+    ) -> Result<Vec<Reply>, LinkError> {
         // A command with several keys is cut into one for each.
         let parts: Vec<(usize, Command)> = commands
             .iter()
@@ -220,7 +223,7 @@ impl Link {
                 };
                 let answer =
                     |at: usize| Some((at, values.nth(wire::answers_to(&parts[at].1) - 1)?));
-                Ok::<_, Why>(members.into_iter().map_while(answer).collect::<Vec<_>>())
+                Ok::<_, LinkError>(members.into_iter().map_while(answer).collect::<Vec<_>>())
             }
         });
         for group in join_all(groups).await {
@@ -232,7 +235,7 @@ impl Link {
             }
         }
         let whole: Option<Vec<Reply>> = replies.into_iter().collect();
-        whole.ok_or_else(|| Why::new("an answer is missing"))
+        whole.ok_or_else(|| LinkError::new("an answer is missing"))
     }
 
     /// The reply to a command that `asked` has answered, wherever the cluster
@@ -243,7 +246,7 @@ impl Link {
         command: &Command,
         mut asked: usize,
         mut value: Value,
-    ) -> Result<Reply, Why> {
+    ) -> Result<Reply, LinkError> {
         for _ in 0..MOST_REDIRECTIONS {
             let Some(to) = read_redirection(&value) else {
                 return wire::reply(command, value);
@@ -251,7 +254,7 @@ impl Link {
             let host = to.host.unwrap_or(&self.nodes[asked].host);
             let is_it = |node: &Server| node.port == to.port && node.host == host;
             let Some(node) = self.nodes.iter().position(is_it) else {
-                return Err(Why::new(format!(
+                return Err(LinkError::new(format!(
                     "the cluster has a server that is not known yet: {host}:{}",
                     to.port
                 )));
@@ -269,11 +272,11 @@ impl Link {
             value = values.into_iter().next_back().unwrap_or(Value::Nil);
             asked = node;
         }
-        Err(Why::new("the cluster redirects a command without end"))
+        Err(LinkError::new("the cluster redirects a command without end"))
     }
 }
 
-fn mark_of(nodes: &[Server], epoch: Option<u64>) -> [u8; Link::MARK] {
+fn fingerprint_of(nodes: &[Server], epoch: Option<u64>) -> [u8; Link::FINGERPRINT_LEN] {
     let epoch = epoch.map(|epoch| epoch.to_string());
     let mut ids: Vec<&str> = nodes.iter().map(|node| node.id.as_str()).collect();
     ids.sort_unstable();
@@ -296,7 +299,7 @@ fn split(command: &Command) -> Vec<Command> {
 fn merge(whole: &mut Option<Reply>, part: Reply) {
     *whole = Some(match (whole.take(), part) {
         (Some(Reply::Count(a)), Reply::Count(b)) => Reply::Count(a + b),
-        (Some(Reply::Refused(why)), _) => Reply::Refused(why),
+        (Some(Reply::Refused(error)), _) => Reply::Refused(error),
         (_, part) => part,
     });
 }

@@ -3,38 +3,38 @@
 
 use std::time::Duration;
 
-use super::Why;
+use super::LinkError;
 
 /// The connection was lost a moment ago.
-pub(super) fn lost(prefix: &str, session: u64, why: &Why, limit: Duration) {
+pub(super) fn disconnect(prefix: &str, session: u64, error: &LinkError, limit: Duration) {
     #[cfg(feature = "tracing")]
-    if why.silent {
+    if error.is_timeout {
         tracing::warn!(
-            target: "cacheops", prefix, session, %why,
+            target: "cacheops", prefix, session, %error,
             "Redis does not answer: held for dead, and tried again until it does; meanwhile \
-             nothing is served from memory, all is rendered and not kept"
+             nothing is served from memory, all is rendered and not bounded_map"
         );
     } else {
         tracing::warn!(
-            target: "cacheops", prefix, session, %why, ?limit,
+            target: "cacheops", prefix, session, %error, ?limit,
             "the connection to Redis is lost: connecting again, for which callers wait up to the \
              limit; meanwhile nothing is served from memory"
         );
     }
     #[cfg(not(feature = "tracing"))]
-    let _ = (prefix, session, why, limit);
+    let _ = (prefix, session, error, limit);
 }
 
 /// It could not be set up.
-pub(super) fn away(prefix: &str, session: u64, why: &str) {
+pub(super) fn away(prefix: &str, session: u64, error: &str) {
     #[cfg(feature = "tracing")]
     tracing::warn!(
-        target: "cacheops", prefix, session, why,
+        target: "cacheops", prefix, session, error,
         "Redis cannot be reached: held for dead, and tried again until it can; meanwhile all is \
-         rendered and not kept, and nobody waits for it"
+         rendered and not bounded_map, and nobody waits for it"
     );
     #[cfg(not(feature = "tracing"))]
-    let _ = (prefix, session, why);
+    let _ = (prefix, session, error);
 }
 
 /// It is there.
@@ -46,7 +46,7 @@ pub(super) fn live(prefix: &str, session: u64, servers: usize, delivered: usize)
         tracing::warn!(
             target: "cacheops", prefix, session, servers, delivered,
             "connected to Redis again: what is in memory is asked for before it is served, and \
-             the invalidations that were kept have been delivered"
+             the invalidations that were bounded_map have been delivered"
         );
     }
     #[cfg(not(feature = "tracing"))]
@@ -54,15 +54,15 @@ pub(super) fn live(prefix: &str, session: u64, servers: usize, delivered: usize)
 }
 
 /// It is there, and refuses to drop keys.
-pub(super) fn refusing(prefix: &str, session: u64, why: &Why) {
+pub(super) fn refusing(prefix: &str, session: u64, error: &LinkError) {
     #[cfg(feature = "tracing")]
     tracing::warn!(
-        target: "cacheops", prefix, session, %why,
+        target: "cacheops", prefix, session, %error,
         "Redis refuses to drop keys: nothing is asked of it until it does again, which is tried \
-         all the time; meanwhile all is rendered and not kept"
+         all the time; meanwhile all is rendered and not bounded_map"
     );
     #[cfg(not(feature = "tracing"))]
-    let _ = (prefix, session, why);
+    let _ = (prefix, session, error);
 }
 
 /// It drops keys again.

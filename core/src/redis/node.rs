@@ -5,9 +5,9 @@ use std::time::Instant;
 use redis::aio::MultiplexedConnection;
 use redis::{Pipeline, Value, cmd};
 
-use super::same_data::data_of;
+use super::data_identity::data_of;
 use super::wire::{self, number};
-use super::{Unfit, Why};
+use super::{LinkError, SetupError};
 use crate::protocol::{Command, Reply};
 
 /// A connection to one server.
@@ -29,14 +29,14 @@ pub(crate) struct Identity {
 
 impl Identity {
     /// Whether the server will do for what is promised of it.
-    pub(crate) fn check(&self, host: &str, is_strict: bool) -> Result<(), Unfit> {
+    pub(crate) fn check(&self, host: &str, is_strict: bool) -> Result<(), SetupError> {
         if !self.is_master {
-            return Err(Unfit::away(format!(
+            return Err(SetupError::away(format!(
                 "{host} is a replica: give the URL of its master, or let Sentinel name it (`Redis::sentinel`)"
             )));
         }
         if !self.is_causal && !is_strict {
-            return Err(Unfit::server(format!(
+            return Err(SetupError::server(format!(
                 "{host} is a Dragonfly, which may answer before it tells of earlier changes, so a heartbeat says nothing of what is in memory: use `Consistency::Strict` there"
             )));
         }
@@ -54,23 +54,25 @@ impl Connection {
         &self,
         pipeline: &Pipeline,
         answers: usize,
-    ) -> Result<Vec<Value>, Why> {
+    ) -> Result<Vec<Value>, LinkError> {
         let mut connection = self.0.clone();
         connection
             .send_packed_commands(pipeline, 0, answers)
             .await
-            .map_err(|error| Why::new(error.to_string()))
+            .map_err(|error| LinkError::new(error.to_string()))
     }
 
     /// Sends one command.
-    pub(crate) async fn ask(&self, command: &redis::Cmd) -> Result<Value, Why> {
+    pub(crate) async fn ask(&self, command: &redis::Cmd) -> Result<Value, LinkError> {
         let mut connection = self.0.clone();
         match connection.send_packed_command(command).await {
-            Ok(Value::ServerError(error)) => {
-                Err(Why::new(format!("{} {}", error.code(), error.details().unwrap_or_default())))
-            }
+            Ok(Value::ServerError(error)) => Err(LinkError::new(format!(
+                "{} {}",
+                error.code(),
+                error.details().unwrap_or_default()
+            ))),
             Ok(value) => Ok(value),
-            Err(error) => Err(Why::new(error.to_string())),
+            Err(error) => Err(LinkError::new(error.to_string())),
         }
     }
 
@@ -78,20 +80,20 @@ impl Connection {
     /// read says otherwise. Without NOLOOP: that would leave out whatever one's
     /// own commands make the server forget, be it evicted, expired, or pushed out
     /// of its table of who has read what.
-    pub(crate) async fn track(&self) -> Result<(), Unfit> {
+    pub(crate) async fn track(&self) -> Result<(), SetupError> {
         let tracking = cmd("CLIENT").arg("TRACKING").arg("ON").arg("OPTOUT").to_owned();
         match self.ask(&tracking).await {
             Ok(_) => Ok(()),
-            Err(why) => Err(Unfit::server(format!(
-                "the server refuses CLIENT TRACKING ({why}): it needs Redis 7, Valkey 8 or Dragonfly, and a user who may call it"
+            Err(error) => Err(SetupError::server(format!(
+                "the server refuses CLIENT TRACKING ({error}): it needs Redis 7, Valkey 8 or Dragonfly, and a user who may call it"
             ))),
         }
     }
 
     /// Reads who the server is, and whether it will do.
-    pub(crate) async fn identify(&self) -> Result<Identity, Unfit> {
-        let refuses = |why: Why| {
-            Unfit::server(format!("the server refuses INFO ({why}): allow it to the user"))
+    pub(crate) async fn identify(&self) -> Result<Identity, SetupError> {
+        let refuses = |error: LinkError| {
+            SetupError::server(format!("the server refuses INFO ({error}): allow it to the user"))
         };
         let text = text(self.ask(&cmd("INFO")).await.map_err(refuses)?);
         let commands = cmd("INFO").arg("commandstats").to_owned();
@@ -101,7 +103,7 @@ impl Connection {
         let major: u32 = version.split('.').next().and_then(|n| n.parse().ok()).unwrap_or(0);
         let is_dragonfly = field("dragonfly_version").is_some();
         if major < 7 && !is_dragonfly {
-            return Err(Unfit::server(format!(
+            return Err(SetupError::server(format!(
                 "the server is version {version}: it needs Redis 7, Valkey 8 or Dragonfly"
             )));
         }
@@ -109,7 +111,7 @@ impl Connection {
         let data = data_of(&text, &commands);
         let ids = [field("run_id"), field("master_replid")].map(Option::unwrap_or_default);
         if ids.iter().all(|id| id.is_empty()) {
-            return Err(Unfit::server(
+            return Err(SetupError::server(
                 "the server's INFO tells neither run_id nor master_replid: without one, a server that went back in time could not be told from one that did not",
             ));
         }
@@ -123,7 +125,10 @@ impl Connection {
 
     /// Asks the server how it is. Its answer comes after all news of earlier
     /// changes. `everything` is the key to look at with it.
-    pub(crate) async fn beat(&self, everything: Option<&[u8]>) -> Result<Beat, Why> {
+    pub(crate) async fn heartbeat(
+        &self,
+        everything: Option<&[u8]>,
+    ) -> Result<Heartbeat, LinkError> {
         let mut pipeline = Pipeline::new();
         pipeline.cmd("TIME").cmd("ROLE");
         pipeline.cmd("INFO").arg("replication").cmd("INFO").arg("commandstats");
@@ -140,23 +145,23 @@ impl Connection {
             _ => None,
         };
         let (seconds, micros) =
-            time.ok_or_else(|| Why::new("the server does not tell the time"))?;
+            time.ok_or_else(|| LinkError::new("the server does not tell the time"))?;
         if let Value::Array(role) = next()
             && let Some(Value::BulkString(role)) = role.first()
             && role != b"master"
         {
-            return Err(Why::new("the server is no master any more"));
+            return Err(LinkError::new("the server is no master any more"));
         }
         let data = data_of(&text(next()), &text(next()));
         let found = wire::replies(asked, values.collect())?.into_iter().next();
         let everything = found.map(Reply::into_value);
-        Ok(Beat { sent, time: seconds * 1_000_000 + micros, data, everything })
+        Ok(Heartbeat { sent, time: seconds * 1_000_000 + micros, data, everything })
     }
 }
 
 /// How a server is.
 #[derive(Clone, Debug)]
-pub(crate) struct Beat {
+pub(crate) struct Heartbeat {
     /// When it was asked.
     pub(crate) sent: Instant,
     /// Its time, in microseconds since 1970.
@@ -196,8 +201,8 @@ mod tests {
         };
         assert!(server(true, true).check("h", false).is_ok());
         assert!(server(true, false).check("h", true).is_ok());
-        let unfit = server(true, false).check("h", false).unwrap_err();
-        assert!(!unfit.is_away() && unfit.text().contains("use `Consistency::Strict`"));
-        assert!(server(false, true).check("h", true).unwrap_err().is_away());
+        let error = server(true, false).check("h", false).unwrap_err();
+        assert!(!error.is_unavailable() && error.text().contains("use `Consistency::Strict`"));
+        assert!(server(false, true).check("h", true).unwrap_err().is_unavailable());
     }
 }

@@ -3,9 +3,9 @@
 use std::fmt;
 use std::time::Duration;
 
-use super::Unfit;
+use super::SetupError;
 use super::access::{Credentials, CredentialsSource, Tls, redacted};
-use super::door::Door;
+use super::endpoint::Endpoint;
 use crate::error::{Error, ErrorKind};
 
 /// A Redis, Valkey or Dragonfly as the shared tier of a cache: where it is, and
@@ -55,7 +55,7 @@ pub struct Redis {
     pub(crate) connect_timeout: Duration,
     pub(crate) operation_timeout: Duration,
     pub(crate) consistency: Consistency,
-    pub(crate) degraded: Option<usize>,
+    pub(crate) queue_limit: Option<usize>,
     pub(crate) retention: Duration,
     pub(crate) lock_limit: Duration,
     pub(crate) compress_above: usize,
@@ -149,7 +149,7 @@ impl Redis {
             connect_timeout: Duration::from_secs(1),
             operation_timeout: Duration::from_millis(250),
             consistency: Consistency::default(),
-            degraded: None,
+            queue_limit: None,
             retention: Duration::from_secs(7 * 24 * 3600),
             lock_limit: Duration::from_secs(2),
             compress_above: 1024,
@@ -258,16 +258,16 @@ impl Redis {
     /// use cacheops::{Cacheops, LinkState, Redis};
     ///
     /// // Nobody listens there.
-    /// let redis = Redis::url("redis://127.0.0.1:1").degraded(1_000);
+    /// let redis = Redis::url("redis://127.0.0.1:1").queue_invalidations(1_000);
     /// let cache = Cacheops::builder().redis(redis).build()?;
     /// cache.invalidate_model("articles")?;
     /// let status = cache.shared_status().unwrap();
-    /// assert!(matches!(status.state, LinkState::Open(_)));
+    /// assert!(matches!(status.state, LinkState::Down(_)));
     /// assert_eq!(status.pending, 1);
     /// # Ok::<_, cacheops::Error>(())
     /// ```
-    pub fn degraded(mut self, rows: usize) -> Self {
-        self.degraded = Some(rows.max(1));
+    pub fn queue_invalidations(mut self, rows: usize) -> Self {
+        self.queue_limit = Some(rows.max(1));
         self
     }
 
@@ -327,20 +327,20 @@ impl Redis {
     }
 
     /// The way to a sentinel, which its URL says.
-    pub(super) fn of_sentinel(&self, door: &Door) -> Door {
+    pub(super) fn of_sentinel(&self, endpoint: &Endpoint) -> Endpoint {
         let tls = self.sentinel_tls.as_ref().unwrap_or(&self.tls);
-        door.of_sentinel(self.sentinel_login.as_ref()).over(door.is_tls(), tls)
+        endpoint.of_sentinel(self.sentinel_login.as_ref()).over(endpoint.is_tls(), tls)
     }
 
     /// The way to the master, by the URL of a sentinel.
-    pub(super) fn of_master(&self, door: &Door) -> Door {
-        door.over(self.master_tls.unwrap_or(door.is_tls()), &self.tls)
+    pub(super) fn of_master(&self, endpoint: &Endpoint) -> Endpoint {
+        endpoint.over(self.master_tls.unwrap_or(endpoint.is_tls()), &self.tls)
     }
 
     /// Certificates that nobody would look at are a mistake.
-    pub(super) fn check_tls(&self, is_tls: bool, at_sentinels: bool) -> Result<(), Unfit> {
+    pub(super) fn check_tls(&self, is_tls: bool, at_sentinels: bool) -> Result<(), SetupError> {
         let unused = |what: &str| {
-            Err(Unfit::config(format!(
+            Err(SetupError::config(format!(
                 "{what} is given, and nothing is reached over TLS that would use it: write `rediss://` in the URL"
             )))
         };
@@ -399,7 +399,7 @@ impl fmt::Debug for Redis {
             .field("connect_timeout", &self.connect_timeout)
             .field("operation_timeout", &self.operation_timeout)
             .field("consistency", &self.consistency)
-            .field("degraded", &self.degraded)
+            .field("queue_limit", &self.queue_limit)
             .field("retention", &self.retention)
             .field("lock_limit", &self.lock_limit)
             .field("compress_above", &self.compress_above)

@@ -7,7 +7,7 @@ use crate::invalidate::Event;
 /// replaced by wider ones. None is ever lost.
 #[derive(Debug)]
 pub(crate) struct Pending {
-    kept: Vec<Due>,
+    bounded_map: Vec<Due>,
     /// How many rows, tables and names are being delivered.
     under_way: usize,
     limit: usize,
@@ -15,11 +15,11 @@ pub(crate) struct Pending {
 
 impl Pending {
     pub(crate) fn new(limit: usize) -> Self {
-        Pending { kept: Vec::new(), under_way: 0, limit }
+        Pending { bounded_map: Vec::new(), under_way: 0, limit }
     }
 
     pub(crate) fn is_empty(&self) -> bool {
-        self.kept.is_empty()
+        self.bounded_map.is_empty()
     }
 
     /// How many rows, tables and names have not been delivered yet.
@@ -28,38 +28,38 @@ impl Pending {
     }
 
     fn waiting(&self) -> usize {
-        self.kept.iter().map(Due::len).sum()
+        self.bounded_map.iter().map(Due::len).sum()
     }
 
     pub(crate) fn push(&mut self, event: Due) {
-        if self.kept.last() == Some(&event) {
+        if self.bounded_map.last() == Some(&event) {
             return;
         }
-        self.kept.push(event);
+        self.bounded_map.push(event);
         if self.waiting() > self.limit {
             self.widen_rows();
         }
         if self.waiting() > self.limit {
-            self.kept = vec![Due::of("", &Event::Everything)];
+            self.bounded_map = vec![Due::of("", &Event::Everything)];
         }
     }
 
     /// Turns rows into their tables, each once, in the place of its first.
     fn widen_rows(&mut self) {
         let mut wide: Vec<Due> = Vec::new();
-        for kept in self.kept.drain(..) {
-            let kept = kept.widened();
-            if !wide.contains(&kept) {
-                wide.push(kept);
+        for bounded_map in self.bounded_map.drain(..) {
+            let bounded_map = bounded_map.widened();
+            if !wide.contains(&bounded_map) {
+                wide.push(bounded_map);
             }
         }
-        self.kept = wide;
+        self.bounded_map = wide;
     }
 
     /// Takes all that is there, to be delivered.
     pub(crate) fn take(&mut self) -> Vec<Due> {
         self.under_way = self.waiting();
-        std::mem::take(&mut self.kept)
+        std::mem::take(&mut self.bounded_map)
     }
 
     /// Counts so many rows, tables and names of those that were taken as
@@ -70,13 +70,13 @@ impl Pending {
 
     /// Puts back, in front, what could not be delivered after all. Where the
     /// first took too long, it is widened: to drop a table always fits.
-    pub(crate) fn put_back(&mut self, mut kept: Vec<Due>, took_too_long: bool) {
-        if took_too_long && !kept.is_empty() {
-            let first = kept.remove(0).widened();
-            kept.insert(0, first);
+    pub(crate) fn put_back(&mut self, mut bounded_map: Vec<Due>, took_too_long: bool) {
+        if took_too_long && !bounded_map.is_empty() {
+            let first = bounded_map.remove(0).widened();
+            bounded_map.insert(0, first);
         }
-        kept.append(&mut self.kept);
-        self.kept = kept;
+        bounded_map.append(&mut self.bounded_map);
+        self.bounded_map = bounded_map;
         self.under_way = 0;
         if self.waiting() > self.limit {
             self.widen_rows();
@@ -110,11 +110,11 @@ mod tests {
         pending.push(rows("b", 1));
         assert_eq!(pending.len(), 5);
         pending.push(rows("a", 1));
-        assert_eq!(pending.kept, [table("a"), name("n"), table("b")]);
+        assert_eq!(pending.bounded_map, [table("a"), name("n"), table("b")]);
         for n in 0..9 {
             pending.push(name(&n.to_string()));
         }
-        assert_eq!(pending.kept[0], Due::of("", &Event::Everything));
+        assert_eq!(pending.bounded_map[0], Due::of("", &Event::Everything));
         assert!(pending.len() <= 5);
     }
 
@@ -127,7 +127,7 @@ mod tests {
         pending.push(name("new"));
         assert_eq!(pending.len(), 2);
         pending.put_back(taken, false);
-        assert_eq!(pending.kept, [name("old"), name("new")]);
+        assert_eq!(pending.bounded_map, [name("old"), name("new")]);
     }
 
     #[test]
@@ -137,6 +137,6 @@ mod tests {
         pending.push(rows("b", 2));
         let taken = pending.take();
         pending.put_back(taken, true);
-        assert_eq!(pending.kept, [table("a"), rows("b", 2)]);
+        assert_eq!(pending.bounded_map, [table("a"), rows("b", 2)]);
     }
 }

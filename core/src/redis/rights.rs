@@ -8,7 +8,7 @@
 
 use redis::{Cmd, Pipeline, Value, cmd};
 
-use super::Unfit;
+use super::SetupError;
 use super::node::Connection;
 
 /// What the tier will ask of servers, and below which keys.
@@ -104,7 +104,7 @@ impl Rights {
         host: &str,
         user: Option<&str>,
         is_cluster: bool,
-    ) -> Result<(), Unfit> {
+    ) -> Result<(), SetupError> {
         let mut probes = self.probes();
         // Last: it counts for the command behind it.
         probes.extend(is_cluster.then(|| Probe::plain("asking")));
@@ -113,11 +113,11 @@ impl Rights {
             pipeline.add_command(probe.command.clone());
         });
         let answers = connection.send(&pipeline, probes.len()).await;
-        let answers = answers.map_err(|why| Unfit::away(why.to_string()))?;
+        let answers = answers.map_err(|error| SetupError::away(error.to_string()))?;
         let missing = Missing::by(&probes, &answers);
         match missing == Missing::default() {
             true => Ok(()),
-            false => Err(Unfit::config(self.explain(&missing, host, user))),
+            false => Err(SetupError::config(self.explain(&missing, host, user))),
         }
     }
 

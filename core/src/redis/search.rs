@@ -7,11 +7,11 @@
 use std::sync::Arc;
 use std::vec;
 
-use super::Why;
-use super::by_address::ByAddress;
+use super::LinkError;
 use super::codec::{Lineage, Written, decode};
-use super::lease::Leasing;
+use super::lease::LeaseInProgress;
 use super::link::Link;
+use super::stamp_map::StampMap;
 use super::tier::{Tier, fragment_key, is_epoch, read_command, session_of, token_in};
 use crate::fragment::{Dependencies, Fragment};
 use crate::invalidate::everything_key;
@@ -27,7 +27,7 @@ pub(crate) struct Search<'a> {
     /// Whether only what is read from now on counts.
     afresh: bool,
     /// What has been read of which stamps, or is being read.
-    read: ByAddress<Read>,
+    read: StampMap<Read>,
 }
 
 /// The order in which stamps are read: keys in a row go in one command.
@@ -40,23 +40,23 @@ struct Read {
 }
 
 /// A fragment that is looked for.
-pub(crate) struct Wanted<'p> {
+pub(crate) struct Entry<'p> {
     pub(crate) key: FragmentKey,
     prefix: &'p str,
     near: Option<Arc<Fragment>>,
-    held: Vec<Held>,
+    held: Vec<HeldStamp>,
     /// What is known of it so far.
-    answer: Answer,
+    state: EntryState,
 }
 
-enum Answer {
+enum EntryState {
     /// It has to be read, for want of what is said.
-    Open(Outcome),
-    Is(Result<Arc<Fragment>, Outcome>),
+    Pending(Outcome),
+    Known(Result<Arc<Fragment>, Outcome>),
 }
 
 /// A stamp that a fragment was made under, and the one in its place.
-struct Held {
+struct HeldStamp {
     made_under: Option<Token>,
     stamp: Arc<Stamp>,
     /// Whether the fragment names it, and not only something below it.
@@ -68,11 +68,11 @@ fn known(stamp: &Stamp) -> Option<Token> {
     stamp.shared().and_then(|shared| shared.token())
 }
 
-impl<'p> Wanted<'p> {
+impl<'p> Entry<'p> {
     /// A fragment, and what is in memory of it.
     pub(crate) fn new(prefix: &'p str, key: FragmentKey, near: Option<Arc<Fragment>>) -> Self {
-        let answer = Answer::Open(Outcome::NoValue);
-        Wanted { key, prefix, near, held: Vec::new(), answer }
+        let state = EntryState::Pending(Outcome::NoValue);
+        Entry { key, prefix, near, held: Vec::new(), state }
     }
 
     /// The command that reads it.
@@ -81,25 +81,25 @@ impl<'p> Wanted<'p> {
         Command::Peek(fragment_key(self.prefix, self.key).into())
     }
 
-    pub(crate) fn answer(self) -> Result<Arc<Fragment>, Outcome> {
-        match self.answer {
-            Answer::Is(answer) => answer,
-            Answer::Open(why) => Err(why),
+    pub(crate) fn result(self) -> Result<Arc<Fragment>, Outcome> {
+        match self.state {
+            EntryState::Known(result) => result,
+            EntryState::Pending(outcome) => Err(outcome),
         }
     }
 
-    fn is_open(&self) -> bool {
-        matches!(self.answer, Answer::Open(_))
+    fn is_pending(&self) -> bool {
+        matches!(self.state, EntryState::Pending(_))
     }
 }
 
 impl<'a> Search<'a> {
     pub(crate) fn new(tier: &'a Tier, link: &'a Arc<Link>) -> Self {
-        Search { tier, link, afresh: !tier.is_trusted(), read: ByAddress::default() }
+        Search { tier, link, afresh: !tier.is_trusted(), read: StampMap::default() }
     }
 
     fn near(&self) -> &MemoryStore {
-        &self.tier.keeper.near
+        &self.tier.state.near
     }
 
     /// A fragment whose value has to be read. `was` does not hold any more, and
@@ -110,13 +110,13 @@ impl<'a> Search<'a> {
         prefix: &'p str,
         key: FragmentKey,
         was: Option<&Fragment>,
-    ) -> Wanted<'p> {
-        let mut wanted = Wanted::new(prefix, key, None);
+    ) -> Entry<'p> {
+        let mut entry = Entry::new(prefix, key, None);
         if let Some(was) = was {
-            wanted.held = renew(self.near(), was.stamps());
-            wanted.answer = Answer::Open(Outcome::StampChanged);
+            entry.held = renew(self.near(), was.stamps());
+            entry.state = EntryState::Pending(Outcome::StampChanged);
         }
-        wanted
+        entry
     }
 
     /// Answers for all that is wanted, with a lease in the same trip; an error
@@ -124,40 +124,40 @@ impl<'a> Search<'a> {
     /// it does not hold: a lease goes with that.
     pub(crate) async fn find(
         &mut self,
-        wanted: &mut [Wanted<'_>],
-        leasing: Option<&mut Leasing<'_>>,
-    ) -> Result<(), Why> {
-        wanted.iter_mut().for_each(|one| self.hold_near(one));
-        let values = self.read_values(wanted, leasing, |one| one.near.is_none()).await?;
-        wanted.iter_mut().for_each(|one| self.judge_near(one));
-        if !wanted.iter().any(Wanted::is_open) {
+        entries: &mut [Entry<'_>],
+        leasing: Option<&mut LeaseInProgress<'_>>,
+    ) -> Result<(), LinkError> {
+        entries.iter_mut().for_each(|entry| self.hold_near(entry));
+        let values = self.read_values(entries, leasing, |entry| entry.near.is_none()).await?;
+        entries.iter_mut().for_each(|entry| self.judge_near(entry));
+        if !entries.iter().any(Entry::is_pending) {
             return Ok(());
         }
-        self.judge_values(wanted, values).await?;
-        let Some((_, followers)) = wanted.split_first_mut() else { return Ok(()) };
+        self.judge_values(entries, values).await?;
+        let Some((_, prefetched)) = entries.split_first_mut() else { return Ok(()) };
         // What was in memory and does not hold may have been made anew.
-        let is_asked = |one: &Wanted<'_>| one.near.is_some() && one.is_open();
-        let values = self.read_values(followers, None, is_asked).await?;
-        self.judge_values(followers, values).await
+        let is_requested = |entry: &Entry<'_>| entry.near.is_some() && entry.is_pending();
+        let values = self.read_values(prefetched, None, is_requested).await?;
+        self.judge_values(prefetched, values).await
     }
 
     /// Puts the stamps in their places that a fragment in memory was made
     /// under.
-    fn hold_near(&self, one: &mut Wanted<'_>) {
-        let Some(near) = &one.near else { return };
-        one.held = renew(self.near(), near.stamps());
+    fn hold_near(&self, entry: &mut Entry<'_>) {
+        let Some(near) = &entry.near else { return };
+        entry.held = renew(self.near(), near.stamps());
         if self.was_invalidated(near) {
-            one.near = None;
-            one.answer = Answer::Open(Outcome::StampChanged);
+            entry.near = None;
+            entry.state = EntryState::Pending(Outcome::StampChanged);
         }
     }
 
-    fn judge_near(&self, one: &mut Wanted<'_>) {
-        let Some(near) = &one.near else { return };
-        let held = std::mem::take(&mut one.held);
-        one.answer = match self.verdict(&held).outcome() {
-            None => Answer::Is(Ok(self.keep_near(one.key, near, held))),
-            Some(why) => Answer::Open(why),
+    fn judge_near(&self, entry: &mut Entry<'_>) {
+        let Some(near) = &entry.near else { return };
+        let held = std::mem::take(&mut entry.held);
+        entry.state = match self.verdict(&held).outcome() {
+            None => EntryState::Known(Ok(self.keep_near(entry.key, near, held))),
+            Some(outcome) => EntryState::Pending(outcome),
         };
     }
 
@@ -165,11 +165,12 @@ impl<'a> Search<'a> {
     /// stamps that are held; the values, and whose they are.
     async fn read_values(
         &mut self,
-        wanted: &[Wanted<'_>],
-        mut leasing: Option<&mut Leasing<'_>>,
-        is_asked: impl Fn(&Wanted<'_>) -> bool,
-    ) -> Result<Vec<(usize, Option<Vec<u8>>)>, Why> {
-        let asked: Vec<usize> = (0..wanted.len()).filter(|n| is_asked(&wanted[*n])).collect();
+        entries: &[Entry<'_>],
+        mut leasing: Option<&mut LeaseInProgress<'_>>,
+        is_requested: impl Fn(&Entry<'_>) -> bool,
+    ) -> Result<Vec<(usize, Option<Vec<u8>>)>, LinkError> {
+        let requested: Vec<usize> =
+            (0..entries.len()).filter(|n| is_requested(&entries[*n])).collect();
         let mut commands = Vec::new();
         if let Some(leasing) = &mut leasing {
             commands = leasing.commands();
@@ -177,16 +178,16 @@ impl<'a> Search<'a> {
             leasing.new_stamps().for_each(|stamp| self.note(stamp, None));
         }
         let taken = commands.len();
-        commands.extend(asked.iter().map(|n| wanted[*n].read()));
+        commands.extend(requested.iter().map(|n| entries[*n].read()));
         let leased = leasing.iter().flat_map(|leasing| leasing.leased());
-        let held = wanted.iter().flat_map(|one| &one.held).map(|held| &held.stamp);
+        let held = entries.iter().flat_map(|entry| &entry.held).map(|held| &held.stamp);
         let mut replies = self.read_stamps(commands, held.chain(leased)).await?;
         if let Some(leasing) = leasing {
             let (of_lease, _) = replies.split_at(taken.min(replies.len()));
             leasing.settle(of_lease, |stamp, found| self.note(stamp, found))?;
         }
         let values = replies.drain(taken.min(replies.len())..).map(Reply::into_value);
-        Ok(asked.into_iter().zip(values).collect())
+        Ok(requested.into_iter().zip(values).collect())
     }
 
     /// Notes what has been read of a stamp.
@@ -197,15 +198,15 @@ impl<'a> Search<'a> {
     /// Judges what was read by its stamps, after reading those.
     async fn judge_values(
         &mut self,
-        wanted: &mut [Wanted<'_>],
+        entries: &mut [Entry<'_>],
         values: Vec<(usize, Option<Vec<u8>>)>,
-    ) -> Result<(), Why> {
+    ) -> Result<(), LinkError> {
         let mut written = Vec::with_capacity(values.len());
         for (n, value) in values {
-            let Some(value) = value.as_deref().and_then(|value| self.decode(wanted[n].key, value))
+            let Some(value) = value.as_deref().and_then(|value| self.decode(entries[n].key, value))
             else {
-                let Answer::Open(why) = wanted[n].answer else { continue };
-                wanted[n].answer = Answer::Is(Err(why));
+                let EntryState::Pending(outcome) = entries[n].state else { continue };
+                entries[n].state = EntryState::Known(Err(outcome));
                 continue;
             };
             let held = place(self.near(), &value);
@@ -214,9 +215,9 @@ impl<'a> Search<'a> {
         let held = written.iter().flat_map(|(_, _, held)| held).map(|held| &held.stamp);
         self.read_stamps(Vec::new(), held).await?;
         for (n, value, held) in written {
-            let knew = matches!(wanted[n].answer, Answer::Open(Outcome::StampChanged));
-            wanted[n].answer = Answer::Is(match self.verdict(&held) {
-                Verdict::Holds => Ok(self.keep_written(wanted[n].key, value, held)),
+            let knew = matches!(entries[n].state, EntryState::Pending(Outcome::StampChanged));
+            entries[n].state = EntryState::Known(match self.verdict(&held) {
+                Verdict::Holds => Ok(self.keep_written(entries[n].key, value, held)),
                 Verdict::StampLost if !knew => Err(Outcome::StampLost),
                 Verdict::StampLost | Verdict::StampChanged => Err(Outcome::StampChanged),
             });
@@ -227,11 +228,11 @@ impl<'a> Search<'a> {
     /// What lies in the store, its length there, and whether it holds.
     pub(crate) async fn peek(
         &mut self,
-        wanted: Wanted<'_>,
-    ) -> Result<Option<(Arc<Fragment>, usize, bool)>, Why> {
-        let replies = self.link.run(&[wanted.read()]).await?;
+        entry: Entry<'_>,
+    ) -> Result<Option<(Arc<Fragment>, usize, bool)>, LinkError> {
+        let replies = self.link.run(&[entry.read()]).await?;
         let Some(value) = replies.first().and_then(Reply::value) else { return Ok(None) };
-        let Some(written) = self.decode(wanted.key, value) else { return Ok(None) };
+        let Some(written) = self.decode(entry.key, value) else { return Ok(None) };
         let held = place(self.near(), &written);
         self.read_stamps(Vec::new(), held.iter().map(|held| &held.stamp)).await?;
         let holds = self.verdict(&held) == Verdict::Holds;
@@ -241,11 +242,11 @@ impl<'a> Search<'a> {
     }
 
     fn decode(&self, key: FragmentKey, value: &[u8]) -> Option<Written> {
-        decode(key, value, &everything_key(&self.tier.keeper.prefix))
+        decode(key, value, &everything_key(&self.tier.state.prefix))
     }
 
     /// Whether news have come that the fragment does not hold any more. Where
-    /// only the stamp of everything is gone, memory is distrusted as a whole.
+    /// only the stamp of everything is gone, memory is unverified as a whole.
     pub(crate) fn was_invalidated(&self, fragment: &Fragment) -> bool {
         let is_of_now = |stamp: &&Arc<Stamp>| session_of(stamp) == self.link.session;
         fragment.stamps().iter().filter(is_of_now).any(|stamp| stamp.was_dropped())
@@ -257,7 +258,7 @@ impl<'a> Search<'a> {
         &mut self,
         mut commands: Vec<Command>,
         stamps: impl Iterator<Item = &'s Arc<Stamp>>,
-    ) -> Result<Vec<Reply>, Why> {
+    ) -> Result<Vec<Reply>, LinkError> {
         let first = self.read.len();
         for stamp in stamps {
             if has_to_be_read(self.afresh, known(stamp)) {
@@ -268,8 +269,8 @@ impl<'a> Search<'a> {
         let others = commands.len();
         commands.reserve(self.read.len() - first);
         for epochs in EPOCHS_LAST {
-            let asked = self.read.values_from(first).map(|read| &read.stamp);
-            commands.extend(asked.filter(|it| is_epoch(it) == epochs).filter_map(read_command));
+            let pending = self.read.values_from(first).map(|read| &read.stamp);
+            commands.extend(pending.filter(|it| is_epoch(it) == epochs).filter_map(read_command));
         }
         let mut replies = self.link.run(&commands).await?;
         self.take_in(first, replies.drain(others.min(replies.len())..))?;
@@ -277,11 +278,15 @@ impl<'a> Search<'a> {
     }
 
     /// Takes in the replies to the reads of all stamps but the first so many.
-    fn take_in(&mut self, first: usize, mut replies: vec::Drain<'_, Reply>) -> Result<(), Why> {
+    fn take_in(
+        &mut self,
+        first: usize,
+        mut replies: vec::Drain<'_, Reply>,
+    ) -> Result<(), LinkError> {
         for epochs in EPOCHS_LAST {
-            let asked = self.read.values_mut_from(first);
-            let asked = asked.filter(|read| is_epoch(&read.stamp) == epochs);
-            for (read, reply) in asked.zip(replies.by_ref()) {
+            let pending = self.read.values_mut_from(first);
+            let pending = pending.filter(|read| is_epoch(&read.stamp) == epochs);
+            for (read, reply) in pending.zip(replies.by_ref()) {
                 read.found = token_in(&read.stamp, reply.value(), self.link)?;
                 self.tier.take(self.link, &read.stamp, read.found);
             }
@@ -290,12 +295,12 @@ impl<'a> Search<'a> {
     }
 
     /// The token that counts for a stamp now.
-    fn counts(&self, held: &Held) -> Option<Token> {
+    fn counts(&self, held: &HeldStamp) -> Option<Token> {
         let read = self.read.get(&held.stamp).map(|read| read.found);
         current(self.afresh, read, known(&held.stamp))
     }
 
-    fn verdict(&self, held: &[Held]) -> Verdict {
+    fn verdict(&self, held: &[HeldStamp]) -> Verdict {
         let verdict = verdict(held.iter().map(|held| (held.made_under, self.counts(held))));
         if verdict == Verdict::Holds && !held.iter().all(|held| held.stamp.is_current()) {
             return Verdict::StampChanged;
@@ -307,7 +312,10 @@ impl<'a> Search<'a> {
     /// if the tokens that it was made under still count: pushes have dropped
     /// stamps of it. Tokens that were read by another link say nothing, and a
     /// stamp that has no place in the store was dropped for good by its lease.
-    pub(crate) async fn remake(&mut self, made: &Fragment) -> Result<Option<Fragment>, Why> {
+    pub(crate) async fn restamp_if_current(
+        &mut self,
+        made: &Fragment,
+    ) -> Result<Option<Fragment>, LinkError> {
         let is_of_now =
             |stamp: &Arc<Stamp>| stamp.shared().is_some() && session_of(stamp) == self.link.session;
         if !made.stamps().iter().all(is_of_now) {
@@ -323,7 +331,12 @@ impl<'a> Search<'a> {
     }
 
     /// Keeps what was in memory under the stamps that it was found to hold by.
-    fn keep_near(&self, key: FragmentKey, near: &Arc<Fragment>, held: Vec<Held>) -> Arc<Fragment> {
+    fn keep_near(
+        &self,
+        key: FragmentKey,
+        near: &Arc<Fragment>,
+        held: Vec<HeldStamp>,
+    ) -> Arc<Fragment> {
         if near.has_current_stamps() {
             return near.clone();
         }
@@ -333,7 +346,12 @@ impl<'a> Search<'a> {
         fragment
     }
 
-    fn keep_written(&self, key: FragmentKey, written: Written, held: Vec<Held>) -> Arc<Fragment> {
+    fn keep_written(
+        &self,
+        key: FragmentKey,
+        written: Written,
+        held: Vec<HeldStamp>,
+    ) -> Arc<Fragment> {
         let stamps = held.into_iter().filter(|held| held.named).map(|held| held.stamp);
         let fragment = Arc::new(restored(written, stamps.collect()));
         self.tier.lengths.note(key, fragment.len());
@@ -353,12 +371,12 @@ fn restored(written: Written, stamps: Vec<Arc<Stamp>>) -> Fragment {
 }
 
 /// The stamps in the places of those that a fragment in memory was made under.
-fn renew(near: &MemoryStore, stamps: &[Arc<Stamp>]) -> Vec<Held> {
+fn renew(near: &MemoryStore, stamps: &[Arc<Stamp>]) -> Vec<HeldStamp> {
     let line = Lineage::of(stamps);
-    let mut held: Vec<Held> = Vec::with_capacity(line.len());
+    let mut held: Vec<HeldStamp> = Vec::with_capacity(line.len());
     for old in line.stamps() {
         let Some(shared) = old.shared() else { continue };
-        let parent = held.get(line.place_of(old.parent())).map(|held| held.stamp.clone());
+        let parent = held.get(line.position_of(old.parent())).map(|held| held.stamp.clone());
         let stamp = match parent {
             _ if old.is_current() => old.clone(),
             Some(parent) if old.parent().is_some() => {
@@ -367,14 +385,14 @@ fn renew(near: &MemoryStore, stamps: &[Arc<Stamp>]) -> Vec<Held> {
             _ => near.everything(),
         };
         let named = stamps.iter().any(|stamp| Arc::ptr_eq(stamp, old));
-        held.push(Held { made_under: shared.token(), stamp, named });
+        held.push(HeldStamp { made_under: shared.token(), stamp, named });
     }
     held
 }
 
 /// The stamps in the places of those that a fragment was written down with.
-fn place(near: &MemoryStore, written: &Written) -> Vec<Held> {
-    let mut held: Vec<Held> = Vec::with_capacity(written.nodes.len());
+fn place(near: &MemoryStore, written: &Written) -> Vec<HeldStamp> {
+    let mut held: Vec<HeldStamp> = Vec::with_capacity(written.nodes.len());
     for node in &written.nodes {
         let stamp = match held.get(node.parent) {
             Some(parent) if node.place != Place::Everything => {
@@ -382,7 +400,7 @@ fn place(near: &MemoryStore, written: &Written) -> Vec<Held> {
             }
             _ => near.everything(),
         };
-        held.push(Held { made_under: Some(node.token), stamp, named: node.named });
+        held.push(HeldStamp { made_under: Some(node.token), stamp, named: node.named });
     }
     held
 }

@@ -15,11 +15,11 @@ use futures_util::stream::FuturesUnordered;
 use redis::{Pipeline, Value, cmd};
 use tokio::sync::Notify;
 
-use super::door::Door;
+use super::endpoint::Endpoint;
 use super::node::Connection;
 use super::wire::number;
-use super::{Unfit, Why};
-use crate::protocol::{Decision, Master, Nothing, Quorum, Ticket, View};
+use super::{LinkError, SetupError};
+use crate::protocol::{Decision, Master, NoAnswer, Quorum, Ticket, View};
 use crate::sync::lock;
 
 /// A sentinel that has just failed is not asked again before this has passed,
@@ -67,17 +67,18 @@ impl Sentinels {
     }
 
     /// Asks whenever a caller wants it, without end.
-    pub(crate) async fn serve(&self, doors: Vec<Door>, name: String, limit: Duration) {
-        let seats = doors.into_iter().map(|door| Some(Seat::new(door, &name, limit)));
-        let mut idle: Vec<Option<Seat>> = seats.collect();
+    pub(crate) async fn serve(&self, endpoints: Vec<Endpoint>, name: String, limit: Duration) {
+        let client =
+            endpoints.into_iter().map(|endpoint| Some(SentinelClient::new(endpoint, &name, limit)));
+        let mut idle: Vec<Option<SentinelClient>> = client.collect();
         let mut asking = FuturesUnordered::new();
         loop {
             for (n, place) in idle.iter_mut().enumerate() {
                 if place.is_some()
                     && let Some(asked) = lock(&self.quorum).ask(n)
-                    && let Some(seat) = place.take()
+                    && let Some(client) = place.take()
                 {
-                    asking.push(async move { (n, asked, seat.ask().await) });
+                    asking.push(async move { (n, asked, client.ask().await) });
                 }
             }
             let wanted = std::pin::pin!(self.wanted.notified());
@@ -85,10 +86,10 @@ impl Sentinels {
                 wanted.await;
                 continue;
             }
-            if let Either::Left((Some((n, asked, (seat, answer))), _)) =
+            if let Either::Left((Some((n, asked, (client, answer))), _)) =
                 select(asking.next(), wanted).await
             {
-                idle[n] = Some(seat);
+                idle[n] = Some(client);
                 if lock(&self.quorum).answered(n, asked, answer) {
                     self.decided.notify_waiters();
                 }
@@ -98,85 +99,90 @@ impl Sentinels {
 }
 
 /// One of the sentinels, and the connection to it.
-struct Seat {
-    door: Door,
-    question: Question,
+struct SentinelClient {
+    endpoint: Endpoint,
+    query: MasterQuery,
     /// How long an answer may take.
     limit: Duration,
     /// With the name that the sentinel gives itself.
-    line: Option<(Connection, String)>,
+    connection: Option<(Connection, String)>,
     /// When it failed last, and why.
-    failed: Option<(Instant, Nothing)>,
+    failed: Option<(Instant, NoAnswer)>,
 }
 
-impl Seat {
-    fn new(door: Door, master: &str, limit: Duration) -> Self {
-        let question = Question::new(master);
-        Seat { door, question, limit, line: None, failed: None }
+impl SentinelClient {
+    fn new(endpoint: Endpoint, master: &str, limit: Duration) -> Self {
+        let query = MasterQuery::new(master);
+        SentinelClient { endpoint, query, limit, connection: None, failed: None }
     }
 
     /// Asks it, over the connection that there is; over a new one where there is
     /// none, or it has ended meanwhile.
-    async fn ask(mut self) -> (Self, Result<View, Nothing>) {
-        if let Some((at, why)) = &self.failed
+    async fn ask(mut self) -> (Self, Result<View, NoAnswer>) {
+        if let Some((at, error)) = &self.failed
             && at.elapsed() < PAUSE
         {
-            let why = why.clone();
-            return (self, Err(why));
+            let error = error.clone();
+            return (self, Err(error));
         }
-        let mut answer = match &self.line {
-            Some(line) => self.in_time(self.question.put(line)).await,
-            None => Err(Unfit::away("")),
+        let mut answer = match &self.connection {
+            Some(connection) => self.in_time(self.query.send(connection)).await,
+            None => Err(SetupError::away("")),
         };
-        if answer.is_err() && !matches!(&answer, Err(unfit) if !unfit.is_away()) {
-            self.line = None;
+        if answer.is_err() && !matches!(&answer, Err(error) if !error.is_unavailable()) {
+            self.connection = None;
             answer = match self.connect().await {
-                Ok(line) => {
-                    let answer = self.in_time(self.question.put(&line)).await;
-                    self.line = Some(line);
+                Ok(connection) => {
+                    let answer = self.in_time(self.query.send(&connection)).await;
+                    self.connection = Some(connection);
                     answer
                 }
-                Err(unfit) => Err(unfit),
+                Err(error) => Err(error),
             };
         }
-        let answer = answer.map_err(|unfit| Nothing {
-            why: format!("{} says nothing ({})", self.door.address(), unfit.text()),
-            is_lasting: !unfit.is_away(),
+        let answer = answer.map_err(|error| NoAnswer {
+            reason: format!("{} says failure ({})", self.endpoint.address(), error.text()),
+            is_lasting: !error.is_unavailable(),
         });
-        self.failed = answer.as_ref().err().map(|why| (Instant::now(), why.clone()));
+        self.failed = answer.as_ref().err().map(|error| (Instant::now(), error.clone()));
         (self, answer)
     }
 
-    async fn connect(&self) -> Result<(Connection, String), Unfit> {
-        let connection = self.door.open(|_| {}).await?;
+    async fn connect(&self) -> Result<(Connection, String), SetupError> {
+        let connection = self.endpoint.open(|_| {}).await?;
         let asked = async {
             let id = connection.ask(&cmd("SENTINEL").arg("MYID").to_owned()).await;
-            let id = id.map_err(|why| {
-                Unfit::server(format!("SENTINEL MYID is refused: {why}; allow it to the user"))
+            let id = id.map_err(|error| {
+                SetupError::server(format!(
+                    "SENTINEL MYID is refused: {error}; allow it to the user"
+                ))
             })?;
             Ok(text(&id).unwrap_or_default().to_owned())
         };
         let id = self.in_time(asked).await?;
         if id.is_empty() {
-            return Err(Unfit::server("it does not tell its id: it needs Redis 6.2 or newer"));
+            return Err(SetupError::server("it does not tell its id: it needs Redis 6.2 or newer"));
         }
         Ok((connection, id))
     }
 
-    async fn in_time<T>(&self, work: impl Future<Output = Result<T, Unfit>>) -> Result<T, Unfit> {
+    async fn in_time<T>(
+        &self,
+        work: impl Future<Output = Result<T, SetupError>>,
+    ) -> Result<T, SetupError> {
         let timer = tokio::time::timeout(self.limit, work);
-        timer.await.unwrap_or_else(|_| Err(Why::silent(self.limit).into()))
+        timer.await.unwrap_or_else(|_| Err(LinkError::is_timeout(self.limit).into()))
     }
 }
 
 /// What a sentinel is asked.
-struct Question {
+struct MasterQuery {
     master: String,
     plain: Pipeline,
     in_failover: Pipeline,
 }
 
-impl Question {
+impl MasterQuery {
     fn new(master: &str) -> Self {
         let ask = |words: &[&str]| {
             let mut pipeline = Pipeline::new();
@@ -185,32 +191,35 @@ impl Question {
             }
             pipeline
         };
-        Question {
+        MasterQuery {
             master: master.to_owned(),
             plain: ask(&["MASTER"]),
             in_failover: ask(&["MASTER", "GET-MASTER-ADDR-BY-NAME", "MASTER"]),
         }
     }
 
-    async fn put(&self, (connection, sentinel): &(Connection, String)) -> Result<View, Unfit> {
+    async fn send(
+        &self,
+        (connection, sentinel): &(Connection, String),
+    ) -> Result<View, SetupError> {
         let values = connection.send(&self.plain, 1).await?;
-        let said = self.read(values.first())?;
-        let (host, port) = match said.is_in_failover {
-            false => (said.host, said.port),
-            true => return self.put_in_failover(connection, sentinel).await,
+        let reply = self.read(values.first())?;
+        let (host, port) = match reply.is_in_failover {
+            false => (reply.host, reply.port),
+            true => return self.send_in_failover(connection, sentinel).await,
         };
-        let master = Arc::new(Master { host, port, epoch: said.epoch });
-        Ok(View { sentinel: sentinel.clone(), master, others: said.others })
+        let master = Arc::new(Master { host, port, epoch: reply.epoch });
+        Ok(View { sentinel: sentinel.clone(), master, others: reply.others })
     }
 
     /// While a sentinel carries out a failover it knows the new epoch before it
     /// calls the new master by that name. Then only `GET-MASTER-ADDR-BY-NAME`
     /// tells the master; its epoch is the one that is told before and behind.
-    async fn put_in_failover(
+    async fn send_in_failover(
         &self,
         connection: &Connection,
         sentinel: &str,
-    ) -> Result<View, Unfit> {
+    ) -> Result<View, SetupError> {
         let values = connection.send(&self.in_failover, 3).await?;
         let (before, behind) = (self.read(values.first())?, self.read(values.get(2))?);
         let address = match values.get(1) {
@@ -219,30 +228,29 @@ impl Question {
         };
         let address = address.and_then(|(host, port)| Some((host, port_of(port)?)));
         let (Some((host, port)), true) = (address, before.epoch == behind.epoch) else {
-            return Err(Unfit::away("it changes its view at this moment"));
+            return Err(SetupError::away("it changes its view at this moment"));
         };
         let master = Arc::new(Master { host: host.to_owned(), port, epoch: behind.epoch });
         Ok(View { sentinel: sentinel.to_owned(), master, others: behind.others })
     }
 
-    fn read(&self, value: Option<&Value>) -> Result<Said, Unfit> {
+    fn read(&self, value: Option<&Value>) -> Result<MasterReply, SetupError> {
         match value {
             Some(Value::ServerError(error)) if error.code() == "NOPERM" => {
-                Err(Unfit::server("SENTINEL MASTER is refused: allow it to the user"))
+                Err(SetupError::server("SENTINEL MASTER is refused: allow it to the user"))
             }
             Some(Value::ServerError(_)) | None => {
-                Err(Unfit::away(format!("it knows no master by the name {:?}", self.master)))
+                Err(SetupError::away(format!("it knows no master by the name {:?}", self.master)))
             }
-            Some(value) => {
-                Said::read(value).ok_or_else(|| Unfit::away("its answer is not understood"))
-            }
+            Some(value) => MasterReply::read(value)
+                .ok_or_else(|| SetupError::away("its answer is not understood")),
         }
     }
 }
 
 /// What of the answer to `SENTINEL MASTER` counts.
 #[derive(Debug, Default, PartialEq, Eq)]
-struct Said {
+struct MasterReply {
     host: String,
     port: u16,
     epoch: u64,
@@ -250,20 +258,20 @@ struct Said {
     is_in_failover: bool,
 }
 
-impl Said {
-    fn read(value: &Value) -> Option<Said> {
-        let mut said = Said::default();
+impl MasterReply {
+    fn read(value: &Value) -> Option<MasterReply> {
+        let mut reply = MasterReply::default();
         let mut seen = 0;
         let mut take = |name: &Value, value: &Value| {
             seen += 1;
             match text(name)? {
-                "ip" => said.host = text(value)?.to_owned(),
-                "port" => said.port = port_of(value)?,
-                "config-epoch" => said.epoch = number(value)?,
-                "num-other-sentinels" => said.others = usize::try_from(number(value)?).ok()?,
+                "ip" => reply.host = text(value)?.to_owned(),
+                "port" => reply.port = port_of(value)?,
+                "config-epoch" => reply.epoch = number(value)?,
+                "num-other-sentinels" => reply.others = usize::try_from(number(value)?).ok()?,
                 "flags" => {
                     let mut flags = text(value)?.split(',');
-                    said.is_in_failover = flags.any(|flag| flag == "failover_in_progress");
+                    reply.is_in_failover = flags.any(|flag| flag == "failover_in_progress");
                 }
                 _ => seen -= 1,
             }
@@ -274,7 +282,7 @@ impl Said {
             Value::Array(all) => all.chunks_exact(2).try_for_each(|it| take(&it[0], &it[1]))?,
             _ => return None,
         }
-        (seen == 5).then_some(said)
+        (seen == 5).then_some(reply)
     }
 }
 
@@ -294,7 +302,7 @@ fn port_of(value: &Value) -> Option<u16> {
 mod tests {
     use redis::Value;
 
-    use super::Said;
+    use super::MasterReply;
 
     fn answer(pairs: &[(&str, &str)]) -> Value {
         let text = |text: &str| Value::BulkString(text.into());
@@ -311,15 +319,21 @@ mod tests {
             ("config-epoch", "7"),
             ("num-other-sentinels", "2"),
         ];
-        let said = Said::read(&answer(&pairs)).unwrap();
+        let reply = MasterReply::read(&answer(&pairs)).unwrap();
         let is_in_failover = true;
         assert_eq!(
-            said,
-            Said { host: "10.0.0.1".into(), port: 6379, epoch: 7, others: 2, is_in_failover }
+            reply,
+            MasterReply {
+                host: "10.0.0.1".into(),
+                port: 6379,
+                epoch: 7,
+                others: 2,
+                is_in_failover
+            }
         );
         pairs[3].1 = "master,s_down,o_down";
-        assert!(!Said::read(&answer(&pairs)).unwrap().is_in_failover);
+        assert!(!MasterReply::read(&answer(&pairs)).unwrap().is_in_failover);
         pairs.pop();
-        assert_eq!(Said::read(&answer(&pairs)), None);
+        assert_eq!(MasterReply::read(&answer(&pairs)), None);
     }
 }

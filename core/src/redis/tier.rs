@@ -5,17 +5,18 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use super::bounded_map::{BoundedMap, Weight};
 use super::bulk::LARGE;
 use super::codec::encode;
-use super::keeper::{Keeper, SharedStatus, read_everything};
-use super::kept::{Kept, Weigh};
-use super::lease::{HeldLock, Leased, Leasing, lock_key};
+use super::lease::{FillLock, LeaseInProgress, Leased, lock_key};
 use super::lengths::{Lengths, MOST_AHEAD};
 use super::link::Link;
+use super::master_check::MasterCheck;
 use super::options::Redis;
-use super::question::Questions;
-use super::search::{Search, Wanted};
-use super::{Rest, Unfit, Why, vouch};
+use super::revalidation::PreparedRevalidations;
+use super::search::{Entry, Search};
+use super::state::{SharedState, SharedStatus, read_everything};
+use super::{AbandonedBatch, LinkError, SetupError};
 use crate::clock::Clock;
 use crate::error::{Error, ErrorKind};
 use crate::fragment::Fragment;
@@ -30,24 +31,24 @@ use crate::store::{MemoryStore, Place, Scope, Stamp};
 
 /// The shared tier: Redis, and the thread that keeps the line to it.
 pub(crate) struct Tier {
-    pub(super) keeper: Arc<Keeper>,
+    pub(super) state: Arc<SharedState>,
     thread: Option<JoinHandle<()>>,
     pub(super) runtime: tokio::runtime::Handle,
     /// What followed what on the pages that were rendered.
-    followers: Kept<FragmentKey, Arc<[Spot]>>,
+    prefetch_list: BoundedMap<FragmentKey, Arc<[Spot]>>,
     pub(super) lengths: Lengths,
-    questions: Questions,
+    questions: PreparedRevalidations,
 }
 
 /// What came of looking for a fragment, and of taking the stamps to fill it
 /// with.
-pub(crate) enum Looked {
+pub(crate) enum LookupResult {
     Found(Arc<Fragment>),
     /// It is to be made, for want of what is said.
     Leased(Leased, Outcome),
 }
 
-impl Weigh for Arc<[Spot]> {
+impl Weight for Arc<[Spot]> {
     fn weight(&self) -> usize {
         let prefix = |spot: &Spot| spot.prefix.as_ref().map_or(0, |prefix| prefix.len());
         self.iter().map(|spot| size_of::<Spot>() + prefix(spot)).sum()
@@ -63,86 +64,93 @@ impl Tier {
         clock: Option<Arc<dyn Clock>>,
     ) -> Result<Self, Error> {
         options.check()?;
-        let failed = |error: std::io::Error| Unfit::away(format!("no thread for it: {error}"));
+        let failed = |error: std::io::Error| SetupError::away(format!("no thread for it: {error}"));
         let runtime =
             tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(failed)?;
         let handle = runtime.handle().clone();
-        let (followers, questions) = (Kept::beside(near.limit()), Questions::beside(near.limit()));
-        let keeper = Arc::new(Keeper::new(near, options, prefix, handle.clone(), clock));
+        let (prefetch_list, questions) =
+            (BoundedMap::beside(near.limit()), PreparedRevalidations::beside(near.limit()));
+        let state = Arc::new(SharedState::new(near, options, prefix, handle.clone(), clock));
         let (tell, told) = std::sync::mpsc::sync_channel(1);
-        let kept = keeper.clone();
+        let bounded_map = state.clone();
         let life = move || {
             let first = move |outcome| {
                 // Nobody listens any more only if the caller is gone.
                 let _ = tell.send(outcome);
             };
-            runtime.block_on(kept.run(first));
+            runtime.block_on(bounded_map.run(first));
             // Whatever still blocks, be it a name that is looked up, holds up nobody.
             runtime.shutdown_background();
         };
         let thread = std::thread::Builder::new().name("cacheops-redis".into()).spawn(life);
         let thread = thread.map_err(failed)?;
         let lengths = Lengths::new();
-        let tier =
-            Tier { keeper, thread: Some(thread), runtime: handle, followers, lengths, questions };
+        let tier = Tier {
+            state,
+            thread: Some(thread),
+            runtime: handle,
+            prefetch_list,
+            lengths,
+            questions,
+        };
         match told.recv() {
             Ok(Ok(())) => Ok(tier),
-            Ok(Err(unfit)) => Err(unfit.into()),
-            Err(_) => Err(Unfit::away("its thread has ended").into()),
+            Ok(Err(error)) => Err(error.into()),
+            Err(_) => Err(SetupError::away("its thread has ended").into()),
         }
     }
 
     pub(crate) fn status(&self) -> SharedStatus {
-        self.keeper.status()
+        self.state.status()
     }
 
     /// What is remembered beside the fragments, in bytes, roughly.
     pub(crate) fn bookkeeping(&self) -> u64 {
-        self.followers.bytes() + self.questions.bytes() + self.keeper.registries.bytes()
+        self.prefetch_list.bytes() + self.questions.bytes() + self.state.registries.bytes()
     }
 
     /// The time by the server's clock, in microseconds since 1970.
     pub(crate) fn time(&self) -> u64 {
-        self.keeper.time()
+        self.state.time()
     }
 
     pub(crate) fn is_strict(&self) -> bool {
-        self.keeper.options.is_strict()
+        self.state.options.is_strict()
     }
 
     /// How long what was asked counts.
     pub(crate) fn bound(&self) -> Duration {
-        self.keeper.options.bound()
+        self.state.options.bound()
     }
 
     /// Whether a fragment whose stamps are current may be served from memory.
     pub(crate) fn is_trusted(&self) -> bool {
-        !self.is_strict() && self.keeper.is_trusted()
+        !self.is_strict() && self.state.is_trusted()
     }
 
     /// Whether all news of changes older than the bound have been heard.
     pub(crate) fn is_informed(&self) -> bool {
-        self.keeper.is_trusted()
+        self.state.is_trusted()
     }
 
     /// Hears all news up to now, if the line holds.
-    pub(crate) async fn reassure(&self) {
-        if let Some(link) = self.keeper.link_now() {
+    pub(crate) async fn renew_trust(&self) {
+        if let Some(link) = self.state.link_now() {
             // What comes of it is seen in `is_trusted`.
-            let _ = self.keeper.beat(&link).await;
+            let _ = self.state.heartbeat(&link).await;
         }
     }
 
     /// Asks the shared store whether a fragment in memory holds.
-    pub(crate) async fn recheck(
+    pub(crate) async fn revalidate(
         &self,
         prefix: &str,
         key: FragmentKey,
         near: Arc<Fragment>,
         page: Option<&Page>,
     ) -> Result<Arc<Fragment>, Outcome> {
-        let link = self.keeper.link().await.map_err(|_| Outcome::Distrusted)?;
-        let master = self.keeper.ask_for_lookup();
+        let link = self.state.link().await.map_err(|_| Outcome::Unverified)?;
+        let check = self.state.begin_lookup_check();
         let mut search = Search::new(self, &link);
         if search.was_invalidated(&near) {
             return Err(Outcome::StampChanged);
@@ -150,28 +158,31 @@ impl Tier {
         let (since, spots) = (Instant::now(), page.map(Page::begin_trip).unwrap_or_default());
         if spots.is_empty()
             && near.has_current_stamps()
-            && let Some(question) = self.questions.of(&key, &near)
+            && let Some(revalidation) = self.questions.of(&key, &near)
         {
-            let answer = question.ask(self, &link).await.map_err(|why| self.lost(&link, &why))?;
-            self.vouch(&link, &master).await?;
-            return answer.outcome().map_or(Ok(near), Err);
+            let verdict = revalidation
+                .run(self, &link)
+                .await
+                .map_err(|error| self.disconnect(&link, &error))?;
+            self.confirm_master(&link, &check).await?;
+            return verdict.outcome().map_or(Ok(near), Err);
         }
-        let leader = Wanted::new(prefix, key, Some(near));
+        let leader = Entry::new(prefix, key, Some(near));
         let mut wanted = self.with_followers(leader, prefix, &spots);
-        search.find(&mut wanted, None).await.map_err(|why| self.lost(&link, &why))?;
-        self.vouch(&link, &master).await?;
+        search.find(&mut wanted, None).await.map_err(|error| self.disconnect(&link, &error))?;
+        self.confirm_master(&link, &check).await?;
         bring(page, since, wanted)
     }
 
     /// What has just been made, under stamps that are current, if it still holds.
     /// Pushes drop stamps for less than a change, as when a fill inside registers
     /// a scheme of the same table; the tokens tell.
-    pub(crate) async fn remake(&self, made: &Fragment) -> Option<Fragment> {
-        let link = self.keeper.link_now()?;
-        let master = self.keeper.ask_for_lookup();
-        let remade = Search::new(self, &link).remake(made).await;
-        let remade = remade.map_err(|why| self.lost(&link, &why)).ok()?;
-        self.vouch(&link, &master).await.ok()?;
+    pub(crate) async fn restamp_if_current(&self, made: &Fragment) -> Option<Fragment> {
+        let link = self.state.link_now()?;
+        let check = self.state.begin_lookup_check();
+        let remade = Search::new(self, &link).restamp_if_current(made).await;
+        let remade = remade.map_err(|error| self.disconnect(&link, &error)).ok()?;
+        self.confirm_master(&link, &check).await.ok()?;
         remade
     }
 
@@ -187,29 +198,29 @@ impl Tier {
         was: Option<&Fragment>,
         page: Option<&Page>,
         holds: impl Fn(&Fragment) -> Result<(), Outcome>,
-    ) -> Result<Looked, Outcome> {
+    ) -> Result<LookupResult, Outcome> {
         let prefix = &*scope.prefixes.whole;
-        let link = self.keeper.link().await.map_err(|_| Outcome::BreakerOpen)?;
-        let master = self.keeper.ask_for_lookup();
+        let link = self.state.link().await.map_err(|_| Outcome::BreakerOpen)?;
+        let check = self.state.begin_lookup_check();
         let mut search = Search::new(self, &link);
-        let leasing = Leasing::begin(self, &link, scope, lock.then_some(key));
+        let leasing = LeaseInProgress::begin(self, &link, scope, lock.then_some(key));
         let mut leasing = leasing.ok_or(Outcome::BreakerOpen)?;
         let (since, spots) = (Instant::now(), page.map(Page::begin_trip).unwrap_or_default());
         let leader = search.anew(prefix, key, was);
         let mut wanted = self.with_followers(leader, prefix, &spots);
         let found = search.find(&mut wanted, Some(&mut leasing)).await;
-        found.map_err(|why| self.lost(&link, &why))?;
-        self.vouch(&link, &master).await?;
+        found.map_err(|error| self.disconnect(&link, &error))?;
+        self.confirm_master(&link, &check).await?;
         let found = bring(page, since, wanted);
-        let why = match found.and_then(|fragment| holds(&fragment).map(|()| fragment)) {
-            Ok(fragment) => return Ok(Looked::Found(fragment)),
-            Err(why) => why,
+        let outcome = match found.and_then(|fragment| holds(&fragment).map(|()| fragment)) {
+            Ok(fragment) => return Ok(LookupResult::Found(fragment)),
+            Err(outcome) => outcome,
         };
         if leasing.has_lost() {
             leasing = self.lease_again(&link, scope, leasing).await.ok_or(Outcome::BreakerOpen)?;
         }
         let leased = leasing.finish().await.ok_or(Outcome::BreakerOpen)?;
-        Ok(Looked::Leased(leased, why))
+        Ok(LookupResult::Leased(leased, outcome))
     }
 
     /// Leases once more what was thought to be leased, and has been found not
@@ -218,63 +229,63 @@ impl Tier {
         &'a self,
         link: &'a Arc<Link>,
         scope: &Scope<'a>,
-        mut before: Leasing<'a>,
-    ) -> Option<Leasing<'a>> {
-        let mut leasing = Leasing::begin(self, link, scope, None)?;
+        mut before: LeaseInProgress<'a>,
+    ) -> Option<LeaseInProgress<'a>> {
+        let mut leasing = LeaseInProgress::begin(self, link, scope, None)?;
         self.send_lease(link, &mut leasing).await?;
         leasing.take_over(&mut before);
         Some(leasing)
     }
 
-    async fn send_lease(&self, link: &Link, leasing: &mut Leasing<'_>) -> Option<()> {
+    async fn send_lease(&self, link: &Link, leasing: &mut LeaseInProgress<'_>) -> Option<()> {
         let replies = self.run(link, &leasing.commands()).await.ok()?;
         let settled = leasing.settle(&replies, |_, _| {});
-        settled.map_err(|why| self.lost(link, &why)).ok()
+        settled.map_err(|error| self.disconnect(link, &error)).ok()
     }
 
     /// A fragment that leads a trip, and what it brings along.
     fn with_followers<'p>(
         &self,
-        leader: Wanted<'p>,
+        leader: Entry<'p>,
         prefix: &'p str,
         spots: &'p [Spot],
-    ) -> Vec<Wanted<'p>> {
+    ) -> Vec<Entry<'p>> {
         let mut wanted = Vec::with_capacity(1 + spots.len());
         wanted.push(leader);
         let mut room = MOST_AHEAD;
         wanted.extend(spots.iter().filter_map(|spot| {
             // What is out for other reasons is seen when it is asked for.
-            let near = self.keeper.near.get(&spot.key);
+            let near = self.state.near.get(&spot.key);
             // Of what is in memory and holds, only the stamps are read.
             if !near.as_ref().is_some_and(|near| near.has_current_stamps()) {
                 room = room.checked_sub(self.lengths.of(&spot.key))?;
             }
-            Some(Wanted::new(spot.prefix.as_deref().unwrap_or(prefix), spot.key, near))
+            Some(Entry::new(spot.prefix.as_deref().unwrap_or(prefix), spot.key, near))
         }));
         wanted
     }
 
-    /// Gives the link up unless it leads to the master: what was found there
+    /// Gives the link up unless it leads to the check: what was found there
     /// counts for nothing.
-    async fn vouch(&self, link: &Link, master: &vouch::Question) -> Result<(), Outcome> {
-        let confirmed = self.keeper.confirm(link, master).await;
-        confirmed.map_err(|doubt| self.lost(link, &doubt.into()))
+    async fn confirm_master(&self, link: &Link, check: &MasterCheck) -> Result<(), Outcome> {
+        let confirmed = self.state.confirm_master(link, check).await;
+        confirmed.map_err(|error| self.disconnect(link, &error.into()))
     }
 
     /// Gives the line up; what is in memory cannot be trusted then.
-    fn lost(&self, link: &Link, why: &Why) -> Outcome {
-        self.keeper.lost(link.session, why);
-        Outcome::Distrusted
+    fn disconnect(&self, link: &Link, error: &LinkError) -> Outcome {
+        self.state.disconnect(link.session, error);
+        Outcome::Unverified
     }
 
     /// What followed a fragment on the last page that asked for it.
-    pub(crate) fn followers(&self, key: &FragmentKey) -> Arc<[Spot]> {
-        self.followers.get(key).unwrap_or_default()
+    pub(crate) fn prefetch_list(&self, key: &FragmentKey) -> Arc<[Spot]> {
+        self.prefetch_list.get(key).unwrap_or_default()
     }
 
-    pub(crate) fn remember_followers(&self, key: FragmentKey, followers: Vec<Spot>) {
-        if self.followers.get(&key).is_none_or(|known| *known != *followers) {
-            self.followers.insert(key, followers.into());
+    pub(crate) fn remember_prefetch_list(&self, key: FragmentKey, prefetch_list: Vec<Spot>) {
+        if self.prefetch_list.get(&key).is_none_or(|known| *known != *prefetch_list) {
+            self.prefetch_list.insert(key, prefetch_list.into());
         }
     }
 
@@ -284,12 +295,12 @@ impl Tier {
         prefix: &str,
         key: FragmentKey,
     ) -> Result<Option<(Arc<Fragment>, usize, bool)>, Error> {
-        let link = self.keeper.link().await.map_err(unavailable)?;
-        let master = self.keeper.ask_for_lookup();
-        let wanted = Wanted::new(prefix, key, None);
+        let link = self.state.link().await.map_err(unavailable)?;
+        let check = self.state.begin_lookup_check();
+        let wanted = Entry::new(prefix, key, None);
         let found = Search::new(self, &link).peek(wanted).await.map_err(unavailable)?;
-        let confirmed = self.keeper.confirm(&link, &master).await;
-        confirmed.map_err(|doubt| unavailable(doubt.into()))?;
+        let confirmed = self.state.confirm_master(&link, &check).await;
+        confirmed.map_err(|error| unavailable(error.into()))?;
         Ok(found)
     }
 
@@ -299,8 +310,8 @@ impl Tier {
         scope: &Scope<'_>,
         lock: Option<FragmentKey>,
     ) -> Option<Leased> {
-        let link = self.keeper.link().await.ok()?;
-        let mut leasing = Leasing::begin(self, &link, scope, lock)?;
+        let link = self.state.link().await.ok()?;
+        let mut leasing = LeaseInProgress::begin(self, &link, scope, lock)?;
         self.send_lease(&link, &mut leasing).await?;
         if leasing.has_lost() {
             leasing = self.lease_again(&link, scope, leasing).await?;
@@ -308,10 +319,14 @@ impl Tier {
         leasing.finish().await
     }
 
-    pub(super) async fn run(&self, link: &Link, commands: &[Command]) -> Result<Vec<Reply>, Why> {
+    pub(super) async fn run(
+        &self,
+        link: &Link,
+        commands: &[Command],
+    ) -> Result<Vec<Reply>, LinkError> {
         let replies = link.run(commands).await;
-        if let Err(why) = &replies {
-            self.keeper.lost(link.session, why);
+        if let Err(error) = &replies {
+            self.state.disconnect(link.session, error);
         }
         replies
     }
@@ -322,7 +337,7 @@ impl Tier {
         let settled = session_of(stamp) == link.session
             && stamp.shared().is_some_and(|shared| shared.settle(found));
         if !settled {
-            self.keeper.near.drop_stamp(stamp);
+            self.state.near.drop_stamp(stamp);
         }
         settled
     }
@@ -338,18 +353,18 @@ impl Tier {
     /// Waits until the process that fills a fragment has done so, or for as
     /// long as it may take.
     pub(crate) async fn wait_for_holder(&self, prefix: &str, key: FragmentKey, limit: Duration) {
-        let until = Instant::now() + limit.min(self.keeper.options.lock_limit);
+        let until = Instant::now() + limit.min(self.state.options.lock_limit);
         let key = lock_key(prefix, key);
-        let waiter = self.keeper.waiters.wait_for(&key);
+        let waiter = self.state.waiters.wait_for(&key);
         loop {
             let released = waiter.next();
-            let Ok(link) = self.keeper.link().await else { break };
+            let Ok(link) = self.state.link().await else { break };
             // Read, so that the server tells when it goes.
             match self.run(&link, &[Command::Get(key.as_slice().into())]).await {
                 Ok(replies) if replies.first().and_then(Reply::value).is_some() => {}
                 _ => break,
             }
-            if !self.keeper.happens_before(until, released).await {
+            if !self.state.happens_before(until, released).await {
                 break;
             }
         }
@@ -362,9 +377,9 @@ impl Tier {
         prefix: &str,
         key: FragmentKey,
         fragment: &Fragment,
-        lock: Option<HeldLock>,
+        lock: Option<FillLock>,
     ) {
-        let options = &self.keeper.options;
+        let options = &self.state.options;
         self.lengths.note(key, fragment.len());
         let now = self.time();
         let left = fragment.expires_at().map(|at| Duration::from_micros(at.saturating_sub(now)));
@@ -373,7 +388,7 @@ impl Tier {
         let bytes = encode(key, fragment, options.compress_above);
         match bytes.filter(|bytes| bytes.len() <= options.value_limit) {
             Some(bytes) if bytes.len() >= LARGE => {
-                if let Some(link) = self.keeper.link_now() {
+                if let Some(link) = self.state.link_now() {
                     link.store(fragment_key(prefix, key), bytes, Some(limit)).await;
                 }
             }
@@ -386,18 +401,18 @@ impl Tier {
     }
 
     /// Gives the lock of a fill back that has come to nothing.
-    pub(crate) async fn release(&self, lock: Option<HeldLock>) {
+    pub(crate) async fn release(&self, lock: Option<FillLock>) {
         self.send_off(Vec::new(), lock).await;
     }
 
-    async fn send_off(&self, mut commands: Vec<Command>, lock: Option<HeldLock>) {
+    async fn send_off(&self, mut commands: Vec<Command>, lock: Option<FillLock>) {
         let key = lock.as_ref().map(|lock| lock.key.clone());
-        commands.extend(lock.and_then(HeldLock::release));
-        if let Some(link) = self.keeper.link_now() {
+        commands.extend(lock.and_then(FillLock::release));
+        if let Some(link) = self.state.link_now() {
             let _ = self.run(&link, &commands).await;
         }
         // The server does not tell a process what it does itself.
-        key.iter().for_each(|key| self.keeper.waiters.wake(key));
+        key.iter().for_each(|key| self.state.waiters.wake(key));
     }
 
     /// Drops what an event meets, in the shared store and in memory.
@@ -406,12 +421,12 @@ impl Tier {
         prefix: &str,
         event: &Event<'_>,
     ) -> Result<Delivered, Error> {
-        self.keeper.invalidate(prefix, event).await
+        self.state.invalidate(prefix, event).await
     }
 
     /// Leaves invalidations to the thread that keeps the connection.
-    pub(crate) fn hand_over(&self, rest: Rest) {
-        self.keeper.rests.push(rest);
+    pub(crate) fn abandon(&self, batch: AbandonedBatch) {
+        self.state.abandoned.push(batch);
     }
 
     /// When one of `tables`, or any at all, was last invalidated, by the
@@ -424,19 +439,19 @@ impl Tier {
         let of = |table: &'_ String| prefix.of(&[table]).into_owned();
         let tables: Vec<(String, &str)> =
             tables.iter().map(|table| (of(table), table.as_str())).collect();
-        self.keeper.last_invalidation(&tables).await
+        self.state.last_invalidation(&tables).await
     }
 }
 
 impl Drop for Tier {
     fn drop(&mut self) {
         let thread = self.thread.take();
-        if self.keeper.birthplace.is_elsewhere() {
+        if self.state.owner.is_other_process() {
             // It is not there to be waited for.
             std::mem::forget(thread);
             return;
         }
-        self.keeper.stop();
+        self.state.stop();
         if let Some(thread) = thread
             && thread.thread().id() != std::thread::current().id()
         {
@@ -473,10 +488,10 @@ pub(super) fn token_in(
     stamp: &Arc<Stamp>,
     value: Option<&[u8]>,
     link: &Link,
-) -> Result<Option<Token>, Why> {
+) -> Result<Option<Token>, LinkError> {
     let found = value.and_then(|value| token_at(stamp, value, link));
     if found.is_none() && value.is_some() && stamp.parent().is_none() {
-        return Err(Why::new("the servers have changed"));
+        return Err(LinkError::new("the servers have changed"));
     }
     Ok(found)
 }
@@ -497,9 +512,9 @@ pub(super) fn fragment_key(prefix: &str, key: FragmentKey) -> Vec<u8> {
 fn bring(
     page: Option<&Page>,
     since: Instant,
-    wanted: Vec<Wanted<'_>>,
+    wanted: Vec<Entry<'_>>,
 ) -> Result<Arc<Fragment>, Outcome> {
-    let mut found = wanted.into_iter().map(|wanted| (wanted.key, wanted.answer()));
+    let mut found = wanted.into_iter().map(|wanted| (wanted.key, wanted.result()));
     let first = found.next().map_or(Err(Outcome::NoValue), |(_, answer)| answer);
     if let Some(page) = page {
         found.for_each(|(key, answer)| page.bring(key, since, answer));
@@ -507,6 +522,6 @@ fn bring(
     first
 }
 
-fn unavailable(why: Why) -> Error {
-    Error::new(ErrorKind::Unavailable, format!("redis: {why}"))
+fn unavailable(error: LinkError) -> Error {
+    Error::new(ErrorKind::Unavailable, format!("redis: {error}"))
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use redis::{Cmd, Pipeline, Value};
 
-use super::Why;
+use super::LinkError;
 use crate::protocol::{Command, Reply, Unless};
 
 /// A hundred years: servers refuse what overflows their clock.
@@ -140,12 +140,12 @@ pub(crate) fn key(command: &Command) -> &[u8] {
 }
 
 /// Reads the answers to a [`pipeline`].
-pub(crate) fn replies(commands: &[Command], values: Vec<Value>) -> Result<Vec<Reply>, Why> {
+pub(crate) fn replies(commands: &[Command], values: Vec<Value>) -> Result<Vec<Reply>, LinkError> {
     let mut replies = Vec::with_capacity(commands.len());
     let mut values = values.into_iter();
     for run in runs(commands) {
         let value = values.nth(answers_to(&run[0]) - 1);
-        let value = value.ok_or_else(|| Why::new("an answer is missing"))?;
+        let value = value.ok_or_else(|| LinkError::new("an answer is missing"))?;
         match (run, value) {
             ([one], value) => replies.push(reply(one, value)?),
             (many, Value::Array(all)) if all.len() == many.len() => {
@@ -163,14 +163,14 @@ pub(crate) fn replies(commands: &[Command], values: Vec<Value>) -> Result<Vec<Re
 }
 
 /// Reads the answer to one command.
-pub(crate) fn reply(command: &Command, value: Value) -> Result<Reply, Why> {
+pub(crate) fn reply(command: &Command, value: Value) -> Result<Reply, LinkError> {
     if let Value::ServerError(error) = value {
         let text = format!("{} {}", error.code(), error.details().unwrap_or_default());
         // The server itself is in no state to be asked.
         const UNFIT: [&str; 7] =
             ["LOADING", "READONLY", "MASTERDOWN", "CLUSTERDOWN", "NOAUTH", "BUSY", "UNKILLABLE"];
         return match UNFIT.contains(&error.code()) {
-            true => Err(Why::new(text.trim_end())),
+            true => Err(LinkError::new(text.trim_end())),
             false => Ok(Reply::Refused(text.trim_end().to_owned())),
         };
     }

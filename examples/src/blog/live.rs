@@ -202,7 +202,7 @@ fn counters(cache: &Cacheops) -> Vec<Counter> {
     ];
     if cache.shared_status().is_some() {
         counters.insert(1, counter("Of these in Redis", stats.shared_hits));
-        let away = stats.distrusted + stats.breaker_open;
+        let away = stats.unverified + stats.breaker_open;
         counters.insert(5, counter("Missed: Redis away", away));
     }
     counters

@@ -66,7 +66,7 @@ impl Line {
             LinkState::Reconnecting(why) => {
                 format!("Redis is away, and asked again this moment: {why}.")
             }
-            LinkState::Open(why) => {
+            LinkState::Down(why) => {
                 format!("Redis is away, and pages are made without the cache: {why}.")
             }
             other => format!("{other:?}"),

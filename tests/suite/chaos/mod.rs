@@ -58,7 +58,7 @@ fn worker_at_work() {
     }
 }
 
-/// Two strict workers and two within a bound; one of each degraded. With a
+/// Two strict workers and two within a bound; one of each queues invalidations. With a
 /// single server one of each is behind a proxy; each sees the sentinels through
 /// proxies of its own.
 fn scene(home: Home, seed: u64, bug: Option<Bug>) -> Scene {
@@ -87,7 +87,7 @@ fn scene(home: Home, seed: u64, bug: Option<Bug>) -> Scene {
             place,
             database: path.clone(),
             bound: (n < 2).then_some(bound),
-            degraded: n == 1 || n == 2,
+            queues: n == 1 || n == 2,
             memory: if n == 3 { 100_000 } else { 64 << 20 },
             seed: seed.wrapping_add(n * 1_000),
             bug,

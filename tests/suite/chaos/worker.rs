@@ -56,7 +56,7 @@ pub struct Job {
     pub database: PathBuf,
     /// The bound on staleness; none is strict.
     pub bound: Option<Duration>,
-    pub degraded: bool,
+    pub queues: bool,
     /// The bytes of its memory.
     pub memory: u64,
     pub seed: u64,
@@ -92,7 +92,7 @@ impl Job {
         };
         // A holder that was killed is not waited for any longer.
         let redis = redis.lock_limit(Duration::from_millis(300));
-        let redis = if self.degraded { redis.degraded(30) } else { redis };
+        let redis = if self.queues { redis.queue_invalidations(30) } else { redis };
         let mixes = self.bug == Some(Bug::Mixed);
         let asked = Arc::new(AtomicU64::new(1));
         loop {
@@ -166,10 +166,10 @@ impl Worker {
     }
 
     fn complain(&self, wrong: &str, took: Duration, lookups: &[Lookup]) {
-        let Job { number, bound, degraded, .. } = &self.job;
+        let Job { number, bound, queues, .. } = &self.job;
         let status = self.cache.shared_status();
         say(&format!(
-            "stale: worker {number} (bound {bound:?}, degraded {degraded}) after {took:?}: {wrong}\n    lookups: {lookups:?}\n    line: {status:?}"
+            "stale: worker {number} (bound {bound:?}, queues {queues}) after {took:?}: {wrong}\n    lookups: {lookups:?}\n    line: {status:?}"
         ));
     }
 
@@ -180,7 +180,7 @@ impl Worker {
         tally.shared_hits = stats.shared_hits;
         tally.misses = stats.misses;
         tally.stored = stats.stored;
-        tally.outages = stats.distrusted + stats.breaker_open;
+        tally.outages = stats.unverified + stats.breaker_open;
         say(&format!("tally {}", serde_json::to_string(&tally).unwrap()));
     }
 }

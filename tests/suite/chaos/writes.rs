@@ -106,12 +106,12 @@ impl<'a> Writer<'a> {
         }
     }
 
-    /// Tells the others what has reached them. In degraded mode that is when
+    /// Tells the others what has reached them. With `queue_invalidations` that is when
     /// nothing waits any more and the line is there.
     fn settle(&mut self) {
         let status = self.worker.cache.shared_status().unwrap();
         let is_settled = status.pending == 0 && status.state == LinkState::Live;
-        if !self.due.is_empty() && (is_settled || !self.worker.job.degraded) {
+        if !self.due.is_empty() && (is_settled || !self.worker.job.queues) {
             self.worker.database.announce(&self.due);
             self.due.clear();
         }

@@ -50,7 +50,7 @@ fn a_large_batch_is_one_drop() {
 #[test]
 fn a_large_batch_is_kept_for_no_longer_than_any() {
     let server = Server::start();
-    let cache = process(Redis::url(server.url()).degraded(10_000_000));
+    let cache = process(Redis::url(server.url()).queue_invalidations(10_000_000));
     let other = process(strict(&server));
     assert_eq!((read_in_ten_ways(&cache), read_in_ten_ways(&other)), (10, 0));
     server.stop();
@@ -83,7 +83,7 @@ fn limits_hold_for_a_trip() {
 fn refused(refuse: impl Fn(&Server), allow: impl Fn(&Server), code: &str) {
     let server = Server::start();
     let cache = process(patient(&server));
-    let kept = process(patient(&server).degraded(10));
+    let kept = process(patient(&server).queue_invalidations(10));
     let database = Cell::new(1);
     (1..4).for_each(|id| assert_eq!(read(&cache, id, &database).0, 1));
     (1..4).for_each(|id| assert_eq!(read(&kept, id, &database), (1, false)));
@@ -100,7 +100,7 @@ fn refused(refuse: impl Fn(&Server), allow: impl Fn(&Server), code: &str) {
         assert_eq!(read(&kept, 2, &database), (2, true));
     }
     let status = cache.shared_status().unwrap();
-    assert!(matches!(&status.state, LinkState::Open(why) if why.contains(code)), "{status:?}");
+    assert!(matches!(&status.state, LinkState::Down(why) if why.contains(code)), "{status:?}");
     assert_eq!((status.sessions, kept.shared_status().unwrap().pending), (1, 1));
     // Those of `connections` itself.
     assert_eq!(connections(), before + 1);
@@ -239,7 +239,7 @@ fn one_that_is_refused_does_not_hold_up_the_others() {
     let cache = Cacheops::builder()
         .prefix("shop:")
         .prefix_by(move |_| now.lock().unwrap().to_string())
-        .redis(patient(&server).degraded(100))
+        .redis(patient(&server).queue_invalidations(100))
         .build()
         .unwrap();
     let database = Cell::new(1);

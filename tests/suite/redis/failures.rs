@@ -102,7 +102,7 @@ fn failures_leave_a_trace() {
     let stats = cache.stats();
     assert_eq!((stats.invalidations, stats.failed_invalidations), (1, 3), "{stats:?}");
     assert_eq!(stats.observer_panics, 3);
-    until("the breaker", || matches!(cache.shared_status().unwrap().state, LinkState::Open(_)));
+    until("the breaker", || matches!(cache.shared_status().unwrap().state, LinkState::Down(_)));
     server.restart();
     until("the line", || is_live(&cache));
     until("its trace", || Warnings::of(prefix).iter().any(|text| text.contains("again")));
@@ -126,7 +126,7 @@ fn kept_invalidations_are_told_as_such() {
     let heard: Arc<Mutex<Vec<(String, bool)>>> = Arc::default();
     let hear = heard.clone();
     let cache = Cacheops::builder()
-        .redis(patient(&server).degraded(50))
+        .redis(patient(&server).queue_invalidations(50))
         .on_cache_invalidated(move |event| {
             hear.lock().unwrap().push((event.target.to_string(), event.kept));
         })
@@ -220,7 +220,7 @@ fn away(redis: Redis, server: &Server) {
     const CALLERS: usize = 50;
     let cache = process(redis.operation_timeout(Duration::from_millis(400)));
     server.kill();
-    until("the breaker", || matches!(cache.shared_status().unwrap().state, LinkState::Open(_)));
+    until("the breaker", || matches!(cache.shared_status().unwrap().state, LinkState::Down(_)));
     let (queries, came) = (AtomicUsize::new(0), AtomicUsize::new(0));
     let (version, all) = (AtomicU64::new(1), Barrier::new(CALLERS));
     let get = || {
@@ -262,7 +262,7 @@ fn away(redis: Redis, server: &Server) {
 fn single_flight_goes_on_without_redis() {
     let server = Server::start();
     away(patient(&server), &server);
-    away(strict(&server).degraded(10), &server);
+    away(strict(&server).queue_invalidations(10), &server);
 }
 
 /// What must not be shared is not: each caller of a fragment that is not to be
@@ -272,7 +272,7 @@ fn what_is_nobody_elses_is_not_shared_without_redis() {
     let server = Server::start();
     let cache = process(patient(&server));
     server.kill();
-    until("the breaker", || matches!(cache.shared_status().unwrap().state, LinkState::Open(_)));
+    until("the breaker", || matches!(cache.shared_status().unwrap().state, LinkState::Down(_)));
     let queries = AtomicUsize::new(0);
     let get = |own: usize| {
         let call = row(&cache, 1);

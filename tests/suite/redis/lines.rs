@@ -306,11 +306,11 @@ fn observers_tell_where_from() {
     until("a fill after both", || get() == Outcome::Hit);
     server.kill();
     until("the end of the line", || !is_live(&watched));
-    until("the breaker", || matches!(get(), Outcome::Distrusted));
+    until("the breaker", || matches!(get(), Outcome::Unverified));
     read(&watched, 2, &database);
     assert_eq!(outcomes.lock().unwrap().pop(), Some(Outcome::BreakerOpen));
     let stats = watched.stats();
-    assert!(stats.distrusted > 0 && stats.breaker_open > 0 && stats.shared_hits > 0);
+    assert!(stats.unverified > 0 && stats.breaker_open > 0 && stats.shared_hits > 0);
 }
 
 /// More fragments than there are questions remembered of, and fragments that

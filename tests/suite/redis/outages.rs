@@ -96,14 +96,15 @@ fn an_invalidation_that_does_not_arrive_is_an_error() {
     until("the line", || cache.invalidate_obj("rows", &changed(1)).is_ok());
 }
 
-/// In degraded mode invalidations are kept, and delivered before anything
+/// With `queue_invalidations` invalidations are kept, and delivered before anything
 /// else.
 #[test]
 fn kept_invalidations_are_delivered_first() {
     let server = Server::start();
     let proxy = Proxy::start(server.port());
     let other = process(strict(&server));
-    let redis = Redis::url(server.url_at(proxy.port())).operation_timeout(LIMIT).degraded(50);
+    let redis =
+        Redis::url(server.url_at(proxy.port())).operation_timeout(LIMIT).queue_invalidations(50);
     let cache = process(redis);
     let database = Cell::new(1);
     for id in 0..10 {
@@ -144,7 +145,7 @@ fn a_degraded_process_starts_without_a_server() {
     server.kill();
     let error = super::try_process(patient(&server)).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Unavailable, "{error}");
-    let cache = process(patient(&server).degraded(10));
+    let cache = process(patient(&server).queue_invalidations(10));
     let database = Cell::new(1);
     assert_eq!(read(&cache, 1, &database), (1, true));
     cache.invalidate_model("rows").unwrap();

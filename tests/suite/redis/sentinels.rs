@@ -153,7 +153,7 @@ fn strict_reads_behind_a_partition() {
         assert_eq!(read(cut_off, 1, database).0, 2);
     }
     assert_eq!(sentinel.master().info("role"), "master", "it was told nothing");
-    let LinkState::Open(why) = cut_off.shared_status().unwrap().state else {
+    let LinkState::Down(why) = cut_off.shared_status().unwrap().state else {
         panic!("it is at the old master: {:?}", cut_off.shared_status());
     };
     assert!(why.contains("no 2 of 3 sentinels name the same master"), "{why}");
@@ -191,8 +191,8 @@ fn announcing_at_a_deposed_master() {
 /// Invalidations that are kept go to the master that a majority names.
 #[test]
 fn keeping_what_a_deposed_master_was_told() {
-    let degraded = |it: &Sentinel, urls| bounded(it, urls).degraded(100);
-    let apart = apart(degraded);
+    let queueing = |it: &Sentinel, urls| bounded(it, urls).queue_invalidations(100);
+    let apart = apart(queueing);
     let Apart { cut_off, other, database, proxies, .. } = &apart;
     assert_eq!(read(other, 1, database), (1, true), "all was dropped");
     database.set(2);

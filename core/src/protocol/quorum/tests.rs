@@ -1,21 +1,21 @@
 use std::sync::Arc;
 
-use super::{Decision, Master, Nothing, Quorum, Ticket, View};
+use super::{Decision, Master, NoAnswer, Quorum, Ticket, View};
 
 const A: (u16, u64) = (1, 0);
 const B: (u16, u64) = (2, 1);
 
-fn view(sentinel: &str, (port, epoch): (u16, u64), others: usize) -> Result<View, Nothing> {
+fn view(sentinel: &str, (port, epoch): (u16, u64), others: usize) -> Result<View, NoAnswer> {
     let master = Arc::new(Master { host: "10.0.0.1".into(), port, epoch });
     Ok(View { sentinel: sentinel.into(), master, others })
 }
 
-fn nothing(why: &str) -> Result<View, Nothing> {
-    Err(Nothing { why: why.into(), is_lasting: false })
+fn nothing(reason: &str) -> Result<View, NoAnswer> {
+    Err(NoAnswer { reason: reason.into(), is_lasting: false })
 }
 
 /// Everyone who has to be asked is, and answers.
-fn poll(quorum: &mut Quorum, answers: &[Result<View, Nothing>]) {
+fn poll(quorum: &mut Quorum, answers: &[Result<View, NoAnswer>]) {
     let asked: Vec<_> = (0..answers.len()).map(|seat| quorum.ask(seat)).collect();
     for (seat, (asked, answer)) in asked.into_iter().zip(answers).enumerate() {
         if let Some(asked) = asked {
@@ -27,13 +27,13 @@ fn poll(quorum: &mut Quorum, answers: &[Result<View, Nothing>]) {
 fn named(quorum: &Quorum, ticket: Ticket) -> Option<(u16, u64)> {
     match quorum.decision(ticket)? {
         Decision::Named(master) => Some((master.port, master.epoch)),
-        Decision::Divided(nothing) => panic!("divided: {}", nothing.why),
+        Decision::NoMajority(nothing) => panic!("divided: {}", nothing.reason),
     }
 }
 
 fn divided(quorum: &Quorum, ticket: Ticket) -> String {
     match quorum.decision(ticket) {
-        Some(Decision::Divided(nothing)) => nothing.why,
+        Some(Decision::NoMajority(nothing)) => nothing.reason,
         other => panic!("not divided: {other:?}"),
     }
 }
@@ -82,9 +82,9 @@ fn one_master_under_two_epochs_is_two() {
     let mut quorum = Quorum::new(3);
     let ticket = quorum.ticket();
     poll(&mut quorum, &[view("a", (1, 0), 2), view("b", (1, 2), 2), nothing("c is away")]);
-    let why = divided(&quorum, ticket);
+    let reason = divided(&quorum, ticket);
     let said = "no 2 of 3 sentinels name the same master, which it takes: one names 10.0.0.1:1 (configuration epoch 0); one names 10.0.0.1:1 (configuration epoch 2); c is away";
-    assert_eq!(why, said);
+    assert_eq!(reason, said);
 }
 
 #[test]
@@ -114,9 +114,9 @@ fn a_sentinel_that_is_listed_twice_counts_once() {
 fn a_question_ends_when_all_have_failed() {
     let mut quorum = Quorum::new(2);
     let ticket = quorum.ticket();
-    let wrong = Err(Nothing { why: "wrong password".into(), is_lasting: true });
+    let wrong = Err(NoAnswer { reason: "wrong password".into(), is_lasting: true });
     poll(&mut quorum, &[nothing("away"), wrong]);
-    let Some(Decision::Divided(Nothing { is_lasting, .. })) = quorum.decision(ticket) else {
+    let Some(Decision::NoMajority(NoAnswer { is_lasting, .. })) = quorum.decision(ticket) else {
         panic!("undecided");
     };
     assert!(is_lasting);

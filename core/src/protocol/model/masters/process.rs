@@ -79,7 +79,7 @@ impl World {
         process.at = match &process.at {
             At::Announcing { .. } | At::Waiting => At::Waiting,
             At::Idle | At::Done => return,
-            _ => return self.end(s, p, Last::Nothing),
+            _ => return self.end(s, p, Last::NoAnswer),
         };
     }
 
@@ -175,7 +175,7 @@ impl World {
                     server.data.value = Some(fragment);
                 }
                 self.keep_near(s, p, fragment);
-                self.end(s, p, Last::Nothing);
+                self.end(s, p, Last::NoAnswer);
             }
             At::Announcing { question, .. } => self.announced(s, p, link, &question),
             At::Done => {}
@@ -332,7 +332,7 @@ impl World {
         if counts || self.is(Broken::AnnouncedAnywhere) {
             s.floor = s.db;
             s.has_moved |= link.epoch > 0;
-            return self.end(s, p, Last::Nothing);
+            return self.end(s, p, Last::NoAnswer);
         }
         s.processes[p].at = At::Waiting;
         self.lose(s, p);

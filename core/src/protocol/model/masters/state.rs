@@ -117,7 +117,7 @@ pub(super) struct Beat {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Last {
-    Nothing,
+    NoAnswer,
     Hit,
     Stale { served: u8, floor: u8 },
 }
@@ -155,7 +155,7 @@ fn decide(told: [Option<usize>; SENTINELS]) -> Option<Option<u8>> {
     }
     Some(match quorum.decision(ticket)? {
         Decision::Named(master) => Some(master.epoch as u8),
-        Decision::Divided(_) => None,
+        Decision::NoMajority(_) => None,
     })
 }
 

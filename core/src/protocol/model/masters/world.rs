@@ -98,7 +98,7 @@ impl Model for World {
             near: None,
             heard: None,
             beat: None,
-            last: Last::Nothing,
+            last: Last::NoAnswer,
         };
         let mut start = State {
             db: 0,

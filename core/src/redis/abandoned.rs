@@ -6,10 +6,10 @@ use std::sync::{Arc, Mutex};
 
 use tokio::sync::Notify;
 
-use super::Why;
+use super::LinkError;
 use super::deliver::deliver;
 use super::forked;
-use super::keeper::Keeper;
+use super::state::SharedState;
 use crate::error::{Error, ErrorKind};
 use crate::events::Due;
 use crate::invalidate::Event;
@@ -17,30 +17,30 @@ use crate::observers::{Delivered, Observers};
 use crate::sync::lock;
 
 /// Invalidations that nobody waits for any more, and who is to hear of them.
-pub(crate) struct Rest {
+pub(crate) struct AbandonedBatch {
     pub(crate) dues: VecDeque<Due>,
     pub(crate) observers: Arc<Observers>,
 }
 
 /// All that was left, in its order.
 #[derive(Default)]
-pub(crate) struct Rests {
+pub(crate) struct AbandonedBatches {
     queue: Mutex<Queue>,
     filled: Notify,
 }
 
 #[derive(Default)]
 struct Queue {
-    waiting: VecDeque<Rest>,
+    waiting: VecDeque<AbandonedBatch>,
     /// Whether one that was taken is still being carried out.
     is_busy: bool,
 }
 
-impl Rests {
+impl AbandonedBatches {
     /// Leaves something to the thread. It may be called from a destructor: it
     /// does nothing else, and cannot fail.
-    pub(crate) fn push(&self, rest: Rest) {
-        lock(&self.queue).waiting.push_back(rest);
+    pub(crate) fn push(&self, batch: AbandonedBatch) {
+        lock(&self.queue).waiting.push_back(batch);
         self.filled.notify_one();
     }
 
@@ -50,7 +50,7 @@ impl Rests {
         queue.waiting.is_empty() && !queue.is_busy
     }
 
-    fn next(&self) -> Option<Rest> {
+    fn next(&self) -> Option<AbandonedBatch> {
         let mut queue = lock(&self.queue);
         let next = queue.waiting.pop_front();
         queue.is_busy = next.is_some();
@@ -58,37 +58,37 @@ impl Rests {
     }
 }
 
-impl Keeper {
+impl SharedState {
     /// Drops what an event meets, in the shared store and in memory.
     pub(crate) async fn invalidate(
         &self,
         prefix: &str,
         event: &Event<'_>,
     ) -> Result<Delivered, Error> {
-        if self.birthplace.is_elsewhere() {
-            return Err(forked::error());
+        if self.owner.is_other_process() {
+            return Err(forked::invalidation_error());
         }
         let mut failed_before = false;
         loop {
-            let why = match self.link().await {
+            let error = match self.link().await {
                 Ok(link) => match deliver(self, &link, prefix, event).await {
                     Ok(dropped) => return Ok(Delivered::Dropped(dropped)),
-                    Err(why) => {
-                        self.undelivered(link.session, &why);
-                        why
+                    Err(error) => {
+                        self.undelivered(link.session, &error);
+                        error
                     }
                 },
-                Err(why) => why,
+                Err(error) => error,
             };
             // Whatever becomes of it elsewhere: nothing old is served here,
-            // since all that memory knows is distrusted now.
+            // since all that memory knows is unverified now.
             self.near.all_changed();
-            if self.options.degraded.is_none() {
-                return Err(undelivered(&why));
+            if self.options.queue_limit.is_none() {
+                return Err(undelivered(&error));
             }
             // Once more, if there is a line again by now; then the thread that
             // keeps the line delivers it, before anything else goes by it.
-            if self.keep(&Due::of(prefix, event), failed_before) {
+            if self.enqueue(&Due::of(prefix, event), failed_before) {
                 return Ok(Delivered::Kept);
             }
             failed_before = true;
@@ -97,19 +97,19 @@ impl Keeper {
 
     /// Carries out what is left, one after the other, for as long as the
     /// thread lives.
-    pub(crate) async fn carry_out_rests(self: Arc<Self>) {
+    pub(crate) async fn deliver_abandoned(self: Arc<Self>) {
         loop {
-            while let Some(rest) = self.rests.next() {
-                self.carry_out(rest).await;
+            while let Some(batch) = self.abandoned.next() {
+                self.deliver_batch(batch).await;
             }
             // It may wait for just this, to end.
-            self.call_thread();
-            self.rests.filled.notified().await;
+            self.wake_supervisor();
+            self.abandoned.filled.notified().await;
         }
     }
 
-    async fn carry_out(&self, rest: Rest) {
-        let Rest { dues, observers } = rest;
+    async fn deliver_batch(&self, batch: AbandonedBatch) {
+        let AbandonedBatch { dues, observers } = batch;
         let mut told = Vec::new();
         for due in dues {
             // Nobody is there to hear of an error but those who observe.
@@ -134,11 +134,11 @@ fn tell(told: Vec<(Due, Result<Delivered, Error>)>, observers: Arc<Observers>) {
     let _ = std::thread::Builder::new().name("cacheops-tell".into()).spawn(tell);
 }
 
-fn undelivered(why: &Why) -> Error {
+fn undelivered(error: &LinkError) -> Error {
     Error::new(
         ErrorKind::Unavailable,
         format!(
-            "the invalidation did not reach Redis ({why}), and other processes may serve what it was about: try again, or undo the change; `Redis::degraded` keeps such invalidations instead"
+            "the invalidation did not reach Redis ({error}), and other processes may serve what it was about: try again, or undo the change; `Redis::queue_invalidations` keeps such invalidations instead"
         ),
     )
 }

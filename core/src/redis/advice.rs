@@ -6,47 +6,47 @@ use redis::{ConnectionAddr, RedisError};
 use tokio::io::AsyncReadExt;
 use tokio::net::TcpStream;
 
-use super::Unfit;
+use super::SetupError;
 use super::access::redacted;
 
-pub(super) fn bad_url(url: &str, error: &RedisError) -> Unfit {
+pub(super) fn bad_url(url: &str, error: &RedisError) -> SetupError {
     let text = error.to_string();
     // Without its detail, which quotes the URL.
     let detail = error.detail().map(|detail| format!(": {detail}")).unwrap_or_default();
     let text = text.strip_suffix(&detail).unwrap_or("it does not parse");
-    Unfit::config(format!(
+    SetupError::config(format!(
         "{:?} is no URL of a Redis ({text}): it looks like `redis://[user:password@]host[:port][/database]`, `rediss://…` for TLS, or `redis+unix:///path`",
         redacted(url)
     ))
 }
 
 /// What went wrong in connecting, and what to do.
-pub(super) fn explain(addr: &ConnectionAddr, error: &RedisError) -> Unfit {
+pub(super) fn explain(addr: &ConnectionAddr, error: &RedisError) -> SetupError {
     let text = format!("{addr}: {error}");
     if matches!(error.kind(), redis::ErrorKind::RESP3NotSupported) {
-        return Unfit::server(format!(
+        return SetupError::server(format!(
             "{addr} does not speak RESP3: it needs Redis 7, Valkey 8 or Dragonfly"
         ));
     }
     let login = matches!(error.kind(), redis::ErrorKind::AuthenticationFailed)
         || matches!(error.code(), Some("NOAUTH" | "WRONGPASS" | "NOPERM"));
     if login {
-        return Unfit::config(format!(
+        return SetupError::config(format!(
             "{text}: check user and password in the URL, as `redis://user:password@…`"
         ));
     }
     if text.contains("refused to switch database") {
-        return Unfit::config(format!(
+        return SetupError::config(format!(
             "{text}: check the database at the end of the URL, as `redis://host/0`; a cluster has 0 only"
         ));
     }
     if let Some(advice) = about_certificates(&text) {
-        return Unfit::config(format!("{text}: {advice}"));
+        return SetupError::config(format!("{text}: {advice}"));
     }
     if error.kind() == redis::ErrorKind::InvalidClientConfig {
-        return Unfit::config(text);
+        return SetupError::config(text);
     }
-    Unfit::away(text)
+    SetupError::away(text)
 }
 
 /// What to do about a refusal in the handshake of TLS. Only its text tells of
@@ -104,13 +104,13 @@ mod tests {
         let addr = ConnectionAddr::Tcp("h".to_owned(), 1);
         let said = |text: &str| {
             let error = RedisError::from(std::io::Error::other(text.to_owned()));
-            let unfit = explain(&addr, &error);
-            (unfit.is_away(), unfit.text().to_owned())
+            let error = explain(&addr, &error);
+            (error.is_unavailable(), error.text().to_owned())
         };
-        let (is_away, text) = said("received fatal alert: CertificateRequired");
-        assert!(!is_away && text.contains("Tls::client_certificate"), "{text}");
-        let (is_away, text) = said("invalid peer certificate: UnknownIssuer");
-        assert!(!is_away && text.contains("Redis::ca"), "{text}");
+        let (is_unavailable, text) = said("received fatal alert: CertificateRequired");
+        assert!(!is_unavailable && text.contains("Tls::client_certificate"), "{text}");
+        let (is_unavailable, text) = said("invalid peer certificate: UnknownIssuer");
+        assert!(!is_unavailable && text.contains("Redis::ca"), "{text}");
         assert!(said("connection reset by peer").0);
     }
 }

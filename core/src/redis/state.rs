@@ -10,20 +10,20 @@ use redis::{PushInfo, PushKind, Value};
 use tokio::runtime::Handle;
 use tokio::sync::Notify;
 
+use super::abandoned::AbandonedBatches;
 use super::deliver::{Registries, Times, deliver};
 use super::discover::Discovery;
-use super::forked::{self, Birthplace, FORKED};
+use super::forked::{self, FORKED, OwnerProcess};
+use super::key_waiters::KeyWaiters;
 use super::link::Link;
-use super::node::Beat;
+use super::master_check::MasterCheck;
+use super::master_check::MasterCheckError;
+use super::node::Heartbeat;
 use super::options::Redis;
 use super::pending::Pending;
-use super::rest::Rests;
 use super::rights::Rights;
 use super::sentinels::Sentinels;
-use super::vouch::Doubt;
-use super::vouch::Question;
-use super::waiters::Waiters;
-use super::{Unfit, Why, log};
+use super::{LinkError, SetupError, log};
 use crate::clock::{Clock, micros};
 use crate::events::Due;
 use crate::invalidate::everything_key;
@@ -33,22 +33,22 @@ use crate::store::MemoryStore;
 use crate::sync::{lock, read, write};
 
 /// What all threads share of the line.
-pub(crate) struct Keeper {
+pub(crate) struct SharedState {
     pub(crate) near: Arc<MemoryStore>,
     pub(crate) options: Redis,
     /// What stands before the key that everything depends on.
     pub(crate) prefix: String,
     /// What the user has to be allowed.
     rights: Rights,
-    pub(super) birthplace: Birthplace,
+    pub(super) owner: OwnerProcess,
     /// The runtime of the thread, for timers.
     handle: Handle,
-    pub(super) state: RwLock<State>,
+    pub(super) connection: RwLock<ConnectionState>,
     pending: Mutex<Pending>,
     /// Those who wait for the state to change.
     pub(super) changed: Notify,
     /// The thread, when there is something to do for it.
-    wanted: Notify,
+    wake_up: Notify,
     /// Nanoseconds after `origin`.
     pub(super) trusted_until: AtomicU64,
     pub(crate) origin: Instant,
@@ -58,10 +58,10 @@ pub(crate) struct Keeper {
     clock: Option<Arc<dyn Clock>>,
     pub(crate) times: Times,
     pub(crate) registries: Registries,
-    pub(crate) waiters: Waiters,
+    pub(crate) waiters: KeyWaiters,
     /// Who say which server is the master, where there are any.
     pub(crate) sentinels: Option<Arc<Sentinels>>,
-    pub(crate) rests: Rests,
+    pub(crate) abandoned: AbandonedBatches,
     stopped: AtomicBool,
     /// How often all keys have gone at once, and how many of these times the data
     /// has been looked at since.
@@ -72,16 +72,16 @@ pub(crate) struct Keeper {
 }
 
 /// A lock that is being given back.
-pub(crate) struct Releasing(Arc<Keeper>);
+pub(crate) struct ReleaseGuard(Arc<SharedState>);
 
-impl Drop for Releasing {
+impl Drop for ReleaseGuard {
     fn drop(&mut self) {
         self.0.releasing.fetch_sub(1, Ordering::SeqCst);
-        self.0.wanted.notify_one();
+        self.0.wake_up.notify_one();
     }
 }
 
-pub(super) enum State {
+pub(super) enum ConnectionState {
     Live(Arc<Link>),
     /// The servers are there and refuse to drop keys: nothing is asked of them
     /// until they do not.
@@ -89,7 +89,7 @@ pub(super) enum State {
     /// It was cut a moment ago: whoever comes may wait for the next until then.
     Reconnecting(Instant, String),
     /// It is held for dead, and nobody waits.
-    Open(String),
+    Down(String),
 }
 
 /// The line to the shared tier at one moment; see
@@ -100,7 +100,7 @@ pub struct SharedStatus {
     /// What the line does.
     pub state: LinkState,
     /// How many rows, tables and names are kept until they can be invalidated;
-    /// zero unless [`Redis::degraded`](crate::Redis::degraded) is on.
+    /// zero unless [`Redis::queue_invalidations`](crate::Redis::queue_invalidations) is on.
     pub pending: usize,
     /// The number of this connection, or of the last one. A later connection
     /// has a higher number, so it tells whether there was an outage.
@@ -121,7 +121,7 @@ pub enum LinkState {
     Reconnecting(String),
     /// Held for dead: nothing is asked until it answers again, and nobody
     /// waits; why it is.
-    Open(String),
+    Down(String),
 }
 
 const FLUSHED: &str = "all keys have gone: the server was flushed, or loads other data";
@@ -132,7 +132,7 @@ const SET_UPS: usize = 4;
 
 const LONGEST_PAUSE: Duration = Duration::from_millis(500);
 
-impl Keeper {
+impl SharedState {
     pub(crate) fn new(
         near: Arc<MemoryStore>,
         options: Redis,
@@ -140,29 +140,29 @@ impl Keeper {
         handle: Handle,
         clock: Option<Arc<dyn Clock>>,
     ) -> Self {
-        let limit = options.degraded.unwrap_or(0);
+        let limit = options.queue_limit.unwrap_or(0);
         let registries = Registries::beside(near.limit());
         let sentinels = options.sentinels().map(|listed| Arc::new(Sentinels::new(listed)));
-        Keeper {
+        SharedState {
             near,
             options,
             prefix: prefix.fixed().to_owned(),
-            birthplace: Birthplace::here(),
+            owner: OwnerProcess::here(),
             rights: Rights::new(prefix.fixed(), prefix.is_computed()),
             handle,
-            state: RwLock::new(State::Open("not connected yet".to_owned())),
+            connection: RwLock::new(ConnectionState::Down("not connected yet".to_owned())),
             pending: Mutex::new(Pending::new(limit)),
             changed: Notify::new(),
-            wanted: Notify::new(),
+            wake_up: Notify::new(),
             trusted_until: AtomicU64::new(0),
             origin: Instant::now(),
             offset: AtomicI64::new(0),
             clock,
             times: Times::default(),
             registries,
-            waiters: Waiters::default(),
+            waiters: KeyWaiters::default(),
             sentinels,
-            rests: Rests::default(),
+            abandoned: AbandonedBatches::default(),
             stopped: AtomicBool::new(false),
             flushes: AtomicU64::new(0),
             flushes_seen: AtomicU64::new(0),
@@ -172,14 +172,14 @@ impl Keeper {
 
     /// Notes that a lock is being given back, until what is returned is
     /// dropped.
-    pub(crate) fn release(self: &Arc<Self>) -> Releasing {
+    pub(crate) fn release(self: &Arc<Self>) -> ReleaseGuard {
         self.releasing.fetch_add(1, Ordering::SeqCst);
-        Releasing(self.clone())
+        ReleaseGuard(self.clone())
     }
 
     /// Has the thread look what there is to do.
-    pub(super) fn call_thread(&self) {
-        self.wanted.notify_one();
+    pub(super) fn wake_supervisor(&self) {
+        self.wake_up.notify_one();
     }
 
     /// Waits until all locks are given back and all that was left is carried
@@ -187,9 +187,9 @@ impl Keeper {
     async fn finish(&self) {
         let until = Instant::now() + self.options.operation_timeout;
         loop {
-            let wanted = self.wanted.notified();
-            let is_done = self.releasing.load(Ordering::SeqCst) == 0 && self.rests.are_done();
-            if is_done || !self.happens_before(until, wanted).await {
+            let wake_up = self.wake_up.notified();
+            let is_done = self.releasing.load(Ordering::SeqCst) == 0 && self.abandoned.are_done();
+            if is_done || !self.happens_before(until, wake_up).await {
                 return;
             }
         }
@@ -197,22 +197,24 @@ impl Keeper {
 
     /// The line, waiting for it as long as an operation may take if it was cut
     /// a moment ago.
-    pub(crate) async fn link(&self) -> Result<Arc<Link>, Why> {
+    pub(crate) async fn link(&self) -> Result<Arc<Link>, LinkError> {
         if let Some(link) = self.link_now() {
             return Ok(link);
         }
-        if self.birthplace.is_elsewhere() {
-            return Err(forked::why());
+        if self.owner.is_other_process() {
+            return Err(forked::link_error());
         }
         loop {
             let changed = self.changed.notified();
-            let (until, why) = match &*read(&self.state) {
-                State::Live(link) => return Ok(link.clone()),
-                State::Open(why) | State::Refusing(_, why) => return Err(Why::new(why)),
-                State::Reconnecting(until, why) => (*until, why.clone()),
+            let (until, reason) = match &*read(&self.connection) {
+                ConnectionState::Live(link) => return Ok(link.clone()),
+                ConnectionState::Down(reason) | ConnectionState::Refusing(_, reason) => {
+                    return Err(LinkError::new(reason));
+                }
+                ConnectionState::Reconnecting(until, reason) => (*until, reason.clone()),
             };
             if Instant::now() >= until || !self.happens_before(until, changed).await {
-                return Err(Why::new(why));
+                return Err(LinkError::new(reason));
             }
         }
     }
@@ -237,11 +239,11 @@ impl Keeper {
 
     /// The line, if it holds at this moment.
     pub(crate) fn link_now(&self) -> Option<Arc<Link>> {
-        if self.birthplace.is_elsewhere() {
+        if self.owner.is_other_process() {
             return None;
         }
-        match &*read(&self.state) {
-            State::Live(link) => Some(link.clone()),
+        match &*read(&self.connection) {
+            ConnectionState::Live(link) => Some(link.clone()),
             _ => None,
         }
     }
@@ -258,60 +260,60 @@ impl Keeper {
 
     /// Asks the server for the time, and so hears all news up to now; and the
     /// sentinels whether it is the master.
-    pub(crate) async fn beat(&self, link: &Link) -> Result<(), Why> {
-        let question = self.ask_for_master();
+    pub(crate) async fn heartbeat(&self, link: &Link) -> Result<(), LinkError> {
+        let check = self.begin_master_check();
         let known = self.known();
-        let compared = self.ask(link).await.and_then(|beat| {
-            self.compare(link, &known, &beat)?;
-            Ok(beat)
+        let compared = self.ask(link).await.and_then(|heartbeat| {
+            self.compare(link, &known, &heartbeat)?;
+            Ok(heartbeat)
         });
-        let mut beat = match compared {
-            Ok(beat) => beat,
-            Err(why) => {
-                self.lost(link.session, &why);
-                return Err(why);
+        let mut heartbeat = match compared {
+            Ok(heartbeat) => heartbeat,
+            Err(error) => {
+                self.disconnect(link.session, &error);
+                return Err(error);
             }
         };
-        match self.confirm(link, &question).await {
+        match self.confirm_master(link, &check).await {
             Ok(()) => {
-                beat.sent = beat.sent.min(question.since);
-                self.renew_trust(link.session, &beat);
+                heartbeat.sent = heartbeat.sent.min(check.since);
+                self.renew_trust(link.session, &heartbeat);
                 Ok(())
             }
             // What was heard before counts until the bound is over.
-            Err(Doubt::Nobody(_)) if self.is_trusted() => Ok(()),
-            Err(Doubt::Elsewhere(why) | Doubt::Nobody(why)) => {
-                self.lost(link.session, &why);
-                Err(why)
+            Err(MasterCheckError::NoMajority(_)) if self.is_trusted() => Ok(()),
+            Err(MasterCheckError::OtherMaster(error) | MasterCheckError::NoMajority(error)) => {
+                self.disconnect(link.session, &error);
+                Err(error)
             }
         }
     }
 
     /// A sign of life of all servers; an error if all keys have gone since their
     /// data was last looked at.
-    async fn ask(&self, link: &Link) -> Result<Beat, Why> {
-        let beat = link.beat(&everything_key(&self.prefix)).await?;
+    async fn ask(&self, link: &Link) -> Result<Heartbeat, LinkError> {
+        let heartbeat = link.heartbeat(&everything_key(&self.prefix)).await?;
         match self.flushes.load(Ordering::SeqCst) == self.flushes_seen.load(Ordering::SeqCst) {
-            true => Ok(beat),
-            false => Err(Why::exchanged(FLUSHED)),
+            true => Ok(heartbeat),
+            false => Err(LinkError::exchanged(FLUSHED)),
         }
     }
 
-    fn renew_trust(&self, session: u64, beat: &Beat) {
-        let state = read(&self.state);
-        if !matches!(&*state, State::Live(link) if link.session == session) {
+    fn renew_trust(&self, session: u64, heartbeat: &Heartbeat) {
+        let state = read(&self.connection);
+        if !matches!(&*state, ConnectionState::Live(link) if link.session == session) {
             return;
         }
-        let until = self.nanos(beat.sent + self.options.bound());
+        let until = self.nanos(heartbeat.sent + self.options.bound());
         self.trusted_until.fetch_max(until, Ordering::AcqRel);
-        self.set_clock(beat);
+        self.set_clock(heartbeat);
     }
 
     /// Compares the clocks: the server was asked somewhere between then and now.
-    fn set_clock(&self, beat: &Beat) {
-        let asked = SystemTime::now() - beat.sent.elapsed() / 2;
+    fn set_clock(&self, heartbeat: &Heartbeat) {
+        let asked = SystemTime::now() - heartbeat.sent.elapsed() / 2;
         let here = asked.duration_since(UNIX_EPOCH).unwrap_or_default().as_micros();
-        let offset = i64::try_from(beat.time).unwrap_or(0) - i64::try_from(here).unwrap_or(0);
+        let offset = i64::try_from(heartbeat.time).unwrap_or(0) - i64::try_from(here).unwrap_or(0);
         self.offset.store(offset, Ordering::Relaxed);
     }
 
@@ -331,73 +333,83 @@ impl Keeper {
     }
 
     /// Gives up the line of a session, and with it all trust.
-    pub(crate) fn lost(&self, session: u64, why: &Why) {
-        let mut state = write(&self.state);
+    pub(crate) fn disconnect(&self, session: u64, error: &LinkError) {
+        let mut state = write(&self.connection);
         if !state.is_of(session) {
             return;
         }
         self.trusted_until.store(0, Ordering::Release);
-        *state = if why.silent {
-            State::Open(why.to_string())
+        *state = if error.is_timeout {
+            ConnectionState::Down(error.to_string())
         } else {
-            State::Reconnecting(Instant::now() + self.options.operation_timeout, why.to_string())
+            ConnectionState::Reconnecting(
+                Instant::now() + self.options.operation_timeout,
+                error.to_string(),
+            )
         };
         drop(state);
         self.near.all_changed();
-        self.wanted.notify_one();
+        self.wake_up.notify_one();
         self.changed.notify_waiters();
-        log::lost(&self.prefix, session, why, self.options.operation_timeout);
+        log::disconnect(&self.prefix, session, error, self.options.operation_timeout);
     }
 
-    fn open_breaker(&self, session: u64, why: &str) {
-        let before = std::mem::replace(&mut *write(&self.state), State::Open(why.to_owned()));
+    fn mark_down(&self, session: u64, reason: &str) {
+        let before = std::mem::replace(
+            &mut *write(&self.connection),
+            ConnectionState::Down(reason.to_owned()),
+        );
         self.changed.notify_waiters();
         // Each attempt that fails in the same way is no news.
-        if !matches!(before, State::Open(known) if known == why) {
-            log::away(&self.prefix, session, why);
+        if !matches!(before, ConnectionState::Down(known) if known == reason) {
+            log::away(&self.prefix, session, reason);
         }
     }
 
     /// Keeps an invalidation that could not be delivered. False when there is a
     /// line again, by which it can; unless it is to be kept `in_any_case`, for
     /// which the line is given up, since all that waits goes first.
-    pub(crate) fn keep(&self, event: &Due, in_any_case: bool) -> bool {
-        let mut state = write(&self.state);
-        if let State::Live(link) = &*state {
+    pub(crate) fn enqueue(&self, event: &Due, in_any_case: bool) -> bool {
+        let mut state = write(&self.connection);
+        if let ConnectionState::Live(link) = &*state {
             if !in_any_case {
                 return false;
             }
             let (session, limit) = (link.session, self.options.operation_timeout);
-            let why = Why::new("an invalidation failed twice");
+            let error = LinkError::new("an invalidation failed twice");
             self.trusted_until.store(0, Ordering::Release);
-            *state = State::Reconnecting(Instant::now() + limit, why.to_string());
-            self.wanted.notify_one();
-            log::lost(&self.prefix, session, &why, limit);
+            *state = ConnectionState::Reconnecting(Instant::now() + limit, error.to_string());
+            self.wake_up.notify_one();
+            log::disconnect(&self.prefix, session, &error, limit);
         }
         lock(&self.pending).push(event.clone());
         true
     }
 
     /// Is called for whatever a server says unasked.
-    fn hear(&self, session: u64, push: &PushInfo) {
+    fn on_push(&self, session: u64, push: &PushInfo) {
         match push.kind {
-            PushKind::Disconnection => self.lost(session, &Why::new("the connection was closed")),
+            PushKind::Disconnection => {
+                self.disconnect(session, &LinkError::new("the connection was closed"))
+            }
             PushKind::Invalidate => match push.data.first() {
-                Some(Value::Array(keys)) => keys.iter().for_each(|key| self.hear_of(key)),
-                Some(Value::BulkString(_)) => push.data.iter().for_each(|key| self.hear_of(key)),
+                Some(Value::Array(keys)) => keys.iter().for_each(|key| self.on_key_push(key)),
+                Some(Value::BulkString(_)) => {
+                    push.data.iter().for_each(|key| self.on_key_push(key))
+                }
                 // All keys, or something that is not understood: what is there
                 // now may be older than what was.
                 _ => {
                     self.flushes.fetch_add(1, Ordering::SeqCst);
                     self.near.all_changed();
-                    self.lost(session, &Why::new(FLUSHED));
+                    self.disconnect(session, &LinkError::new(FLUSHED));
                 }
             },
             _ => {}
         }
     }
 
-    fn hear_of(&self, key: &Value) {
+    fn on_key_push(&self, key: &Value) {
         let Value::BulkString(key) = key else { return self.near.all_changed() };
         self.near.key_changed(key);
         self.waiters.wake(key);
@@ -405,7 +417,7 @@ impl Keeper {
 
     pub(crate) fn stop(&self) {
         self.stopped.store(true, Ordering::SeqCst);
-        self.wanted.notify_one();
+        self.wake_up.notify_one();
     }
 
     fn is_stopped(&self) -> bool {
@@ -413,14 +425,16 @@ impl Keeper {
     }
 
     pub(crate) fn status(&self) -> SharedStatus {
-        let state = read(&self.state);
+        let state = read(&self.connection);
         let (now, sessions, servers) = match &*state {
-            _ if self.birthplace.is_elsewhere() => (LinkState::Open(FORKED.to_owned()), 0, 0),
-            State::Live(link) => (LinkState::Live, link.session, link.nodes.len()),
-            State::Reconnecting(_, why) => (LinkState::Reconnecting(why.clone()), 0, 0),
-            State::Open(why) => (LinkState::Open(why.clone()), 0, 0),
-            State::Refusing(link, why) => {
-                (LinkState::Open(why.clone()), link.session, link.nodes.len())
+            _ if self.owner.is_other_process() => (LinkState::Down(FORKED.to_owned()), 0, 0),
+            ConnectionState::Live(link) => (LinkState::Live, link.session, link.nodes.len()),
+            ConnectionState::Reconnecting(_, reason) => {
+                (LinkState::Reconnecting(reason.clone()), 0, 0)
+            }
+            ConnectionState::Down(reason) => (LinkState::Down(reason.clone()), 0, 0),
+            ConnectionState::Refusing(link, reason) => {
+                (LinkState::Down(reason.clone()), link.session, link.nodes.len())
             }
         };
         let sessions = sessions.max(self.near.session());
@@ -428,33 +442,33 @@ impl Keeper {
     }
 
     /// The life of the thread. `first` hears what came of the first attempt.
-    pub(crate) async fn run(self: Arc<Self>, first: impl FnOnce(Result<(), Unfit>)) {
-        let hearing = Arc::downgrade(&self);
+    pub(crate) async fn run(self: Arc<Self>, first: impl FnOnce(Result<(), SetupError>)) {
+        let state = Arc::downgrade(&self);
         let on_push = Arc::new(move |session, push: PushInfo| {
-            if let Some(keeper) = hearing.upgrade() {
-                keeper.hear(session, &push);
+            if let Some(state) = state.upgrade() {
+                state.on_push(session, &push);
             }
         });
         let discovery = match Discovery::new(&self.options, self.rights.clone(), on_push) {
             Ok(discovery) => discovery,
-            Err(unfit) => return first(Err(unfit)),
+            Err(error) => return first(Err(error)),
         };
-        let asking = self.sentinels.clone().map(|all| discovery.serve(all));
-        let asking = std::pin::pin!(async {
-            match asking {
-                Some(asking) => asking.await,
+        let sentinels = self.sentinels.clone().map(|all| discovery.serve(all));
+        let sentinels = std::pin::pin!(async {
+            match sentinels {
+                Some(sentinels) => sentinels.await,
                 None => std::future::pending().await,
             }
         });
-        tokio::spawn(self.clone().carry_out_rests());
-        let living = std::pin::pin!(self.live(&discovery, first));
+        tokio::spawn(self.clone().deliver_abandoned());
+        let life = std::pin::pin!(self.live(&discovery, first));
         // Asking has no end of its own.
-        select(living, asking).await;
+        select(life, sentinels).await;
     }
 
     /// Connects and keeps the link, until the cache ends.
-    async fn live(&self, discovery: &Discovery, first: impl FnOnce(Result<(), Unfit>)) {
-        let mut memory = Memory::default();
+    async fn live(&self, discovery: &Discovery, first: impl FnOnce(Result<(), SetupError>)) {
+        let mut memory = History::default();
         let mut first = Some(first);
         let mut pause = SHORTEST_PAUSE;
         while !self.is_stopped() {
@@ -464,12 +478,12 @@ impl Keeper {
                     first.take().into_iter().for_each(|first| first(Ok(())));
                     self.watch(&link).await;
                 }
-                Err(unfit) => {
-                    self.open_breaker(memory.session, unfit.text());
-                    let may_be_away = self.options.degraded.is_some() && unfit.is_away();
+                Err(error) => {
+                    self.mark_down(memory.session, error.text());
+                    let may_be_away = self.options.queue_limit.is_some() && error.is_unavailable();
                     if let Some(first) = first.take() {
                         if !may_be_away {
-                            return first(Err(unfit));
+                            return first(Err(error));
                         }
                         first(Ok(()));
                     }
@@ -483,17 +497,21 @@ impl Keeper {
 
     /// Waits, or until something is wanted of the thread.
     async fn pause(&self, pause: Duration) {
-        let wanted = std::pin::pin!(self.wanted.notified());
+        let wake_up = std::pin::pin!(self.wake_up.notified());
         let slept = std::pin::pin!(tokio::time::sleep(pause));
-        let _ = select(wanted, slept).await;
+        let _ = select(wake_up, slept).await;
     }
 
     /// [`try_set_up`](Self::try_set_up), again where the server gets another
     /// identity meanwhile, as it does when its first replica comes.
-    async fn set_up(&self, discovery: &Discovery, memory: &mut Memory) -> Result<Arc<Link>, Unfit> {
+    async fn set_up(
+        &self,
+        discovery: &Discovery,
+        memory: &mut History,
+    ) -> Result<Arc<Link>, SetupError> {
         for _ in 1..SET_UPS {
             match self.try_set_up(discovery, memory).await {
-                Err(unfit) if unfit.is_passing => {}
+                Err(error) if error.is_transient => {}
                 done => return done,
             }
         }
@@ -505,46 +523,50 @@ impl Keeper {
     async fn try_set_up(
         &self,
         discovery: &Discovery,
-        memory: &mut Memory,
-    ) -> Result<Arc<Link>, Unfit> {
+        memory: &mut History,
+    ) -> Result<Arc<Link>, SetupError> {
         memory.session += 1;
         let link = {
             let sentinels = self.sentinels.as_deref();
             let linking = std::pin::pin!(discovery.link(memory.session, sentinels));
             match self.unless_stopped(linking).await {
                 Some(link) => Arc::new(link?),
-                None => return Err(Unfit::away("the cache has ended")),
+                None => return Err(SetupError::away("the cache has ended")),
             }
         };
         // Nothing is read or written by a server before a majority has named it
         // as it is now.
-        let question = self.ask_for_master();
+        let check = self.begin_master_check();
         self.check_identity(&link, memory).await?;
         self.ask_for_drops(&link).await?;
-        let delivered = self.open(&link, &question).await?;
+        let delivered = self.open(&link, &check).await?;
         log::live(&self.prefix, link.session, link.nodes.len(), delivered);
         Ok(link)
     }
 
     /// Delivers what is waiting, and opens the line for all; how many rows,
     /// tables and names were waiting.
-    pub(super) async fn open(&self, link: &Arc<Link>, question: &Question) -> Result<usize, Why> {
-        let mut beat = self.ask(link).await?;
-        beat.sent = beat.sent.min(question.since);
-        self.confirm(link, question).await.map_err(Why::from)?;
-        self.set_clock(&beat);
+    pub(super) async fn open(
+        &self,
+        link: &Arc<Link>,
+        check: &MasterCheck,
+    ) -> Result<usize, LinkError> {
+        let mut heartbeat = self.ask(link).await?;
+        heartbeat.sent = heartbeat.sent.min(check.since);
+        self.confirm_master(link, check).await.map_err(LinkError::from)?;
+        self.set_clock(&heartbeat);
         let mut delivered = 0;
         loop {
             delivered += self.deliver_pending(link).await?;
-            let mut state = write(&self.state);
+            let mut state = write(&self.connection);
             if !lock(&self.pending).is_empty() {
                 continue;
             }
             self.near.begin_session(link.session);
-            *state = State::Live(link.clone());
+            *state = ConnectionState::Live(link.clone());
             break;
         }
-        self.renew_trust(link.session, &beat);
+        self.renew_trust(link.session, &heartbeat);
         self.changed.notify_waiters();
         Ok(delivered)
     }
@@ -552,8 +574,8 @@ impl Keeper {
     async fn unless_stopped<F: Future + Unpin>(&self, work: F) -> Option<F::Output> {
         let mut work = work;
         loop {
-            let wanted = std::pin::pin!(self.wanted.notified());
-            match select(work, wanted).await {
+            let wake_up = std::pin::pin!(self.wake_up.notified());
+            match select(work, wake_up).await {
                 Either::Left((done, _)) => return Some(done),
                 Either::Right((_, rest)) if !self.is_stopped() => work = rest,
                 Either::Right(_) => return None,
@@ -564,9 +586,9 @@ impl Keeper {
     /// A store that may have gone back in time, since its servers are others
     /// than those that the stamp of everything was made at, or than this
     /// process was at before, loses that stamp, and with it all it holds.
-    async fn check_identity(&self, link: &Link, memory: &mut Memory) -> Result<(), Unfit> {
+    async fn check_identity(&self, link: &Link, memory: &mut History) -> Result<(), SetupError> {
         let flushes = self.flushes.load(Ordering::SeqCst);
-        let is_other = memory.mark.is_some_and(|known| known != link.mark)
+        let is_other = memory.fingerprint.is_some_and(|known| known != link.fingerprint)
             || flushes != self.flushes_seen.load(Ordering::SeqCst);
         let key = everything_key(&self.prefix);
         let found = link.run(&[Command::Peek(key.as_slice().into())]).await?;
@@ -576,31 +598,31 @@ impl Keeper {
             && let Some(Reply::Refused(answer)) =
                 link.run(&[Command::Unlink(vec![key])]).await?.first()
         {
-            return Err(Why::refused(answer).into());
+            return Err(LinkError::refused(answer).into());
         }
-        memory.mark = Some(link.mark);
+        memory.fingerprint = Some(link.fingerprint);
         self.flushes_seen.store(flushes, Ordering::SeqCst);
         Ok(())
     }
 
     /// Delivers what is kept; how many rows, tables and names that was.
-    async fn deliver_pending(&self, link: &Link) -> Result<usize, Why> {
+    async fn deliver_pending(&self, link: &Link) -> Result<usize, LinkError> {
         let mut waiting = lock(&self.pending).take();
         let count = waiting.iter().map(Due::len).sum();
-        while let Some(kept) = waiting.first_mut() {
-            let delivered = deliver(self, link, &kept.prefix, &kept.event()).await;
-            if let Err(why) = delivered {
+        while let Some(bounded_map) = waiting.first_mut() {
+            let delivered = deliver(self, link, &bounded_map.prefix, &bounded_map.event()).await;
+            if let Err(error) = delivered {
                 // The server drops other keys: a wider one, so that this one
                 // does not hold up all that wait behind it.
-                let before = kept.len();
-                if why.refused && kept.widen() {
-                    lock(&self.pending).delivered(before - kept.len());
+                let before = bounded_map.len();
+                if error.refused && bounded_map.widen() {
+                    lock(&self.pending).delivered(before - bounded_map.len());
                     continue;
                 }
-                lock(&self.pending).put_back(waiting, why.silent);
-                return Err(why);
+                lock(&self.pending).put_back(waiting, error.is_timeout);
+                return Err(error);
             }
-            lock(&self.pending).delivered(kept.len());
+            lock(&self.pending).delivered(bounded_map.len());
             waiting.remove(0);
         }
         Ok(count)
@@ -619,25 +641,25 @@ impl Keeper {
     }
 }
 
-impl State {
+impl ConnectionState {
     /// Whether it has the line of a session.
     pub(super) fn is_of(&self, session: u64) -> bool {
-        matches!(self, State::Live(link) | State::Refusing(link, _) if link.session == session)
+        matches!(self, ConnectionState::Live(link) | ConnectionState::Refusing(link, _) if link.session == session)
     }
 }
 
 /// What the thread remembers from one line to the next.
 #[derive(Default)]
-struct Memory {
+struct History {
     session: u64,
-    mark: Option<[u8; Link::MARK]>,
+    fingerprint: Option<[u8; Link::FINGERPRINT_LEN]>,
 }
 
 /// What is written under the key that everything depends on: a token, who the
 /// servers were that it was made at, and when, in microseconds since 1970.
 pub(crate) fn write_everything(token: Token, link: &Link, now: u64) -> Vec<u8> {
     let mut value = token.as_bytes().to_vec();
-    value.extend(link.mark);
+    value.extend(link.fingerprint);
     value.extend(now.to_le_bytes());
     value
 }
@@ -645,7 +667,7 @@ pub(crate) fn write_everything(token: Token, link: &Link, now: u64) -> Vec<u8> {
 /// Reads what [`write_everything`] wrote; `None` if the servers were others.
 pub(crate) fn read_everything(value: &[u8], link: &Link) -> Option<(Token, u64)> {
     let (token, rest) = value.split_at_checked(Token::LEN)?;
-    let (mark, made_at) = rest.split_at_checked(Link::MARK)?;
+    let (fingerprint, made_at) = rest.split_at_checked(Link::FINGERPRINT_LEN)?;
     let made_at = u64::from_le_bytes(made_at.try_into().ok()?);
-    Token::read(token).filter(|_| mark == link.mark).zip(Some(made_at))
+    Token::read(token).filter(|_| fingerprint == link.fingerprint).zip(Some(made_at))
 }

@@ -9,48 +9,50 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use super::keeper::{Keeper, State};
 use super::link::Link;
-use super::{Why, log};
+use super::state::{ConnectionState, SharedState};
+use super::{LinkError, log};
 use crate::protocol::{Command, Reply};
 use crate::sync::{read, write};
 
-impl Keeper {
+impl SharedState {
     /// Takes in that an invalidation came to nothing: the line is given up, or
     /// nothing asked of it while the server refuses.
-    pub(crate) fn undelivered(&self, session: u64, why: &Why) {
-        if !why.refused {
-            return self.lost(session, why);
+    pub(crate) fn undelivered(&self, session: u64, error: &LinkError) {
+        if !error.refused {
+            return self.disconnect(session, error);
         }
-        let mut state = write(&self.state);
-        let State::Live(link) = &*state else { return };
+        let mut state = write(&self.connection);
+        let ConnectionState::Live(link) = &*state else { return };
         if link.session != session {
             return;
         }
         let link = link.clone();
         self.trusted_until.store(0, Ordering::Release);
-        *state = State::Refusing(link, why.to_string());
+        *state = ConnectionState::Refusing(link, error.to_string());
         drop(state);
         self.near.all_changed();
         self.changed.notify_waiters();
         // At once: it may refuse this key alone, and all else is held up.
-        self.call_thread();
-        log::refusing(&self.prefix, session, why);
+        self.wake_supervisor();
+        log::refusing(&self.prefix, session, error);
     }
 
     /// Sends a heartbeat over the line of a session, or tries whether its
     /// servers drop keys again. An error if the line has ended.
-    pub(super) async fn look_after(&self, link: &Arc<Link>) -> Result<(), Why> {
-        let is_refusing = match &*read(&self.state) {
-            state if !state.is_of(link.session) => return Err(Why::new("the line has ended")),
-            state => matches!(state, State::Refusing(..)),
+    pub(super) async fn look_after(&self, link: &Arc<Link>) -> Result<(), LinkError> {
+        let is_refusing = match &*read(&self.connection) {
+            state if !state.is_of(link.session) => {
+                return Err(LinkError::new("the line has ended"));
+            }
+            state => matches!(state, ConnectionState::Refusing(..)),
         };
         if !is_refusing {
-            return self.beat(link).await;
+            return self.heartbeat(link).await;
         }
-        let question = self.ask_for_master();
+        let check = self.begin_master_check();
         let tried = match self.ask_for_drops(link).await {
-            Ok(()) => self.open(link, &question).await,
+            Ok(()) => self.open(link, &check).await,
             Err(refused) => Err(refused),
         };
         match tried {
@@ -58,22 +60,22 @@ impl Keeper {
                 log::willing(&self.prefix, link.session, delivered);
                 Ok(())
             }
-            Err(why) if !why.refused => {
-                self.lost(link.session, &why);
-                Err(why)
+            Err(error) if !error.refused => {
+                self.disconnect(link.session, &error);
+                Err(error)
             }
             _ => Ok(()),
         }
     }
 
     /// Asks each server to drop a key that is not there.
-    pub(super) async fn ask_for_drops(&self, link: &Link) -> Result<(), Why> {
+    pub(super) async fn ask_for_drops(&self, link: &Link) -> Result<(), LinkError> {
         let keys = link.a_key_of_each(&format!("{}drops:", self.prefix));
         let commands: Vec<Command> =
             keys.into_iter().map(|key| Command::Unlink(vec![key])).collect();
         for reply in link.run(&commands).await? {
             if let Reply::Refused(answer) = reply {
-                return Err(Why::refused(&answer));
+                return Err(LinkError::refused(&answer));
             }
         }
         Ok(())

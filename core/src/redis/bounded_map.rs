@@ -11,7 +11,7 @@ use quick_cache::sync::{Cache, DefaultLifecycle};
 use quick_cache::{DefaultHashBuilder, OptionsBuilder, Weighter};
 
 /// What knows what it takes, in bytes, with all that only it may keep alive.
-pub(crate) trait Weigh {
+pub(crate) trait Weight {
     fn weight(&self) -> usize;
 }
 
@@ -21,7 +21,7 @@ struct ByBytes;
 /// The place of an entry, and the counts of what is shared.
 const PLACE: usize = 64;
 
-impl<K, V: Weigh> Weighter<K, V> for ByBytes {
+impl<K, V: Weight> Weighter<K, V> for ByBytes {
     fn weight(&self, _key: &K, value: &V) -> u64 {
         (PLACE + size_of::<K>() + value.weight()) as u64
     }
@@ -36,9 +36,9 @@ const PART: u64 = 8;
 
 /// Values under their keys.
 #[derive(Debug)]
-pub(crate) struct Kept<K, V>(Cache<K, V, ByBytes, DefaultHashBuilder>);
+pub(crate) struct BoundedMap<K, V>(Cache<K, V, ByBytes, DefaultHashBuilder>);
 
-impl<K: Eq + Hash + Clone, V: Weigh + Clone> Kept<K, V> {
+impl<K: Eq + Hash + Clone, V: Weight + Clone> BoundedMap<K, V> {
     /// Room for what goes with `limit` bytes of fragments.
     pub(crate) fn beside(limit: u64) -> Self {
         let bytes = (limit / PART).max(1);
@@ -47,7 +47,7 @@ impl<K: Eq + Hash + Clone, V: Weigh + Clone> Kept<K, V> {
         let mut options = OptionsBuilder::new();
         options.weight_capacity(bytes).estimated_items_capacity(items as usize).shards(shards);
         let (hasher, lifecycle) = (DefaultHashBuilder::default(), DefaultLifecycle::default());
-        Kept(match options.build() {
+        BoundedMap(match options.build() {
             Ok(options) => Cache::with_options(options, ByBytes, hasher, lifecycle),
             // The builder fails only for want of the two capacities above.
             Err(_) => Cache::with(64, bytes, ByBytes, hasher, lifecycle),

@@ -9,16 +9,16 @@ use crate::sync::lock;
 
 /// Those who wait, by key.
 #[derive(Debug, Default)]
-pub(crate) struct Waiters(Mutex<HashMap<Vec<u8>, Arc<Notify>>>);
+pub(crate) struct KeyWaiters(Mutex<HashMap<Vec<u8>, Arc<Notify>>>);
 
 /// One that waits for a key to change.
-pub(crate) struct Waiter<'k> {
-    all: &'k Waiters,
+pub(crate) struct KeyWaiter<'k> {
+    all: &'k KeyWaiters,
     key: &'k [u8],
     woken: Option<Arc<Notify>>,
 }
 
-impl Waiters {
+impl KeyWaiters {
     /// Wakes those who wait for a key to change.
     pub(crate) fn wake(&self, key: &[u8]) {
         if let Some(woken) = lock(&self.0).get(key) {
@@ -27,13 +27,13 @@ impl Waiters {
     }
 
     /// What is woken when the key is heard to have changed.
-    pub(crate) fn wait_for<'k>(&'k self, key: &'k [u8]) -> Waiter<'k> {
+    pub(crate) fn wait_for<'k>(&'k self, key: &'k [u8]) -> KeyWaiter<'k> {
         let woken = lock(&self.0).entry(key.to_vec()).or_default().clone();
-        Waiter { all: self, key, woken: Some(woken) }
+        KeyWaiter { all: self, key, woken: Some(woken) }
     }
 }
 
-impl Waiter<'_> {
+impl KeyWaiter<'_> {
     /// The next change, from when this is called.
     pub(crate) fn next(&self) -> impl Future<Output = ()> {
         let change = self.woken.as_ref().map(|woken| woken.clone().notified_owned());
@@ -45,7 +45,7 @@ impl Waiter<'_> {
     }
 }
 
-impl Drop for Waiter<'_> {
+impl Drop for KeyWaiter<'_> {
     fn drop(&mut self) {
         self.woken = None;
         let mut all = lock(&self.all.0);

@@ -6,10 +6,10 @@
 //! tells: under which identity the server has its data, and whether the stamp
 //! of everything is still the one that memory knows.
 
-use super::Why;
-use super::keeper::Keeper;
+use super::LinkError;
 use super::link::Link;
-use super::node::{Beat, field};
+use super::node::{Heartbeat, field};
+use super::state::SharedState;
 use super::tier::token_in;
 use crate::protocol::Token;
 use crate::store::Stamp;
@@ -37,7 +37,7 @@ pub(super) struct Known {
     token: Option<Token>,
 }
 
-impl Keeper {
+impl SharedState {
     /// What a heartbeat that is sent from now on is compared with.
     pub(super) fn known(&self) -> Known {
         let stamp = self.near.everything();
@@ -47,8 +47,13 @@ impl Keeper {
 
     /// Distrusts memory if the stamp of everything is another one than it
     /// knows. An error where it is one of other servers.
-    pub(super) fn compare(&self, link: &Link, known: &Known, beat: &Beat) -> Result<(), Why> {
-        let (Some(_), Some(found)) = (known.token, &beat.everything) else { return Ok(()) };
+    pub(super) fn compare(
+        &self,
+        link: &Link,
+        known: &Known,
+        heartbeat: &Heartbeat,
+    ) -> Result<(), LinkError> {
+        let (Some(_), Some(found)) = (known.token, &heartbeat.everything) else { return Ok(()) };
         if token_in(&known.stamp, found.as_deref(), link)? != known.token {
             self.near.all_changed();
         }

@@ -7,7 +7,7 @@ use crate::store::Stamp;
 use crate::sync::Arc;
 
 /// A map of stamps. Most are so small that looking through them is the fastest.
-pub(crate) struct ByAddress<V> {
+pub(crate) struct StampMap<V> {
     entries: Vec<(usize, V)>,
     /// Where the entries are, if they are many.
     index: HashMap<usize, usize>,
@@ -16,15 +16,15 @@ pub(crate) struct ByAddress<V> {
 /// From so many entries on they are found by the index.
 const MANY: usize = 16;
 
-impl<V> Default for ByAddress<V> {
+impl<V> Default for StampMap<V> {
     fn default() -> Self {
-        ByAddress { entries: Vec::new(), index: HashMap::new() }
+        StampMap { entries: Vec::new(), index: HashMap::new() }
     }
 }
 
-impl<V> ByAddress<V> {
+impl<V> StampMap<V> {
     pub(crate) fn with_capacity(count: usize) -> Self {
-        ByAddress { entries: Vec::with_capacity(count), ..ByAddress::default() }
+        StampMap { entries: Vec::with_capacity(count), ..StampMap::default() }
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -46,15 +46,15 @@ impl<V> ByAddress<V> {
     }
 
     pub(crate) fn get(&self, stamp: &Arc<Stamp>) -> Option<&V> {
-        self.place_of(stamp).map(|place| &self.entries[place].1)
+        self.position_of(stamp).map(|place| &self.entries[place].1)
     }
 
     pub(crate) fn has(&self, stamp: &Arc<Stamp>) -> bool {
-        self.place_of(stamp).is_some()
+        self.position_of(stamp).is_some()
     }
 
     pub(crate) fn insert(&mut self, stamp: &Arc<Stamp>, value: V) {
-        match self.place_of(stamp) {
+        match self.position_of(stamp) {
             Some(place) => self.entries[place].1 = value,
             None => self.push(address(stamp), value),
         }
@@ -70,7 +70,7 @@ impl<V> ByAddress<V> {
     }
 
     /// Where in that order it is.
-    pub(crate) fn place_of(&self, stamp: &Arc<Stamp>) -> Option<usize> {
+    pub(crate) fn position_of(&self, stamp: &Arc<Stamp>) -> Option<usize> {
         let address = address(stamp);
         if self.entries.len() < MANY {
             return self.entries.iter().position(|(at, _)| *at == address);
@@ -95,12 +95,12 @@ fn address(stamp: &Arc<Stamp>) -> usize {
 
 #[cfg(test)]
 mod tests {
-    use super::{ByAddress, MANY, Stamp};
+    use super::{MANY, Stamp, StampMap};
 
     #[test]
     fn few_and_many() {
         let stamps: Vec<_> = (0..3 * MANY).map(|_| Stamp::dropped()).collect();
-        let mut map = ByAddress::default();
+        let mut map = StampMap::default();
         for (n, stamp) in stamps.iter().enumerate() {
             assert!(!map.has(stamp));
             assert!(map.insert_new(stamp, || n));

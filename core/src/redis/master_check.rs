@@ -8,15 +8,15 @@
 
 use std::time::Instant;
 
-use super::Why;
-use super::keeper::Keeper;
+use super::LinkError;
 use super::link::Link;
+use super::state::SharedState;
 use crate::protocol::{Decision, Ticket};
 
 /// A question to the sentinels that is under way; none where there are none,
 /// or nobody has to be asked.
 #[must_use]
-pub(crate) struct Question {
+pub(crate) struct MasterCheck {
     ticket: Option<Ticket>,
     /// When it was asked at the earliest.
     pub(crate) since: Instant,
@@ -24,40 +24,44 @@ pub(crate) struct Question {
 
 /// Why a link is not vouched for.
 #[derive(Debug)]
-pub(crate) enum Doubt {
+pub(crate) enum MasterCheckError {
     /// A majority names another master, or this one in a later epoch.
-    Elsewhere(Why),
+    OtherMaster(LinkError),
     /// No majority has answered.
-    Nobody(Why),
+    NoMajority(LinkError),
 }
 
-impl From<Doubt> for Why {
-    fn from(doubt: Doubt) -> Why {
-        match doubt {
-            Doubt::Elsewhere(why) | Doubt::Nobody(why) => why,
+impl From<MasterCheckError> for LinkError {
+    fn from(error: MasterCheckError) -> LinkError {
+        match error {
+            MasterCheckError::OtherMaster(error) | MasterCheckError::NoMajority(error) => error,
         }
     }
 }
 
-impl Keeper {
+impl SharedState {
     /// Has the sentinels asked who the master is, from now on.
-    pub(crate) fn ask_for_master(&self) -> Question {
+    pub(crate) fn begin_master_check(&self) -> MasterCheck {
         let since = Instant::now();
-        Question { ticket: self.sentinels.as_ref().map(|all| all.ask()), since }
+        MasterCheck { ticket: self.sentinels.as_ref().map(|all| all.ask()), since }
     }
 
     /// The same for a lookup: one that is in the bound needs no answer.
-    pub(crate) fn ask_for_lookup(&self) -> Question {
+    pub(crate) fn begin_lookup_check(&self) -> MasterCheck {
         match self.sentinels {
-            Some(_) if self.options.is_strict() || !self.is_trusted() => self.ask_for_master(),
-            _ => Question { ticket: None, since: self.origin },
+            Some(_) if self.options.is_strict() || !self.is_trusted() => self.begin_master_check(),
+            _ => MasterCheck { ticket: None, since: self.origin },
         }
     }
 
     /// Whether a majority says that `link` leads to the master; as long as an
     /// operation may take.
-    pub(crate) async fn confirm(&self, link: &Link, question: &Question) -> Result<(), Doubt> {
-        let (Some(sentinels), Some(ticket)) = (&self.sentinels, question.ticket) else {
+    pub(crate) async fn confirm_master(
+        &self,
+        link: &Link,
+        check: &MasterCheck,
+    ) -> Result<(), MasterCheckError> {
+        let (Some(sentinels), Some(ticket)) = (&self.sentinels, check.ticket) else {
             return Ok(());
         };
         let decision = match sentinels.decision(ticket) {
@@ -65,16 +69,20 @@ impl Keeper {
             None => {
                 let limit = self.options.operation_timeout;
                 let decided = self.within(limit, sentinels.decided(ticket)).await;
-                decided.ok_or_else(|| Doubt::Nobody(Why::sentinels_silent(limit)))?
+                decided.ok_or_else(|| {
+                    MasterCheckError::NoMajority(LinkError::sentinels_silent(limit))
+                })?
             }
         };
         match decision {
             Decision::Named(master) if Some(&master) == link.master.as_ref() => Ok(()),
-            Decision::Named(master) => Err(Doubt::Elsewhere(Why::new(format!(
+            Decision::Named(master) => Err(MasterCheckError::OtherMaster(LinkError::new(format!(
                 "the sentinels name another master: {}:{}, by epoch {}",
                 master.host, master.port, master.epoch
             )))),
-            Decision::Divided(nothing) => Err(Doubt::Nobody(Why::new(nothing.why))),
+            Decision::NoMajority(failure) => {
+                Err(MasterCheckError::NoMajority(LinkError::new(failure.reason)))
+            }
         }
     }
 }

@@ -8,9 +8,9 @@ use std::sync::{Arc, Weak};
 
 use redis::Pipeline;
 
-use super::Why;
+use super::LinkError;
+use super::bounded_map::{BoundedMap, Weight};
 use super::codec::Lineage;
-use super::kept::{Kept, Weigh};
 use super::link::Link;
 use super::tier::{Tier, is_epoch, read_command, token_in};
 use super::wire;
@@ -20,10 +20,10 @@ use crate::protocol::{Command, Token, Verdict, verdict};
 use crate::store::Stamp;
 
 /// The questions that were asked last.
-pub(crate) struct Questions(Kept<FragmentKey, Arc<Question>>);
+pub(crate) struct PreparedRevalidations(BoundedMap<FragmentKey, Arc<PreparedRevalidation>>);
 
 /// A question that is ready to be sent.
-pub(crate) struct Question {
+pub(crate) struct PreparedRevalidation {
     /// What it is about. Kept by its address only; that is nobody else's, as
     /// long as this is there.
     fragment: Weak<Fragment>,
@@ -33,10 +33,10 @@ pub(crate) struct Question {
     pipeline: Pipeline,
 }
 
-impl Questions {
+impl PreparedRevalidations {
     /// Room for what goes with `limit` bytes of fragments.
     pub(crate) fn beside(limit: u64) -> Self {
-        Questions(Kept::beside(limit))
+        PreparedRevalidations(BoundedMap::beside(limit))
     }
 
     /// What they take, in bytes.
@@ -46,20 +46,25 @@ impl Questions {
 
     /// The question for a fragment whose stamps are current; put together if
     /// it is another than the one before. `None` if a token is not known.
-    pub(crate) fn of(&self, key: &FragmentKey, near: &Arc<Fragment>) -> Option<Arc<Question>> {
-        let is_of_it = |it: &Arc<Question>| std::ptr::eq(it.fragment.as_ptr(), Arc::as_ptr(near));
+    pub(crate) fn of(
+        &self,
+        key: &FragmentKey,
+        near: &Arc<Fragment>,
+    ) -> Option<Arc<PreparedRevalidation>> {
+        let is_of_it =
+            |it: &Arc<PreparedRevalidation>| std::ptr::eq(it.fragment.as_ptr(), Arc::as_ptr(near));
         if let Some(known) = self.0.get(key).filter(is_of_it) {
             return Some(known);
         }
-        let question = Arc::new(Question::new(near)?);
-        self.0.insert(*key, question.clone());
-        Some(question)
+        let revalidation = Arc::new(PreparedRevalidation::new(near)?);
+        self.0.insert(*key, revalidation.clone());
+        Some(revalidation)
     }
 }
 
 /// The stamps count in full: when the fragment has gone, it is the question that
 /// keeps them.
-impl Weigh for Arc<Question> {
+impl Weight for Arc<PreparedRevalidation> {
     fn weight(&self) -> usize {
         const EACH: usize = size_of::<(Arc<Stamp>, Token)>() + size_of::<Command>();
         // A stamp with its place in the store, a command of its own as written.
@@ -69,11 +74,11 @@ impl Weigh for Arc<Question> {
             let key = stamp.shared().map_or(0, |shared| shared.key().len());
             EACH + STAMP + WRITTEN + stamp.extra_weight() + key
         };
-        size_of::<Question>() + self.stamps.iter().map(of_one).sum::<usize>()
+        size_of::<PreparedRevalidation>() + self.stamps.iter().map(of_one).sum::<usize>()
     }
 }
 
-impl Question {
+impl PreparedRevalidation {
     fn new(near: &Arc<Fragment>) -> Option<Self> {
         let line = Lineage::of(near.stamps());
         // Keys in a row are read by one command.
@@ -85,11 +90,11 @@ impl Question {
             stamps.iter().map(|(stamp, _)| read_command(stamp)).collect();
         let commands = commands?;
         let pipeline = wire::pipeline(&commands);
-        Some(Question { fragment: Arc::downgrade(near), stamps, commands, pipeline })
+        Some(PreparedRevalidation { fragment: Arc::downgrade(near), stamps, commands, pipeline })
     }
 
     /// Whether what it is about holds now. What does not is dropped in memory.
-    pub(crate) async fn ask(&self, tier: &Tier, link: &Link) -> Result<Verdict, Why> {
+    pub(crate) async fn run(&self, tier: &Tier, link: &Link) -> Result<Verdict, LinkError> {
         let replies = link.run_ready(&self.commands, &self.pipeline).await?;
         let mut found = Vec::with_capacity(self.stamps.len());
         for ((stamp, made_under), reply) in self.stamps.iter().zip(&replies) {

@@ -7,14 +7,14 @@ use redis::{
     ProtocolVersion, PushInfo, RedisConnectionInfo,
 };
 
-use super::Unfit;
+use super::SetupError;
 use super::access::{Credentials, CredentialsSource, Tls, redacted};
-use super::connecting::{bad_url, explain, why_closed};
+use super::advice::{bad_url, explain, why_closed};
 use super::node::Connection;
 
 /// How a server is reached: where, as whom, in how long.
 #[derive(Clone)]
-pub(crate) struct Door {
+pub(crate) struct Endpoint {
     info: ConnectionInfo,
     #[cfg_attr(not(feature = "redis-tls"), allow(dead_code))]
     tls: Tls,
@@ -23,34 +23,37 @@ pub(crate) struct Door {
     limit: Duration,
 }
 
-impl Door {
+impl Endpoint {
     pub(crate) fn new(
         url: &str,
         tls: &Tls,
         credentials: Option<&CredentialsSource>,
         limit: Duration,
-    ) -> Result<Self, Unfit> {
+    ) -> Result<Self, SetupError> {
         let info = url.into_connection_info().map_err(|error| bad_url(url, &error))?;
         if !info.addr().is_supported() {
-            return Err(Unfit::config(format!(
+            return Err(SetupError::config(format!(
                 "this build of cacheops cannot reach {}: TLS needs the feature `redis-tls`, and a Unix socket a Unix",
                 redacted(url)
             )));
         }
         if url.contains('#') && !matches!(info.addr(), ConnectionAddr::Unix(_)) {
             // Not quoted: what stands there may be a password.
-            return Err(Unfit::config(
+            return Err(SetupError::config(
                 "a URL of a Redis has no `#`; in a password it is written `%23`, and certificates are always checked: name those to trust by `Redis::ca`",
             ));
         }
         let settings = info.redis_settings().clone().set_protocol(ProtocolVersion::RESP3);
         let info = info.set_redis_settings(settings);
-        Ok(Door { info, tls: tls.clone(), credentials: credentials.cloned(), limit })
+        Ok(Endpoint { info, tls: tls.clone(), credentials: credentials.cloned(), limit })
     }
 
     /// The same for another server.
     pub(crate) fn at(&self, host: &str, port: u16) -> Self {
-        Door { info: self.info.clone().set_addr(addr(host, port, self.is_tls())), ..self.clone() }
+        Endpoint {
+            info: self.info.clone().set_addr(addr(host, port, self.is_tls())),
+            ..self.clone()
+        }
     }
 
     /// The same with TLS or without, and with these certificates.
@@ -61,7 +64,7 @@ impl Door {
             }
             other => other.clone(),
         };
-        Door { info: self.info.clone().set_addr(addr), tls: tls.clone(), ..self.clone() }
+        Endpoint { info: self.info.clone().set_addr(addr), tls: tls.clone(), ..self.clone() }
     }
 
     /// The same as another user; without a database, which sentinels lack.
@@ -74,7 +77,7 @@ impl Door {
         let new = RedisConnectionInfo::default().set_protocol(ProtocolVersion::RESP3);
         let new = logged_in(new, user, password);
         let credentials = self.credentials.clone().filter(|_| login.is_none());
-        Door { info: self.info.clone().set_redis_settings(new), credentials, ..self.clone() }
+        Endpoint { info: self.info.clone().set_redis_settings(new), credentials, ..self.clone() }
     }
 
     pub(crate) fn host(&self) -> &str {
@@ -96,7 +99,7 @@ impl Door {
     }
 
     /// Whether it may be spoken to as a user who lacks rights.
-    pub(super) fn names_a_user(&self) -> bool {
+    pub(super) fn may_lack_rights(&self) -> bool {
         self.credentials.is_some() || self.user().is_some()
     }
 
@@ -110,7 +113,7 @@ impl Door {
     pub(crate) async fn open(
         &self,
         on_push: impl Fn(PushInfo) + Send + Sync + 'static,
-    ) -> Result<Connection, Unfit> {
+    ) -> Result<Connection, SetupError> {
         let config = AsyncConnectionConfig::new()
             .set_connection_timeout(Some(self.limit))
             .set_response_timeout(None)
@@ -124,10 +127,10 @@ impl Door {
         match tokio::time::timeout(self.limit, opening).await {
             Ok(Ok(connection)) => Ok(Connection::new(connection)),
             Ok(Err(error)) => Err(match why_closed(self.info.addr(), &error, self.limit).await {
-                Some(said) => Unfit::away(format!("{}: {said}", self.info.addr())),
+                Some(said) => SetupError::away(format!("{}: {said}", self.info.addr())),
                 None => explain(self.info.addr(), &error),
             }),
-            Err(_) => Err(Unfit::away(format!(
+            Err(_) => Err(SetupError::away(format!(
                 "{} does not answer within {:?}",
                 self.info.addr(),
                 self.limit
@@ -135,7 +138,7 @@ impl Door {
         }
     }
 
-    async fn client(&self) -> Result<Client, Unfit> {
+    async fn client(&self) -> Result<Client, SetupError> {
         let info = self.info_now().await?;
         let client = match self.certificates() {
             #[cfg(feature = "redis-tls")]
@@ -147,7 +150,7 @@ impl Door {
 
     /// Where and as whom, with the credentials of this moment. They are told in
     /// a thread of their own: all time limits hang on this one.
-    async fn info_now(&self) -> Result<ConnectionInfo, Unfit> {
+    async fn info_now(&self) -> Result<ConnectionInfo, SetupError> {
         let Some(source) = self.credentials.clone() else { return Ok(self.info.clone()) };
         let telling = tokio::task::spawn_blocking(move || source.tell());
         let told = match tokio::time::timeout(self.limit, telling).await {
@@ -155,8 +158,11 @@ impl Door {
             Ok(Err(_)) => Err("the function panicked".to_owned()),
             Err(_) => Err(format!("no answer within {:?}", self.limit)),
         };
-        let told = told.map_err(|why| {
-            Unfit::away(format!("{}: `Redis::credentials` tells none: {why}", self.info.addr()))
+        let told = told.map_err(|error| {
+            SetupError::away(format!(
+                "{}: `Redis::credentials` tells none: {error}",
+                self.info.addr()
+            ))
         })?;
         let Credentials { user, password } = &told;
         let settings = self.info.redis_settings();
