@@ -49,59 +49,44 @@
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
-mod builder;
-mod call;
+mod cache;
 mod clock;
-mod delivery;
 mod error;
-mod events;
-mod fill;
-mod flight;
 mod fragment;
-mod handle;
-mod invalidate;
 mod key;
-mod lookup;
 mod observe;
-mod observers;
-mod page;
 mod prefix;
 mod profile;
 #[cfg(feature = "redis")]
 mod protocol;
 mod queryset;
-mod reads;
-mod record;
+mod read;
 #[cfg(feature = "redis")]
 mod redis;
 mod shared;
 mod store;
 mod sync;
 pub mod template;
-mod timer;
 mod value;
-mod waiting;
+mod write;
 
-pub use builder::Builder;
-pub use call::Cached;
+pub use cache::{Builder, Cached, Cacheops};
 pub use clock::{Clock, ManualClock, SystemClock};
 pub use error::{Error, ErrorKind};
-pub use events::WriteEvent;
-pub use fill::{Fill, Found, Hit, Lease, Request};
 pub use fragment::TemplateUse;
-pub use handle::Cacheops;
 pub use key::{FragmentKey, KeyWriter};
 pub use observe::{
     CacheInvalidated, CacheRead, FragmentInfo, InvalidationFailed, Outcome, Stats, Target,
 };
-pub use page::Page;
 pub use prefix::PrefixQuery;
 pub use profile::Profile;
 pub use queryset::{
     Condition, QuerySet, all, any, compare, eq, gt, gte, is_in, is_null, like, lt, lte, ne, not,
     opaque,
 };
+pub use read::{Fill, Found, Hit, Lease, Page, Request};
 #[cfg(feature = "redis")]
 pub use redis::{Consistency, Credentials, LinkState, Redis, SharedStatus, Tls};
 pub use store::Usage;
 pub use value::{Row, Scalar};
+pub use write::WriteEvent;

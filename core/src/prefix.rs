@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
 
-use crate::invalidate::Event;
+use crate::write::keys::Event;
 
 /// The tables that a prefix is asked for; see
 /// [`Builder::prefix_by`](crate::Builder::prefix_by).

@@ -12,14 +12,14 @@ mod none {
 
     use crate::error::Error;
     use crate::fragment::Fragment;
-    use crate::invalidate::Event;
     use crate::key::FragmentKey;
     use crate::observe::Outcome;
-    use crate::observers::Delivered;
-    use crate::page::{Page, Spot};
+    use crate::observe::observers::Delivered;
     use crate::prefix::Prefix;
+    use crate::read::page::{Page, Spot};
     use crate::store::{Scope, Stamp};
     use crate::sync::Arc;
+    use crate::write::keys::Event;
 
     /// A tier that cannot be.
     pub(crate) enum Tier {}

@@ -14,8 +14,8 @@
 use std::collections::HashSet;
 
 use super::{Command, EPOCH, Reply, Token};
-use crate::invalidate::{Scheme, row_key};
 use crate::value::Row;
+use crate::write::keys::{Scheme, row_key};
 
 /// The schemes of a table and the epoch that they were registered in.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -11,10 +11,10 @@ use super::deliver::deliver;
 use super::forked;
 use super::state::SharedState;
 use crate::error::{Error, ErrorKind};
-use crate::events::Due;
-use crate::invalidate::Event;
-use crate::observers::{Delivered, Observers};
+use crate::observe::observers::{Delivered, Observers};
 use crate::sync::lock;
+use crate::write::invalidation::Due;
+use crate::write::keys::Event;
 
 /// Invalidations that nobody waits for any more, and who is to hear of them.
 pub(crate) struct AbandonedBatch {

@@ -16,11 +16,11 @@
 
 use super::stamp_map::StampMap;
 use crate::fragment::{Body, Fragment, TemplateUse};
-use crate::invalidate::key_stem;
 use crate::key::FragmentKey;
 use crate::protocol::Token;
 use crate::store::{Place, Stamp};
 use crate::sync::Arc;
+use crate::write::keys::key_stem;
 
 const VERSION: u8 = 2;
 const HEAD: usize = 6;

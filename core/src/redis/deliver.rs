@@ -6,12 +6,12 @@ use super::LinkError;
 use super::bounded_map::{BoundedMap, Weight};
 use super::link::Link;
 use super::state::{SharedState, read_everything};
-use crate::invalidate::{
-    Event, MOST_KEYS, Scheme, everything_key, name_key, registry_key, variant_key,
-};
 use crate::protocol::{Command, Next, Registry, Reply, Sweep, SweepTarget, Swept};
 use crate::store::Dropped;
 use crate::value::Row;
+use crate::write::keys::{
+    Event, MOST_KEYS, Scheme, everything_key, name_key, registry_key, variant_key,
+};
 
 /// The most keys that go into one command, and so into one trip: time limits
 /// hold for a trip, however many of them a batch takes.

@@ -52,11 +52,11 @@ mod tests {
 
     use super::{FORKED, OwnerProcess};
     use crate::error::ErrorKind;
-    use crate::invalidate::Event;
     use crate::prefix::Prefix;
     use crate::redis::state::SharedState;
     use crate::redis::{LinkState, Redis};
     use crate::store::{Knows, MemoryStore};
+    use crate::write::keys::Event;
 
     #[test]
     fn a_child_is_another_process() {

@@ -10,12 +10,12 @@ use super::codec::Lineage;
 use super::link::Link;
 use super::state::{SharedState, write_everything};
 use super::tier::{Tier, is_epoch, read_command, token_at, token_in};
-use crate::invalidate::{Scheme, registry_key};
 use crate::key::FragmentKey;
-use crate::page::Page;
 use crate::protocol::{Command, LeasePlan, Reply, TablePlan, Token, is_leased};
-use crate::record;
+use crate::read::page::Page;
+use crate::read::recorder;
 use crate::store::{Place, Scope, SharedStamp, Stamp, Taken};
+use crate::write::keys::{Scheme, registry_key};
 
 /// The stamps of a fill, and the lock that it holds.
 pub(crate) struct Leased {
@@ -238,7 +238,7 @@ impl<'a> LeaseInProgress<'a> {
                 let found = reply.value().and_then(|value| token_at(stamp, value, self.link));
                 found.is_some() && found == stamp.shared().and_then(SharedStamp::token)
             };
-            around_holds = record::can_be_asked(self.page)
+            around_holds = recorder::can_be_asked(self.page)
                 && replies.len() == around.len()
                 && around.iter().zip(&replies).all(holds);
             self.tier.check(self.link, &around, &replies);
@@ -281,7 +281,7 @@ fn schemes_of(registry: &SharedStamp, scope: &Scope<'_>) -> Vec<Vec<u8>> {
 
 /// The stamps that what was read around this point stands on, and those above.
 fn read_around(page: Option<&Page>) -> Vec<Arc<Stamp>> {
-    let line = Lineage::of(&record::stamps_around(page));
+    let line = Lineage::of(&recorder::stamps_around(page));
     line.stamps().filter(|stamp| stamp.shared().is_some()).cloned().collect()
 }
 

@@ -1,7 +1,7 @@
 //! Invalidations that could not be delivered yet.
 
-use crate::events::Due;
-use crate::invalidate::Event;
+use crate::write::invalidation::Due;
+use crate::write::keys::Event;
 
 /// Invalidations in their order, bounded: where there are too many, they are
 /// replaced by wider ones. None is ever lost.
@@ -87,8 +87,8 @@ impl Pending {
 #[cfg(test)]
 mod tests {
     use super::{Due, Pending};
-    use crate::invalidate::Event;
     use crate::value::Row;
+    use crate::write::keys::Event;
 
     fn rows(table: &str, count: usize) -> Due {
         Due::of("", &Event::Rows { table, rows: &vec![Row::default(); count] })

@@ -14,11 +14,11 @@ use super::link::Link;
 use super::stamp_map::StampMap;
 use super::tier::{Tier, fragment_key, is_epoch, read_command, session_of, token_in};
 use crate::fragment::{Dependencies, Fragment};
-use crate::invalidate::everything_key;
 use crate::key::FragmentKey;
 use crate::observe::Outcome;
 use crate::protocol::{Command, Reply, Token, Verdict, current, has_to_be_read, verdict};
 use crate::store::{MemoryStore, Place, Stamp};
+use crate::write::keys::everything_key;
 
 /// A lookup under way, of one fragment or of several at once.
 pub(crate) struct Search<'a> {

@@ -25,12 +25,12 @@ use super::rights::Rights;
 use super::sentinels::Sentinels;
 use super::{LinkError, SetupError, log};
 use crate::clock::{Clock, micros};
-use crate::events::Due;
-use crate::invalidate::everything_key;
 use crate::prefix::Prefix;
 use crate::protocol::{Command, Reply, Token};
 use crate::store::MemoryStore;
 use crate::sync::{lock, read, write};
+use crate::write::invalidation::Due;
+use crate::write::keys::everything_key;
 
 /// What all threads share of the line.
 pub(crate) struct SharedState {

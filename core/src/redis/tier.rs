@@ -20,14 +20,14 @@ use super::{AbandonedBatch, LinkError, SetupError};
 use crate::clock::Clock;
 use crate::error::{Error, ErrorKind};
 use crate::fragment::Fragment;
-use crate::invalidate::Event;
 use crate::key::FragmentKey;
 use crate::observe::Outcome;
-use crate::observers::Delivered;
-use crate::page::{Page, Spot};
+use crate::observe::observers::Delivered;
 use crate::prefix::Prefix;
 use crate::protocol::{Command, EPOCH, Reply, Token};
+use crate::read::page::{Page, Spot};
 use crate::store::{MemoryStore, Place, Scope, Stamp};
+use crate::write::keys::Event;
 
 /// The shared tier: Redis, and the thread that keeps the line to it.
 pub(crate) struct Tier {

@@ -9,10 +9,6 @@ use super::{Dropped, Scope, Taken, Usage};
 #[cfg(feature = "redis")]
 use super::{Place, SharedStamp};
 use crate::fragment::Fragment;
-use crate::invalidate::{
-    Event, MOST_KEYS, Scheme, conjunction_key, everything_key, name_key, registry_key, row_key,
-    variant_key,
-};
 use crate::key::FragmentKey;
 use crate::prefix::Prefix;
 #[cfg(feature = "redis")]
@@ -21,6 +17,10 @@ use crate::queryset::{Conjunction, TableDnf};
 use crate::sync::atomic::{AtomicU64, Ordering};
 use crate::sync::{Arc, RwLock, read, write};
 use crate::value::Row;
+use crate::write::keys::{
+    Event, MOST_KEYS, Scheme, conjunction_key, everything_key, name_key, registry_key, row_key,
+    variant_key,
+};
 
 /// Fragments and stamps in the memory of one process: all there is, or the
 /// near tier of a shared store, which then says which stamps are gone.

@@ -16,10 +16,10 @@ pub(crate) use token::{Place, SharedStamp};
 
 use std::borrow::Cow;
 
-#[cfg(feature = "redis")]
-use crate::page::Page;
 use crate::prefix::Prefixes;
 use crate::queryset::TableDnf;
+#[cfg(feature = "redis")]
+use crate::read::page::Page;
 use crate::sync::Arc;
 
 /// What a fill depends on before anything is read.

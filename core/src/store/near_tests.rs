@@ -4,11 +4,11 @@ use std::sync::Barrier;
 
 use super::tables::MOST_SCHEMES;
 use super::{Knows, MemoryStore, Scope, Stamp};
-use crate::invalidate::{conjunction_key, registry_key};
 use crate::prefix::Prefix;
 use crate::protocol::Token;
 use crate::queryset::{Conjunction, TableDnf};
 use crate::sync::Arc;
+use crate::write::keys::{conjunction_key, registry_key};
 
 fn near() -> MemoryStore {
     let knows = Knows { labels: false, shared: true };

@@ -3,10 +3,10 @@
 use std::collections::HashMap;
 
 use super::stamp::Stamp;
-use crate::invalidate::Scheme;
 use crate::queryset::Conjunction;
 use crate::sync::Arc;
 use crate::sync::atomic::{AtomicU64, Ordering};
+use crate::write::keys::Scheme;
 
 /// The most schemes that a process registers for one table. Each costs every
 /// changed row a drop, so what has further ones depends on any row.

@@ -2,7 +2,7 @@
 
 use std::hash::{BuildHasher, RandomState};
 
-use crate::handle::Cacheops;
+use crate::cache::handle::Cacheops;
 use crate::key::KeyWriter;
 
 /// Tells the fragments of one environment of an engine from those of another

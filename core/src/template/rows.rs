@@ -3,11 +3,11 @@
 use std::error::Error as StdError;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use crate::cache::handle::Cacheops;
 use crate::error::Error;
-use crate::fill::Lease;
-use crate::handle::Cacheops;
 use crate::queryset::QuerySet;
-use crate::record;
+use crate::read::fill::Lease;
+use crate::read::recorder;
 
 type Run<R> = dyn Fn() -> Result<R, Box<dyn StdError + Send + Sync>> + Send + Sync;
 
@@ -92,7 +92,7 @@ struct Failure<'r, R>(&'r Rows<R>);
 
 impl<R> Drop for Failure<'_, R> {
     fn drop(&mut self) {
-        record::failed(&self.0.reader);
+        recorder::failed(&self.0.reader);
     }
 }
 

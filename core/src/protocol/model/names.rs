@@ -3,9 +3,9 @@
 use std::sync::OnceLock;
 
 use super::server::{Cmd, Rep};
-use crate::invalidate::{Scheme, conjunction_key, everything_key, registry_key};
 use crate::protocol::{Command, EPOCH, Registry, Reply, Token};
 use crate::value::Row;
+use crate::write::keys::{Scheme, conjunction_key, everything_key, registry_key};
 
 /// A token, as a small number. Zero stands for one that never changes.
 pub(super) type Tok = u8;

@@ -2,15 +2,15 @@
 
 use std::time::Instant;
 
+use crate::cache::handle::Cacheops;
 use crate::error::Error;
-use crate::fill::{Attempt, Caller, Found, Hit};
-use crate::flight::{Flight, Moment};
-use crate::handle::Cacheops;
-use crate::lookup::{Asked, IsSame};
 use crate::observe::Outcome;
-use crate::record;
+use crate::read::fill::{Attempt, Caller, Found, Hit};
+use crate::read::lookup::{Asked, IsSame};
+use crate::read::recorder;
+use crate::read::single_flight::{Flight, Moment};
 use crate::sync::Arc;
-use crate::timer;
+use crate::sync::timer;
 
 /// Whom a caller waits for, and when it came.
 pub(crate) struct Following {
@@ -75,8 +75,8 @@ impl Cacheops {
             return None;
         }
         inner.report(asked, Outcome::BreakerOpen, None);
-        record::found(&fragment, asked.request.page);
-        record::unknown(asked.request.page);
+        recorder::found(&fragment, asked.request.page);
+        recorder::unknown(asked.request.page);
         Some(Found::Hit(Hit(fragment)))
     }
 }

@@ -1,6 +1,6 @@
 //! Fragment keys, and the encoding of what they cover.
 
-mod encoder;
+mod serializer;
 
 use std::fmt;
 
@@ -248,7 +248,7 @@ impl KeyWriter {
     ///
     /// NaN, and whatever the value's own `Serialize` refuses.
     pub fn serialize<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), Error> {
-        encoder::encode(value, self)
+        serializer::encode(value, self)
     }
 
     /// An enum with data: a map of one entry, as self-describing formats and
@@ -304,5 +304,4 @@ impl KeyWriter {
 }
 
 #[cfg(test)]
-#[path = "key_tests.rs"]
 mod tests;

@@ -17,10 +17,10 @@ use std::time::{Duration, Instant};
 
 use crate::fragment::{Dependencies, Fragment};
 use crate::key::FragmentKey;
-use crate::record::Recorder;
+use crate::read::recorder::Recorder;
 use crate::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use crate::sync::timer::{self, Deadline};
 use crate::sync::{Arc, Condvar, Mutex, Weak, lock};
-use crate::timer::{self, Deadline};
 
 /// A fill under way that others wait for.
 #[derive(Default)]

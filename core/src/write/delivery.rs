@@ -2,13 +2,13 @@
 
 use std::collections::VecDeque;
 
+use crate::cache::handle::Cacheops;
 use crate::error::Error;
-use crate::events::{Due, WriteEvent, gather};
-use crate::handle::Cacheops;
-use crate::invalidate::Event;
-use crate::observers::Delivered;
-use crate::record::is_quiet;
+use crate::observe::observers::Delivered;
+use crate::read::recorder::is_quiet;
 use crate::sync::block_on;
+use crate::write::invalidation::{Due, WriteEvent, gather};
+use crate::write::keys::Event;
 
 /// Invalidations under way. The data has changed already, so all of them are
 /// carried out, whatever becomes of the future that waits for them.

@@ -3,11 +3,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::cache::handle::Cacheops;
 use crate::clock::{Clock, SystemClock};
 use crate::error::{Error, ErrorKind};
-use crate::handle::Cacheops;
+use crate::observe::observers::Observers;
 use crate::observe::{CacheInvalidated, CacheRead, InvalidationFailed};
-use crate::observers::Observers;
 use crate::prefix::{ComputePrefix, Prefix, PrefixQuery};
 use crate::profile::{Profile, Profiles};
 use crate::queryset::Limits;

@@ -1,5 +1,7 @@
 //! What one can see of the cache: events, counters, and the fragments in it.
 
+pub(crate) mod observers;
+
 use std::fmt;
 use std::time::Duration;
 

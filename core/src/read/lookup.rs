@@ -3,16 +3,16 @@
 
 use std::time::{Duration, Instant};
 
+use crate::cache::handle::Inner;
 use crate::clock::micros;
-use crate::fill::{Found, Hit, Plan, Request};
 use crate::fragment::{Dependencies, Fragment, TemplateUse};
-use crate::handle::Inner;
 use crate::key::{FragmentKey, KeyWriter};
 use crate::observe::{CacheRead, Outcome};
-use crate::page::Page;
 use crate::prefix::Prefixes;
 use crate::queryset::QuerySet;
-use crate::record;
+use crate::read::fill::{Found, Hit, Plan, Request};
+use crate::read::page::Page;
+use crate::read::recorder;
 use crate::shared::{Leased, LookupResult};
 use crate::store::Scope;
 use crate::sync::Arc;
@@ -238,7 +238,7 @@ impl Inner {
     /// changes: nothing that shows it is stored.
     pub(crate) fn bypass(&self, asked: &Asked<'_>, why: Outcome) -> Found {
         self.report(asked, why, None);
-        record::unknown(asked.request.page);
+        recorder::unknown(asked.request.page);
         Found::Bypass
     }
 
@@ -249,8 +249,8 @@ impl Inner {
         match plan {
             Some(plan) => self.stand_on(asked, plan, true).await,
             None => {
-                record::record(|outer| outer.uncacheable = true);
-                record::unknown(asked.request.page);
+                recorder::record(|outer| outer.uncacheable = true);
+                recorder::unknown(asked.request.page);
             }
         }
         Found::Bypass
@@ -260,13 +260,13 @@ impl Inner {
     /// is made for its caller alone, before it is made.
     pub(crate) async fn stand_on(&self, asked: &Asked<'_>, plan: &Plan, uncacheable: bool) {
         let page = asked.request.page;
-        if !record::counts_around(page) {
+        if !recorder::counts_around(page) {
             return;
         }
         let leased = self.lease_scope(&self.scope(asked, plan), None).await;
         let now = self.now();
         if leased.is_none() {
-            record::unknown(page);
+            recorder::unknown(page);
         }
         let stands_on = Dependencies {
             stamps: leased.map(|leased| leased.stamps).unwrap_or_default(),
@@ -274,7 +274,7 @@ impl Inner {
             uncacheable,
             ..Dependencies::default()
         };
-        record::made(&stands_on, page);
+        recorder::made(&stands_on, page);
     }
 
     pub(crate) fn hit(
@@ -283,7 +283,7 @@ impl Inner {
         (fragment, outcome): (Arc<Fragment>, Outcome),
     ) -> Found {
         self.report(asked, outcome, Some(&fragment));
-        record::found(&fragment, asked.request.page);
+        recorder::found(&fragment, asked.request.page);
         Found::Hit(Hit(fragment))
     }
 

@@ -5,11 +5,11 @@ use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use crate::error::Error;
-use crate::invalidate::Event;
 use crate::observe::{CacheInvalidated, CacheRead, InvalidationFailed, Stats, Target};
 use crate::store::Dropped;
 use crate::sync::atomic::{AtomicU64, Ordering};
 use crate::value::Row;
+use crate::write::keys::Event;
 
 /// How an invalidation ended well.
 #[derive(Clone, Copy, Debug)]

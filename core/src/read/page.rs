@@ -4,12 +4,12 @@
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
+use crate::cache::handle::{Cacheops, Inner};
 use crate::fragment::Fragment;
-use crate::handle::{Cacheops, Inner};
 use crate::key::FragmentKey;
 use crate::observe::Outcome;
-use crate::reads::{Reads, Strays};
-use crate::record;
+use crate::read::reads::{Reads, Strays};
+use crate::read::recorder;
 use crate::store::Stamp;
 use crate::sync::{Arc, Mutex, Weak, lock};
 
@@ -120,7 +120,7 @@ impl Page {
     /// # Ok::<_, Error>(())
     /// ```
     pub fn enter(&self) {
-        record::enter_page(self);
+        recorder::enter_page(self);
     }
 
     pub(crate) fn downgrade(&self) -> WeakPage {

@@ -6,22 +6,22 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde::Serialize;
 
-use crate::builder::{Builder, Settings};
+use crate::cache::{Builder, Settings};
 use crate::clock::micros;
-use crate::delivery::Delivery;
 use crate::error::Error;
-use crate::events::{WriteEvent, into_row};
-use crate::flight::Flights;
 use crate::fragment::Fragment;
-use crate::invalidate::{Event, check_name};
 use crate::key::{FragmentKey, KeyWriter};
 use crate::observe::{Counters, FragmentInfo, Stats};
 use crate::queryset::{QuerySet, canonical, check_table};
-use crate::record::{self, Quiet, QuietScope, Scoped, is_quiet};
+use crate::read::recorder::{self, Quiet, QuietScope, Scoped, is_quiet};
+use crate::read::single_flight::Flights;
 use crate::store::Usage;
 use crate::sync::atomic::{AtomicBool, Ordering};
 use crate::sync::{Arc, Mutex, block_on, lock};
 use crate::value::Row;
+use crate::write::delivery::Delivery;
+use crate::write::invalidation::{WriteEvent, into_row};
+use crate::write::keys::{Event, check_name};
 
 /// A cache of fragments; the handle is cheap to clone and can be used from
 /// any thread.
@@ -359,7 +359,7 @@ impl Cacheops {
     /// Has what is around this point depend on all rows of some tables; on those
     /// of all tables nothing can.
     fn depend_on(&self, tables: &[String]) {
-        if !record::counts_around(None) {
+        if !recorder::counts_around(None) {
             return;
         }
         let querysets: Vec<QuerySet> = tables.iter().map(QuerySet::table).collect();
@@ -367,7 +367,7 @@ impl Cacheops {
             Ok(lease) if !tables.is_empty() => lease.bind(&std::sync::Arc::new(())),
             _ => {
                 self.do_not_cache();
-                record::unknown(None);
+                recorder::unknown(None);
             }
         }
     }

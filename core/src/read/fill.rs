@@ -3,23 +3,23 @@
 use std::pin::pin;
 use std::time::Duration;
 
+use crate::cache::handle::{Cacheops, Inner};
 use crate::clock::micros;
 use crate::error::{Error, ErrorKind};
-use crate::flight::{Lead, Left, Role};
 use crate::fragment::{Body, Dependencies, Fragment, TemplateUse};
-use crate::handle::{Cacheops, Inner};
-use crate::invalidate::check_name;
 use crate::key::FragmentKey;
-use crate::lookup::{Asked, IsSame};
 use crate::observe::Outcome;
-use crate::observers::is_telling;
-use crate::page::Page;
+use crate::observe::observers::is_telling;
 use crate::queryset::{QuerySet, TableDnf, to_dnf};
-use crate::record::{self, PollScope as _, Recorder};
+use crate::read::find::Following;
+use crate::read::lookup::{Asked, IsSame};
+use crate::read::page::Page;
+use crate::read::recorder::{self, PollScope as _, Recorder};
+use crate::read::single_flight::{Lead, Left, Role};
 use crate::shared::{FillLock, Leased, LookupResult};
 use crate::store::{Scope, Stamp};
 use crate::sync::{Arc, block_on};
-use crate::waiting::Following;
+use crate::write::keys::check_name;
 
 /// What a caller asks for: how the fragment is found, and what it stands on
 /// if it has to be filled. For plugins of template engines.
@@ -276,7 +276,7 @@ impl Cacheops {
             Some(leased) => Found::Miss(Fill::begin(self, asked, plan, leased, None)),
             None => {
                 // Nothing tells of changes: as if they had come already.
-                record::unknown(asked.request.page);
+                recorder::unknown(asked.request.page);
                 Found::Bypass
             }
         })
@@ -300,19 +300,19 @@ impl Cacheops {
     /// Whether a fill is under way around this point.
     #[must_use]
     pub fn is_filling(&self) -> bool {
-        record::current().is_some()
+        recorder::current().is_some()
     }
 
     /// Tells the fill around this point, if there is one, that it must not be
     /// stored: it shows something that nothing could ever invalidate.
     pub fn do_not_cache(&self) {
-        record::record(|outer| outer.uncacheable = true);
+        recorder::record(|outer| outer.uncacheable = true);
     }
 
     /// Tells the fill around this point, if there is one, that it used a
     /// template which its key does not cover.
     pub fn use_template(&self, template: TemplateUse) {
-        record::record(|outer| outer.templates.push(template));
+        recorder::record(|outer| outer.templates.push(template));
     }
 
     /// Makes the fill around this point depend on what a fragment stands on that
@@ -323,7 +323,7 @@ impl Cacheops {
     ///
     /// As [`find`](Self::find).
     pub fn pass(&self, request: &Request<'_>) -> Result<(), Error> {
-        if !record::counts_around(request.page) {
+        if !recorder::counts_around(request.page) {
             return Ok(());
         }
         let inner = &*self.inner;
@@ -365,7 +365,7 @@ impl Cacheops {
 
 /// Whether others may be waiting for this thread.
 fn is_busy() -> bool {
-    record::current().is_some() || is_telling()
+    recorder::current().is_some() || is_telling()
 }
 
 /// What a caller says who knows no templates: it cannot tell.
@@ -409,9 +409,9 @@ impl Lease {
     /// [`Page`]s end that are under way in this thread, or else the next one,
     /// and as long as `reader` lives.
     pub fn bind(&self, reader: &std::sync::Arc<()>) {
-        record::bind(reader, &self.stamps, &self.more);
+        recorder::bind(reader, &self.stamps, &self.more);
         if self.never {
-            record::record(|outer| outer.uncacheable = true);
+            recorder::record(|outer| outer.uncacheable = true);
         }
     }
 
@@ -555,7 +555,7 @@ impl Fill {
             prefix: if is_shared { address.prefix().into() } else { Box::default() },
             lock: None,
             // Now, when whatever changes from here on meets a stamp of this fill.
-            is_clean: record::is_data_around_current(request.page),
+            is_clean: recorder::is_data_around_current(request.page),
             recorder: Recorder::new(Dependencies { stamps, ..Dependencies::default() }),
             timeout,
             label: settings.inspect.then(|| request.label().into()),
@@ -677,11 +677,11 @@ impl Fill {
         self.recorder.leave();
         let mut dependencies = self.recorder.take();
         dependencies.limit(expires_at);
-        record::made(&dependencies, self.page.as_ref());
+        recorder::made(&dependencies, self.page.as_ref());
         if !self.is_clean {
             // It may show what had changed around it, which its page knows
             // nothing of if it was read for another.
-            record::unknown(self.page.as_ref());
+            recorder::unknown(self.page.as_ref());
         }
         dependencies
     }

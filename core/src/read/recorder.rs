@@ -13,8 +13,8 @@ use std::sync::OnceLock;
 use std::task::{Context, Poll};
 
 use crate::fragment::{Dependencies, Fragment};
-use crate::page::{Page, WeakPage};
-use crate::reads::Strays;
+use crate::read::page::{Page, WeakPage};
+use crate::read::reads::Strays;
 use crate::store::Stamp;
 use crate::sync::{Arc, Mutex, Weak, lock, thread_local};
 

@@ -6,10 +6,10 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use serde::Serialize;
 
 use crate::error::Error;
-use crate::invalidate::{Event, check_name};
 use crate::prefix::Prefix;
 use crate::queryset::{canonical, check_table};
 use crate::value::Row;
+use crate::write::keys::{Event, check_name};
 
 /// A change in the database, for
 /// [`invalidate_batch`](crate::Cacheops::invalidate_batch).

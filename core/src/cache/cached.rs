@@ -8,14 +8,14 @@ use std::time::Duration;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use crate::cache::handle::Cacheops;
 use crate::error::Error;
-use crate::fill::{Found, Hit, Request, any_template, zero_timeout};
-use crate::handle::Cacheops;
 use crate::key::{FragmentKey, KeyWriter};
-use crate::lookup::Asked;
-use crate::page::Page;
 use crate::queryset::QuerySet;
-use crate::record::Scoped;
+use crate::read::fill::{Found, Hit, Request, any_template, zero_timeout};
+use crate::read::lookup::Asked;
+use crate::read::page::Page;
+use crate::read::recorder::Scoped;
 use crate::sync::block_on;
 
 impl Cacheops {

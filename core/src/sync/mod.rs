@@ -1,6 +1,8 @@
 //! Locks and threads, from the standard library or from shuttle, which tries
 //! the interleavings (`RUSTFLAGS="--cfg shuttle"`).
 
+pub(crate) mod timer;
+
 use std::pin::pin;
 use std::task::{Context, Poll, Wake, Waker};
 
