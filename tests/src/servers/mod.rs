@@ -8,13 +8,13 @@
 //! log when that does not come within [`PATIENCE`].
 
 mod cluster;
-mod lane;
-mod link;
+mod delay_queue;
 mod options;
-mod place;
 mod process;
+mod proxied;
 mod proxy;
 mod replication;
+mod resources;
 mod sentinel;
 mod server;
 mod slots;

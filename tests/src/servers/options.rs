@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::place::Dir;
+use super::resources::Dir;
 use super::{Program, Server};
 
 /// Settings of a [`Server`], begun by [`Server::options`].

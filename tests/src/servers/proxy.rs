@@ -6,8 +6,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use super::lane::Gate;
-use super::link::{Counters, Link};
+use super::delay_queue::Gate;
+use super::proxied::{Counters, ProxiedConnection};
 use super::{PATIENCE, wait_at_most};
 
 /// How long the target has to accept a connection.
@@ -63,7 +63,7 @@ struct Shared {
 #[derive(Debug, Default)]
 struct State {
     mode: Mode,
-    links: Vec<Arc<Link>>,
+    connections: Vec<Arc<ProxiedConnection>>,
     ends: bool,
 }
 
@@ -96,7 +96,7 @@ impl Proxy {
         if mode == Mode::Refuse {
             return state.cut();
         }
-        state.links.iter().for_each(|link| link.set(mode.gates()));
+        state.connections.iter().for_each(|connection| connection.set(mode.gates()));
     }
 
     /// Closes the connections there are; what is held for them is lost.
@@ -111,7 +111,7 @@ impl Proxy {
 
     /// How many of them are open.
     pub fn open_connections(&self) -> usize {
-        self.shared.lock().links.iter().filter(|link| !link.is_over()).count()
+        self.shared.lock().connections.iter().filter(|connection| !connection.is_over()).count()
     }
 
     /// How many bytes were delivered, in both directions.
@@ -132,18 +132,18 @@ impl Proxy {
 
 impl Drop for Proxy {
     fn drop(&mut self) {
-        let links = {
+        let connections = {
             let mut state = self.shared.lock();
             state.ends = true;
             state.cut();
-            state.links.clone()
+            state.connections.clone()
         };
         // Wakes the thread that accepts.
         let _ = TcpStream::connect(("127.0.0.1", self.port));
         if let Some(accepting) = self.accepting.take() {
             let _ = accepting.join();
         }
-        wait_at_most(PATIENCE, || links.iter().all(|link| link.is_over()));
+        wait_at_most(PATIENCE, || connections.iter().all(|connection| connection.is_over()));
     }
 }
 
@@ -171,9 +171,10 @@ impl Shared {
             return;
         }
         self.accepted.fetch_add(1, Ordering::Relaxed);
-        state.links.retain(|link| !link.is_over());
-        let link = Link::start(client, server, state.mode.gates(), &self.delivered);
-        state.links.push(link);
+        state.connections.retain(|connection| !connection.is_over());
+        let connection =
+            ProxiedConnection::start(client, server, state.mode.gates(), &self.delivered);
+        state.connections.push(connection);
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -183,6 +184,6 @@ impl Shared {
 
 impl State {
     fn cut(&self) {
-        self.links.iter().for_each(|link| link.cut());
+        self.connections.iter().for_each(|connection| connection.cut());
     }
 }

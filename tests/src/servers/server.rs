@@ -9,8 +9,8 @@ use std::path::PathBuf;
 use std::process::Command;
 use std::time::Duration;
 
-use super::place::{Dir, Port};
 use super::process::Process;
+use super::resources::{Dir, Port};
 use super::wire::{self, Reply};
 use super::{Options, PATIENCE, Program, tls, wait_at_most};
 

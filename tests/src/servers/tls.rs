@@ -3,7 +3,7 @@
 use std::fs;
 use std::process::Command;
 
-use super::place::Dir;
+use super::resources::Dir;
 
 const SETTINGS: &str = "\
 [req]

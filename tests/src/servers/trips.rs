@@ -2,20 +2,20 @@
 
 use super::Server;
 
-/// How often a server was spoken to, but for the signs of life that a cache
+/// How often a server was spoken to, but for the heartbeats that a cache
 /// asks for by itself; as the server counts them.
 #[derive(Debug)]
 pub struct Trips<'a> {
     server: &'a Server,
     reads: u64,
-    beats: u64,
+    heartbeats: u64,
 }
 
 impl<'a> Trips<'a> {
     /// Counts from now on.
     pub fn since_now(server: &'a Server) -> Self {
-        let mut trips = Trips { server, reads: 0, beats: 0 };
-        (trips.reads, trips.beats) = trips.counts();
+        let mut trips = Trips { server, reads: 0, heartbeats: 0 };
+        (trips.reads, trips.heartbeats) = trips.counts();
         trips
     }
 
@@ -31,11 +31,11 @@ impl<'a> Trips<'a> {
 
     /// The trips since it was asked the last time, without those of asking.
     pub fn count(&mut self) -> u64 {
-        let (reads, beats) = self.counts();
+        let (reads, heartbeats) = self.counts();
         // The question itself, and the end of the connection of the last one.
         let own = 2;
-        let trips = (reads - self.reads).saturating_sub(beats - self.beats + own);
-        (self.reads, self.beats) = (reads, beats);
+        let trips = (reads - self.reads).saturating_sub(heartbeats - self.heartbeats + own);
+        (self.reads, self.heartbeats) = (reads, heartbeats);
         trips
     }
 }

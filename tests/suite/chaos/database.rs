@@ -8,7 +8,7 @@ use std::sync::Mutex;
 use cacheops::{QuerySet, eq, is_in};
 use serde::{Deserialize, Serialize};
 
-use super::dice::{Dice, mix};
+use super::rng::{Rng, mix};
 use super::tenants::TENANTS;
 
 /// How many rows each tenant has; the first ones change most.
@@ -23,9 +23,9 @@ const CATEGORIES: u64 = 4;
 const RECORD: usize = 64;
 
 /// A row of a tenant to read or write: one of the first every other time.
-pub fn any_row(dice: &mut Dice) -> u64 {
-    let limit = if dice.once_in(2) { ROWS } else { 4 };
-    dice.below(limit)
+pub fn any_row(rng: &mut Rng) -> u64 {
+    let limit = if rng.once_in(2) { ROWS } else { 4 };
+    rng.below(limit)
 }
 
 /// A row as it was at one version. What it is, follows from that: the oracle
@@ -83,12 +83,12 @@ pub enum Set {
 
 impl Set {
     /// Any but a single row.
-    pub fn random(dice: &mut Dice) -> Set {
-        let category = dice.below(CATEGORIES);
-        match dice.below(8) {
+    pub fn random(rng: &mut Rng) -> Set {
+        let category = rng.below(CATEGORIES);
+        match rng.below(8) {
             0 => Set::All,
             1 | 2 => Set::Either(category, (category + 1) % CATEGORIES),
-            3 | 4 => Set::Both(category, dice.below(2)),
+            3 | 4 => Set::Both(category, rng.below(2)),
             _ => Set::Category(category),
         }
     }

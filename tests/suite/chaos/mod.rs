@@ -7,23 +7,23 @@
 //! - `database`: rows with versions in a file that all of them share; `tenants`:
 //!   whose they are, and whom a thread works for.
 //! - `oracle`: which versions may be served.
-//! - `home`: the servers.
-//! - `crew`, `faults`, `report`: the side that starts the workers and makes
+//! - `deployment`: the servers.
+//! - `workers`, `faults`, `report`: the side that starts the workers and makes
 //!   things fail, and what it is told.
 //!
 //! A run is told by its seed, which decides who does what; not by it is how
 //! the processes interleave.
 
-mod crew;
 mod database;
-mod dice;
+mod deployment;
 mod faults;
-mod home;
 mod oracle;
 mod reads;
 mod report;
+mod rng;
 mod tenants;
 mod worker;
+mod workers;
 mod writes;
 
 use std::env;
@@ -33,15 +33,16 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use cacheops_tests::servers::{Cluster, Mode, PATIENCE, Proxy, Sentinel, Server, wait_at_most};
 
-use crew::{Crew, Hand};
 use database::Database;
-use dice::Dice;
+use deployment::Deployment;
 use faults::{
-    Fault, OF_CLUSTER, OF_LINES, OF_ONE, OF_SENTINEL, OF_SERVERS, OF_WORKERS, Scene, rage,
+    Fault, OF_CLUSTER, OF_CONNECTIONS, OF_ONE, OF_SENTINEL, OF_SERVERS, OF_WORKERS, Scenario,
+    inject_faults,
 };
-use home::Home;
 use report::{Log, Report};
-use worker::{Bug, JOB, Job, Place};
+use rng::Rng;
+use worker::{Bug, JOB, Job, Servers};
+use workers::{Worker, Workers};
 
 /// The bound of those who have one.
 const BOUND: Duration = Duration::from_millis(300);
@@ -61,30 +62,30 @@ fn worker_at_work() {
 /// Two strict workers and two within a bound; one of each queues invalidations. With a
 /// single server one of each is behind a proxy; each sees the sentinels through
 /// proxies of its own.
-fn scene(home: Home, seed: u64, bug: Option<Bug>) -> Scene {
-    let path = home.file("rows");
+fn scenario(deployment: Deployment, seed: u64, bug: Option<Bug>) -> Scenario {
+    let path = deployment.file("rows");
     Database::create(&path);
     let log = Arc::new(Log::new());
     let bound = if bug == Some(Bug::Late) { DELAY / 10 } else { BOUND };
-    let hand = |n: u64| {
-        let (proxies, place) = match &home {
-            Home::One(server) if n.is_multiple_of(2) => {
+    let worker = |n: u64| {
+        let (proxies, servers) = match &deployment {
+            Deployment::One(server) if n.is_multiple_of(2) => {
                 let proxy = Proxy::start(server.port());
                 let url = server.url_at(proxy.port());
-                (vec![proxy], Place::One(url))
+                (vec![proxy], Servers::One(url))
             }
-            Home::Sentinel(all) => {
+            Deployment::Sentinel(all) => {
                 let proxies: Vec<Proxy> =
                     all.sentinels().iter().map(|one| Proxy::start(one.port())).collect();
                 let behind = all.sentinels().iter().zip(&proxies);
                 let urls = behind.map(|(one, proxy)| one.url_at(proxy.port())).collect();
-                (proxies, Place::Sentinel(all.master_name().to_owned(), urls))
+                (proxies, Servers::Sentinel(all.master_name().to_owned(), urls))
             }
-            _ => (Vec::new(), home.place()),
+            _ => (Vec::new(), deployment.servers()),
         };
         let job = Job {
             number: n,
-            place,
+            servers,
             database: path.clone(),
             bound: (n < 2).then_some(bound),
             queues: n == 1 || n == 2,
@@ -92,27 +93,33 @@ fn scene(home: Home, seed: u64, bug: Option<Bug>) -> Scene {
             seed: seed.wrapping_add(n * 1_000),
             bug,
         };
-        Hand::start(job, proxies, &log)
+        Worker::start(job, proxies, &log)
     };
-    let hands = (0..4).map(hand).collect();
-    Scene { crew: Crew { hands, log }, home }
+    let all = (0..4).map(worker).collect();
+    Scenario { workers: Workers { all, log }, deployment }
 }
 
 /// Faults for so long, or one round of them: of the servers, and at the same
 /// time of what is around them.
-fn run(home: Home, time: Duration, servers: &[&[Fault]], around: &[&[Fault]]) -> Report {
+fn run(
+    deployment: Deployment,
+    time: Duration,
+    servers: &[&[Fault]],
+    around: &[&[Fault]],
+) -> Report {
     let seed = seed();
     println!("CHAOS_SEED={seed}");
-    let scene = scene(home, seed, None);
-    scene.crew.wait_for_hits();
-    let struck = thread::scope(|scope| {
-        let around = scope.spawn(|| rage(&scene, &around.concat(), time, Dice::new(seed + 1)));
-        let mut struck = rage(&scene, &servers.concat(), time, Dice::new(seed));
-        struck.extend(around.join().unwrap());
-        struck
+    let scenario = scenario(deployment, seed, None);
+    scenario.workers.wait_for_hits();
+    let injected = thread::scope(|scope| {
+        let around =
+            scope.spawn(|| inject_faults(&scenario, &around.concat(), time, Rng::new(seed + 1)));
+        let mut injected = inject_faults(&scenario, &servers.concat(), time, Rng::new(seed));
+        injected.extend(around.join().unwrap());
+        injected
     });
-    let log = scene.crew.log.clone();
-    let report = scene.crew.end(&struck);
+    let log = scenario.workers.log.clone();
+    let report = scenario.workers.end(&injected);
     println!("{report}");
     assert!(!log.has_complaints(), "CHAOS_SEED={seed}\n{}", log.excerpt());
     assert_eq!(report.tally.stale, 0, "CHAOS_SEED={seed}");
@@ -131,23 +138,23 @@ fn long() -> Duration {
 }
 
 fn over_one_server(time: Duration) -> Report {
-    let server = Home::One(Server::start());
-    run(server, time, &[&OF_ONE, &OF_SERVERS], &[&OF_LINES, &OF_WORKERS])
+    let server = Deployment::One(Server::start());
+    run(server, time, &[&OF_ONE, &OF_SERVERS], &[&OF_CONNECTIONS, &OF_WORKERS])
 }
 
 fn over_a_cluster(time: Duration) -> Report {
-    let cluster = Home::Cluster(Cluster::start_with_replicas(3));
+    let cluster = Deployment::Cluster(Cluster::start_with_replicas(3));
     run(cluster, time, &[&OF_CLUSTER, &OF_SERVERS], &[&OF_WORKERS])
 }
 
-fn sentinels() -> Home {
+fn sentinels() -> Deployment {
     let all = Sentinel::start();
     all.allow_failovers();
-    Home::Sentinel(Box::new(all))
+    Deployment::Sentinel(Box::new(all))
 }
 
 fn over_sentinels(time: Duration) -> Report {
-    run(sentinels(), time, &[&OF_SENTINEL, &OF_SERVERS], &[&OF_LINES, &OF_WORKERS])
+    run(sentinels(), time, &[&OF_SENTINEL, &OF_SERVERS], &[&OF_CONNECTIONS, &OF_WORKERS])
 }
 
 /// All faults once.
@@ -166,9 +173,9 @@ fn nothing_stale() {
 /// Two masters at once in every way, and whoever names them fails too.
 #[test]
 fn nothing_stale_over_sentinels() {
-    let report = run(sentinels(), Duration::ZERO, &[&OF_SENTINEL], &[&OF_LINES]);
+    let report = run(sentinels(), Duration::ZERO, &[&OF_SENTINEL], &[&OF_CONNECTIONS]);
     let tally = report.tally;
-    assert_eq!(report.faults.len(), OF_SENTINEL.len() + OF_LINES.len());
+    assert_eq!(report.faults.len(), OF_SENTINEL.len() + OF_CONNECTIONS.len());
     assert!(tally.reads > 1_000 && tally.near_hits + tally.shared_hits > 300, "{tally:?}");
     assert!(tally.invalidations > 100 && tally.outages > 0, "{tally:?}");
 }
@@ -193,14 +200,14 @@ fn nothing_stale_for_long_over_sentinels() {
 
 /// An application that makes a mistake is found out: the oracle sees.
 fn is_found(bug: Bug) {
-    let scene = scene(Home::One(Server::start()), seed(), Some(bug));
-    scene.crew.wait_for_hits();
+    let scenario = scenario(Deployment::One(Server::start()), seed(), Some(bug));
+    scenario.workers.wait_for_hits();
     if matches!(bug, Bug::Late | Bug::Lax) {
-        let proxies = scene.crew.hands.iter().flat_map(|hand| &hand.proxies);
+        let proxies = scenario.workers.all.iter().flat_map(|worker| &worker.proxies);
         proxies.for_each(|proxy| proxy.set(Mode::Delay(DELAY)));
     }
-    let found = wait_at_most(PATIENCE, || scene.crew.log.has_complaints());
-    assert!(found, "{bug:?} is not found: {}", scene.crew.end(&[]));
+    let found = wait_at_most(PATIENCE, || scenario.workers.log.has_complaints());
+    assert!(found, "{bug:?} is not found: {}", scenario.workers.end(&[]));
 }
 
 #[test]

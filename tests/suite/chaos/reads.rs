@@ -13,10 +13,10 @@ use futures_util::future::join_all;
 use serde_json::json;
 
 use super::database::{ROWS, Record, Row, Set, any_row};
-use super::dice::Dice;
 use super::oracle::Served;
+use super::rng::Rng;
 use super::tenants::{self, TENANTS};
-use super::worker::{Bug, Worker};
+use super::worker::{Bug, WorkerProcess};
 
 /// A list with a fragment for each row, and a part that many pages share.
 const PAGE: &str = "\
@@ -72,7 +72,7 @@ pub fn slow_ones(lookups: &[Lookup], took: Duration) -> String {
 
 /// What one reads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Taste {
+pub enum Style {
     Anything,
     /// Single rows, many of them: they meet what is wrong for a moment.
     Rows,
@@ -88,11 +88,11 @@ pub fn pages(cache: &Cacheops) -> MiniJinja {
 
 /// One who reads.
 pub struct Reader<'a> {
-    worker: &'a Worker,
-    taste: Taste,
+    worker: &'a WorkerProcess,
+    style: Style,
     /// For whom the present reading is.
     tenant: u64,
-    dice: Dice,
+    rng: Rng,
     /// How long a query takes, in milliseconds; mostly nothing.
     pause: u64,
     /// What the database held before the lookup: for a bug.
@@ -100,8 +100,8 @@ pub struct Reader<'a> {
 }
 
 impl<'a> Reader<'a> {
-    pub fn new(worker: &'a Worker, seed: u64, taste: Taste) -> Reader<'a> {
-        Reader { worker, taste, tenant: 0, dice: Dice::new(seed), pause: 0, early: None }
+    pub fn new(worker: &'a WorkerProcess, seed: u64, style: Style) -> Reader<'a> {
+        Reader { worker, style, tenant: 0, rng: Rng::new(seed), pause: 0, early: None }
     }
 
     fn cache(&self) -> &Cacheops {
@@ -110,15 +110,15 @@ impl<'a> Reader<'a> {
 
     /// Reads something, any way, for anyone.
     pub fn read(&mut self) -> Vec<Served> {
-        self.tenant = tenants::any(&mut self.dice);
+        self.tenant = tenants::any(&mut self.rng);
         tenants::be(self.tenant);
         self.early = (self.worker.job.bug == Some(Bug::Early)).then(|| self.worker.database.all());
-        self.pause = if self.dice.once_in(8) { self.dice.within(1, 8) } else { 0 };
-        let (set, id) = (Set::random(&mut self.dice), any_row(&mut self.dice));
-        if self.taste == Taste::Rows {
+        self.pause = if self.rng.once_in(8) { self.rng.within(1, 8) } else { 0 };
+        let (set, id) = (Set::random(&mut self.rng), any_row(&mut self.rng));
+        if self.style == Style::Rows {
             return self.asked(vec![self.row(id)]);
         }
-        let read = match self.dice.below(16) {
+        let read = match self.rng.below(16) {
             0..5 => vec![self.row(id)],
             5..8 => vec![self.list(set)],
             8 => vec![self.long_list(set)],
@@ -166,9 +166,9 @@ impl<'a> Reader<'a> {
 
     /// Long enough to be compressed, and to fill a small memory.
     fn long_list(&mut self, set: Set) -> Served {
-        let (variant, len) = (self.dice.below(4), self.dice.within(1_000, 20_000));
-        let mut noise = self.dice.clone();
-        let mut text = || (0..len / 8).map(|_| format!("{:08x}", noise.roll() as u32)).collect();
+        let (variant, len) = (self.rng.below(4), self.rng.within(1_000, 20_000));
+        let mut noise = self.rng.clone();
+        let mut text = || (0..len / 8).map(|_| format!("{:08x}", noise.next() as u32)).collect();
         let rows =
             self.worker.cache.cached_as(set.queryset()).extra(&variant).name("long").get_or_fill(
                 || Ok::<(Vec<Row>, String), Error>((self.load(self.tenant, set), text())),
@@ -187,7 +187,7 @@ impl<'a> Reader<'a> {
     }
 
     fn page(&mut self, rows: Set) -> Vec<Served> {
-        let one = Set::random(&mut self.dice);
+        let one = Set::random(&mut self.rng);
         let other = partner(one);
         let mut context = Context::default();
         for (name, set) in [("rows", rows), ("one", one), ("other", other)] {
@@ -204,7 +204,7 @@ impl<'a> Reader<'a> {
         context.values.insert("name".to_owned(), json!(write_set(rows)));
         context.values.insert("one_name".to_owned(), json!(write_set(one)));
         context.values.insert("other_name".to_owned(), json!(write_set(other)));
-        context.values.insert("variant".to_owned(), json!(self.dice.below(3)));
+        context.values.insert("variant".to_owned(), json!(self.rng.below(3)));
         parse(&self.worker.pages.render("page.txt", &context).unwrap())
     }
 

@@ -2,7 +2,7 @@
 
 use std::cell::Cell;
 
-use super::dice::Dice;
+use super::rng::Rng;
 
 /// How many there are. All have rows of the same ids in the same table.
 pub const TENANTS: u64 = 3;
@@ -10,8 +10,8 @@ pub const TENANTS: u64 = 3;
 thread_local!(static TENANT: Cell<u64> = const { Cell::new(0) });
 
 /// One of them, mostly the first: something is to be found again.
-pub fn any(dice: &mut Dice) -> u64 {
-    if dice.once_in(2) { dice.below(TENANTS) } else { 0 }
+pub fn any(rng: &mut Rng) -> u64 {
+    if rng.once_in(2) { rng.below(TENANTS) } else { 0 }
 }
 
 /// From now on this thread works for a tenant.

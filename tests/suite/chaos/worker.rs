@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 
 use super::database::Database;
 use super::oracle::Oracle;
-use super::reads::{self, Lookup, Reader, Taste};
+use super::reads::{self, Lookup, Reader, Style};
 use super::report::{Tally, say};
 use super::tenants;
 use super::writes::Writer;
@@ -27,7 +27,7 @@ pub const PREFIX: &str = "chaos:";
 
 /// Where the servers are.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub enum Place {
+pub enum Servers {
     One(String),
     Cluster(Vec<String>),
     Sentinel(String, Vec<String>),
@@ -52,7 +52,7 @@ pub enum Bug {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Job {
     pub number: u64,
-    pub place: Place,
+    pub servers: Servers,
     pub database: PathBuf,
     /// The bound on staleness; none is strict.
     pub bound: Option<Duration>,
@@ -64,7 +64,7 @@ pub struct Job {
 }
 
 /// A worker at work.
-pub struct Worker {
+pub struct WorkerProcess {
     pub job: Job,
     pub cache: Cacheops,
     pub database: Arc<Database>,
@@ -77,10 +77,10 @@ pub struct Worker {
 
 impl Job {
     fn cache(&self) -> Cacheops {
-        let redis = match self.place.clone() {
-            Place::One(url) => Redis::url(url),
-            Place::Cluster(urls) => Redis::cluster(urls),
-            Place::Sentinel(name, urls) => Redis::sentinel(name, urls),
+        let redis = match self.servers.clone() {
+            Servers::One(url) => Redis::url(url),
+            Servers::Cluster(urls) => Redis::cluster(urls),
+            Servers::Sentinel(name, urls) => Redis::sentinel(name, urls),
         };
         let redis = match (self.bound, self.bug) {
             (Some(_), Some(Bug::Late)) => redis
@@ -115,12 +115,12 @@ impl Job {
     }
 }
 
-impl Worker {
-    fn new(job: Job) -> Worker {
+impl WorkerProcess {
+    fn new(job: Job) -> WorkerProcess {
         let database = Arc::new(Database::open(&job.database));
         let oracle = Oracle::new(database.clone(), job.bound);
         let cache = job.cache();
-        Worker {
+        WorkerProcess {
             pages: reads::pages(&cache),
             cache,
             job,
@@ -140,8 +140,8 @@ impl Worker {
         note(&mut self.tally.lock().unwrap());
     }
 
-    fn read(&self, seed: u64, taste: Taste) {
-        let mut reader = Reader::new(self, seed, taste);
+    fn read(&self, seed: u64, style: Style) {
+        let mut reader = Reader::new(self, seed, style);
         while !self.stops_reading.load(Ordering::SeqCst) {
             reads::noted();
             let view = self.oracle.view();
@@ -158,7 +158,7 @@ impl Worker {
             if let Some(wrong) = wrong {
                 self.complain(&wrong, took, &lookups);
             }
-            if taste == Taste::Rows {
+            if style == Style::Rows {
                 // Most are found at once: room is left for others.
                 thread::sleep(Duration::from_micros(500));
             }
@@ -187,16 +187,16 @@ impl Worker {
 
 /// Works until the other process says that it is enough.
 pub fn run(job: Job) {
-    let worker = Worker::new(job);
+    let worker = WorkerProcess::new(job);
     let (seed, linger) = (worker.job.seed, worker.job.bound.unwrap_or_default() * 2);
     thread::scope(|scope| {
         let is_brief = matches!(worker.job.bug, Some(Bug::Late | Bug::Lax));
-        let taste = if is_brief { Taste::Rows } else { Taste::Anything };
+        let style = if is_brief { Style::Rows } else { Style::Anything };
         for n in 0..2 {
             let worker = &worker;
-            scope.spawn(move || worker.read(seed + n, taste));
+            scope.spawn(move || worker.read(seed + n, style));
         }
-        scope.spawn(|| worker.read(seed + 2, Taste::Rows));
+        scope.spawn(|| worker.read(seed + 2, Style::Rows));
         scope.spawn(|| Writer::new(&worker, seed + 100).run());
         scope.spawn(|| {
             // It says so by closing the pipe, as its end does.

@@ -7,14 +7,14 @@ use cacheops::{Error, LinkState, WriteEvent};
 use serde::Serialize;
 
 use super::database::{Change, How, ROWS, TABLE, any_row};
-use super::dice::Dice;
+use super::rng::Rng;
 use super::tenants;
-use super::worker::{Bug, Worker};
+use super::worker::{Bug, WorkerProcess};
 
 /// One who writes.
 pub struct Writer<'a> {
-    worker: &'a Worker,
-    dice: Dice,
+    worker: &'a WorkerProcess,
+    rng: Rng,
     /// Invalidations that have returned here, and may not have reached others.
     due: Vec<Change>,
 }
@@ -24,24 +24,24 @@ pub struct Writer<'a> {
 const TRIES: u32 = 20;
 
 impl<'a> Writer<'a> {
-    pub fn new(worker: &'a Worker, seed: u64) -> Writer<'a> {
-        Writer { worker, dice: Dice::new(seed), due: Vec::new() }
+    pub fn new(worker: &'a WorkerProcess, seed: u64) -> Writer<'a> {
+        Writer { worker, rng: Rng::new(seed), due: Vec::new() }
     }
 
     /// Writes until the worker is to end: alone, or many in a row.
     pub fn run(&mut self) {
         while !self.worker.stops_writing() {
-            let writes = if self.dice.once_in(30) { 20 } else { 1 };
+            let writes = if self.rng.once_in(30) { 20 } else { 1 };
             for _ in 0..writes {
                 self.write();
             }
-            thread::sleep(Duration::from_millis(self.dice.within(10, 150)));
+            thread::sleep(Duration::from_millis(self.rng.within(10, 150)));
         }
         self.settle();
     }
 
     fn write(&mut self) {
-        let tenant = tenants::any(&mut self.dice);
+        let tenant = tenants::any(&mut self.rng);
         tenants::be(tenant);
         let ids: Vec<u64> = self.rows().into_iter().map(|key| tenant * ROWS + key).collect();
         let mut changes = self.worker.database.commit(&ids);
@@ -57,19 +57,19 @@ impl<'a> Writer<'a> {
 
     /// One or two rows, mostly of the first ones.
     fn rows(&mut self) -> Vec<u64> {
-        let count = if self.dice.once_in(5) { 2 } else { 1 };
-        let mut ids: Vec<u64> = (0..count).map(|_| any_row(&mut self.dice)).collect();
+        let count = if self.rng.once_in(5) { 2 } else { 1 };
+        let mut ids: Vec<u64> = (0..count).map(|_| any_row(&mut self.rng)).collect();
         ids.dedup();
         ids
     }
 
     /// Invalidates what changed; which way, if that has returned.
     fn announce(&mut self, changes: &[Change]) -> Option<u64> {
-        if self.worker.job.bug == Some(Bug::Forget) && self.dice.once_in(10) {
+        if self.worker.job.bug == Some(Bug::Forget) && self.rng.once_in(10) {
             return Some(u64::MAX);
         }
         for _ in 0..TRIES {
-            let way = self.dice.below(60);
+            let way = self.rng.below(60);
             match self.invalidate(changes, way) {
                 Ok(()) => {
                     self.worker.tally(|tally| tally.invalidations += 1);

@@ -34,7 +34,7 @@ fn works(cache: &Cacheops) {
 }
 
 #[test]
-fn a_server_that_asks_for_a_certificate() {
+fn a_client_certificate_is_presented_when_the_server_requires_one() {
     let server = Server::options().demand_certificates().start();
     let (kind, text) = refused(patient(&server).ca(ca(&server)));
     assert_eq!(kind, ErrorKind::InvalidConfig, "{text}");
@@ -45,7 +45,7 @@ fn a_server_that_asks_for_a_certificate() {
 }
 
 #[test]
-fn sentinels_over_tls_and_a_master_without() {
+fn sentinels_may_use_tls_while_the_master_does_not() {
     let master = Server::start();
     let sentinel = Sentinel::over_tls(&master);
     let redis = || Redis::sentinel("cacheops", [sentinel.url()]).operation_timeout(LONG);
@@ -56,7 +56,7 @@ fn sentinels_over_tls_and_a_master_without() {
 }
 
 #[test]
-fn a_password_that_is_changed() {
+fn a_rotated_password_is_used_for_the_next_connection() {
     let server = Server::options().user("web", "first", "~* &* +@all").start();
     let password = Arc::new(Mutex::new("first"));
     let told = password.clone();
@@ -78,7 +78,7 @@ fn a_password_that_is_changed() {
 }
 
 #[test]
-fn credentials_that_cannot_be_told() {
+fn failing_credentials_count_as_unavailable() {
     let server = Server::start();
     let (kind, text) =
         refused(patient(&server).credentials(|| Err("no such secret: redis".into())));
@@ -91,7 +91,7 @@ fn credentials_that_cannot_be_told() {
 /// All time limits hang on the thread that keeps the connection, so nothing of
 /// the application's runs there.
 #[test]
-fn credentials_that_block() {
+fn blocking_credentials_delay_nobody() {
     let server = Server::options().password("x").start();
     let proxy = Proxy::start(server.port());
     let blocks = Arc::new(AtomicBool::new(false));
@@ -119,7 +119,7 @@ fn credentials_that_block() {
 }
 
 #[test]
-fn a_hash_in_a_url_is_not_shown() {
+fn a_fragment_in_a_url_is_rejected_without_quoting_it() {
     let (kind, text) = refused(Redis::url("redis://web:123#s3cret@10.0.0.1:6379/0"));
     assert_eq!(kind, ErrorKind::InvalidConfig);
     assert!(!text.contains("123") && !text.contains("s3cret"), "{text}");
@@ -129,7 +129,7 @@ fn a_hash_in_a_url_is_not_shown() {
 }
 
 #[test]
-fn a_database_that_there_is_not() {
+fn a_missing_database_is_a_configuration_error() {
     let server = Server::start();
     let (kind, text) = refused(Redis::url(format!("{}999", server.url())));
     assert_eq!(kind, ErrorKind::InvalidConfig, "{text}");
@@ -137,7 +137,7 @@ fn a_database_that_there_is_not() {
 }
 
 #[test]
-fn one_client_too_many() {
+fn too_many_clients_is_reported_with_the_servers_words() {
     let server = Server::options().arg("--maxclients", "2").start();
     let address = ("127.0.0.1", server.port());
     let mut others = Vec::new();
@@ -152,7 +152,7 @@ fn one_client_too_many() {
 }
 
 #[test]
-fn what_would_be_ignored_is_an_error() {
+fn unused_certificates_are_an_error() {
     let server = Server::options().tls().start();
     let (kind, text) = refused(Redis::url(format!("{}#insecure", server.url())));
     assert_eq!(kind, ErrorKind::InvalidConfig);

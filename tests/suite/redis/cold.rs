@@ -30,7 +30,7 @@ fn locks(server: &Server) -> String {
 /// A future that has begun to look and is not polled: what is there is found
 /// all the same.
 #[test]
-fn hits_wait_for_no_future() {
+fn hits_do_not_wait_for_an_unpolled_future() {
     let server = Server::start();
     let (first, cache) = (process(patient(&server)), process(patient(&server)));
     block_on(one(first));
@@ -49,7 +49,7 @@ fn hits_wait_for_no_future() {
 /// A future that is dropped while it looks leaves no lock, whether the server
 /// has answered or not.
 #[test]
-fn futures_given_up_keep_no_lock() {
+fn dropped_futures_release_their_lock() {
     let server = Server::start();
     let cache = process(patient(&server).lock_limit(10 * LONG));
     for answered in [false, true] {
@@ -69,7 +69,7 @@ fn futures_given_up_keep_no_lock() {
 
 /// A process that ends after a hit leaves no lock.
 #[test]
-fn processes_that_end_keep_no_lock() {
+fn a_process_that_ends_releases_its_locks() {
     let server = Server::start();
     let first = process(patient(&server));
     block_on(one(first));
@@ -83,7 +83,7 @@ fn processes_that_end_keep_no_lock() {
 
 /// Nor does it put in doubt what is in memory of other tables.
 #[test]
-fn futures_given_up_distrust_nothing_else() {
+fn a_dropped_future_leaves_memory_verified() {
     let server = Server::start();
     let redis = patient(&server).consistency(Consistency::Bounded(LONG));
     let cache = process(redis);
@@ -111,7 +111,7 @@ fn futures_given_up_distrust_nothing_else() {
 
 /// A server without room refuses leases, and serves what it has.
 #[test]
-fn what_a_full_server_has() {
+fn a_full_server_still_serves_what_it_has() {
     let server = Server::start();
     let (here, there) = (process(patient(&server)), process(patient(&server)));
     let database = Cell::new(1);
@@ -135,7 +135,7 @@ fn what_a_full_server_has() {
 /// Where all that is known is in doubt, it is asked about, and nothing is
 /// leased or read anew.
 #[test]
-fn what_is_in_doubt_is_only_asked_about() {
+fn unverified_fragments_only_have_their_stamps_compared() {
     let server = Server::start();
     let cache = process(patient(&server));
     read(&cache, 1, &Cell::new(1));
@@ -144,7 +144,7 @@ fn what_is_in_doubt_is_only_asked_about() {
     // The same token again: all is as it was, and the server says otherwise.
     server.command(&["RENAME", "all", "elsewhere"]).unwrap();
     server.command(&["RENAME", "elsewhere", "all"]).unwrap();
-    until("a question", || {
+    until("a revalidation", || {
         assert_eq!(read(&cache, 1, &Cell::new(2)), (1, false));
         cache.stats().shared_hits > 0
     });
@@ -154,11 +154,11 @@ fn what_is_in_doubt_is_only_asked_about() {
 /// News that come while a lease is under way cost no rendering: it is taken
 /// once more.
 #[test]
-fn news_on_the_way() {
+fn a_push_during_a_lease_costs_no_rendering() {
     let server = Server::start();
     let cache = process(patient(&server));
-    let mut line = TcpStream::connect(("127.0.0.1", server.port())).unwrap();
-    let mut say = |command: &str| line.write_all(format!("{command}\r\n").as_bytes());
+    let mut connection = TcpStream::connect(("127.0.0.1", server.port())).unwrap();
+    let mut say = |command: &str| connection.write_all(format!("{command}\r\n").as_bytes());
     for id in 1..20 {
         read(&cache, 0, &Cell::new(1));
         if id % 2 == 0 {
@@ -166,7 +166,7 @@ fn news_on_the_way() {
             cache.invalidate_all().unwrap();
         }
         say("PING").unwrap();
-        until("the line is open", || server.info("connected_clients") != "1");
+        until("the connection is open", || server.info("connected_clients") != "1");
         server.stop();
         // It is met before what is sent next, so the news come before the reply.
         say("DEL all schemes:rows").unwrap();

@@ -35,20 +35,20 @@ fn wide_rows(count: u64) -> Vec<Value> {
 
 /// More keys than anybody should drop one by one, with the default limits.
 #[test]
-fn a_large_batch_is_one_drop() {
+fn a_large_batch_drops_the_table_in_one_command() {
     let server = Server::start();
     let cache = process(Redis::url(server.url()));
     let other = process(strict(&server));
     assert_eq!((read_in_ten_ways(&cache), read_in_ten_ways(&other)), (10, 0));
     let before = cache.shared_status().unwrap().sessions;
     cache.invalidate_objs("rows", wide_rows(300_000)).unwrap();
-    assert_eq!(cache.shared_status().unwrap().sessions, before, "the line holds");
+    assert_eq!(cache.shared_status().unwrap().sessions, before, "the connection holds");
     assert_eq!(read_in_ten_ways(&other), 10);
 }
 
 /// The same where it would be kept.
 #[test]
-fn a_large_batch_is_kept_for_no_longer_than_any() {
+fn a_large_queued_batch_is_delivered_as_its_table() {
     let server = Server::start();
     let cache = process(Redis::url(server.url()).queue_invalidations(10_000_000));
     let other = process(strict(&server));
@@ -57,13 +57,13 @@ fn a_large_batch_is_kept_for_no_longer_than_any() {
     cache.invalidate_objs("rows", wide_rows(300_000)).unwrap();
     assert!(!is_live(&cache));
     server.cont();
-    until("the line", || is_live(&cache) && cache.shared_status().unwrap().pending == 0);
+    until("the connection", || is_live(&cache) && cache.shared_status().unwrap().pending == 0);
     assert_eq!(read_in_ten_ways(&other), 10);
 }
 
 /// A batch that takes many trips has the time of many.
 #[test]
-fn limits_hold_for_a_trip() {
+fn the_time_limit_holds_for_one_trip() {
     let server = Server::start();
     let proxy = cacheops_tests::servers::Proxy::start(server.port());
     let limit = Duration::from_millis(400);
@@ -107,7 +107,7 @@ fn refused(refuse: impl Fn(&Server), allow: impl Fn(&Server), code: &str) {
     let error = super::try_process(patient(&server)).unwrap_err();
     assert!(error.to_string().contains(code), "{error}");
     allow(&server);
-    until("the line", || is_live(&cache) && is_live(&kept));
+    until("the connection", || is_live(&cache) && is_live(&kept));
     assert_eq!(cache.shared_status().unwrap().sessions, 1);
     assert_eq!(read(&cache, 2, &database), (2, true), "it was kept, and is delivered");
     assert_eq!(read(&cache, 3, &database), (1, false));
@@ -119,7 +119,7 @@ fn refused(refuse: impl Fn(&Server), allow: impl Fn(&Server), code: &str) {
 /// One value that the server will not take closes no connection that anything
 /// else goes by, and is not sent again and again.
 #[test]
-fn a_value_that_the_server_will_not_take() {
+fn a_value_above_the_servers_limit_costs_only_its_own_connection() {
     let server = Server::options().arg("--proto-max-bulk-len", "1mb").start();
     let cache = process(Redis::url(server.url()).operation_timeout(super::LONG));
     let mut seed = 7_u64;
@@ -167,7 +167,7 @@ fn a_value_that_the_server_will_not_take() {
 }
 
 #[test]
-fn a_server_without_its_replicas() {
+fn a_server_that_lacks_replicas_is_not_used() {
     let set = |server: &Server, count| {
         server.command(&["CONFIG", "SET", "min-replicas-to-write", count]).unwrap();
     };
@@ -175,7 +175,7 @@ fn a_server_without_its_replicas() {
 }
 
 #[test]
-fn a_server_that_cannot_save() {
+fn a_server_that_cannot_save_is_not_used() {
     let saves = |server: &Server, status: &str| {
         let _ = server.command(&["BGSAVE"]);
         until(status, || server.info("rdb_last_bgsave_status") == status);
@@ -201,7 +201,7 @@ const ONE_TENANT: &str =
 /// One that the server refuses for itself takes the cache from no other tenant:
 /// the connection is tried at once, not with the next heartbeat.
 #[test]
-fn one_that_is_refused_takes_the_cache_from_nobody() {
+fn a_refused_invalidation_does_not_disable_the_cache() {
     const ROUNDS: u32 = 20;
     let server = Server::options().user("web", "pw", ONE_TENANT).start();
     let tenant = Arc::new(Mutex::new("t1:"));
@@ -232,7 +232,7 @@ fn one_that_is_refused_takes_the_cache_from_nobody() {
 /// What the user may not drop for one tenant is dropped with everything, and
 /// holds up nobody.
 #[test]
-fn one_that_is_refused_does_not_hold_up_the_others() {
+fn a_refused_invalidation_does_not_delay_others() {
     let server = Server::options().user("web", "pw", ONE_TENANT).start();
     let tenant = Arc::new(Mutex::new("t1:"));
     let now = tenant.clone();

@@ -32,7 +32,7 @@ fn until_new(caches: &[Cacheops], database: &Cell<u64>) {
 
 /// The other database is empty: what is invalidated there sends no push.
 #[test]
-fn databases_that_are_swapped() {
+fn swapped_databases_are_noticed() {
     let server = Server::start();
     let caches = both(|| patient(&server));
     let (announcing, database) = (process(strict(&server)), Cell::new(1));
@@ -53,7 +53,7 @@ fn databases_that_are_swapped() {
 /// The other database is an older copy: all its stamps are there, and those that
 /// were dropped since.
 #[test]
-fn databases_that_are_swapped_and_back() {
+fn databases_swapped_twice_are_noticed() {
     let server = Server::start();
     let caches = both(|| patient(&server));
     let (announcing, database) = (process(strict(&server)), Cell::new(1));
@@ -72,7 +72,7 @@ fn databases_that_are_swapped_and_back() {
 /// A master that takes the data of an older copy, and is a master again before
 /// anybody looks. Its connections live on.
 #[test]
-fn a_master_that_was_a_replica_for_a_moment() {
+fn a_master_that_was_briefly_a_replica_is_noticed() {
     let server = Server::start();
     let copy = Server::options().replica_of(&server).start();
     let caches = both(|| patient(&server));
@@ -92,7 +92,7 @@ fn a_master_that_was_a_replica_for_a_moment() {
 
 /// The data of an older file is loaded into the server that runs.
 #[test]
-fn an_old_dump_that_is_loaded() {
+fn a_loaded_dump_is_noticed() {
     let server = Server::options().persistent().start();
     server.command(&["CONFIG", "SET", "appendonly", "no"]).unwrap();
     let caches = both(|| patient(&server));
@@ -112,7 +112,7 @@ fn an_old_dump_that_is_loaded() {
 
 /// Keys that come back out of a dump, stamps among them.
 #[test]
-fn keys_that_are_restored() {
+fn restored_keys_are_noticed() {
     let server = Server::start();
     let caches = both(|| patient(&server));
     let (announcing, database) = (process(strict(&server)), Cell::new(1));
@@ -133,7 +133,7 @@ fn keys_that_are_restored() {
 
 /// A fragment that lies under another's key is none.
 #[test]
-fn a_fragment_under_the_key_of_another() {
+fn a_fragment_copied_to_another_key_is_a_miss() {
     let server = Server::start();
     let cache = process(patient(&server).lock_limit(LONG));
     let user = |cache: &Cacheops, name: &str| {
@@ -153,7 +153,7 @@ fn a_fragment_under_the_key_of_another() {
 /// The identity that a server's data has changes when its first replica comes,
 /// which is no reason not to connect.
 #[test]
-fn an_identity_that_changes_while_a_process_connects() {
+fn an_identity_that_changes_during_setup_is_retried() {
     let server = Server::start();
     let proxy = Proxy::start(server.port());
     proxy.set(Mode::Delay(Duration::from_millis(100)));

@@ -66,7 +66,7 @@ impl Visit for Text {
 /// A failed invalidation is counted, told and traced; so is each change of the
 /// connection's state, with what is done about it.
 #[test]
-fn failures_leave_a_trace() {
+fn failures_are_counted_observed_and_logged() {
     let server = Server::start();
     let heard: Arc<Mutex<Vec<String>>> = Arc::default();
     let (done, failed) = (heard.clone(), heard.clone());
@@ -86,7 +86,7 @@ fn failures_leave_a_trace() {
         .unwrap();
     cache.invalidate_model("before").unwrap();
     server.kill();
-    until("the end of the line", || !is_live(&cache));
+    until("the end of the connection", || !is_live(&cache));
     cache.invalidate_obj("failures_leave_a_trace", &changed(1)).unwrap_err();
     let batch = [WriteEvent::table("failures_leave_a_trace"), WriteEvent::table("b")];
     cache.invalidate_batch(batch).unwrap_err();
@@ -104,7 +104,7 @@ fn failures_leave_a_trace() {
     assert_eq!(stats.observer_panics, 3);
     until("the breaker", || matches!(cache.shared_status().unwrap().state, LinkState::Down(_)));
     server.restart();
-    until("the line", || is_live(&cache));
+    until("the connection", || is_live(&cache));
     until("its trace", || Warnings::of(prefix).iter().any(|text| text.contains("again")));
     let told = Warnings::of(prefix);
     assert!(told[0].contains("the connection to Redis is lost: connecting again"), "{told:?}");
@@ -121,7 +121,7 @@ fn failures_leave_a_trace() {
 
 /// What is kept counts as done, and says that it is kept.
 #[test]
-fn kept_invalidations_are_told_as_such() {
+fn queued_invalidations_are_reported_as_queued() {
     let server = Server::start();
     let heard: Arc<Mutex<Vec<(String, bool)>>> = Arc::default();
     let hear = heard.clone();
@@ -135,7 +135,7 @@ fn kept_invalidations_are_told_as_such() {
         .unwrap();
     cache.invalidate_model("a").unwrap();
     server.kill();
-    until("the end of the line", || !is_live(&cache));
+    until("the end of the connection", || !is_live(&cache));
     cache.invalidate_fragment("b").unwrap();
     let told = [("table a".to_owned(), false), ("fragment b".to_owned(), true)];
     assert_eq!(*heard.lock().unwrap(), told);
@@ -147,7 +147,7 @@ fn kept_invalidations_are_told_as_such() {
 /// The thread that keeps the connection does what dropped futures have left,
 /// tells the observers, who may ask the cache, and does it before it ends.
 #[test]
-fn the_rest_is_done_by_the_thread_of_the_connection() {
+fn the_supervisor_finishes_a_dropped_invalidation() {
     let server = Server::start();
     let other = process(strict(&server));
     let database = Cell::new(1);
@@ -191,7 +191,7 @@ fn the_rest_is_done_by_the_thread_of_the_connection() {
 
 /// No thread is made for what dropped futures leave, however many there are.
 #[test]
-fn many_dropped_announcements_take_no_threads() {
+fn many_dropped_invalidations_need_no_threads() {
     let server = Server::start();
     let proxy = Proxy::start(server.port());
     let cache = process(Redis::url(server.url_at(proxy.port())).operation_timeout(LONG));
@@ -268,7 +268,7 @@ fn single_flight_goes_on_without_redis() {
 /// What must not be shared is not: each caller of a fragment that is not to be
 /// cached makes its own, and so does one that shows what was read around it.
 #[test]
-fn what_is_nobody_elses_is_not_shared_without_redis() {
+fn uncacheable_values_are_not_shared_without_redis() {
     let server = Server::start();
     let cache = process(patient(&server));
     server.kill();

@@ -16,15 +16,15 @@ fn share(redis: &Redis) {
     one.invalidate_all().unwrap();
     let database = Cell::new(1);
     assert_eq!(read(&one, 1, &database), (1, true));
-    until("the news", || read(&two, 1, &database) == (1, false));
+    until("the push", || read(&two, 1, &database) == (1, false));
     database.set(2);
     two.invalidate_obj("rows", &changed(1)).unwrap();
     assert_eq!(read(&two, 1, &database), (2, true));
-    until("the news", || read(&one, 1, &database).0 == 2);
+    until("the push", || read(&one, 1, &database).0 == 2);
 }
 
 #[test]
-fn passwords_users_databases_and_sockets() {
+fn connects_by_password_user_database_and_socket() {
     let server = Server::options().password("s3cret").unix_socket().start();
     share(&patient(&server));
     share(&Redis::url(server.url()).operation_timeout(LONG));
@@ -41,7 +41,7 @@ fn passwords_users_databases_and_sockets() {
 
 /// The commands that the operator's page lists suffice.
 #[test]
-fn least_privileges() {
+fn least_privileges_suffice() {
     let rules = "on ~app:* resetchannels -@all +get +mget +hget +hgetall +hsetnx +set +unlink +pexpireat +zadd +zincrby +zmscore +zrange +client|tracking +client|caching +hello +info +time +role +select";
     let server = Server::options().user("web", "pw", rules).start();
     let url = format!("redis://web:pw@127.0.0.1:{}", server.port());
@@ -56,7 +56,7 @@ fn least_privileges() {
 }
 
 #[test]
-fn tls() {
+fn connects_over_tls() {
     let server = Server::options().tls().start();
     let ca = std::fs::read(server.ca_file()).unwrap();
     share(&patient(&server).ca(ca));
@@ -66,7 +66,7 @@ fn tls() {
 }
 
 #[test]
-fn valkey() {
+fn works_with_valkey() {
     if !Server::is_installed(Program::Valkey) {
         eprintln!("valkey-server is not installed: not tested");
         return;
@@ -77,13 +77,13 @@ fn valkey() {
 }
 
 #[test]
-fn a_cluster_whose_slots_move() {
+fn moved_slots_of_a_cluster_are_followed() {
     follow_moving_slots(&Cluster::start(3));
 }
 
 /// They name themselves and each other `?`, which is whoever was asked.
 #[test]
-fn a_cluster_whose_nodes_do_not_know_their_names() {
+fn cluster_nodes_without_a_host_name_are_reached() {
     for kind in ["hostname", "unknown-endpoint"] {
         let cluster = Cluster::start(3);
         for node in cluster.nodes() {
@@ -109,12 +109,12 @@ fn follow_moving_slots(cluster: &Cluster) {
         database.set(id + 1);
         one.invalidate_obj("rows", &changed(id)).unwrap();
         assert_eq!(read(&one, id, &database).0, id + 1);
-        until("the news", || read(&two, id, &database).0 == id + 1);
+        until("the push", || read(&two, id, &database).0 == id + 1);
     }
 }
 
 #[test]
-fn the_master_that_sentinels_name() {
+fn the_master_is_found_through_sentinels() {
     let sentinel = Sentinel::start();
     let redis = Redis::sentinel(sentinel.master_name(), sentinel.sentinel_urls());
     share(&redis.clone().operation_timeout(LONG));
@@ -132,7 +132,7 @@ fn the_master_that_sentinels_name() {
 }
 
 #[test]
-fn what_will_not_do() {
+fn unsuitable_servers_are_rejected() {
     let error = |redis: Redis| {
         let error = Cacheops::builder().redis(redis).build().unwrap_err();
         (error.kind(), error.to_string())

@@ -71,7 +71,7 @@ fn processes_share_a_fill() {
 /// Whoever asks for a fragment asks for its lock, too; one that finds it gives
 /// the lock back.
 #[test]
-fn hits_keep_no_lock() {
+fn hits_hold_no_lock() {
     let server = Server::start();
     let (one, two) = (process(patient(&server)), process(strict(&server).lock_limit(LONG)));
     let began = Instant::now();
@@ -104,7 +104,7 @@ fn threads_share_a_lookup() {
 
 /// A holder that has died delays nobody beyond the limit.
 #[test]
-fn a_dead_holder() {
+fn a_dead_lock_holder_delays_others_by_the_lock_limit() {
     let server = Server::start();
     let limit = Duration::from_millis(300);
     let dead = process(patient(&server).lock_limit(limit));
@@ -130,7 +130,7 @@ fn a_dead_holder() {
 
 /// A fill that fails, panics or is overtaken gives its lock back.
 #[test]
-fn locks_of_fills_that_come_to_nothing() {
+fn failed_fills_release_their_lock() {
     let server = Server::start();
     let (one, two) =
         (process(patient(&server).lock_limit(LONG)), process(patient(&server).lock_limit(LONG)));

@@ -14,7 +14,7 @@ use super::{changed, patient, process, read, row, strict, until};
 /// Whatever single key is lost, what depends on it is a miss, and what comes
 /// then is right.
 #[test]
-fn any_key_may_be_lost() {
+fn losing_any_key_is_never_stale() {
     let server = Server::start();
     let keys = ["all", "schemes:rows", "conj:rows:id=1", "frag:*", "last", "lock:*", "*"];
     for redis in [patient, strict] {
@@ -31,14 +31,14 @@ fn any_key_may_be_lost() {
             database.set(2);
             one.invalidate_obj("rows", &changed(1)).unwrap();
             assert_eq!(read(&one, 1, &database).0, 2, "{lost}");
-            until("the news", || read(&two, 1, &database).0 == 2);
+            until("the push", || read(&two, 1, &database).0 == 2);
             server.command(&["FLUSHALL"]).unwrap();
         }
     }
 }
 
 #[test]
-fn flushes() {
+fn a_flush_is_never_stale() {
     let server = Server::start();
     let cache = process(patient(&server));
     let database = Cell::new(1);
@@ -100,7 +100,7 @@ fn under_pressure(policy: &str) {
 }
 
 #[test]
-fn every_policy_of_eviction() {
+fn every_eviction_policy_is_never_stale() {
     for policy in [
         "noeviction",
         "allkeys-lru",
@@ -117,7 +117,7 @@ fn every_policy_of_eviction() {
 
 /// At the limit nothing can be written, and everything still be invalidated.
 #[test]
-fn a_full_server() {
+fn a_full_server_is_never_stale() {
     let server = Server::start();
     let (cache, other) = (process(patient(&server)), process(strict(&server)));
     let database = Cell::new(1);
@@ -140,7 +140,7 @@ fn a_full_server() {
 
 /// A server that comes back with an old dump.
 #[test]
-fn an_old_dump() {
+fn a_server_restarted_from_an_old_dump_is_never_stale() {
     let server = Server::options().persistent().start();
     server.command(&["CONFIG", "SET", "appendonly", "no"]).unwrap();
     let cache = process(patient(&server));
@@ -153,13 +153,13 @@ fn an_old_dump() {
     server.restart();
     let fresh = process(patient(&server));
     assert_eq!(read(&fresh, 1, &database), (2, true), "the dump holds the old one");
-    until("the line", || read(&cache, 1, &database).0 == 2);
+    until("the connection", || read(&cache, 1, &database).0 == 2);
     assert_eq!(read(&process(strict(&server)), 1, &database).0, 2);
 }
 
 /// A replica that is promoted behind its master.
 #[test]
-fn a_lagging_replica() {
+fn a_lagging_replica_that_is_promoted_is_never_stale() {
     let master = Server::start();
     let replica = Server::options().replica_of(&master).start();
     let cache = process(strict(&master));
@@ -177,7 +177,7 @@ fn a_lagging_replica() {
 
 /// The same under the eyes of processes that follow the sentinels.
 #[test]
-fn a_failover_to_a_lagging_replica() {
+fn a_failover_to_a_lagging_replica_is_never_stale() {
     let sentinel = Sentinel::start();
     let redis = || {
         cacheops::Redis::sentinel(sentinel.master_name(), sentinel.sentinel_urls())
@@ -200,14 +200,14 @@ fn a_failover_to_a_lagging_replica() {
         for _ in 0..50 {
             assert_eq!(read(cache, 1, &database).0, 2);
         }
-        until("the line", || !read(cache, 1, &database).1);
+        until("the connection", || !read(cache, 1, &database).1);
         assert_eq!(read(cache, 1, &database).0, 2);
     }
 }
 
 /// A server tells nobody what it evicts to make room for their own writes.
 #[test]
-fn evicted_by_ones_own_writes() {
+fn keys_evicted_by_own_writes_are_pushed() {
     let server = Server::start();
     let bounded = Consistency::Bounded(Duration::from_millis(300));
     let (cache, other) = (process(patient(&server).consistency(bounded)), process(strict(&server)));
@@ -228,7 +228,7 @@ fn evicted_by_ones_own_writes() {
         server.command(&["CONFIG", "SET", "maxmemory", "0"]).unwrap();
         database.set(database.get() + 1);
         other.invalidate_obj("rows", &changed(1)).unwrap();
-        until("the news", || read(&cache, 1, &database).0 == database.get());
+        until("the push", || read(&cache, 1, &database).0 == database.get());
         other.invalidate_all().unwrap();
     }
 }
@@ -244,7 +244,7 @@ fn incompressible(mut seed: u64) -> Vec<u64> {
 /// A server without room refuses to register a scheme: what is made then must
 /// not be kept, though all its stamps are there.
 #[test]
-fn a_scheme_that_is_refused() {
+fn a_refused_scheme_registration_stores_nothing() {
     let server = Server::start();
     let cache = process(patient(&server));
     let database = Cell::new(1);
@@ -264,7 +264,7 @@ fn a_scheme_that_is_refused() {
 /// The times of invalidations get lost, and another table's is the first to be
 /// noted again.
 #[test]
-fn times_that_are_lost() {
+fn lost_invalidation_times_count_as_now() {
     let server = Server::start();
     let cache = process(patient(&server));
     read(&cache, 1, &Cell::new(1));

@@ -4,11 +4,11 @@
 
 mod access;
 mod cold;
+mod connections;
 mod deliveries;
 mod exchanges;
 mod failures;
 mod kinds;
-mod lines;
 mod locks;
 mod losses;
 mod outages;

@@ -39,7 +39,7 @@ fn page_over(redis: Redis, kill: impl FnOnce()) {
 }
 
 #[test]
-fn a_page_over_a_silent_server() {
+fn a_page_over_a_silent_server_waits_once() {
     let server = Server::start();
     page_over(strict(&server), || server.stop());
     server.cont();
@@ -48,7 +48,7 @@ fn a_page_over_a_silent_server() {
 }
 
 #[test]
-fn a_page_over_a_dead_server() {
+fn a_page_over_a_dead_server_waits_once() {
     let server = Server::start();
     page_over(strict(&server), || server.kill());
     server.restart();
@@ -56,7 +56,7 @@ fn a_page_over_a_dead_server() {
 }
 
 #[test]
-fn a_page_over_a_black_hole() {
+fn a_page_over_a_black_hole_waits_once() {
     let server = Server::start();
     let proxy = Proxy::start(server.port());
     let redis = Redis::url(server.url_at(proxy.port())).consistency(cacheops::Consistency::Strict);
@@ -64,7 +64,7 @@ fn a_page_over_a_black_hole() {
 }
 
 #[test]
-fn an_invalidation_that_does_not_arrive_is_an_error() {
+fn an_undelivered_invalidation_is_an_error() {
     let server = Server::start();
     let cache = process(patient(&server).operation_timeout(LIMIT));
     let database = Cell::new(1);
@@ -93,13 +93,13 @@ fn an_invalidation_that_does_not_arrive_is_an_error() {
     // A row that is none is invalidated as a table, which fails first.
     assert_eq!(cache.invalidate_obj("rows", &3).unwrap_err().kind(), ErrorKind::Unavailable);
     server.restart();
-    until("the line", || cache.invalidate_obj("rows", &changed(1)).is_ok());
+    until("the connection", || cache.invalidate_obj("rows", &changed(1)).is_ok());
 }
 
 /// With `queue_invalidations` invalidations are kept, and delivered before anything
 /// else.
 #[test]
-fn kept_invalidations_are_delivered_first() {
+fn queued_invalidations_are_delivered_first() {
     let server = Server::start();
     let proxy = Proxy::start(server.port());
     let other = process(strict(&server));
@@ -121,7 +121,7 @@ fn kept_invalidations_are_delivered_first() {
     assert_eq!(read(&cache, 1, &database), (2, true), "nothing old is served here");
     assert_eq!(read(&other, 1, &database).0, 1, "the other process cannot know");
     proxy.set(Mode::Pass);
-    until("the line", || is_live(&cache));
+    until("the connection", || is_live(&cache));
     assert_eq!(cache.shared_status().unwrap().pending, 0);
     for id in 0..10 {
         assert_eq!(read(&other, id, &database), if id < 5 { (2, true) } else { (1, false) });
@@ -135,12 +135,12 @@ fn kept_invalidations_are_delivered_first() {
     let status = cache.shared_status().unwrap();
     assert!(status.pending <= 50 && status.state != LinkState::Live, "{status:?}");
     proxy.set(Mode::Pass);
-    until("the line", || is_live(&cache));
+    until("the connection", || is_live(&cache));
     assert_eq!(read(&other, 7, &database), (3, true));
 }
 
 #[test]
-fn a_degraded_process_starts_without_a_server() {
+fn a_process_that_queues_starts_without_a_server() {
     let server = Server::start();
     server.kill();
     let error = super::try_process(patient(&server)).unwrap_err();
@@ -150,7 +150,7 @@ fn a_degraded_process_starts_without_a_server() {
     assert_eq!(read(&cache, 1, &database), (1, true));
     cache.invalidate_model("rows").unwrap();
     server.restart();
-    until("the line", || is_live(&cache));
+    until("the connection", || is_live(&cache));
     assert_eq!(read(&cache, 1, &database), (1, true));
     assert_eq!(read(&cache, 1, &database), (1, false));
 }
@@ -158,7 +158,7 @@ fn a_degraded_process_starts_without_a_server() {
 /// Servers killed and restarted under readers and a writer: what was announced
 /// is never served older.
 #[test]
-fn killed_during_renders_and_invalidations() {
+fn a_server_killed_under_load_is_never_stale() {
     let server = Server::options().persistent().start();
     let redis = || strict(&server).operation_timeout(LIMIT);
     let caches = [process(redis()), process(redis())];
@@ -234,7 +234,7 @@ fn shown_after_an_outage(get: impl Fn(&Cacheops, u64) -> u64 + Sync, readers: u6
         database.store(2, Ordering::SeqCst);
         other.invalidate_model("rows").unwrap();
         proxy.set(Mode::Pass);
-        until("the line", || is_live(&cache));
+        until("the connection", || is_live(&cache));
         back.wait();
     });
     for reader in 0..readers {
@@ -247,7 +247,7 @@ fn got(cache: &Cacheops, lock: bool, value: impl FnOnce() -> u64) -> u64 {
 }
 
 #[test]
-fn a_page_shows_later_what_it_has_read_meanwhile() {
+fn reads_during_an_outage_are_not_stored_after_a_change() {
     shown_after_an_outage(|cache, value| got(cache, true, || value), 1);
     // Whoever leads no flight is told of nothing.
     shown_after_an_outage(|cache, value| got(cache, false, || value), 1);
@@ -270,7 +270,7 @@ fn a_page_shows_later_what_it_has_read_meanwhile() {
 
 /// Those who wait for one that leads take what it has made.
 #[test]
-fn pages_show_later_what_another_has_made_meanwhile() {
+fn reads_of_another_thread_during_an_outage_are_not_stored_after_a_change() {
     const READERS: u64 = 4;
     let came = AtomicU64::new(0);
     let get = |cache: &Cacheops, value| {

@@ -11,7 +11,7 @@ use cacheops_tests::{Context, Delimiters, Engine, Layout};
 use super::{LONG, changed, patient, process, read, row, strict, until};
 
 #[test]
-fn trips() {
+fn lookups_and_invalidations_take_few_trips() {
     let server = Server::start();
     let bounded = patient(&server).consistency(Consistency::Bounded(LONG));
     let (cache, asking) = (process(bounded), process(strict(&server)));
@@ -43,7 +43,7 @@ fn trips() {
 }
 
 #[test]
-fn a_strict_page_of_twenty() {
+fn a_strict_page_of_twenty_takes_one_trip() {
     let server = Server::start();
     let (cache, other) = (process(strict(&server)), process(strict(&server)));
     let mut engine = MiniJinja::new(&cache, Delimiters::Default, Layout::default());
@@ -75,7 +75,7 @@ fn a_strict_page_of_twenty() {
 
 /// What was fetched ahead does not outlive an invalidation of one's own.
 #[test]
-fn a_page_that_changes_something_itself() {
+fn a_page_that_invalidates_shows_its_own_change() {
     let server = Server::start();
     let cache = process(strict(&server));
     let database = Cell::new(1);
@@ -96,7 +96,7 @@ fn a_page_that_changes_something_itself() {
 
 /// After a cut, a page is asked about in one trip.
 #[test]
-fn a_page_after_a_cut() {
+fn a_page_after_a_cut_is_verified_in_one_trip() {
     let server = Server::start();
     let redis = patient(&server).consistency(Consistency::Bounded(Duration::from_secs(20)));
     let cache = process(redis);
@@ -111,7 +111,9 @@ fn a_page_after_a_cut() {
     render(&cache);
     render(&cache);
     server.command(&["CLIENT", "KILL", "TYPE", "normal"]).unwrap();
-    until("the line", || cache.shared_status().unwrap().sessions > 1 && super::is_live(&cache));
+    until("the connection", || {
+        cache.shared_status().unwrap().sessions > 1 && super::is_live(&cache)
+    });
     let mut trips = Trips::since_now(&server);
     let misses = cache.stats().misses;
     render(&cache);
@@ -122,7 +124,7 @@ fn a_page_after_a_cut() {
 /// A page that lasts longer than the bound, over a connection that has gone
 /// silent: what it has brought along counts no longer than that.
 #[test]
-fn a_page_beyond_the_bound() {
+fn a_page_beyond_the_bound_is_verified_again() {
     let server = Server::start();
     let proxy = Proxy::start(server.port());
     let bound = Duration::from_millis(300);
@@ -141,7 +143,9 @@ fn a_page_beyond_the_bound() {
         drop(page);
         // Memory is asked about, with the followers of the page.
         server.command(&["CLIENT", "KILL", "TYPE", "normal"]).unwrap();
-        until("the line", || cache.shared_status().unwrap().sessions > 1 && super::is_live(&cache));
+        until("the connection", || {
+            cache.shared_status().unwrap().sessions > 1 && super::is_live(&cache)
+        });
         let page = cache.page();
         assert_eq!(on_page(&page, 0), 1);
         proxy.set(Mode::Silent);
@@ -162,7 +166,7 @@ fn a_page_beyond_the_bound() {
 /// What a trip brings along is bounded in bytes, since its time limit holds for
 /// all of it.
 #[test]
-fn large_fragments_are_not_brought_along_together() {
+fn large_fragments_are_not_prefetched_together() {
     let server = Server::start();
     let text = "x\u{e9}".repeat(150_000);
     let render = |cache: &Cacheops| {
@@ -206,7 +210,7 @@ fn with_memory(server: &Server, bytes: u64) -> Cacheops {
 
 /// What memory has no room for is brought along all the same.
 #[test]
-fn small_fragments_that_memory_has_lost() {
+fn evicted_small_fragments_are_prefetched() {
     let server = Server::start();
     let cache = with_memory(&server, 60_000);
     let text = "x\u{e9}".repeat(3_000);
@@ -222,7 +226,7 @@ fn small_fragments_that_memory_has_lost() {
 
 /// They count as what they are now, though the page asks for the same as ever.
 #[test]
-fn fragments_that_have_grown() {
+fn grown_fragments_are_not_prefetched_together() {
     let server = Server::start();
     let (cache, other) = (with_memory(&server, 400_000), with_memory(&server, 64 << 20));
     page_of(&cache, "small", 4);
@@ -243,7 +247,7 @@ fn fragments_that_have_grown() {
 /// A page fetches for its own cache: what it has brought along from one server is
 /// nothing to a cache over another.
 #[test]
-fn a_page_fetches_for_its_own_cache() {
+fn a_page_prefetches_for_its_own_cache_only() {
     let servers = [Server::start(), Server::start()];
     let [one, other] = [&servers[0], &servers[1]].map(|server| process(strict(server)));
     let get = |cache: &Cacheops, page: &cacheops::Page, id: u64, made: u64| {

@@ -38,7 +38,7 @@ fn refused(server: &Server, rules: &str) -> String {
 }
 
 #[test]
-fn each_command_that_is_lacking_is_named() {
+fn each_missing_command_right_is_named() {
     let server = Server::start();
     let of_tier = COMMANDS.split(' ').filter(|word| !["-@all", "+hello"].contains(word));
     for word in of_tier {
@@ -54,7 +54,7 @@ fn each_command_that_is_lacking_is_named() {
 }
 
 #[test]
-fn all_that_is_lacking_is_named_at_once() {
+fn all_missing_rights_are_named_at_once() {
     let server = Server::start();
     let text = refused(&server, "~shop:* -@all +hello +get +set");
     for name in ["client|tracking", "unlink", "zmscore", "hsetnx", "info"] {
@@ -64,7 +64,7 @@ fn all_that_is_lacking_is_named_at_once() {
 }
 
 #[test]
-fn each_kind_of_key_that_is_lacking_is_named() {
+fn each_missing_key_right_is_named() {
     let server = Server::start();
     let all = ["frag:*", "lock:*", "conj:*", "name:*", "variant:*", "schemes:*"];
     let all = all.into_iter().chain(["all", "last", "drops:*"]).collect::<Vec<_>>();
@@ -83,7 +83,7 @@ fn each_kind_of_key_that_is_lacking_is_named() {
 
 /// Where prefixes are computed only what stands before them is known.
 #[test]
-fn prefixes_that_are_computed() {
+fn computed_prefixes_are_checked_up_to_their_fixed_part() {
     let server = Server::start();
     let build = || {
         let builder = Cacheops::builder().prefix("shop:").prefix_by(|_| "t1:".to_owned());
@@ -101,7 +101,7 @@ fn prefixes_that_are_computed() {
 }
 
 #[test]
-fn each_node_of_a_cluster_is_asked() {
+fn each_node_of_a_cluster_is_checked() {
     let cluster = Cluster::start(2);
     let rules = format!("reset on >pw ~shop:* {COMMANDS} +cluster|slots +asking");
     cluster.nodes().iter().for_each(|node| set_user(node, &rules));
@@ -117,7 +117,7 @@ fn each_node_of_a_cluster_is_asked() {
 /// It costs one trip, and none of a server that no user is named for; nothing
 /// that lies there is changed.
 #[test]
-fn what_the_check_costs() {
+fn the_check_of_rights_costs_one_trip() {
     let server = Server::options().user("web", "pw", "~* &* +@all").start();
     let trips = |redis: Redis| {
         let mut trips = Trips::since_now(&server);

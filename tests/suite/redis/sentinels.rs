@@ -83,13 +83,13 @@ fn failover(redis: impl Fn(&Sentinel) -> Redis) -> Option<Duration> {
 }
 
 #[test]
-fn strict_reads_in_a_planned_failover() {
+fn strict_reads_are_exact_in_a_planned_failover() {
     let stale = failover(|it| strict(it, it.sentinel_urls()));
     assert_eq!(stale, None, "so long after an announcement had returned");
 }
 
 #[test]
-fn reads_within_the_bound_in_a_planned_failover() {
+fn bounded_reads_keep_the_bound_in_a_planned_failover() {
     let stale = failover(|it| bounded(it, it.sentinel_urls()));
     assert!(stale.is_none_or(|stale| stale <= BOUND), "stale for {stale:?}");
 }
@@ -97,7 +97,7 @@ fn reads_within_the_bound_in_a_planned_failover() {
 /// The last process to move announces, at a master that may be deposed by now:
 /// it succeeds only if that reaches all.
 #[test]
-fn announcing_in_a_planned_failover() {
+fn invalidations_in_a_planned_failover_reach_the_new_master() {
     let sentinel = Sentinel::start();
     sentinel.calm_down();
     let database = Cell::new(1);
@@ -145,7 +145,7 @@ fn apart(redis: fn(&Sentinel, Vec<String>) -> Redis) -> Apart {
 }
 
 #[test]
-fn strict_reads_behind_a_partition() {
+fn strict_reads_behind_a_partition_find_nothing() {
     let Apart { sentinel, proxies, cut_off, other, database } = &apart(strict);
     database.set(2);
     other.invalidate_obj("rows", &changed(1)).unwrap();
@@ -162,7 +162,7 @@ fn strict_reads_behind_a_partition() {
 }
 
 #[test]
-fn reads_within_the_bound_behind_a_partition() {
+fn bounded_reads_behind_a_partition_keep_the_bound() {
     let apart = apart(bounded);
     let Apart { cut_off, other, database, .. } = &apart;
     database.set(2);
@@ -175,7 +175,7 @@ fn reads_within_the_bound_behind_a_partition() {
 }
 
 #[test]
-fn announcing_at_a_deposed_master() {
+fn invalidating_at_a_deposed_master_is_an_error() {
     let apart = apart(bounded);
     let Apart { cut_off, other, database, proxies, .. } = &apart;
     assert_eq!(read(other, 1, database), (1, true), "all was dropped");
@@ -185,12 +185,12 @@ fn announcing_at_a_deposed_master() {
     assert!(error.is_transient() && error.to_string().contains("sentinels"), "{error}");
     proxies.iter().for_each(|proxy| proxy.set(Mode::Pass));
     until("the delivery", || cut_off.invalidate_obj("rows", &changed(1)).is_ok());
-    until("the news", || read(other, 1, database).0 == 2);
+    until("the push", || read(other, 1, database).0 == 2);
 }
 
 /// Invalidations that are kept go to the master that a majority names.
 #[test]
-fn keeping_what_a_deposed_master_was_told() {
+fn invalidations_sent_to_a_deposed_master_are_queued() {
     let queueing = |it: &Sentinel, urls| bounded(it, urls).queue_invalidations(100);
     let apart = apart(queueing);
     let Apart { cut_off, other, database, proxies, .. } = &apart;
@@ -200,13 +200,13 @@ fn keeping_what_a_deposed_master_was_told() {
     assert_eq!(cut_off.shared_status().unwrap().pending, 1);
     proxies.iter().for_each(|proxy| proxy.set(Mode::Pass));
     until("the delivery", || cut_off.shared_status().unwrap().pending == 0);
-    until("the news", || read(other, 1, database).0 == 2);
+    until("the push", || read(other, 1, database).0 == 2);
 }
 
 /// The old master is deposed and cannot be told; then the sentinels name it
 /// again. It has never been a replica, and lacks what was announced meanwhile.
 #[test]
-fn a_master_that_comes_back_without_having_been_told() {
+fn a_repromoted_master_loses_its_fragments() {
     let Apart { sentinel, proxies, cut_off, other, database } = apart(strict);
     database.set(2);
     other.invalidate_obj("rows", &changed(1)).unwrap();
@@ -222,7 +222,7 @@ fn a_master_that_comes_back_without_having_been_told() {
 
 /// Two of three are gone: nobody can say who is master.
 #[test]
-fn without_a_majority() {
+fn nothing_is_served_without_a_majority() {
     let sentinel = Sentinel::start();
     let of_all = |redis: fn(&Sentinel, Vec<String>) -> Redis| {
         process(redis(&sentinel, sentinel.sentinel_urls()))
@@ -260,7 +260,7 @@ fn wait_for_heartbeats(server: &Server, count: u64) {
 }
 
 #[test]
-fn a_sentinel_that_names_a_dead_master_is_passed_over() {
+fn a_sentinel_that_names_a_dead_master_is_outvoted() {
     let sentinel = Sentinel::start();
     let astray = Sentinel::astray();
     let urls = || [vec![astray.url()], sentinel.sentinel_urls()].concat();
@@ -278,7 +278,7 @@ fn a_sentinel_that_names_a_dead_master_is_passed_over() {
 
 /// It delays neither a heartbeat nor a strict hit, nor a process that starts.
 #[test]
-fn a_sentinel_in_a_black_hole() {
+fn a_silent_sentinel_delays_nobody() {
     let sentinel = Sentinel::start();
     let proxy = Proxy::start(sentinel.sentinels()[0].port());
     let mut urls = sentinel.sentinel_urls();
@@ -301,7 +301,7 @@ fn a_sentinel_in_a_black_hole() {
 
 /// Who lists a part of them is told, as is who lists one again and again.
 #[test]
-fn all_sentinels_are_to_be_listed() {
+fn too_few_listed_sentinels_are_an_error() {
     let sentinel = Sentinel::start();
     let urls = sentinel.sentinel_urls();
     let listed = |urls: Vec<String>| try_process(bounded(&sentinel, urls));
@@ -314,7 +314,7 @@ fn all_sentinels_are_to_be_listed() {
 
 /// The rights of a user of the sentinels that the operator's page lists.
 #[test]
-fn least_privileges_of_sentinels() {
+fn least_privileges_of_sentinels_suffice() {
     let sentinel = Sentinel::start();
     for one in sentinel.sentinels() {
         let rules = "ACL SETUSER web on >pw resetchannels -@all +hello +sentinel|myid +sentinel|master +sentinel|get-master-addr-by-name";

@@ -97,7 +97,7 @@ impl Drop for Reader {
 
 /// The read is asked for while the process is suspended, so it is the first that
 /// it does afterwards. `news` is how its connection is by then.
-fn nothing_older_than_the_bound(news: Mode) {
+fn nothing_older_than_the_bound(pushes: Mode) {
     let server = Server::start();
     let proxy = Proxy::start(server.port());
     let other = process(strict(&server));
@@ -108,7 +108,7 @@ fn nothing_older_than_the_bound(news: Mode) {
     assert_eq!(reader.answer(), "1 false");
     for version in 2..8 {
         reader.stop();
-        proxy.set(news);
+        proxy.set(pushes);
         other.invalidate_obj("rows", &changed(1)).unwrap();
         reader.ask(version);
         // The bound is what this is about: nothing tells that it is over.
@@ -125,12 +125,12 @@ fn nothing_older_than_the_bound(news: Mode) {
 }
 
 #[test]
-fn news_are_there_when_it_goes_on() {
+fn pushes_that_wait_are_read_before_a_hit() {
     nothing_older_than_the_bound(Mode::Pass);
 }
 
 /// Its clock alone tells that time has passed.
 #[test]
-fn no_news_come_when_it_goes_on() {
+fn without_pushes_nothing_older_than_the_bound_is_served() {
     nothing_older_than_the_bound(Mode::SilentReplies);
 }

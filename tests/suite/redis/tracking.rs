@@ -12,7 +12,7 @@ use super::{changed, patient, process, read, strict, until};
 /// A table with room for ten keys: what a process' own reads push out of it, it
 /// is told of like all else.
 #[test]
-fn a_table_that_overflows() {
+fn an_overflowing_tracking_table_is_never_stale() {
     const ROWS: u64 = 40;
     let server = Server::options().arg("--tracking-table-max-keys", "10").start();
     let bounded = Consistency::Bounded(Duration::from_millis(300));
@@ -25,7 +25,7 @@ fn a_table_that_overflows() {
         });
         database.set(round + 1);
         (0..ROWS).for_each(|id| other.invalidate_obj("rows", &changed(id)).unwrap());
-        until("the news", || (0..ROWS).all(|id| read(&cache, id, &database).0 > round));
+        until("the push", || (0..ROWS).all(|id| read(&cache, id, &database).0 > round));
         other.invalidate_all().unwrap();
     }
 }

@@ -75,7 +75,7 @@ fn damaged_values_are_misses() {
 
 /// Keys of another kind where ours should be: nothing is cached, all is right.
 #[test]
-fn foreign_keys_in_the_way() {
+fn keys_of_another_type_are_misses() {
     let server = Server::start();
     for (key, command) in [("schemes:rows", "SET"), ("conj:rows:id=1", "LPUSH"), ("all", "LPUSH")] {
         let cache = process(patient(&server));
@@ -129,7 +129,7 @@ fn get_text(
 }
 
 #[test]
-fn time_limits_end_in_the_server_too() {
+fn time_limits_apply_in_the_server_too() {
     let server = Server::start();
     let cache = process(patient(&server));
     let place = |cache: &Cacheops| {
@@ -150,7 +150,7 @@ fn time_limits_end_in_the_server_too() {
 }
 
 #[test]
-fn the_time_of_the_last_invalidation_is_the_servers() {
+fn the_last_invalidation_is_timed_by_the_servers_clock() {
     let server = Server::start();
     let (one, two) = (process(patient(&server)), process(patient(&server)));
     assert_eq!(one.get_last_invalidation(["rows"]), None);
@@ -201,7 +201,7 @@ fn batches_take_few_trips() {
 }
 
 #[test]
-fn tenants_by_computed_prefixes() {
+fn computed_prefixes_keep_tenants_apart() {
     use std::cell::RefCell;
     thread_local!(static TENANT: RefCell<String> = const { RefCell::new(String::new()) });
     let be = |name: &str| TENANT.with(|tenant| *tenant.borrow_mut() = name.to_owned());
@@ -270,7 +270,7 @@ fn is_shared(cache: &Cacheops, server: &Server, id: u64) -> bool {
 /// A server that ends the connection for large values, as it does with one that
 /// is idle, says nothing of their size.
 #[test]
-fn a_connection_for_large_values_that_has_ended() {
+fn a_closed_bulk_connection_is_reopened() {
     let server = Server::start();
     let cache = process(patient(&server));
     for id in 0..3 {
@@ -290,7 +290,7 @@ fn a_connection_for_large_values_that_has_ended() {
 
 /// Nor does one that cannot be connected to for a moment.
 #[test]
-fn a_connection_for_large_values_that_is_not_to_be_had() {
+fn an_unavailable_bulk_connection_only_skips_storing() {
     let server = Server::start();
     let fails = Arc::new(AtomicBool::new(false));
     let is_failing = fails.clone();
@@ -308,7 +308,7 @@ fn a_connection_for_large_values_that_is_not_to_be_had() {
 /// Where a slot has moved, the value is not kept there; its size is not in
 /// doubt.
 #[test]
-fn large_values_of_a_slot_that_has_moved() {
+fn large_values_of_a_moved_slot_are_stored_after_a_redirection() {
     let cluster = Cluster::start(2);
     let redis = || Redis::cluster(cluster.urls()).operation_timeout(LONG);
     let cache = process(redis());

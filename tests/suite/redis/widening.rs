@@ -32,7 +32,7 @@ fn fill_up(cache: &Cacheops, other: &Cacheops, table: &str) {
 
 /// What is widened for the stamp is widened for the registry.
 #[test]
-fn threads_that_widen_a_table() {
+fn threads_that_widen_a_table_are_never_stale() {
     let server = Server::start();
     let (cache, other) = (process(strict(&server)), process(strict(&server)));
     let done = AtomicBool::new(false);

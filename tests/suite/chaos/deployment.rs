@@ -4,62 +4,62 @@ use std::path::PathBuf;
 
 use cacheops_tests::servers::{Cluster, Sentinel, Server};
 
-use super::dice::Dice;
-use super::worker::Place;
+use super::rng::Rng;
+use super::worker::Servers;
 
 /// The servers of a run.
-pub enum Home {
+pub enum Deployment {
     One(Server),
     Cluster(Cluster),
     Sentinel(Box<Sentinel>),
 }
 
-impl Home {
+impl Deployment {
     /// How workers are told of it.
-    pub fn place(&self) -> Place {
+    pub fn servers(&self) -> Servers {
         match self {
-            Home::One(server) => Place::One(server.url()),
-            Home::Cluster(cluster) => Place::Cluster(cluster.urls()),
-            Home::Sentinel(all) => {
-                Place::Sentinel(all.master_name().to_owned(), all.sentinel_urls())
+            Deployment::One(server) => Servers::One(server.url()),
+            Deployment::Cluster(cluster) => Servers::Cluster(cluster.urls()),
+            Deployment::Sentinel(all) => {
+                Servers::Sentinel(all.master_name().to_owned(), all.sentinel_urls())
             }
         }
     }
 
     /// A file that is gone with the servers.
     pub fn file(&self, name: &str) -> PathBuf {
-        let keeper = match self {
-            Home::One(server) => server,
-            Home::Cluster(cluster) => cluster.node(0),
-            Home::Sentinel(all) => &all.sentinels()[0],
+        let server = match self {
+            Deployment::One(server) => server,
+            Deployment::Cluster(cluster) => cluster.node(0),
+            Deployment::Sentinel(all) => &all.sentinels()[0],
         };
-        keeper.dir().join(name)
+        server.dir().join(name)
     }
 
     /// Those that have data and can be written to.
     pub fn masters(&self) -> Vec<&Server> {
         match self {
-            Home::One(server) => vec![server],
-            Home::Cluster(cluster) => {
+            Deployment::One(server) => vec![server],
+            Deployment::Cluster(cluster) => {
                 cluster.nodes().iter().filter(|node| is_master(node)).collect()
             }
-            Home::Sentinel(all) => vec![all.master()],
+            Deployment::Sentinel(all) => vec![all.master()],
         }
     }
 
     /// One of them.
-    pub fn server(&self, dice: &mut Dice) -> &Server {
+    pub fn server(&self, rng: &mut Rng) -> &Server {
         let masters = self.masters();
-        masters[dice.below(masters.len() as u64) as usize]
+        masters[rng.below(masters.len() as u64) as usize]
     }
 
     /// How long a server may be silent without being replaced, in
     /// milliseconds.
     pub fn longest_silence(&self) -> u64 {
         match self {
-            Home::One(_) => 900,
+            Deployment::One(_) => 900,
             // They are given a second.
-            Home::Cluster(_) | Home::Sentinel(_) => 500,
+            Deployment::Cluster(_) | Deployment::Sentinel(_) => 500,
         }
     }
 }

@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-/// What a lane does with what has come.
+/// What a queue does with what has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Gate {
     /// It leaves so long after it came.
@@ -16,7 +16,7 @@ pub enum Gate {
 
 /// A queue with a gate at its end.
 #[derive(Debug)]
-pub struct Lane {
+pub struct DelayQueue {
     state: Mutex<State>,
     changed: Condvar,
 }
@@ -29,11 +29,11 @@ struct State {
     cut: bool,
 }
 
-impl Lane {
+impl DelayQueue {
     /// An empty one.
-    pub fn new(gate: Gate) -> Lane {
+    pub fn new(gate: Gate) -> DelayQueue {
         let state = State { gate, queue: VecDeque::new(), cut: false };
-        Lane { state: Mutex::new(state), changed: Condvar::new() }
+        DelayQueue { state: Mutex::new(state), changed: Condvar::new() }
     }
 
     /// Takes what has come, without bytes for the end of the stream.

@@ -11,7 +11,7 @@ use super::report::{Log, Report, Tally, heard};
 use super::worker::{JOB, Job};
 
 /// A worker, one process after the other.
-pub struct Hand {
+pub struct Worker {
     job: Job,
     /// Between it and its server, or the sentinels, if there are any.
     pub proxies: Vec<Proxy>,
@@ -27,10 +27,10 @@ struct Process {
     hearing: Option<JoinHandle<()>>,
 }
 
-impl Hand {
-    pub fn start(job: Job, proxies: Vec<Proxy>, log: &Arc<Log>) -> Hand {
+impl Worker {
+    pub fn start(job: Job, proxies: Vec<Proxy>, log: &Arc<Log>) -> Worker {
         let now = Mutex::new(Process::start(&job, log));
-        Hand { job, proxies, now, past: Mutex::default(), log: log.clone() }
+        Worker { job, proxies, now, past: Mutex::default(), log: log.clone() }
     }
 
     /// Kills it in the middle of whatever it does, and starts another.
@@ -113,42 +113,42 @@ impl Drop for Process {
 }
 
 /// All workers.
-pub struct Crew {
-    pub hands: Vec<Hand>,
+pub struct Workers {
+    pub all: Vec<Worker>,
     pub log: Arc<Log>,
 }
 
-impl Crew {
+impl Workers {
     /// Waits until each has found more in its cache, or one has complained.
     ///
     /// # Panics
     ///
     /// If that does not happen: a line does not come back.
     pub fn wait_for_hits(&self) {
-        let hits = |hand: &Hand| {
-            let Tally { near_hits, shared_hits, .. } = hand.tally();
+        let hits = |worker: &Worker| {
+            let Tally { near_hits, shared_hits, .. } = worker.tally();
             near_hits + shared_hits
         };
-        let before: Vec<u64> = self.hands.iter().map(hits).collect();
+        let before: Vec<u64> = self.all.iter().map(hits).collect();
         let has_more =
-            || self.hands.iter().zip(&before).all(|(hand, before)| hits(hand) > before + 20);
+            || self.all.iter().zip(&before).all(|(worker, before)| hits(worker) > before + 20);
         let has = wait_at_most(PATIENCE, || has_more() || self.log.has_complaints());
         assert!(
             has,
             "no hits any more: {:?}",
-            self.hands.iter().map(Hand::tally).collect::<Vec<_>>()
+            self.all.iter().map(Worker::tally).collect::<Vec<_>>()
         );
     }
 
-    /// Ends all of them, after what has struck.
-    pub fn end(self, struck: &[&'static str]) -> Report {
+    /// Ends all of them, and reports the injected faults.
+    pub fn end(self, injected: &[&'static str]) -> Report {
         let mut report = Report::default();
-        for fault in struck {
+        for fault in injected {
             *report.faults.entry(fault).or_default() += 1;
         }
-        self.hands.iter().for_each(Hand::dismiss);
-        for hand in &self.hands {
-            report.tally.add(&hand.end());
+        self.all.iter().for_each(Worker::dismiss);
+        for worker in &self.all {
+            report.tally.add(&worker.end());
         }
         report
     }

@@ -1,4 +1,4 @@
-//! One connection through a proxy: two sockets, and a lane each way.
+//! One connection through a proxy: two sockets, and a queue each way.
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpStream};
@@ -6,15 +6,15 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::thread;
 
-use super::lane::{Gate, Lane};
+use super::delay_queue::{DelayQueue, Gate};
 
 /// A client and its server.
 #[derive(Debug)]
-pub struct Link {
+pub struct ProxiedConnection {
     client: TcpStream,
     server: TcpStream,
-    requests: Lane,
-    replies: Lane,
+    requests: DelayQueue,
+    replies: DelayQueue,
     /// Threads that still run for it.
     threads: AtomicUsize,
 }
@@ -28,34 +28,36 @@ pub struct Counters {
     pub replies: AtomicU64,
 }
 
-/// What a thread of a link does.
-type Work = fn(&Link, &Counters);
+/// What a thread of a connection does.
+type Work = fn(&ProxiedConnection, &Counters);
 
-impl Link {
+impl ProxiedConnection {
     /// Connects them; gates are for requests and replies.
     pub fn start(
         client: TcpStream,
         server: TcpStream,
         gates: (Gate, Gate),
         counters: &Arc<Counters>,
-    ) -> Arc<Link> {
+    ) -> Arc<ProxiedConnection> {
         for socket in [&client, &server] {
             let _ = socket.set_nodelay(true);
         }
         let works: [Work; 4] = [
-            |link, _| receive(&link.client, &link.requests),
-            |link, _| receive(&link.server, &link.replies),
-            |link, counters| send(&link.requests, &link.server, &counters.requests),
-            |link, counters| send(&link.replies, &link.client, &counters.replies),
+            |connection, _| receive(&connection.client, &connection.requests),
+            |connection, _| receive(&connection.server, &connection.replies),
+            |connection, counters| {
+                send(&connection.requests, &connection.server, &counters.requests)
+            },
+            |connection, counters| send(&connection.replies, &connection.client, &counters.replies),
         ];
-        let (requests, replies) = (Lane::new(gates.0), Lane::new(gates.1));
+        let (requests, replies) = (DelayQueue::new(gates.0), DelayQueue::new(gates.1));
         let threads = AtomicUsize::new(works.len());
-        let link = Arc::new(Link { client, server, requests, replies, threads });
+        let connection = Arc::new(ProxiedConnection { client, server, requests, replies, threads });
         for work in works {
-            let (link, counters) = (Arc::clone(&link), Arc::clone(counters));
-            thread::spawn(move || link.run(work, &counters));
+            let (connection, counters) = (Arc::clone(&connection), Arc::clone(counters));
+            thread::spawn(move || connection.run(work, &counters));
         }
-        link
+        connection
     }
 
     fn run(&self, work: Work, counters: &Counters) {
@@ -83,27 +85,27 @@ impl Link {
     }
 }
 
-/// Puts what comes into a lane, as far as its end.
-fn receive(mut from: &TcpStream, lane: &Lane) {
+/// Puts what comes into a queue, as far as its end.
+fn receive(mut from: &TcpStream, queue: &DelayQueue) {
     let mut buffer = vec![0; 64 << 10];
     loop {
         let len = from.read(&mut buffer).unwrap_or(0);
-        lane.put(&buffer[..len]);
+        queue.put(&buffer[..len]);
         if len == 0 {
             return;
         }
     }
 }
 
-/// Writes what leaves a lane, and its end.
-fn send(lane: &Lane, mut to: &TcpStream, counter: &AtomicU64) {
-    while let Some(bytes) = lane.take().filter(|bytes| !bytes.is_empty()) {
+/// Writes what leaves a queue, and its end.
+fn send(queue: &DelayQueue, mut to: &TcpStream, counter: &AtomicU64) {
+    while let Some(bytes) = queue.take().filter(|bytes| !bytes.is_empty()) {
         // Counted before they arrive: who has them sees them counted.
         counter.fetch_add(bytes.len() as u64, Ordering::Relaxed);
         if to.write_all(&bytes).is_err() {
             break;
         }
     }
-    lane.cut();
+    queue.cut();
     let _ = to.shutdown(Shutdown::Write);
 }

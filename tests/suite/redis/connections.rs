@@ -18,7 +18,7 @@ fn behind(server: &Server, proxy: &Proxy, redis: impl FnOnce(Redis) -> Redis) ->
 }
 
 #[test]
-fn hits_come_from_memory_and_news_by_push() {
+fn hits_come_from_memory_and_invalidations_by_push() {
     let server = Server::start();
     let (one, two) = (process(patient(&server)), process(patient(&server)));
     let database = Cell::new(1);
@@ -42,7 +42,7 @@ fn hits_come_from_memory_and_news_by_push() {
 
 /// Strictly, nothing that was invalidated anywhere is found.
 #[test]
-fn strict_lookups_see_all() {
+fn strict_lookups_see_every_invalidation() {
     let server = Server::start();
     let (one, two) = (process(strict(&server)), process(patient(&server)));
     let database = Cell::new(0);
@@ -88,21 +88,21 @@ fn partition(mode: Mode) {
     assert!(stale > 0, "within the bound it was served from memory");
     assert_eq!(read(&two, 1, &database).0, 2);
     proxy.set(Mode::Pass);
-    until("the line", || read(&two, 1, &database) == (2, false));
+    until("the connection", || read(&two, 1, &database) == (2, false));
 }
 
 #[test]
-fn a_black_hole() {
+fn a_silent_connection_is_within_the_bound() {
     partition(Mode::Silent);
 }
 
 #[test]
-fn a_black_hole_for_replies() {
+fn a_connection_without_replies_is_within_the_bound() {
     partition(Mode::SilentReplies);
 }
 
 #[test]
-fn a_stopped_server() {
+fn a_stopped_server_is_within_the_bound() {
     let server = Server::start();
     let bound = Duration::from_millis(200);
     let redis = patient(&server).operation_timeout(Duration::from_millis(100));
@@ -119,7 +119,7 @@ fn a_stopped_server() {
         value == 2
     });
     server.cont();
-    until("the line", || !read(&cache, 1, &database).1);
+    until("the connection", || !read(&cache, 1, &database).1);
     // Nobody has invalidated anything: the fragment was found again.
     assert_eq!(read(&cache, 1, &database), (1, false));
 }
@@ -127,7 +127,7 @@ fn a_stopped_server() {
 /// After a cut, fragments are asked about and not rendered again, and what
 /// changed meanwhile is noticed.
 #[test]
-fn cut_lines_cost_no_renderings() {
+fn cut_connections_cost_no_renderings() {
     let server = Server::start();
     let proxy = Proxy::start(server.port());
     let (one, two) = (process(patient(&server)), behind(&server, &proxy, |redis| redis));
@@ -142,10 +142,10 @@ fn cut_lines_cost_no_renderings() {
         } else {
             server.command(&["CLIENT", "KILL", "TYPE", "normal"]).unwrap();
         }
-        until("the line of one", || one.invalidate_obj("rows", &changed(7)).is_ok());
+        until("the connection of one", || one.invalidate_obj("rows", &changed(7)).is_ok());
         // The cut is noticed within the bound, and with it what changed.
-        until("the news", || read(&two, 7, &database) == (2 + round, false));
-        until("the line", || !read(&two, 0, &database).1);
+        until("the push", || read(&two, 7, &database) == (2 + round, false));
+        until("the connection", || !read(&two, 0, &database).1);
         for id in 0..20 {
             let expected = if id == 7 { 2 + round } else { 1 };
             assert_eq!(read(&two, id, &database), (expected, false), "row {id}, round {round}");
@@ -156,7 +156,7 @@ fn cut_lines_cost_no_renderings() {
 
 /// Pushes that come late: a slow line is within the bound like any other.
 #[test]
-fn a_slow_line() {
+fn a_slow_connection_is_within_the_bound() {
     let server = Server::start();
     let proxy = Proxy::start(server.port());
     proxy.set(Mode::Delay(Duration::from_millis(20)));
@@ -170,7 +170,7 @@ fn a_slow_line() {
         database.set(n);
         one.invalidate_obj("rows", &changed(1)).unwrap();
         let invalidated = Instant::now();
-        until("the news", || {
+        until("the push", || {
             let began = Instant::now();
             let (value, _) = read(&two, 1, &database);
             assert!(value == n || began <= invalidated + bound);
@@ -185,7 +185,7 @@ fn a_slow_line() {
 
 /// A process that was held up itself asks before it serves.
 #[test]
-fn an_idle_line_is_asked_first() {
+fn an_idle_connection_is_verified_before_a_hit() {
     let server = Server::start();
     let bound = Duration::from_millis(1);
     let (one, two) = (
@@ -203,7 +203,7 @@ fn an_idle_line_is_asked_first() {
 }
 
 #[test]
-fn lines_end_with_the_last_handle() {
+fn connections_close_with_the_last_handle() {
     let server = Server::start();
     let clients = || {
         let list = server.command(&["CLIENT", "LIST"]).unwrap();
@@ -241,7 +241,7 @@ fn lines_end_with_the_last_handle() {
 /// Synchronous calls in an asynchronous handler, on one thread, and handles
 /// that end there.
 #[test]
-fn within_a_runtime_of_one_thread() {
+fn works_inside_a_single_threaded_runtime() {
     let server = Server::start();
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
     runtime.block_on(async {
@@ -270,7 +270,7 @@ fn within_a_runtime_of_one_thread() {
 }
 
 #[test]
-fn observers_tell_where_from() {
+fn observers_are_told_where_a_hit_came_from() {
     use std::sync::Mutex;
     let server = Server::start();
     let outcomes: Arc<Mutex<Vec<Outcome>>> = Arc::default();
@@ -305,7 +305,7 @@ fn observers_tell_where_from() {
     until("the pushes", || get() != Outcome::Hit);
     until("a fill after both", || get() == Outcome::Hit);
     server.kill();
-    until("the end of the line", || !is_live(&watched));
+    until("the end of the connection", || !is_live(&watched));
     until("the breaker", || matches!(get(), Outcome::Unverified));
     read(&watched, 2, &database);
     assert_eq!(outcomes.lock().unwrap().pop(), Some(Outcome::BreakerOpen));
@@ -316,7 +316,7 @@ fn observers_tell_where_from() {
 /// More fragments than there are questions remembered of, and fragments that
 /// take the places of others.
 #[test]
-fn strict_lookups_of_many() {
+fn concurrent_strict_lookups_are_exact() {
     const MANY: u64 = 4_200;
     let server = Server::start();
     let (cache, other) = (process(strict(&server)), process(strict(&server)));
@@ -342,7 +342,7 @@ fn strict_lookups_of_many() {
 /// An invalidation whose future is dropped is carried out all the same, and at
 /// no time everywhere except in the process that began it.
 #[test]
-fn an_invalidation_given_up() {
+fn a_dropped_invalidation_is_still_delivered() {
     let server = Server::start();
     let other = process(strict(&server));
     for polls in 0..6 {
@@ -367,7 +367,7 @@ fn an_invalidation_given_up() {
         let there = read(&other, 1, &database).0;
         assert!(read(&cache, 1, &database).0 >= there, "after {polls} polls");
         until("the rest", || read(&other, 1, &database).0 == 2);
-        until("the news", || read(&cache, 1, &database).0 == 2);
+        until("the push", || read(&cache, 1, &database).0 == 2);
         cache.invalidate_all().unwrap();
     }
 }

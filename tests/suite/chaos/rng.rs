@@ -2,20 +2,20 @@
 
 /// Numbers that follow from a seed.
 #[derive(Clone, Debug)]
-pub struct Dice(u64);
+pub struct Rng(u64);
 
-impl Dice {
-    pub fn new(seed: u64) -> Dice {
-        Dice(mix(seed, 0))
+impl Rng {
+    pub fn new(seed: u64) -> Rng {
+        Rng(mix(seed, 0))
     }
 
-    pub fn roll(&mut self) -> u64 {
+    pub fn next(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(1);
         mix(self.0, 1)
     }
 
     pub fn below(&mut self, limit: u64) -> u64 {
-        self.roll() % limit
+        self.next() % limit
     }
 
     /// From the first to the last.
