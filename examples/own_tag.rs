@@ -29,7 +29,7 @@ pub fn main() -> Result<(), Box<dyn std::error::Error>> {
         }
         let caching = Caching::cached_as(QuerySet::table("menu_items"))
             .extra(&call.lookup("lang"))?
-            .timeout(Duration::from_secs(24 * 3600));
+            .time_to_live(Duration::from_secs(24 * 3600));
         Ok(caching)
     })?;
     // After the tag, which it uses.

@@ -18,7 +18,7 @@ fn page(cache: &Cacheops, category: u32) -> Result<String, Error> {
     let rows = QuerySet::table("articles").filter(eq("category", category));
     cache
         .cached_as(&rows)
-        .timeout(Duration::from_secs(60))
+        .time_to_live(Duration::from_secs(60))
         .get_or_fill(|| Ok::<_, Error>(format!("articles of {category}")))
 }
 

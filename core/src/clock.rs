@@ -51,7 +51,7 @@ impl Clock for SystemClock {
 ///
 /// let clock = Arc::new(ManualClock::new());
 /// let cache = Cacheops::builder().clock(clock.clone()).build()?;
-/// let count = || cache.cached().name("n").timeout(Duration::from_secs(60)).get_or_fill(|| {
+/// let count = || cache.cached().name("n").time_to_live(Duration::from_secs(60)).get_or_fill(|| {
 ///     Ok::<_, cacheops::Error>(cache.stats().misses)
 /// });
 /// assert_eq!(count()?, count()?);

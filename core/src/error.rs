@@ -17,7 +17,7 @@ pub enum ErrorKind {
     /// A name of a fragment that is empty.
     InvalidName,
     /// A time limit of zero, below zero, or not a number.
-    InvalidTimeout,
+    InvalidTimeToLive,
     /// No profile covers a table.
     NoProfile,
     /// A builder's settings that contradict each other.
@@ -38,7 +38,7 @@ impl ErrorKind {
             ErrorKind::InvalidRow => "invalid row",
             ErrorKind::InvalidExtra => "invalid extra",
             ErrorKind::InvalidName => "invalid name",
-            ErrorKind::InvalidTimeout => "invalid time limit",
+            ErrorKind::InvalidTimeToLive => "invalid time limit",
             ErrorKind::NoProfile => "no profile",
             ErrorKind::InvalidConfig => "invalid configuration",
             ErrorKind::UnfitServer => "unfit server",

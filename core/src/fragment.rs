@@ -121,12 +121,12 @@ pub(crate) struct Fragment {
     /// Microseconds since 1970; `u64::MAX` is never.
     expires_at: u64,
     pub(crate) stored_at: u64,
-    rare: Option<Box<Rare>>,
+    extras: Option<Box<Extras>>,
 }
 
 /// What few fragments have.
 #[derive(Clone, Debug)]
-struct Rare {
+struct Extras {
     templates: Box<[TemplateUse]>,
     label: Option<Box<str>>,
 }
@@ -168,14 +168,14 @@ impl Fragment {
     ) -> Self {
         dependencies.compact();
         let templates = dependencies.templates;
-        let rare = (!templates.is_empty() || label.is_some())
-            .then(|| Box::new(Rare { templates: templates.into(), label: label.map(Box::from) }));
+        let extras = (!templates.is_empty() || label.is_some())
+            .then(|| Box::new(Extras { templates: templates.into(), label: label.map(Box::from) }));
         Fragment {
             body,
             stamps: StampList::new(dependencies.stamps),
             expires_at: dependencies.expires_at.unwrap_or(u64::MAX),
             stored_at,
-            rare,
+            extras,
         }
     }
 
@@ -187,7 +187,7 @@ impl Fragment {
             stamps: StampList::new(stamps),
             expires_at: self.expires_at,
             stored_at: self.stored_at,
-            rare: self.rare.clone(),
+            extras: self.extras.clone(),
         }
     }
 
@@ -204,11 +204,11 @@ impl Fragment {
     }
 
     pub(crate) fn templates(&self) -> &[TemplateUse] {
-        self.rare.as_ref().map_or(&[], |rare| &rare.templates)
+        self.extras.as_ref().map_or(&[], |extras| &extras.templates)
     }
 
     pub(crate) fn label(&self) -> Option<&str> {
-        self.rare.as_ref()?.label.as_deref()
+        self.extras.as_ref()?.label.as_deref()
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -222,10 +222,10 @@ impl Fragment {
         const BASE: usize = 180;
         const STAMP: usize = 60;
         const TEMPLATE: usize = 64;
-        let rare = self.rare.as_ref().map_or(0, |rare| {
-            rare.label.as_deref().map_or(0, str::len) + rare.templates.len() * TEMPLATE
+        let extras = self.extras.as_ref().map_or(0, |extras| {
+            extras.label.as_deref().map_or(0, str::len) + extras.templates.len() * TEMPLATE
         });
         let stamps: usize = self.stamps.iter().map(|stamp| STAMP + stamp.extra_weight()).sum();
-        (BASE + self.body.len() + stamps + rare) as u64
+        (BASE + self.body.len() + stamps + extras) as u64
     }
 }

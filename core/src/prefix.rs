@@ -78,7 +78,7 @@ impl Prefix {
 /// computed from may be of a thread, and a future goes on in another.
 pub(crate) struct Prefixes<'a> {
     /// Of what is made from all its tables.
-    pub(crate) whole: Cow<'a, str>,
+    pub(crate) combined: Cow<'a, str>,
     /// Of each table, and of none; only where they are computed.
     parts: Vec<(Box<str>, Cow<'a, str>)>,
 }
@@ -95,13 +95,13 @@ impl Prefix {
 
     /// The prefixes of what is made from `tables`.
     pub(crate) fn all_of(&self, tables: &[&str]) -> Prefixes<'_> {
-        let whole = self.of(tables);
+        let combined = self.of(tables);
         if !self.is_computed() {
-            return Prefixes { whole, parts: Vec::new() };
+            return Prefixes { combined, parts: Vec::new() };
         }
         let part = |table: &&str| (Box::from(*table), self.of(&[table]));
         let parts = tables.iter().map(part).chain([(Box::default(), self.of(&[]))]).collect();
-        Prefixes { whole, parts }
+        Prefixes { combined, parts }
     }
 }
 
@@ -109,7 +109,7 @@ impl Prefixes<'_> {
     /// That of a table, or of what belongs to none, which is "".
     pub(crate) fn of(&self, table: &str) -> &str {
         let part = self.parts.iter().find(|(name, _)| **name == *table);
-        part.map_or(&self.whole, |(_, prefix)| prefix)
+        part.map_or(&self.combined, |(_, prefix)| prefix)
     }
 }
 

@@ -12,7 +12,7 @@ use crate::queryset::canonical;
 /// use cacheops::{Cacheops, Profile};
 ///
 /// let cache = Cacheops::builder()
-///     .profile("blog.*", Profile::new().timeout(Duration::from_secs(3600)))
+///     .profile("blog.*", Profile::new().time_to_live(Duration::from_secs(3600)))
 ///     .profile("sessions", Profile::never())
 ///     .profile("*", Profile::new())
 ///     .build()?;
@@ -20,7 +20,7 @@ use crate::queryset::canonical;
 /// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Profile {
-    pub(crate) timeout: Option<Duration>,
+    pub(crate) time_to_live: Option<Duration>,
     pub(crate) never: bool,
 }
 
@@ -35,14 +35,14 @@ impl Profile {
     /// each time, and so is everything around it.
     #[must_use]
     pub fn never() -> Self {
-        Profile { timeout: None, never: true }
+        Profile { time_to_live: None, never: true }
     }
 
     /// The time limit of fragments that name none of their own. Of several
     /// tables the shortest counts.
     #[must_use]
-    pub fn timeout(mut self, timeout: Duration) -> Self {
-        self.timeout = Some(timeout);
+    pub fn time_to_live(mut self, time_to_live: Duration) -> Self {
+        self.time_to_live = Some(time_to_live);
         self
     }
 }
@@ -70,9 +70,9 @@ impl Profiles {
                     format!("{pattern:?} is no pattern of tables: a name, `prefix.*` or `*` is"),
                 ));
             }
-            if profile.timeout.is_some_and(|timeout| timeout.is_zero()) {
+            if profile.time_to_live.is_some_and(|time_to_live| time_to_live.is_zero()) {
                 return Err(Error::new(
-                    ErrorKind::InvalidTimeout,
+                    ErrorKind::InvalidTimeToLive,
                     format!(
                         "the profile of {pattern:?} has a time limit of zero: leave it out for none, or use `Profile::never()` not to cache"
                     ),

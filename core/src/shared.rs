@@ -16,8 +16,8 @@ mod none {
     use crate::observe::Outcome;
     use crate::observe::observers::Delivered;
     use crate::prefix::Prefix;
-    use crate::read::page::{Page, Spot};
-    use crate::store::{Scope, Stamp};
+    use crate::read::page::{FragmentRef, Page};
+    use crate::store::{LeaseScope, Stamp};
     use crate::sync::Arc;
     use crate::write::keys::Event;
 
@@ -69,7 +69,7 @@ mod none {
             match *self {}
         }
 
-        pub(crate) fn remember_prefetch_list(&self, _: FragmentKey, _: Vec<Spot>) {
+        pub(crate) fn remember_prefetch_list(&self, _: FragmentKey, _: Vec<FragmentRef>) {
             match *self {}
         }
 
@@ -85,7 +85,7 @@ mod none {
 
         pub(crate) async fn find_or_lease(
             &self,
-            _: &Scope<'_>,
+            _: &LeaseScope<'_>,
             _: FragmentKey,
             _: bool,
             _: Option<&Fragment>,
@@ -95,7 +95,11 @@ mod none {
             match *self {}
         }
 
-        pub(crate) async fn lease(&self, _: &Scope<'_>, _: Option<FragmentKey>) -> Option<Leased> {
+        pub(crate) async fn lease(
+            &self,
+            _: &LeaseScope<'_>,
+            _: Option<FragmentKey>,
+        ) -> Option<Leased> {
             match *self {}
         }
 

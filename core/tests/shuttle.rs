@@ -218,7 +218,7 @@ fn threads_and_futures_wait_during_a_change() {
 fn waits_that_end_at_any_moment() {
     check(|| {
         let limit = std::time::Duration::from_millis(1);
-        let cache = Cacheops::builder().wait_limit(limit).build().unwrap();
+        let cache = Cacheops::builder().wait_timeout(limit).build().unwrap();
         let row = Arc::new(Row::default());
         let threads: Vec<_> = (0..3)
             .map(|_| {

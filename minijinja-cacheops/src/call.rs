@@ -63,7 +63,7 @@ pub(crate) fn call(
             name: options.name,
             variant: options.variant.as_deref(),
             place: &place,
-            timeout: options.timeout,
+            time_to_live: options.time_to_live,
             lock: options.lock,
             skip: options.skip,
             page: Some(&page),

@@ -150,7 +150,7 @@ pub(crate) fn look_up(
         name: asked.options.name,
         variant: asked.options.variant.as_deref(),
         place: &tag.place,
-        timeout: asked.options.timeout,
+        time_to_live: asked.options.time_to_live,
         lock: asked.options.lock,
         skip: asked.options.skip || is_other || (has_blocks && is_inheritance_unclear(state)),
         page: Some(&page),

@@ -174,7 +174,7 @@ fn look_up(
         name: asked.options.name,
         variant: asked.options.variant.as_deref(),
         place: &tag.place,
-        timeout: asked.options.timeout,
+        time_to_live: asked.options.time_to_live,
         lock: asked.options.lock,
         skip,
         page: page.as_ref(),

@@ -221,9 +221,9 @@ fn profiles<B: Backend>() {
     let cache = B::cache(
         Cacheops::builder()
             .clock(clock.clone())
-            .timeout(minute * 60)
-            .profile("blog.*", Profile::new().timeout(minute))
-            .profile("blog.articles", Profile::new().timeout(minute * 2))
+            .time_to_live(minute * 60)
+            .profile("blog.*", Profile::new().time_to_live(minute))
+            .profile("blog.articles", Profile::new().time_to_live(minute * 2))
             .profile("sessions", Profile::never())
             .profile("tags", Profile::new()),
     );
@@ -263,20 +263,23 @@ fn mistakes_in_calls<B: Backend>() {
     assert_eq!(kind(cache.cached_as(table(" "))), queryset);
     assert_eq!(kind(cache.cached_as(table("a").join("a", "x", "y"))), queryset);
     assert_eq!(kind(cache.cached().extra(&f64::NAN)), ErrorKind::InvalidExtra);
-    assert_eq!(kind(cache.cached().timeout(Duration::ZERO)), ErrorKind::InvalidTimeout);
+    assert_eq!(kind(cache.cached().time_to_live(Duration::ZERO)), ErrorKind::InvalidTimeToLive);
     assert_eq!(cache.stats().stored, 0);
     assert!(cache.invalidate_fragment_extra("x", &f64::NAN).is_err());
     let build = |builder: cacheops::Builder| builder.build().unwrap_err().kind();
     let config = ErrorKind::InvalidConfig;
     assert_eq!(build(Cacheops::builder().memory_limit(0)), config);
-    assert_eq!(build(Cacheops::builder().timeout(Duration::ZERO)), ErrorKind::InvalidTimeout);
+    assert_eq!(
+        build(Cacheops::builder().time_to_live(Duration::ZERO)),
+        ErrorKind::InvalidTimeToLive
+    );
     assert_eq!(build(Cacheops::builder().profile("a*b", Profile::new())), config);
     assert_eq!(
         build(Cacheops::builder().profile("a", Profile::new()).profile("A", Profile::new())),
         config
     );
-    let zero = Profile::new().timeout(Duration::ZERO);
-    assert_eq!(build(Cacheops::builder().profile("a", zero)), ErrorKind::InvalidTimeout);
+    let zero = Profile::new().time_to_live(Duration::ZERO);
+    assert_eq!(build(Cacheops::builder().profile("a", zero)), ErrorKind::InvalidTimeToLive);
 }
 
 fn last_invalidation<B: Backend>() {

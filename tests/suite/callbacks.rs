@@ -24,7 +24,7 @@ fn in_time<R: Send + 'static>(work: impl FnOnce() -> R + Send + 'static) -> R {
 
 /// A cache whose callers wait for each other as long as a test takes.
 fn patient() -> Builder {
-    Cacheops::builder().wait_limit(Duration::from_secs(3600))
+    Cacheops::builder().wait_timeout(Duration::from_secs(3600))
 }
 
 fn fill(cache: &Cacheops, name: &str) -> i32 {

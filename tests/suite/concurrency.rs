@@ -132,8 +132,8 @@ fn no_deadlock<B: Backend>() {
 }
 
 /// A holder that takes longer than the limit delays nobody beyond it.
-fn wait_limit<B: Backend>() {
-    let cache = B::cache(Cacheops::builder().wait_limit(Duration::from_millis(1)));
+fn wait_timeout<B: Backend>() {
+    let cache = B::cache(Cacheops::builder().wait_timeout(Duration::from_millis(1)));
     let (filling, begun) = mpsc::channel();
     let go_on = Barrier::new(2);
     let get = |slow: bool| -> u8 {
@@ -518,7 +518,7 @@ fn switched_during_a_fill<B: Backend>() {
 }
 
 on_stores! {
-    single_flight no_flight_across_an_invalidation failing_leaders no_deadlock wait_limit never_stale an_invalidation_half_done a_tenant_of_a_thread pieces_of_a_dropped_table switched_during_a_fill
+    single_flight no_flight_across_an_invalidation failing_leaders no_deadlock wait_timeout never_stale an_invalidation_half_done a_tenant_of_a_thread pieces_of_a_dropped_table switched_during_a_fill
 }
 
 on_stores_and_engines! { never_stale_in_templates a_change_during_a_render rows_read_early }

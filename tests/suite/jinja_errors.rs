@@ -11,7 +11,7 @@ use minijinja::{Environment, Error, ErrorKind, State, Value, context};
 use minijinja_cacheops::{Tags, queryset};
 
 fn site<B: Backend>() -> (Environment<'static>, Cacheops) {
-    let cache = B::cache(Cacheops::builder().wait_limit(Duration::from_secs(20)));
+    let cache = B::cache(Cacheops::builder().wait_timeout(Duration::from_secs(20)));
     let mut env = Environment::new();
     env.set_debug(true);
     let tags = Tags::install(&mut env, &cache);

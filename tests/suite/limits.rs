@@ -141,7 +141,7 @@ fn a_large_batch_becomes_its_table<B: Backend>() {
     let cache = B::cache(Cacheops::builder().on_cache_invalidated({
         let (whole, dropped) = (whole.clone(), dropped.clone());
         move |event| {
-            whole.fetch_add(u64::from(event.whole), Ordering::SeqCst);
+            whole.fetch_add(u64::from(event.whole_table), Ordering::SeqCst);
             dropped.fetch_add(event.dropped as u64, Ordering::SeqCst);
         }
     }));

@@ -27,7 +27,7 @@ fn observers<B: Backend, E: Engine>() {
                     event.rows.len(),
                     event.schemes,
                     event.dropped,
-                    event.whole
+                    event.whole_table
                 ));
             }),
     );
@@ -73,7 +73,8 @@ fn inspection<B: Backend>() {
     let cache = B::cache(Cacheops::builder().clock(clock.clone()).inspect(true));
     let set = QuerySet::table("articles").filter(eq("category", 3)).filter(eq("lang", "de"));
     let fill = || {
-        let call = cache.cached_as(&set).name("list").extra("x").timeout(Duration::from_secs(9));
+        let call =
+            cache.cached_as(&set).name("list").extra("x").time_to_live(Duration::from_secs(9));
         call.get_or_fill(|| Ok::<_, Error>("abc".to_owned()))
     };
     fill().unwrap();

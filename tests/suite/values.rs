@@ -133,7 +133,7 @@ fn nested<B: Backend>() {
     let inner = || {
         cache
             .cached_as(QuerySet::table("a").filter(eq("id", 1)))
-            .timeout(Duration::from_secs(60))
+            .time_to_live(Duration::from_secs(60))
             .get_or_fill(|| Ok::<u8, Error>(1))
     };
     let outer = || {

@@ -28,7 +28,7 @@ fn ends<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
 const LIMIT: Duration = Duration::from_millis(50);
 
 fn with_limit<B: Backend>() -> Cacheops {
-    B::cache(Cacheops::builder().wait_limit(LIMIT))
+    B::cache(Cacheops::builder().wait_timeout(LIMIT))
 }
 
 fn runtime() -> tokio::runtime::Runtime {
@@ -114,7 +114,7 @@ fn a_pool_of_one_connection<B: Backend>() {
 #[test]
 fn ten_thousand_wait_in_vain() {
     const MANY: usize = 10_000;
-    let cache = Cacheops::builder().wait_limit(Duration::from_millis(200)).build().unwrap();
+    let cache = Cacheops::builder().wait_timeout(Duration::from_millis(200)).build().unwrap();
     let get = |hangs: bool| {
         cache.cached_as("t").get_or_fill_async(move || async move {
             if hangs {
@@ -136,7 +136,7 @@ fn ten_thousand_wait_in_vain() {
 /// A reader that comes after an invalidation begins a fill of its own, and does
 /// not wait for the obsolete one; those that come then share it.
 fn nobody_waits_for_an_obsolete_fill<B: Backend>() {
-    let cache = B::cache(Cacheops::builder().wait_limit(LONG));
+    let cache = B::cache(Cacheops::builder().wait_timeout(LONG));
     let began = Instant::now();
     for change in 0..3 {
         let (begun, go_on) = (AtomicUsize::new(0), Barrier::new(2));
@@ -173,7 +173,7 @@ fn nobody_waits_for_an_obsolete_fill<B: Backend>() {
 
 /// The same for what the fill has only looked up inside.
 fn nobody_waits_for_what_became_obsolete_inside<B: Backend>() {
-    let cache = B::cache(Cacheops::builder().wait_limit(LONG));
+    let cache = B::cache(Cacheops::builder().wait_timeout(LONG));
     let began = Instant::now();
     let (begun, go_on) = (AtomicUsize::new(0), Barrier::new(2));
     let get = |value: usize, blocks: bool| {
@@ -202,7 +202,7 @@ fn nobody_waits_for_what_became_obsolete_inside<B: Backend>() {
 /// A fragment that can't be kept: whoever comes once that is known does not
 /// queue behind another that makes it.
 fn nobody_queues_for_what_is_not_kept<B: Backend>() {
-    let cache = B::cache(Cacheops::builder().wait_limit(LONG));
+    let cache = B::cache(Cacheops::builder().wait_timeout(LONG));
     let clock = Instant::now();
     let (begun, go_on) = (AtomicUsize::new(0), Barrier::new(2));
     let get = |blocks: bool| {
@@ -254,7 +254,7 @@ fn those_who_waited_get_what_is_too_large() {
 /// A fill that is given up by its future lets a follower go on at once, and
 /// nothing is left of those who waited.
 fn a_follower_that_is_dropped<B: Backend>() {
-    let cache = B::cache(Cacheops::builder().wait_limit(LONG));
+    let cache = B::cache(Cacheops::builder().wait_timeout(LONG));
     let began = Instant::now();
     let gate = Cell::new(false);
     let get = |hangs: bool| {

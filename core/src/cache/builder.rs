@@ -12,7 +12,7 @@ use crate::prefix::{ComputePrefix, Prefix, PrefixQuery};
 use crate::profile::{Profile, Profiles};
 use crate::queryset::Limits;
 use crate::shared::Tier;
-use crate::store::{Knows, MemoryStore};
+use crate::store::{MemoryStore, StampMetaOptions};
 
 /// Settings of a [`Cacheops`], begun by [`Cacheops::builder`].
 ///
@@ -22,7 +22,7 @@ use crate::store::{Knows, MemoryStore};
 ///
 /// let cache = Cacheops::builder()
 ///     .memory_limit(256 << 20)
-///     .timeout(Duration::from_secs(24 * 3600))
+///     .time_to_live(Duration::from_secs(24 * 3600))
 ///     .on_cache_read(|read| eprintln!("{}: {}", read.name, read.outcome))
 ///     .build()?;
 /// # Ok::<_, cacheops::Error>(())
@@ -32,7 +32,7 @@ pub struct Builder {
     prefix: String,
     compute_prefix: Option<ComputePrefix>,
     memory_limit: u64,
-    timeout: Option<Duration>,
+    time_to_live: Option<Duration>,
     profiles: Vec<(String, Profile)>,
     limits: Limits,
     clock: Option<Arc<dyn Clock>>,
@@ -41,21 +41,21 @@ pub struct Builder {
     observers: Observers,
     enabled: bool,
     inspect: bool,
-    wait_limit: Duration,
+    wait_timeout: Duration,
 }
 
 /// What the cache is made of, checked.
 pub(crate) struct Settings {
     pub(crate) store: Arc<MemoryStore>,
     pub(crate) shared: Option<Tier>,
-    pub(crate) timeout: Option<Duration>,
+    pub(crate) time_to_live: Option<Duration>,
     pub(crate) profiles: Profiles,
     pub(crate) limits: Limits,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) observers: Arc<Observers>,
     pub(crate) enabled: bool,
     pub(crate) inspect: bool,
-    pub(crate) wait_limit: Duration,
+    pub(crate) wait_timeout: Duration,
     pub(crate) prefix: Prefix,
 }
 
@@ -65,7 +65,7 @@ impl Builder {
             prefix: String::new(),
             compute_prefix: None,
             memory_limit: 64 << 20,
-            timeout: None,
+            time_to_live: None,
             profiles: Vec::new(),
             limits: Limits::default(),
             clock: None,
@@ -74,7 +74,7 @@ impl Builder {
             observers: Observers::default(),
             enabled: true,
             inspect: false,
-            wait_limit: Duration::from_secs(10),
+            wait_timeout: Duration::from_secs(10),
         }
     }
 
@@ -138,8 +138,8 @@ impl Builder {
 
     /// The time limit of fragments for which neither they themselves nor a
     /// profile say one. None by default: what is exact needs no time limit.
-    pub fn timeout(mut self, timeout: Duration) -> Self {
-        self.timeout = Some(timeout);
+    pub fn time_to_live(mut self, time_to_live: Duration) -> Self {
+        self.time_to_live = Some(time_to_live);
         self
     }
 
@@ -236,8 +236,8 @@ impl Builder {
     /// be it a thread or a future, before it renders for itself; 10 seconds by
     /// default. Futures need no runtime for it: where one waits, a thread
     /// `cacheops-timer` keeps the time, one for all caches of the process.
-    pub fn wait_limit(mut self, limit: Duration) -> Self {
-        self.wait_limit = limit;
+    pub fn wait_timeout(mut self, limit: Duration) -> Self {
+        self.wait_timeout = limit;
         self
     }
 
@@ -259,9 +259,9 @@ impl Builder {
                 "a memory limit of zero keeps nothing: use `enabled(false)` to switch the cache off",
             ));
         }
-        if self.timeout.is_some_and(|timeout| timeout.is_zero()) {
+        if self.time_to_live.is_some_and(|time_to_live| time_to_live.is_zero()) {
             return Err(Error::new(
-                ErrorKind::InvalidTimeout,
+                ErrorKind::InvalidTimeToLive,
                 "a time limit of zero keeps nothing: leave it out for none",
             ));
         }
@@ -281,12 +281,12 @@ impl Builder {
     }
 
     fn store(&self, prefix: &Prefix) -> Arc<MemoryStore> {
-        let knows = Knows {
+        let meta = StampMetaOptions {
             labels: self.inspect,
             #[cfg(feature = "redis")]
             shared: self.redis.is_some(),
         };
-        Arc::new(MemoryStore::new(prefix.clone(), self.memory_limit, knows))
+        Arc::new(MemoryStore::new(prefix.clone(), self.memory_limit, meta))
     }
 
     #[cfg(feature = "redis")]
@@ -314,14 +314,14 @@ impl Builder {
         Cacheops::from_settings(Settings {
             store,
             shared,
-            timeout: self.timeout,
+            time_to_live: self.time_to_live,
             profiles,
             limits: self.limits,
             clock: self.clock.unwrap_or_else(|| Arc::new(SystemClock::new())),
             observers: Arc::new(self.observers),
             enabled: self.enabled,
             inspect: self.inspect,
-            wait_limit: self.wait_limit,
+            wait_timeout: self.wait_timeout,
             prefix,
         })
     }
@@ -332,7 +332,7 @@ impl std::fmt::Debug for Builder {
         f.debug_struct("Builder")
             .field("prefix", &self.prefix)
             .field("memory_limit", &self.memory_limit)
-            .field("timeout", &self.timeout)
+            .field("time_to_live", &self.time_to_live)
             .field("profiles", &self.profiles)
             .finish_non_exhaustive()
     }

@@ -12,10 +12,10 @@ use crate::cache::handle::Cacheops;
 use crate::error::Error;
 use crate::key::{FragmentKey, KeyWriter};
 use crate::queryset::QuerySet;
-use crate::read::fill::{Found, Hit, Request, any_template, zero_timeout};
+use crate::read::fill::{Found, Hit, Request, any_template, zero_time_to_live};
 use crate::read::lookup::Asked;
 use crate::read::page::Page;
-use crate::read::recorder::Scoped;
+use crate::read::recorder::ScopedFuture;
 use crate::sync::block_on;
 
 impl Cacheops {
@@ -67,7 +67,7 @@ pub struct Cached<'a> {
     /// The same with the signs of zeros, where there are any.
     signed_extra: Option<KeyWriter>,
     has_extra: bool,
-    timeout: Option<Duration>,
+    time_to_live: Option<Duration>,
     lock: bool,
     page: Option<Page>,
     mistake: Option<Error>,
@@ -84,7 +84,7 @@ impl<'a> Cached<'a> {
             extra: KeyWriter::empty(),
             signed_extra: None,
             has_extra: false,
-            timeout: None,
+            time_to_live: None,
             lock: true,
             page: None,
             mistake: None,
@@ -123,11 +123,11 @@ impl<'a> Cached<'a> {
     }
 
     /// The time limit, from when the value is stored; above zero.
-    pub fn timeout(mut self, timeout: Duration) -> Self {
-        if timeout.is_zero() {
-            self.mistake.get_or_insert_with(zero_timeout);
+    pub fn time_to_live(mut self, time_to_live: Duration) -> Self {
+        if time_to_live.is_zero() {
+            self.mistake.get_or_insert_with(zero_time_to_live);
         }
-        self.timeout = Some(timeout);
+        self.time_to_live = Some(time_to_live);
         self
     }
 
@@ -189,7 +189,7 @@ impl<'a> Cached<'a> {
     /// [computed prefix](crate::Builder::prefix_by) is asked for, filled and
     /// kept as the calling thread computes it. A future that misses together
     /// with another waits for that one, for the
-    /// [`wait_limit`](crate::Builder::wait_limit) at most; then it fills for
+    /// [`wait_timeout`](crate::Builder::wait_timeout) at most; then it fills for
     /// itself. Hits wait for none.
     ///
     /// ```
@@ -230,7 +230,8 @@ impl<'a> Cached<'a> {
                 found = self.cache.refill(&asked, hit).await?;
             }
             let Found::Miss(making) = found else { return fill().await };
-            let value = Scoped::new(making.recorder().clone(), async move { fill().await }).await?;
+            let value =
+                ScopedFuture::new(making.recorder().clone(), async move { fill().await }).await?;
             making.finish_value(write(&value)).await;
             Ok(value)
         }
@@ -243,7 +244,7 @@ impl<'a> Cached<'a> {
             name: self.name.as_deref(),
             variant,
             place: self.place.file(),
-            timeout: self.timeout,
+            time_to_live: self.time_to_live,
             lock: self.lock,
             page: self.page.as_ref(),
             ..Request::new(key)

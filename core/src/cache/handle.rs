@@ -13,7 +13,7 @@ use crate::fragment::Fragment;
 use crate::key::{FragmentKey, KeyWriter};
 use crate::observe::{Counters, FragmentInfo, Stats};
 use crate::queryset::{QuerySet, canonical, check_table};
-use crate::read::recorder::{self, Quiet, QuietScope, Scoped, is_quiet};
+use crate::read::recorder::{self, ScopedFuture, Suppression, SuppressionScope, is_suppressed};
 use crate::read::single_flight::Flights;
 use crate::store::Usage;
 use crate::sync::atomic::{AtomicBool, Ordering};
@@ -297,7 +297,7 @@ impl Cacheops {
     }
 
     async fn invalidate(&self, event: Event<'_>) -> Result<(), Error> {
-        if is_quiet() {
+        if is_suppressed() {
             return Ok(());
         }
         let prefix = self.inner.settings.prefix.of_event(&event);
@@ -309,7 +309,7 @@ impl Cacheops {
     /// stale until it is invalidated by hand; it is for imports that end in one
     /// [`invalidate_model`](Self::invalidate_model).
     pub fn no_invalidation<R>(&self, work: impl FnOnce() -> R) -> R {
-        let _quiet = Quiet::new();
+        let _suppression = Suppression::new();
         work()
     }
 
@@ -320,7 +320,7 @@ impl Cacheops {
         &self,
         work: F,
     ) -> impl Future<Output = F::Output> + use<F> {
-        Scoped::new(QuietScope, work)
+        ScopedFuture::new(SuppressionScope, work)
     }
 
     /// When any of the tables was last invalidated, by the cache's own clock,

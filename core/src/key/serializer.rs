@@ -9,19 +9,19 @@ use super::KeyWriter;
 use crate::error::Error;
 
 #[derive(Debug)]
-struct Refused(Error);
+struct EncodeError(Error);
 
-impl fmt::Display for Refused {
+impl fmt::Display for EncodeError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.fmt(f)
     }
 }
 
-impl std::error::Error for Refused {}
+impl std::error::Error for EncodeError {}
 
-impl ser::Error for Refused {
+impl ser::Error for EncodeError {
     fn custom<T: fmt::Display>(msg: T) -> Self {
-        Refused(Error::invalid_extra(msg.to_string()))
+        EncodeError(Error::invalid_extra(msg.to_string()))
     }
 }
 
@@ -35,10 +35,10 @@ struct Encoder<'a> {
 
 /// Writes anything that serde can write.
 pub(super) fn encode<T: Serialize + ?Sized>(value: &T, key: &mut KeyWriter) -> Result<(), Error> {
-    write(value, key).map_err(|Refused(error)| error)
+    write(value, key).map_err(|EncodeError(error)| error)
 }
 
-fn write<T: Serialize + ?Sized>(value: &T, key: &mut KeyWriter) -> Result<(), Refused> {
+fn write<T: Serialize + ?Sized>(value: &T, key: &mut KeyWriter) -> Result<(), EncodeError> {
     value.serialize(Encoder { key, is_set: is_set(type_name::<T>()) })
 }
 
@@ -61,7 +61,7 @@ fn is_set(mut name: &str) -> bool {
 
 macro_rules! plain {
     ($($method:ident($value:ident: $type:ty) $key:ident $write:expr;)*) => {$(
-        fn $method(self, $value: $type) -> Result<(), Refused> {
+        fn $method(self, $value: $type) -> Result<(), EncodeError> {
             let $key = self.key;
             $write;
             Ok(())
@@ -71,7 +71,7 @@ macro_rules! plain {
 
 impl<'a> ser::Serializer for Encoder<'a> {
     type Ok = ();
-    type Error = Refused;
+    type Error = EncodeError;
     type SerializeSeq = Parts<'a>;
     type SerializeTuple = Parts<'a>;
     type SerializeTupleStruct = Parts<'a>;
@@ -98,23 +98,23 @@ impl<'a> ser::Serializer for Encoder<'a> {
         serialize_unit_struct(_v: &'static str) key key.none();
     }
 
-    fn serialize_f32(self, value: f32) -> Result<(), Refused> {
+    fn serialize_f32(self, value: f32) -> Result<(), EncodeError> {
         self.serialize_f64(value.into())
     }
 
-    fn serialize_f64(self, value: f64) -> Result<(), Refused> {
-        self.key.float(value).map_err(Refused)
+    fn serialize_f64(self, value: f64) -> Result<(), EncodeError> {
+        self.key.float(value).map_err(EncodeError)
     }
 
-    fn serialize_none(self) -> Result<(), Refused> {
+    fn serialize_none(self) -> Result<(), EncodeError> {
         self.serialize_unit()
     }
 
-    fn serialize_some<T: Serialize + ?Sized>(self, value: &T) -> Result<(), Refused> {
+    fn serialize_some<T: Serialize + ?Sized>(self, value: &T) -> Result<(), EncodeError> {
         write(value, self.key)
     }
 
-    fn serialize_unit(self) -> Result<(), Refused> {
+    fn serialize_unit(self) -> Result<(), EncodeError> {
         self.key.none();
         Ok(())
     }
@@ -124,7 +124,7 @@ impl<'a> ser::Serializer for Encoder<'a> {
         _name: &'static str,
         _index: u32,
         variant: &'static str,
-    ) -> Result<(), Refused> {
+    ) -> Result<(), EncodeError> {
         self.key.str(variant);
         Ok(())
     }
@@ -133,7 +133,7 @@ impl<'a> ser::Serializer for Encoder<'a> {
         self,
         _name: &'static str,
         value: &T,
-    ) -> Result<(), Refused> {
+    ) -> Result<(), EncodeError> {
         write(value, self.key)
     }
 
@@ -143,18 +143,18 @@ impl<'a> ser::Serializer for Encoder<'a> {
         _index: u32,
         variant: &'static str,
         value: &T,
-    ) -> Result<(), Refused> {
+    ) -> Result<(), EncodeError> {
         let mut data = self.key.part();
         write(value, &mut data)?;
         self.key.tagged(variant, data);
         Ok(())
     }
 
-    fn serialize_seq(self, _len: Option<usize>) -> Result<Parts<'a>, Refused> {
+    fn serialize_seq(self, _len: Option<usize>) -> Result<Parts<'a>, EncodeError> {
         Ok(Parts { is_set: self.is_set, ..Parts::new(self.key, None) })
     }
 
-    fn serialize_tuple(self, _len: usize) -> Result<Parts<'a>, Refused> {
+    fn serialize_tuple(self, _len: usize) -> Result<Parts<'a>, EncodeError> {
         Ok(Parts::new(self.key, None))
     }
 
@@ -162,7 +162,7 @@ impl<'a> ser::Serializer for Encoder<'a> {
         self,
         _name: &'static str,
         _len: usize,
-    ) -> Result<Parts<'a>, Refused> {
+    ) -> Result<Parts<'a>, EncodeError> {
         Ok(Parts::new(self.key, None))
     }
 
@@ -172,15 +172,19 @@ impl<'a> ser::Serializer for Encoder<'a> {
         _index: u32,
         variant: &'static str,
         _len: usize,
-    ) -> Result<Parts<'a>, Refused> {
+    ) -> Result<Parts<'a>, EncodeError> {
         Ok(Parts::new(self.key, Some(variant)))
     }
 
-    fn serialize_map(self, _len: Option<usize>) -> Result<Entries<'a>, Refused> {
+    fn serialize_map(self, _len: Option<usize>) -> Result<Entries<'a>, EncodeError> {
         Ok(Entries::new(self.key))
     }
 
-    fn serialize_struct(self, _name: &'static str, _len: usize) -> Result<Entries<'a>, Refused> {
+    fn serialize_struct(
+        self,
+        _name: &'static str,
+        _len: usize,
+    ) -> Result<Entries<'a>, EncodeError> {
         Ok(Entries::new(self.key))
     }
 
@@ -190,7 +194,7 @@ impl<'a> ser::Serializer for Encoder<'a> {
         _index: u32,
         variant: &'static str,
         _len: usize,
-    ) -> Result<Entries<'a>, Refused> {
+    ) -> Result<Entries<'a>, EncodeError> {
         Ok(Entries { variant: Some(variant), ..Entries::new(self.key) })
     }
 }
@@ -211,7 +215,7 @@ impl<'a> Parts<'a> {
         Parts { key, parts, ends: Vec::new(), len: 0, is_set: false, variant }
     }
 
-    fn part<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), Refused> {
+    fn part<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), EncodeError> {
         self.len += 1;
         write(value, &mut self.parts)?;
         if self.is_set {
@@ -264,7 +268,7 @@ impl<'a> Entries<'a> {
         }
     }
 
-    fn field<T: Serialize + ?Sized>(&mut self, name: &str, value: &T) -> Result<(), Refused> {
+    fn field<T: Serialize + ?Sized>(&mut self, name: &str, value: &T) -> Result<(), EncodeError> {
         let mut entry = (self.key.part(), self.key.part());
         entry.0.str(name);
         write(value, &mut entry.1)?;
@@ -277,13 +281,13 @@ macro_rules! parts {
     ($($trait:ident: $method:ident,)*) => {$(
         impl ser::$trait for Parts<'_> {
             type Ok = ();
-            type Error = Refused;
+            type Error = EncodeError;
 
-            fn $method<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), Refused> {
+            fn $method<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), EncodeError> {
                 self.part(value)
             }
 
-            fn end(self) -> Result<(), Refused> {
+            fn end(self) -> Result<(), EncodeError> {
                 self.finish();
                 Ok(())
             }
@@ -302,17 +306,17 @@ macro_rules! entries {
     ($($trait:ident,)*) => {$(
         impl ser::$trait for Entries<'_> {
             type Ok = ();
-            type Error = Refused;
+            type Error = EncodeError;
 
             fn serialize_field<T: Serialize + ?Sized>(
                 &mut self,
                 name: &'static str,
                 value: &T,
-            ) -> Result<(), Refused> {
+            ) -> Result<(), EncodeError> {
                 self.field(name, value)
             }
 
-            fn end(self) -> Result<(), Refused> {
+            fn end(self) -> Result<(), EncodeError> {
                 self.finish();
                 Ok(())
             }
@@ -324,23 +328,23 @@ entries! { SerializeStruct, SerializeStructVariant, }
 
 impl ser::SerializeMap for Entries<'_> {
     type Ok = ();
-    type Error = Refused;
+    type Error = EncodeError;
 
-    fn serialize_key<T: Serialize + ?Sized>(&mut self, name: &T) -> Result<(), Refused> {
+    fn serialize_key<T: Serialize + ?Sized>(&mut self, name: &T) -> Result<(), EncodeError> {
         let mut entry = (self.key.part(), self.key.part());
         write(name, &mut entry.0)?;
         self.entries.push(entry);
         Ok(())
     }
 
-    fn serialize_value<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), Refused> {
+    fn serialize_value<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), EncodeError> {
         match self.entries.last_mut() {
             Some(entry) => write(value, &mut entry.1),
             None => Ok(()),
         }
     }
 
-    fn end(self) -> Result<(), Refused> {
+    fn end(self) -> Result<(), EncodeError> {
         self.finish();
         Ok(())
     }

@@ -111,12 +111,12 @@ pub struct CacheInvalidated<'a> {
     pub dropped: usize,
     /// Whether a table was dropped as a whole, be it for a row that lacked a
     /// field.
-    pub whole: bool,
+    pub whole_table: bool,
     /// Whether it could not be delivered to the shared tier yet, and is kept
     /// until it can ([`Redis::queue_invalidations`]). It has been done in this process.
     ///
     /// [`Redis::queue_invalidations`]: https://docs.rs/cacheops/latest/cacheops/struct.Redis.html#method.queue_invalidations
-    pub kept: bool,
+    pub queued: bool,
 }
 
 /// Something was to be invalidated, and other processes may go on serving it:

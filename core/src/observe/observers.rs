@@ -17,7 +17,7 @@ pub(crate) enum Delivered {
     Dropped(Dropped),
     /// It is kept until the shared tier can be reached.
     #[cfg_attr(not(feature = "redis"), expect(dead_code, reason = "there is nothing to reach"))]
-    Kept,
+    Queued,
 }
 
 /// What an application wants to be told.
@@ -92,16 +92,16 @@ impl Observers {
     /// Tells the observers of an invalidation.
     pub(crate) fn tell(&self, event: Event<'_>, outcome: &Result<Delivered, Error>) {
         let (target, rows) = target(event);
-        let (dropped, kept) = match outcome {
+        let (dropped, queued) = match outcome {
             Err(error) => {
                 let failed = InvalidationFailed { target, rows, error };
                 return self.tell_each(&self.failures, |observer| observer(&failed));
             }
             Ok(Delivered::Dropped(dropped)) => (*dropped, false),
-            Ok(Delivered::Kept) => (Dropped::default(), true),
+            Ok(Delivered::Queued) => (Dropped::default(), true),
         };
-        let Dropped { schemes, stamps, whole } = dropped;
-        let done = CacheInvalidated { target, rows, schemes, dropped: stamps, whole, kept };
+        let Dropped { schemes, stamps, whole_table } = dropped;
+        let done = CacheInvalidated { target, rows, schemes, dropped: stamps, whole_table, queued };
         self.tell_each(&self.invalidations, |observer| observer(&done));
     }
 
@@ -176,11 +176,11 @@ fn trace(event: Event<'_>, outcome: &Result<Delivered, Error>) {
         Ok(Delivered::Dropped(Dropped { schemes, stamps, .. })) => tracing::debug!(
             target: "cacheops", what = %target, rows, schemes, dropped = stamps, "cache_invalidated"
         ),
-        Ok(Delivered::Kept) => tracing::warn!(
+        Ok(Delivered::Queued) => tracing::warn!(
             target: "cacheops",
             what = %target,
             rows,
-            "an invalidation cannot be delivered yet: it is kept, and delivered before anything is \
+            "an invalidation cannot be delivered yet: it is queued, and delivered before anything is \
              served again; until then other processes may serve what it is about"
         ),
         Err(error) => tracing::warn!(

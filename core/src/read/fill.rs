@@ -17,7 +17,7 @@ use crate::read::page::Page;
 use crate::read::recorder::{self, PollScope as _, Recorder};
 use crate::read::single_flight::{Lead, Left, Role};
 use crate::shared::{FillLock, Leased, LookupResult};
-use crate::store::{Scope, Stamp};
+use crate::store::{LeaseScope, Stamp};
 use crate::sync::{Arc, block_on};
 use crate::write::keys::check_name;
 
@@ -37,7 +37,7 @@ pub struct Request<'a> {
     /// What observers are told where it has no name.
     pub place: &'a str,
     /// Its own time limit.
-    pub timeout: Option<Duration>,
+    pub time_to_live: Option<Duration>,
     /// Whether callers that miss together share one fill.
     pub lock: bool,
     /// Told not to cache this, nor what is around it.
@@ -56,7 +56,7 @@ impl<'a> Request<'a> {
             name: None,
             variant: None,
             place: "",
-            timeout: None,
+            time_to_live: None,
             lock: true,
             skip: false,
             page: None,
@@ -346,7 +346,7 @@ impl Cacheops {
         let tables = inner.tables(querysets)?;
         let names: Vec<&str> = tables.iter().map(|dnf| &*dnf.table).collect();
         let prefixes = inner.settings.prefix.all_of(&names);
-        let scope = Scope {
+        let scope = LeaseScope {
             prefixes: &prefixes,
             tables: &tables,
             name: None,
@@ -430,29 +430,29 @@ impl Lease {
 /// What a fill needs to know before it begins.
 pub(crate) struct Plan {
     pub(crate) tables: Vec<TableDnf>,
-    pub(crate) timeout: Option<Duration>,
+    pub(crate) time_to_live: Option<Duration>,
     never: bool,
 }
 
 impl Plan {
     fn of(inner: &Inner, request: &Request<'_>) -> Result<Self, Error> {
-        if request.timeout.is_some_and(|timeout| timeout.is_zero()) {
-            return Err(zero_timeout());
+        if request.time_to_live.is_some_and(|time_to_live| time_to_live.is_zero()) {
+            return Err(zero_time_to_live());
         }
         request.name.map_or(Ok(()), check_name)?;
-        let (timeout, never) = inner.profile_of(request.querysets)?;
+        let (time_to_live, never) = inner.profile_of(request.querysets)?;
         Ok(Plan {
             tables: inner.tables(request.querysets)?,
-            timeout: request.timeout.or(timeout).or(inner.settings.timeout),
+            time_to_live: request.time_to_live.or(time_to_live).or(inner.settings.time_to_live),
             never,
         })
     }
 }
 
 /// The error for a time limit that keeps nothing.
-pub(crate) fn zero_timeout() -> Error {
+pub(crate) fn zero_time_to_live() -> Error {
     Error::new(
-        ErrorKind::InvalidTimeout,
+        ErrorKind::InvalidTimeToLive,
         "a time limit must be above zero: leave it out for the default, or leave the caching out",
     )
 }
@@ -461,14 +461,14 @@ impl Inner {
     /// The shortest time limit of the profiles of all tables, and whether one
     /// of them forbids caching.
     fn profile_of(&self, querysets: &[&QuerySet]) -> Result<(Option<Duration>, bool), Error> {
-        let mut timeout: Option<Duration> = None;
+        let mut time_to_live: Option<Duration> = None;
         let mut never = false;
         for table in querysets.iter().flat_map(|queryset| queryset.tables()) {
             let profile = self.settings.profiles.of(table)?;
             never |= profile.never;
-            timeout = [timeout, profile.timeout].into_iter().flatten().min();
+            time_to_live = [time_to_live, profile.time_to_live].into_iter().flatten().min();
         }
-        Ok((timeout, never))
+        Ok((time_to_live, never))
     }
 
     /// The conjunctions of all tables that the querysets read.
@@ -494,7 +494,7 @@ pub struct Fill {
     recorder: Arc<Recorder>,
     /// Held against other processes.
     lock: Option<Box<FillLock>>,
-    timeout: Option<Duration>,
+    time_to_live: Option<Duration>,
     label: Option<Box<str>>,
     /// The page that asked.
     page: Option<Page>,
@@ -515,7 +515,7 @@ impl Fill {
         leased: Leased,
         lead: Option<Lead>,
     ) -> Self {
-        let mut fill = Fill::new(cache, asked, plan.timeout, leased.stamps, lead);
+        let mut fill = Fill::new(cache, asked, plan.time_to_live, leased.stamps, lead);
         fill.lock = leased.lock.map(Box::new);
         fill.is_clean |= leased.around_holds;
         fill.recorder.with(|found| found.uncacheable = !fill.is_clean);
@@ -533,7 +533,7 @@ impl Fill {
         lead: Option<Lead>,
     ) -> Self {
         let stamps = vec![Stamp::dropped()];
-        let mut fill = Fill::new(cache, asked, plan.timeout, stamps, lead);
+        let mut fill = Fill::new(cache, asked, plan.time_to_live, stamps, lead);
         fill.is_unvouched = true;
         fill.lead.iter().for_each(|lead| lead.begin_making(None));
         fill
@@ -542,7 +542,7 @@ impl Fill {
     fn new(
         cache: &Cacheops,
         asked: &Asked<'_>,
-        timeout: Option<Duration>,
+        time_to_live: Option<Duration>,
         stamps: Vec<Arc<Stamp>>,
         lead: Option<Lead>,
     ) -> Self {
@@ -557,7 +557,7 @@ impl Fill {
             // Now, when whatever changes from here on meets a stamp of this fill.
             is_clean: recorder::is_data_around_current(request.page),
             recorder: Recorder::new(Dependencies { stamps, ..Dependencies::default() }),
-            timeout,
+            time_to_live,
             label: settings.inspect.then(|| request.label().into()),
             page: request.page.cloned(),
             lead,
@@ -605,7 +605,8 @@ impl Fill {
     async fn store(mut self, body: Option<Body>) {
         let inner = self.cache.inner.clone();
         let now = inner.now();
-        let expires_at = self.timeout.map(|timeout| now.saturating_add(micros(timeout)));
+        let expires_at =
+            self.time_to_live.map(|time_to_live| now.saturating_add(micros(time_to_live)));
         let dependencies = self.hand_over(expires_at);
         let Some(body) = body.filter(|_| inner.is_enabled()) else {
             return self.store_nothing(&inner).await;

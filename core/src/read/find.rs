@@ -30,7 +30,7 @@ impl Cacheops {
         caller: Caller,
         mut following: Following,
     ) -> Result<Found, Error> {
-        let until = timer::after(self.inner.settings.wait_limit);
+        let until = timer::after(self.inner.settings.wait_timeout);
         let came = following.came;
         let mut may_wait = true;
         loop {

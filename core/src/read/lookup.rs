@@ -14,7 +14,7 @@ use crate::read::fill::{Found, Hit, Plan, Request};
 use crate::read::page::Page;
 use crate::read::recorder;
 use crate::shared::{Leased, LookupResult};
-use crate::store::Scope;
+use crate::store::LeaseScope;
 use crate::sync::Arc;
 
 /// Says whether a template that a body was found to use is still the same.
@@ -33,7 +33,7 @@ pub(crate) struct Address<'a> {
 
 impl Address<'_> {
     pub(crate) fn prefix(&self) -> &str {
-        &self.prefixes.whole
+        &self.prefixes.combined
     }
 }
 
@@ -60,7 +60,7 @@ impl Inner {
         let tables: Vec<&str> = querysets.flat_map(QuerySet::tables).collect();
         let prefixes = prefix.all_of(&tables);
         let mut whole = KeyWriter::new();
-        whole.str(&prefixes.whole);
+        whole.str(&prefixes.combined);
         whole.bytes(key.as_bytes());
         Address { key: whole.finish(), prefixes, since }
     }
@@ -149,7 +149,7 @@ impl Inner {
         };
         drop(looked);
         let Address { key, .. } = asked.address;
-        shared.wait_for_holder(asked.address.prefix(), *key, self.settings.wait_limit).await;
+        shared.wait_for_holder(asked.address.prefix(), *key, self.settings.wait_timeout).await;
         self.look_once(asked, plan, is_same, None).await
     }
 
@@ -179,8 +179,8 @@ impl Inner {
         looked
     }
 
-    fn scope<'s>(&self, asked: &'s Asked<'_>, plan: &'s Plan) -> Scope<'s> {
-        Scope {
+    fn scope<'s>(&self, asked: &'s Asked<'_>, plan: &'s Plan) -> LeaseScope<'s> {
+        LeaseScope {
             prefixes: &asked.address.prefixes,
             tables: &plan.tables,
             name: asked.request.name,
@@ -199,7 +199,7 @@ impl Inner {
 
     pub(crate) async fn lease_scope(
         &self,
-        scope: &Scope<'_>,
+        scope: &LeaseScope<'_>,
         lock: Option<FragmentKey>,
     ) -> Option<Leased> {
         match &self.settings.shared {
@@ -208,7 +208,7 @@ impl Inner {
         }
     }
 
-    fn lease_here(&self, scope: &Scope<'_>) -> Leased {
+    fn lease_here(&self, scope: &LeaseScope<'_>) -> Leased {
         Leased {
             stamps: self.settings.store.lease(scope).stamps,
             is_taken: false,
@@ -270,7 +270,9 @@ impl Inner {
         }
         let stands_on = Dependencies {
             stamps: leased.map(|leased| leased.stamps).unwrap_or_default(),
-            expires_at: plan.timeout.map(|timeout| now.saturating_add(micros(timeout))),
+            expires_at: plan
+                .time_to_live
+                .map(|time_to_live| now.saturating_add(micros(time_to_live))),
             uncacheable,
             ..Dependencies::default()
         };

@@ -67,7 +67,7 @@ struct Shared {
 #[derive(Default)]
 struct Asked {
     /// All that was asked for, in its order.
-    spots: Vec<Spot>,
+    fragments: Vec<FragmentRef>,
     /// Where in it a trip began.
     trips: Vec<usize>,
     /// What was brought along, found or not; or what was made since, of which
@@ -77,7 +77,7 @@ struct Asked {
 
 /// Where a fragment lies.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Spot {
+pub(crate) struct FragmentRef {
     pub(crate) key: FragmentKey,
     /// Only where it is computed; else it is the same for all.
     pub(crate) prefix: Option<Arc<str>>,
@@ -177,8 +177,8 @@ impl Page {
         let Some(page) = &self.0.shared else { return };
         let is_computed = page.cache.inner.settings.prefix.is_computed();
         let mut asked = lock(&page.asked);
-        if asked.spots.len() < MOST * MOST {
-            asked.spots.push(Spot { key, prefix: is_computed.then(|| prefix.into()) });
+        if asked.fragments.len() < MOST * MOST {
+            asked.fragments.push(FragmentRef { key, prefix: is_computed.then(|| prefix.into()) });
         }
     }
 
@@ -201,18 +201,24 @@ impl Page {
     /// What the trip for the fragment asked for last is to bring along. One
     /// that was brought along itself leads none.
     #[cfg(feature = "redis")]
-    pub(crate) fn begin_trip(&self) -> Vec<Spot> {
+    pub(crate) fn begin_trip(&self) -> Vec<FragmentRef> {
         let Some(page) = &self.0.shared else { return Vec::new() };
         let mut asked = lock(&page.asked);
-        let place = asked.spots.len().saturating_sub(1);
-        let Some(leader) = asked.spots.get(place).map(|spot| spot.key) else { return Vec::new() };
+        let place = asked.fragments.len().saturating_sub(1);
+        let Some(leader) = asked.fragments.get(place).map(|fragment| fragment.key) else {
+            return Vec::new();
+        };
         if asked.ahead.contains_key(&leader) {
             return Vec::new();
         }
         asked.trips.push(place);
         let Some(shared) = &page.cache.inner.settings.shared else { return Vec::new() };
         let followers = shared.prefetch_list(&leader);
-        followers.iter().filter(|spot| !asked.ahead.contains_key(&spot.key)).cloned().collect()
+        followers
+            .iter()
+            .filter(|fragment| !asked.ahead.contains_key(&fragment.key))
+            .cloned()
+            .collect()
     }
 
     #[cfg(feature = "redis")]
@@ -229,15 +235,16 @@ impl Drop for Shared {
     fn drop(&mut self) {
         let asked = std::mem::take(&mut *lock(&self.asked));
         let Some(shared) = &self.cache.inner.settings.shared else { return };
-        let first = (!asked.spots.is_empty() && asked.trips.first() != Some(&0)).then_some(0);
+        let first = (!asked.fragments.is_empty() && asked.trips.first() != Some(&0)).then_some(0);
         for place in first.into_iter().chain(asked.trips) {
-            let Some((leader, rest)) = asked.spots.get(place..).and_then(<[_]>::split_first) else {
+            let Some((leader, rest)) = asked.fragments.get(place..).and_then(<[_]>::split_first)
+            else {
                 continue;
             };
-            let mut followers: Vec<Spot> = Vec::with_capacity(rest.len().min(MOST));
-            for spot in rest {
-                if followers.len() < MOST && spot != leader && !followers.contains(spot) {
-                    followers.push(spot.clone());
+            let mut followers: Vec<FragmentRef> = Vec::with_capacity(rest.len().min(MOST));
+            for fragment in rest {
+                if followers.len() < MOST && fragment != leader && !followers.contains(fragment) {
+                    followers.push(fragment.clone());
                 }
             }
             shared.remember_prefetch_list(leader.key, followers);

@@ -30,7 +30,7 @@ thread_local! {
     static STRAYS: RefCell<Strays> = const { RefCell::new(Strays::new()) };
     static PAGES: RefCell<Vec<WeakPage>> = const { RefCell::new(Vec::new()) };
     static STACK: RefCell<Vec<Weak<Recorder>>> = const { RefCell::new(Vec::new()) };
-    static QUIET: Cell<usize> = const { Cell::new(0) };
+    static SUPPRESSED: Cell<usize> = const { Cell::new(0) };
 }
 
 impl Recorder {
@@ -276,28 +276,28 @@ fn around() -> Vec<Arc<Recorder>> {
 }
 
 /// Whether invalidation is switched off in this thread.
-pub(crate) fn is_quiet() -> bool {
-    QUIET.try_with(Cell::get).unwrap_or(0) > 0
+pub(crate) fn is_suppressed() -> bool {
+    SUPPRESSED.try_with(Cell::get).unwrap_or(0) > 0
 }
 
 /// Switches invalidation off in this thread while it lives.
-pub(crate) struct Quiet(());
+pub(crate) struct Suppression(());
 
-impl Quiet {
+impl Suppression {
     pub(crate) fn new() -> Self {
-        let _ = QUIET.try_with(|quiet| quiet.set(quiet.get() + 1));
-        Quiet(())
+        let _ = SUPPRESSED.try_with(|count| count.set(count.get() + 1));
+        Suppression(())
     }
 }
 
-impl Drop for Quiet {
+impl Drop for Suppression {
     fn drop(&mut self) {
-        let _ = QUIET.try_with(|quiet| quiet.set(quiet.get().saturating_sub(1)));
+        let _ = SUPPRESSED.try_with(|count| count.set(count.get().saturating_sub(1)));
     }
 }
 
 /// A future during whose polls something holds in the polling thread.
-pub(crate) struct Scoped<F, S> {
+pub(crate) struct ScopedFuture<F, S> {
     future: Pin<Box<F>>,
     scope: S,
 }
@@ -309,13 +309,13 @@ pub(crate) trait PollScope: Unpin {
     fn begin(&self) -> Self::Guard;
 }
 
-impl<F, S> Scoped<F, S> {
+impl<F, S> ScopedFuture<F, S> {
     pub(crate) fn new(scope: S, future: F) -> Self {
-        Scoped { future: Box::pin(future), scope }
+        ScopedFuture { future: Box::pin(future), scope }
     }
 }
 
-impl<F: Future, S: PollScope> Future for Scoped<F, S> {
+impl<F: Future, S: PollScope> Future for ScopedFuture<F, S> {
     type Output = F::Output;
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<F::Output> {
@@ -325,30 +325,30 @@ impl<F: Future, S: PollScope> Future for Scoped<F, S> {
 }
 
 /// A fill on the stack while it lives.
-pub(crate) struct Entered(Arc<Recorder>);
+pub(crate) struct RecorderGuard(Arc<Recorder>);
 
 impl PollScope for Arc<Recorder> {
-    type Guard = Entered;
+    type Guard = RecorderGuard;
 
-    fn begin(&self) -> Entered {
+    fn begin(&self) -> RecorderGuard {
         self.enter();
-        Entered(self.clone())
+        RecorderGuard(self.clone())
     }
 }
 
-impl Drop for Entered {
+impl Drop for RecorderGuard {
     fn drop(&mut self) {
         self.0.leave();
     }
 }
 
 /// Silence during the polls of a future.
-pub(crate) struct QuietScope;
+pub(crate) struct SuppressionScope;
 
-impl PollScope for QuietScope {
-    type Guard = Quiet;
+impl PollScope for SuppressionScope {
+    type Guard = Suppression;
 
-    fn begin(&self) -> Quiet {
-        Quiet::new()
+    fn begin(&self) -> Suppression {
+        Suppression::new()
     }
 }

@@ -89,7 +89,7 @@ impl SharedState {
             // Once more, if there is a line again by now; then the thread that
             // keeps the line delivers it, before anything else goes by it.
             if self.enqueue(&Due::of(prefix, event), failed_before) {
-                return Ok(Delivered::Kept);
+                return Ok(Delivered::Queued);
             }
             failed_before = true;
         }

@@ -18,7 +18,7 @@ use super::stamp_map::StampMap;
 use crate::fragment::{Body, Fragment, TemplateUse};
 use crate::key::FragmentKey;
 use crate::protocol::Token;
-use crate::store::{Place, Stamp};
+use crate::store::{Stamp, StampKind};
 use crate::sync::Arc;
 use crate::write::keys::key_stem;
 
@@ -33,7 +33,7 @@ const RARE: u8 = 8;
 /// A stamp as it was written down; parents come before their children.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Node {
-    pub(crate) place: Place,
+    pub(crate) kind: StampKind,
     pub(crate) key: Vec<u8>,
     pub(crate) token: Token,
     /// Where in the list its parent is.
@@ -146,8 +146,8 @@ fn write_stamps(out: &mut Vec<u8>, stamps: &[Arc<Stamp>]) -> Option<()> {
         let stem = key_stem(above.shared()?.key());
         let rest = stem.and_then(|stem| shared.key().strip_prefix(&*stem));
         let flags = u64::from(rest.is_some()) << 3 | u64::from(named) << 2;
-        number(out, (parent as u64) << 4 | flags | place_number(shared.place()));
-        if shared.place() != Place::Everything {
+        number(out, (parent as u64) << 4 | flags | kind_number(shared.kind()));
+        if shared.kind() != StampKind::Everything {
             text(out, rest.unwrap_or(&**shared.key()));
         }
         out.extend(shared.token()?.as_bytes());
@@ -155,11 +155,11 @@ fn write_stamps(out: &mut Vec<u8>, stamps: &[Arc<Stamp>]) -> Option<()> {
     Some(())
 }
 
-fn place_number(place: Place) -> u64 {
-    match place {
-        Place::Everything => 0,
-        Place::Epoch => 1,
-        Place::Plain => 2,
+fn kind_number(kind: StampKind) -> u64 {
+    match kind {
+        StampKind::Everything => 0,
+        StampKind::Epoch => 1,
+        StampKind::Plain => 2,
     }
 }
 
@@ -248,15 +248,15 @@ impl<'a> Reader<'a> {
         let mut nodes: Vec<Node> = Vec::new();
         for at in 0..count {
             let head = self.number()?;
-            let place = match head & 3 {
-                0 => Place::Everything,
-                1 => Place::Epoch,
-                2 => Place::Plain,
+            let kind = match head & 3 {
+                0 => StampKind::Everything,
+                1 => StampKind::Epoch,
+                2 => StampKind::Plain,
                 _ => return None,
             };
             let (named, parent) = (head & 4 != 0, head >> 4);
             // The first stands above all others, and is its own parent.
-            if (parent >= at && at > 0) || (at == 0) != (place == Place::Everything) {
+            if (parent >= at && at > 0) || (at == 0) != (kind == StampKind::Everything) {
                 return None;
             }
             let key = match nodes.get(parent as usize) {
@@ -265,7 +265,7 @@ impl<'a> Reader<'a> {
                 Some(_) => self.text()?.to_vec(),
             };
             let token = Token::read(self.take(Token::LEN as u64)?)?;
-            nodes.push(Node { place, key, token, parent: parent as usize, named });
+            nodes.push(Node { kind, key, token, parent: parent as usize, named });
         }
         (!nodes.is_empty()).then_some(nodes)
     }

@@ -60,7 +60,7 @@ async fn carry_out(
     Ok(Dropped {
         schemes: 0,
         stamps: replies.iter().map(Reply::count).sum::<u64>() as usize,
-        whole: table.is_some(),
+        whole_table: table.is_some(),
     })
 }
 
@@ -105,7 +105,7 @@ fn forget(state: &SharedState, registry: String, swept: Swept) -> Dropped {
     let dropped = Dropped {
         schemes: swept.registry.schemes.len(),
         stamps: swept.unlinked as usize,
-        whole: swept.whole,
+        whole_table: swept.whole,
     };
     state.registries.set(registry, swept.registry);
     dropped

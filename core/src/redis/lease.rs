@@ -14,7 +14,7 @@ use crate::key::FragmentKey;
 use crate::protocol::{Command, LeasePlan, Reply, TablePlan, Token, is_leased};
 use crate::read::page::Page;
 use crate::read::recorder;
-use crate::store::{Place, Scope, SharedStamp, Stamp, Taken};
+use crate::store::{LeaseScope, SharedStamp, Stamp, StampKind, StoreLease};
 use crate::write::keys::{Scheme, registry_key};
 
 /// The stamps of a fill, and the lock that it holds.
@@ -66,13 +66,13 @@ impl<'a> LeaseInProgress<'a> {
     pub(crate) fn begin(
         tier: &'a Tier,
         link: &'a Arc<Link>,
-        scope: &Scope<'a>,
+        scope: &LeaseScope<'a>,
         lock: Option<FragmentKey>,
     ) -> Option<Self> {
         let state = &*tier.state;
-        let Taken { stamps, tables } = state.near.lease(scope);
+        let StoreLease { stamps, tables } = state.near.lease(scope);
         let page = scope.page;
-        let scope = &Scope { tables: &tables, ..*scope };
+        let scope = &LeaseScope { tables: &tables, ..*scope };
         let line = Lineage::of(&stamps);
         let (leased, new) = line.stamps().cloned().partition(has_lease);
         let mut leasing = LeaseInProgress {
@@ -92,7 +92,7 @@ impl<'a> LeaseInProgress<'a> {
         leasing.plan_stamps(&new)?;
         leasing.plan_epochs(&new, scope)?;
         if let Some(key) = lock {
-            leasing.lock = Some(FillLock::ask(tier, lock_key(&scope.prefixes.whole, key))?);
+            leasing.lock = Some(FillLock::ask(tier, lock_key(&scope.prefixes.combined, key))?);
         }
         Some(leasing)
     }
@@ -102,10 +102,10 @@ impl<'a> LeaseInProgress<'a> {
         let retention = Some(self.tier.state.options.retention);
         for stamp in new {
             let Some(shared) = stamp.shared() else { continue };
-            let (value, limit) = match shared.place() {
-                Place::Epoch => continue,
-                Place::Plain => (Token::random()?.as_bytes().to_vec(), retention),
-                Place::Everything => {
+            let (value, limit) = match shared.kind() {
+                StampKind::Epoch => continue,
+                StampKind::Plain => (Token::random()?.as_bytes().to_vec(), retention),
+                StampKind::Everything => {
                     (write_everything(Token::random()?, self.link, self.now), None)
                 }
             };
@@ -117,7 +117,7 @@ impl<'a> LeaseInProgress<'a> {
 
     /// What has to be registered: the schemes of all tables of which a stamp is
     /// new, be it of the table or of a conjunction.
-    fn plan_epochs(&mut self, new: &[Arc<Stamp>], scope: &Scope<'_>) -> Option<()> {
+    fn plan_epochs(&mut self, new: &[Arc<Stamp>], scope: &LeaseScope<'_>) -> Option<()> {
         let options = &self.tier.state.options;
         let until = lifetime_of_registries(self.tier.state.server_time(), options.retention);
         let mut seen = HashSet::new();
@@ -268,7 +268,7 @@ fn has_lease(stamp: &Arc<Stamp>) -> bool {
 }
 
 /// The schemes of a table, as fields of its registry.
-fn schemes_of(registry: &SharedStamp, scope: &Scope<'_>) -> Vec<Vec<u8>> {
+fn schemes_of(registry: &SharedStamp, scope: &LeaseScope<'_>) -> Vec<Vec<u8>> {
     let of = |table: &str| registry_key(scope.prefixes.of(table), table);
     let tables = scope.tables.iter().filter(|dnf| *of(&dnf.table).as_bytes() == **registry.key());
     let conjunctions = tables.flat_map(|dnf| &dnf.conjunctions);

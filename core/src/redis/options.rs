@@ -283,7 +283,7 @@ impl Redis {
     /// The longest that callers in other processes wait for one that fills the
     /// same fragment, before they fill it themselves; two seconds by default.
     /// A holder that dies delays nobody beyond it. Where
-    /// [`Builder::wait_limit`](crate::Builder::wait_limit) is shorter, it counts.
+    /// [`Builder::wait_timeout`](crate::Builder::wait_timeout) is shorter, it counts.
     pub fn lock_limit(mut self, limit: Duration) -> Self {
         self.lock_limit = limit;
         self

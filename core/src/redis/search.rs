@@ -17,7 +17,7 @@ use crate::fragment::{Dependencies, Fragment};
 use crate::key::FragmentKey;
 use crate::observe::Outcome;
 use crate::protocol::{Command, Reply, Token, Verdict, current, has_to_be_read, verdict};
-use crate::store::{MemoryStore, Place, Stamp};
+use crate::store::{MemoryStore, Stamp, StampKind};
 use crate::write::keys::everything_key;
 
 /// A lookup under way, of one fragment or of several at once.
@@ -380,7 +380,7 @@ fn renew(near: &MemoryStore, stamps: &[Arc<Stamp>]) -> Vec<HeldStamp> {
         let stamp = match parent {
             _ if old.is_current() => old.clone(),
             Some(parent) if old.parent().is_some() => {
-                near.stamp_at(shared.place(), shared.key(), &parent)
+                near.stamp_at(shared.kind(), shared.key(), &parent)
             }
             _ => near.everything(),
         };
@@ -395,8 +395,8 @@ fn place(near: &MemoryStore, written: &Written) -> Vec<HeldStamp> {
     let mut held: Vec<HeldStamp> = Vec::with_capacity(written.nodes.len());
     for node in &written.nodes {
         let stamp = match held.get(node.parent) {
-            Some(parent) if node.place != Place::Everything => {
-                near.stamp_at(node.place, &node.key, &parent.stamp)
+            Some(parent) if node.kind != StampKind::Everything => {
+                near.stamp_at(node.kind, &node.key, &parent.stamp)
             }
             _ => near.everything(),
         };

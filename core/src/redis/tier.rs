@@ -25,8 +25,8 @@ use crate::observe::Outcome;
 use crate::observe::observers::Delivered;
 use crate::prefix::Prefix;
 use crate::protocol::{Command, EPOCH, Reply, Token};
-use crate::read::page::{Page, Spot};
-use crate::store::{MemoryStore, Place, Scope, Stamp};
+use crate::read::page::{FragmentRef, Page};
+use crate::store::{LeaseScope, MemoryStore, Stamp, StampKind};
 use crate::write::keys::Event;
 
 /// The shared tier: Redis, and the thread that keeps the line to it.
@@ -35,7 +35,7 @@ pub(crate) struct Tier {
     thread: Option<JoinHandle<()>>,
     pub(super) runtime: tokio::runtime::Handle,
     /// What followed what on the pages that were rendered.
-    prefetch_list: BoundedMap<FragmentKey, Arc<[Spot]>>,
+    prefetch_list: BoundedMap<FragmentKey, Arc<[FragmentRef]>>,
     pub(super) lengths: Lengths,
     questions: PreparedRevalidations,
 }
@@ -48,10 +48,11 @@ pub(crate) enum LookupResult {
     Leased(Leased, Outcome),
 }
 
-impl Weight for Arc<[Spot]> {
+impl Weight for Arc<[FragmentRef]> {
     fn weight(&self) -> usize {
-        let prefix = |spot: &Spot| spot.prefix.as_ref().map_or(0, |prefix| prefix.len());
-        self.iter().map(|spot| size_of::<Spot>() + prefix(spot)).sum()
+        let prefix =
+            |fragment: &FragmentRef| fragment.prefix.as_ref().map_or(0, |prefix| prefix.len());
+        self.iter().map(|fragment| size_of::<FragmentRef>() + prefix(fragment)).sum()
     }
 }
 
@@ -155,8 +156,8 @@ impl Tier {
         if search.was_invalidated(&near) {
             return Err(Outcome::StampChanged);
         }
-        let (since, spots) = (Instant::now(), page.map(Page::begin_trip).unwrap_or_default());
-        if spots.is_empty()
+        let (since, fragments) = (Instant::now(), page.map(Page::begin_trip).unwrap_or_default());
+        if fragments.is_empty()
             && near.has_current_stamps()
             && let Some(revalidation) = self.questions.of(&key, &near)
         {
@@ -168,7 +169,7 @@ impl Tier {
             return verdict.outcome().map_or(Ok(near), Err);
         }
         let leader = Entry::new(prefix, key, Some(near));
-        let mut wanted = self.with_followers(leader, prefix, &spots);
+        let mut wanted = self.with_followers(leader, prefix, &fragments);
         search.find(&mut wanted, None).await.map_err(|error| self.disconnect(&link, &error))?;
         self.confirm_master(&link, &check).await?;
         bring(page, since, wanted)
@@ -192,22 +193,22 @@ impl Tier {
     /// found.
     pub(crate) async fn find_or_lease(
         &self,
-        scope: &Scope<'_>,
+        scope: &LeaseScope<'_>,
         key: FragmentKey,
         lock: bool,
         was: Option<&Fragment>,
         page: Option<&Page>,
         holds: impl Fn(&Fragment) -> Result<(), Outcome>,
     ) -> Result<LookupResult, Outcome> {
-        let prefix = &*scope.prefixes.whole;
+        let prefix = &*scope.prefixes.combined;
         let link = self.state.link().await.map_err(|_| Outcome::BreakerOpen)?;
         let check = self.state.begin_lookup_check();
         let mut search = Search::new(self, &link);
         let leasing = LeaseInProgress::begin(self, &link, scope, lock.then_some(key));
         let mut leasing = leasing.ok_or(Outcome::BreakerOpen)?;
-        let (since, spots) = (Instant::now(), page.map(Page::begin_trip).unwrap_or_default());
+        let (since, fragments) = (Instant::now(), page.map(Page::begin_trip).unwrap_or_default());
         let leader = search.anew(prefix, key, was);
-        let mut wanted = self.with_followers(leader, prefix, &spots);
+        let mut wanted = self.with_followers(leader, prefix, &fragments);
         let found = search.find(&mut wanted, Some(&mut leasing)).await;
         found.map_err(|error| self.disconnect(&link, &error))?;
         self.confirm_master(&link, &check).await?;
@@ -228,7 +229,7 @@ impl Tier {
     async fn lease_again<'a>(
         &'a self,
         link: &'a Arc<Link>,
-        scope: &Scope<'a>,
+        scope: &LeaseScope<'a>,
         mut before: LeaseInProgress<'a>,
     ) -> Option<LeaseInProgress<'a>> {
         let mut leasing = LeaseInProgress::begin(self, link, scope, None)?;
@@ -248,19 +249,19 @@ impl Tier {
         &self,
         leader: Entry<'p>,
         prefix: &'p str,
-        spots: &'p [Spot],
+        fragments: &'p [FragmentRef],
     ) -> Vec<Entry<'p>> {
-        let mut wanted = Vec::with_capacity(1 + spots.len());
+        let mut wanted = Vec::with_capacity(1 + fragments.len());
         wanted.push(leader);
         let mut room = MOST_AHEAD;
-        wanted.extend(spots.iter().filter_map(|spot| {
+        wanted.extend(fragments.iter().filter_map(|fragment| {
             // What is out for other reasons is seen when it is asked for.
-            let near = self.state.near.get(&spot.key);
+            let near = self.state.near.get(&fragment.key);
             // Of what is in memory and holds, only the stamps are read.
             if !near.as_ref().is_some_and(|near| near.has_current_stamps()) {
-                room = room.checked_sub(self.lengths.of(&spot.key))?;
+                room = room.checked_sub(self.lengths.of(&fragment.key))?;
             }
-            Some(Entry::new(spot.prefix.as_deref().unwrap_or(prefix), spot.key, near))
+            Some(Entry::new(fragment.prefix.as_deref().unwrap_or(prefix), fragment.key, near))
         }));
         wanted
     }
@@ -279,11 +280,11 @@ impl Tier {
     }
 
     /// What followed a fragment on the last page that asked for it.
-    pub(crate) fn prefetch_list(&self, key: &FragmentKey) -> Arc<[Spot]> {
+    pub(crate) fn prefetch_list(&self, key: &FragmentKey) -> Arc<[FragmentRef]> {
         self.prefetch_list.get(key).unwrap_or_default()
     }
 
-    pub(crate) fn remember_prefetch_list(&self, key: FragmentKey, prefetch_list: Vec<Spot>) {
+    pub(crate) fn remember_prefetch_list(&self, key: FragmentKey, prefetch_list: Vec<FragmentRef>) {
         if self.prefetch_list.get(&key).is_none_or(|known| *known != *prefetch_list) {
             self.prefetch_list.insert(key, prefetch_list.into());
         }
@@ -307,7 +308,7 @@ impl Tier {
     /// Takes the stamps of a fill, and its lock if `lock` names one.
     pub(crate) async fn lease(
         &self,
-        scope: &Scope<'_>,
+        scope: &LeaseScope<'_>,
         lock: Option<FragmentKey>,
     ) -> Option<Leased> {
         let link = self.state.link().await.ok()?;
@@ -462,7 +463,7 @@ impl Drop for Tier {
 }
 
 pub(super) fn is_epoch(stamp: &Arc<Stamp>) -> bool {
-    stamp.shared().is_some_and(|shared| shared.place() == Place::Epoch)
+    stamp.shared().is_some_and(|shared| shared.kind() == StampKind::Epoch)
 }
 
 /// The session that a stamp belongs to, by the one above all.
@@ -477,9 +478,9 @@ pub(super) fn session_of(stamp: &Arc<Stamp>) -> u64 {
 /// The command that reads a stamp.
 pub(super) fn read_command(stamp: &Arc<Stamp>) -> Option<Command> {
     let shared = stamp.shared()?;
-    Some(match shared.place() {
-        Place::Epoch => Command::HGet(shared.key().clone(), EPOCH),
-        Place::Everything | Place::Plain => Command::Get(shared.key().clone()),
+    Some(match shared.kind() {
+        StampKind::Epoch => Command::HGet(shared.key().clone(), EPOCH),
+        StampKind::Everything | StampKind::Plain => Command::Get(shared.key().clone()),
     })
 }
 
@@ -498,9 +499,9 @@ pub(super) fn token_in(
 
 /// The token of a stamp in what was read for it.
 pub(super) fn token_at(stamp: &Arc<Stamp>, value: &[u8], link: &Link) -> Option<Token> {
-    match stamp.shared()?.place() {
-        Place::Everything => read_everything(value, link).map(|(token, _)| token),
-        Place::Epoch | Place::Plain => Token::read(value),
+    match stamp.shared()?.kind() {
+        StampKind::Everything => read_everything(value, link).map(|(token, _)| token),
+        StampKind::Epoch | StampKind::Plain => Token::read(value),
     }
 }
 

@@ -3,11 +3,11 @@
 use std::borrow::Cow;
 
 use super::container::Container;
-use super::stamp::{About, Stamp, Stamps, count_invalidation};
+use super::stamp::{Stamp, StampMeta, Stamps, count_invalidation};
 use super::tables::{Table, Tables, widened};
-use super::{Dropped, Scope, Taken, Usage};
+use super::{Dropped, LeaseScope, StoreLease, Usage};
 #[cfg(feature = "redis")]
-use super::{Place, SharedStamp};
+use super::{SharedStamp, StampKind};
 use crate::fragment::Fragment;
 use crate::key::FragmentKey;
 use crate::prefix::Prefix;
@@ -52,7 +52,7 @@ pub(crate) struct MemoryStore {
     everything_dropped_at: AtomicU64,
     /// The time of the latest invalidation of all.
     latest: AtomicU64,
-    knows: Knows,
+    meta: StampMetaOptions,
     /// The most bytes of fragments.
     #[cfg(feature = "redis")]
     limit: u64,
@@ -60,7 +60,7 @@ pub(crate) struct MemoryStore {
 
 /// What stamps know of themselves.
 #[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Knows {
+pub(crate) struct StampMetaOptions {
     /// What they stand for, in words.
     pub(crate) labels: bool,
     /// Where they lie in the shared store.
@@ -71,15 +71,15 @@ pub(crate) struct Knows {
 /// Where a stamp lies.
 #[derive(Clone, Copy)]
 #[cfg_attr(not(feature = "redis"), expect(dead_code, reason = "a shared store wants to know"))]
-enum At<'a> {
+enum StampAddress<'a> {
     Everything(&'a [u8], u64),
     Epoch(&'a str),
     Plain(&'a [u8]),
 }
 
-impl Knows {
-    fn about(self, at: At<'_>, label: impl FnOnce() -> String) -> Option<Box<About>> {
-        let about = About {
+impl StampMetaOptions {
+    fn of(self, at: StampAddress<'_>, label: impl FnOnce() -> String) -> Option<Box<StampMeta>> {
+        let meta = StampMeta {
             label: self.labels.then(label),
             #[cfg(feature = "redis")]
             shared: self.shared.then(|| at.shared()),
@@ -87,29 +87,31 @@ impl Knows {
         #[cfg(not(feature = "redis"))]
         let _ = at;
         #[cfg(feature = "redis")]
-        if about.shared.is_some() {
-            return Some(Box::new(about));
+        if meta.shared.is_some() {
+            return Some(Box::new(meta));
         }
-        about.label.is_some().then(|| Box::new(about))
+        meta.label.is_some().then(|| Box::new(meta))
     }
 }
 
 #[cfg(feature = "redis")]
-impl At<'_> {
+impl StampAddress<'_> {
     fn shared(self) -> SharedStamp {
         match self {
-            At::Everything(key, session) => SharedStamp::new(key, Place::Everything, session),
-            At::Epoch(key) => SharedStamp::new(key.as_bytes(), Place::Epoch, 0),
-            At::Plain(key) => SharedStamp::new(key, Place::Plain, 0),
+            StampAddress::Everything(key, session) => {
+                SharedStamp::new(key, StampKind::Everything, session)
+            }
+            StampAddress::Epoch(key) => SharedStamp::new(key.as_bytes(), StampKind::Epoch, 0),
+            StampAddress::Plain(key) => SharedStamp::new(key, StampKind::Plain, 0),
         }
     }
 }
 
 impl MemoryStore {
     /// A store of at most `bytes`.
-    pub(crate) fn new(prefix: Prefix, bytes: u64, knows: Knows) -> Self {
+    pub(crate) fn new(prefix: Prefix, bytes: u64, meta: StampMetaOptions) -> Self {
         MemoryStore {
-            everything: RwLock::new(new_everything(&prefix, knows, 0)),
+            everything: RwLock::new(new_everything(&prefix, meta, 0)),
             session: AtomicU64::new(0),
             prefix,
             container: Container::new(bytes),
@@ -118,7 +120,7 @@ impl MemoryStore {
             gate: RwLock::new(()),
             everything_dropped_at: AtomicU64::new(0),
             latest: AtomicU64::new(0),
-            knows,
+            meta,
             #[cfg(feature = "redis")]
             limit: bytes,
         }
@@ -140,7 +142,7 @@ impl MemoryStore {
             let table = registry.rsplit_once("schemes:").map_or(registry, |(_, table)| table);
             format!("{table}: any change")
         };
-        Stamp::new(Some(everything), self.knows.about(At::Epoch(registry), label))
+        Stamp::new(Some(everything), self.meta.of(StampAddress::Epoch(registry), label))
     }
 
     /// Registers the schemes of `dnf`; the epoch they were registered in, and
@@ -181,8 +183,8 @@ impl MemoryStore {
         for conjunction in conjunctions {
             conjunction_key(prefix, &dnf.table, conjunction, &mut key);
             let label = || describe(&dnf.table, conjunction);
-            let about = || self.knows.about(At::Plain(key.as_bytes()), label);
-            stamps.push(self.stamps.get(key.as_bytes(), &epoch, about));
+            let meta = || self.meta.of(StampAddress::Plain(key.as_bytes()), label);
+            stamps.push(self.stamps.get(key.as_bytes(), &epoch, meta));
         }
         if conjunctions.is_empty() {
             // No row matters, but the table can still go.
@@ -237,18 +239,18 @@ impl MemoryStore {
         known.invalidated_at.fetch_max(now, Ordering::SeqCst);
         let schemes = std::mem::take(&mut known.schemes).len();
         std::mem::replace(&mut known.epoch, self.epoch(&registry)).drop_it();
-        Dropped { schemes, stamps: 1, whole: true }
+        Dropped { schemes, stamps: 1, whole_table: true }
     }
 
     fn invalidate_everything(&self, now: u64) -> Dropped {
         self.everything_dropped_at.fetch_max(now, Ordering::SeqCst);
         self.replace_everything();
-        Dropped { schemes: 0, stamps: 1, whole: true }
+        Dropped { schemes: 0, stamps: 1, whole_table: true }
     }
 
     fn replace_everything(&self) {
         let session = self.session.load(Ordering::SeqCst);
-        let new = new_everything(&self.prefix, self.knows, session);
+        let new = new_everything(&self.prefix, self.meta, session);
         std::mem::replace(&mut *write(&self.everything), new).drop_it();
     }
 
@@ -276,7 +278,7 @@ impl MemoryStore {
 
     /// Registers the schemes of `scope`, then reads or creates its stamps:
     /// in that order, and both before the caller reads any data.
-    pub(crate) fn lease<'s>(&self, scope: &Scope<'s>) -> Taken<'s> {
+    pub(crate) fn lease<'s>(&self, scope: &LeaseScope<'s>) -> StoreLease<'s> {
         let _before_or_after = read(&self.gate);
         let everything = read(&self.everything).clone();
         let mut stamps = Vec::with_capacity(2 + scope.tables.len() * 2);
@@ -290,13 +292,13 @@ impl MemoryStore {
         if let Some(name) = scope.name {
             let prefix = scope.prefixes.of("");
             let key = name_key(prefix, name);
-            let about = || self.knows.about(At::Plain(&key), || format!("the name {name}"));
-            let named = self.stamps.get(&key, &everything, about);
+            let meta = || self.meta.of(StampAddress::Plain(&key), || format!("the name {name}"));
+            let named = self.stamps.get(&key, &everything, meta);
             stamps.push(match scope.variant {
                 Some(variant) => {
                     let key = variant_key(prefix, name, variant);
                     let label = || format!("a variant of {name}");
-                    self.stamps.get(&key, &named, || self.knows.about(At::Plain(&key), label))
+                    self.stamps.get(&key, &named, || self.meta.of(StampAddress::Plain(&key), label))
                 }
                 None => named,
             });
@@ -304,7 +306,7 @@ impl MemoryStore {
         if stamps.is_empty() {
             stamps.push(everything);
         }
-        Taken { stamps, tables }
+        StoreLease { stamps, tables }
     }
 
     /// Drops what `event` meets behind a prefix; has done so when it returns.
@@ -371,15 +373,15 @@ impl MemoryStore {
     }
 
     /// The stamp at a place, made without a token if there is none.
-    pub(crate) fn stamp_at(&self, place: Place, key: &[u8], parent: &Arc<Stamp>) -> Arc<Stamp> {
+    pub(crate) fn stamp_at(&self, kind: StampKind, key: &[u8], parent: &Arc<Stamp>) -> Arc<Stamp> {
         let _before_or_after = read(&self.gate);
-        match place {
-            Place::Everything => read(&self.everything).clone(),
-            Place::Plain => {
+        match kind {
+            StampKind::Everything => read(&self.everything).clone(),
+            StampKind::Plain => {
                 let label = || describe_key(self.prefix.fixed(), key);
-                self.stamps.get(key, parent, || self.knows.about(At::Plain(key), label))
+                self.stamps.get(key, parent, || self.meta.of(StampAddress::Plain(key), label))
             }
-            Place::Epoch => {
+            StampKind::Epoch => {
                 let registry = String::from_utf8_lossy(key).into_owned();
                 let current = |table: &&Table| table.epoch.is_current();
                 if let Some(table) = read(&self.tables).get(&registry).filter(current) {
@@ -412,10 +414,10 @@ impl MemoryStore {
     /// Drops a stamp that was found not to be the current one.
     pub(crate) fn drop_stamp(&self, stamp: &Arc<Stamp>) {
         self.at_once(|| match stamp.shared() {
-            Some(shared) if shared.place() == Place::Plain => {
+            Some(shared) if shared.kind() == StampKind::Plain => {
                 self.stamps.drop_stamp(shared.key(), stamp);
             }
-            Some(shared) if shared.place() == Place::Everything => {
+            Some(shared) if shared.kind() == StampKind::Everything => {
                 if Arc::ptr_eq(&self.everything(), stamp) {
                     self.replace_everything();
                 }
@@ -459,12 +461,12 @@ impl MemoryStore {
     }
 }
 
-fn new_everything(prefix: &Prefix, knows: Knows, session: u64) -> Arc<Stamp> {
+fn new_everything(prefix: &Prefix, meta: StampMetaOptions, session: u64) -> Arc<Stamp> {
     let key = everything_key(prefix.fixed());
-    let mut knows = knows;
+    let mut meta = meta;
     // It goes without saying.
-    knows.labels = false;
-    Stamp::new(None, knows.about(At::Everything(&key, session), String::new))
+    meta.labels = false;
+    Stamp::new(None, meta.of(StampAddress::Everything(&key, session), String::new))
 }
 
 /// A conjunction as a person reads it.

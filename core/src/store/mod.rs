@@ -9,10 +9,10 @@ mod tables;
 #[cfg(feature = "redis")]
 mod token;
 
-pub(crate) use memory::{Knows, MemoryStore};
+pub(crate) use memory::{MemoryStore, StampMetaOptions};
 pub(crate) use stamp::{Stamp, invalidations};
 #[cfg(feature = "redis")]
-pub(crate) use token::{Place, SharedStamp};
+pub(crate) use token::{SharedStamp, StampKind};
 
 use std::borrow::Cow;
 
@@ -23,7 +23,7 @@ use crate::read::page::Page;
 use crate::sync::Arc;
 
 /// What a fill depends on before anything is read.
-pub(crate) struct Scope<'a> {
+pub(crate) struct LeaseScope<'a> {
     pub(crate) prefixes: &'a Prefixes<'a>,
     /// The conjunctions of each table.
     pub(crate) tables: &'a [TableDnf],
@@ -37,7 +37,7 @@ pub(crate) struct Scope<'a> {
 }
 
 /// What a lease has taken.
-pub(crate) struct Taken<'s> {
+pub(crate) struct StoreLease<'s> {
     pub(crate) stamps: Vec<Arc<Stamp>>,
     /// The tables as the stamps are of them: what there was no room for in a
     /// registry stands for any row. Whoever registers schemes elsewhere
@@ -54,7 +54,7 @@ pub(crate) struct Dropped {
     /// How many stamps were there and are not any more.
     pub(crate) stamps: usize,
     /// Whether a table was dropped as a whole.
-    pub(crate) whole: bool,
+    pub(crate) whole_table: bool,
 }
 
 /// How much a store holds.

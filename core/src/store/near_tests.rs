@@ -3,7 +3,7 @@
 use std::sync::Barrier;
 
 use super::tables::MOST_SCHEMES;
-use super::{Knows, MemoryStore, Scope, Stamp};
+use super::{LeaseScope, MemoryStore, Stamp, StampMetaOptions};
 use crate::prefix::Prefix;
 use crate::protocol::Token;
 use crate::queryset::{Conjunction, TableDnf};
@@ -11,8 +11,8 @@ use crate::sync::Arc;
 use crate::write::keys::{conjunction_key, registry_key};
 
 fn near() -> MemoryStore {
-    let knows = Knows { labels: false, shared: true };
-    MemoryStore::new(Prefix::new("p:".to_owned(), None), 1 << 20, knows)
+    let meta = StampMetaOptions { labels: false, shared: true };
+    MemoryStore::new(Prefix::new("p:".to_owned(), None), 1 << 20, meta)
 }
 
 /// The epoch of a table that a fill has just asked for.
@@ -21,7 +21,7 @@ fn leased_epoch(near: &MemoryStore) -> Arc<Stamp> {
     let prefix = Prefix::new("p:".to_owned(), None);
     let prefixes = prefix.all_of(&["rows"]);
     let scope =
-        Scope { prefixes: &prefixes, tables: &tables, name: None, variant: None, page: None };
+        LeaseScope { prefixes: &prefixes, tables: &tables, name: None, variant: None, page: None };
     near.lease(&scope).stamps.remove(0)
 }
 
@@ -60,7 +60,7 @@ fn lease_fields(
     let prefix = Prefix::new("p:".to_owned(), None);
     let prefixes = prefix.all_of(&["rows"]);
     let scope =
-        Scope { prefixes: &prefixes, tables: &tables, name: None, variant: None, page: None };
+        LeaseScope { prefixes: &prefixes, tables: &tables, name: None, variant: None, page: None };
     let taken = near.lease(&scope);
     let keys = taken.stamps.iter().filter_map(|it| Some(it.shared()?.key().to_vec())).collect();
     (taken.tables[0].conjunctions.clone(), keys)

@@ -20,12 +20,12 @@ pub(crate) struct Stamp {
     dropped: AtomicBool,
     parent: Option<Arc<Stamp>>,
     /// Boxed, so that millions of stamps of one process pay a word.
-    about: Option<Box<About>>,
+    meta: Option<Box<StampMeta>>,
 }
 
 /// What few stamps know of themselves.
 #[derive(Debug, Default)]
-pub(crate) struct About {
+pub(crate) struct StampMeta {
     /// What it stands for; kept only for inspection.
     pub(crate) label: Option<String>,
     #[cfg(feature = "redis")]
@@ -33,13 +33,13 @@ pub(crate) struct About {
 }
 
 impl Stamp {
-    pub(crate) fn new(parent: Option<Arc<Stamp>>, about: Option<Box<About>>) -> Arc<Self> {
-        Arc::new(Stamp { dropped: AtomicBool::new(false), parent, about })
+    pub(crate) fn new(parent: Option<Arc<Stamp>>, meta: Option<Box<StampMeta>>) -> Arc<Self> {
+        Arc::new(Stamp { dropped: AtomicBool::new(false), parent, meta })
     }
 
     /// One that is not current, and never will be.
     pub(crate) fn dropped() -> Arc<Self> {
-        Arc::new(Stamp { dropped: AtomicBool::new(true), parent: None, about: None })
+        Arc::new(Stamp { dropped: AtomicBool::new(true), parent: None, meta: None })
     }
 
     /// Whether it and all above it are still the current ones.
@@ -83,12 +83,12 @@ impl Stamp {
     }
 
     pub(crate) fn label(&self) -> Option<&str> {
-        self.about.as_ref()?.label.as_deref()
+        self.meta.as_ref()?.label.as_deref()
     }
 
     /// What it costs beyond a stamp that knows nothing of itself, in bytes.
     pub(crate) fn extra_weight(&self) -> usize {
-        self.about.as_ref().map_or(0, |about| about.weight())
+        self.meta.as_ref().map_or(0, |meta| meta.weight())
     }
 
     #[cfg(feature = "redis")]
@@ -111,11 +111,11 @@ impl Stamp {
     /// What it is in the shared store, if there is one.
     #[cfg(feature = "redis")]
     pub(crate) fn shared(&self) -> Option<&super::token::SharedStamp> {
-        self.about.as_ref()?.shared.as_ref()
+        self.meta.as_ref()?.shared.as_ref()
     }
 }
 
-impl About {
+impl StampMeta {
     fn weight(&self) -> usize {
         let label = self.label.as_ref().map_or(0, String::len);
         #[cfg(feature = "redis")]
@@ -181,7 +181,7 @@ impl Stamps {
         &self,
         key: &[u8],
         parent: &Arc<Stamp>,
-        about: impl FnOnce() -> Option<Box<About>>,
+        meta: impl FnOnce() -> Option<Box<StampMeta>>,
     ) -> Arc<Stamp> {
         let hash = self.hasher.hash_one(key);
         let mut shard = lock(self.shard(hash));
@@ -194,7 +194,7 @@ impl Stamps {
             // hash: replaced, and so dropped.
             stamp.drop_it();
         }
-        let stamp = Stamp::new(Some(parent.clone()), about());
+        let stamp = Stamp::new(Some(parent.clone()), meta());
         shard.current.insert(hash, stamp.clone());
         shard.sweep_if_due();
         stamp

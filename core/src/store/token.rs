@@ -13,7 +13,7 @@ use crate::protocol::{Key, Token, stands_for};
 #[derive(Debug)]
 pub(crate) struct SharedStamp {
     key: Key,
-    place: Place,
+    kind: StampKind,
     /// The session in which it was made, for the stamp of everything: tokens
     /// read in another say nothing of it.
     session: u64,
@@ -24,7 +24,7 @@ pub(crate) struct SharedStamp {
 
 /// How a stamp is kept in the shared store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Place {
+pub(crate) enum StampKind {
     /// The key that everything depends on.
     Everything,
     /// The epoch of the registry under the key.
@@ -34,9 +34,9 @@ pub(crate) enum Place {
 }
 
 impl SharedStamp {
-    pub(crate) fn new(key: &[u8], place: Place, session: u64) -> Self {
+    pub(crate) fn new(key: &[u8], kind: StampKind, session: u64) -> Self {
         let (token, registered) = (OnceLock::new(), AtomicBool::new(false));
-        SharedStamp { key: key.into(), place, session, token, registered }
+        SharedStamp { key: key.into(), kind, session, token, registered }
     }
 
     pub(crate) fn session(&self) -> u64 {
@@ -47,8 +47,8 @@ impl SharedStamp {
         &self.key
     }
 
-    pub(crate) fn place(&self) -> Place {
-        self.place
+    pub(crate) fn kind(&self) -> StampKind {
+        self.kind
     }
 
     /// Notes that its scheme has been registered in the epoch above it, by the

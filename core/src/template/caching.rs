@@ -20,7 +20,7 @@ pub struct Caching<E> {
     querysets: Vec<QuerySet>,
     extra: Option<(KeyWriter, Distinctions)>,
     name: Option<String>,
-    timeout: Option<Duration>,
+    time_to_live: Option<Duration>,
     lock: bool,
     engine: PhantomData<fn() -> E>,
 }
@@ -39,7 +39,7 @@ impl<E: Engine> Caching<E> {
             querysets: Vec::new(),
             extra: None,
             name: None,
-            timeout: None,
+            time_to_live: None,
             lock: true,
             engine: PhantomData,
         }
@@ -76,8 +76,8 @@ impl<E: Engine> Caching<E> {
     }
 
     /// The time limit.
-    pub fn timeout(mut self, timeout: Duration) -> Self {
-        self.timeout = Some(timeout);
+    pub fn time_to_live(mut self, time_to_live: Duration) -> Self {
+        self.time_to_live = Some(time_to_live);
         self
     }
 
@@ -104,7 +104,7 @@ impl<E: Engine> Caching<E> {
             distinctions.write(key);
         }
         TagOptions {
-            timeout: self.timeout,
+            time_to_live: self.time_to_live,
             name: self.name.as_deref(),
             lock: self.lock,
             skip: self.skip,
@@ -131,7 +131,7 @@ impl<E> Clone for Caching<E> {
             querysets: self.querysets.clone(),
             extra: self.extra.clone(),
             name: self.name.clone(),
-            timeout: self.timeout,
+            time_to_live: self.time_to_live,
             lock: self.lock,
             engine: PhantomData,
         }

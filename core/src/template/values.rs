@@ -130,7 +130,7 @@ impl<V> Datum<'_, V> {
 #[derive(Clone, Debug)]
 pub struct TagOptions<'a> {
     /// Its time limit.
-    pub timeout: Option<Duration>,
+    pub time_to_live: Option<Duration>,
     /// The name that reaches it.
     pub name: Option<&'a str>,
     /// Whether renders that miss together share one.
@@ -188,7 +188,7 @@ impl<'a> TagOptions<'a> {
             (name.is_some() && !given.extra.is_empty()).then(|| key.as_bytes()[start..].into());
         distinctions.write(key);
         Ok(TagOptions {
-            timeout: given.timeout.map(read_timeout::<E>).transpose()?.flatten(),
+            time_to_live: given.timeout.map(read_timeout::<E>).transpose()?.flatten(),
             name,
             lock: given.lock.map(read_lock::<E>).transpose()?.unwrap_or(true),
             skip: false,

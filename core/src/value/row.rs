@@ -99,38 +99,38 @@ impl Row {
 
 /// Runs serde over `value`.
 pub(crate) fn node_of<T: Serialize + ?Sized>(value: &T) -> Result<Node, String> {
-    value.serialize(NodeSerializer).map_err(|Refused(why)| why)
+    value.serialize(NodeSerializer).map_err(|RowError(why)| why)
 }
 
 /// Why a value cannot be taken.
 #[derive(Debug)]
-struct Refused(String);
+struct RowError(String);
 
-impl std::fmt::Display for Refused {
+impl std::fmt::Display for RowError {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(&self.0)
     }
 }
 
-impl std::error::Error for Refused {}
+impl std::error::Error for RowError {}
 
-impl ser::Error for Refused {
+impl ser::Error for RowError {
     fn custom<T: std::fmt::Display>(msg: T) -> Self {
-        Refused(msg.to_string())
+        RowError(msg.to_string())
     }
 }
 
 struct NodeSerializer;
 
-fn scalar(scalar: Scalar) -> Result<Node, Refused> {
+fn scalar(scalar: Scalar) -> Result<Node, RowError> {
     Ok(Node::Scalar(scalar))
 }
 
-fn float(value: f64) -> Result<Node, Refused> {
+fn float(value: f64) -> Result<Node, RowError> {
     if value.is_finite() {
         scalar(Scalar::Float(value))
     } else {
-        Err(Refused(format!(
+        Err(RowError(format!(
             "{value} equals nothing in a database, so nothing could ever invalidate it"
         )))
     }
@@ -138,7 +138,7 @@ fn float(value: f64) -> Result<Node, Refused> {
 
 macro_rules! integers {
     ($($method:ident: $type:ty,)*) => {$(
-        fn $method(self, value: $type) -> Result<Node, Refused> {
+        fn $method(self, value: $type) -> Result<Node, RowError> {
             scalar(Scalar::Int(i128::from(value)))
         }
     )*};
@@ -146,7 +146,7 @@ macro_rules! integers {
 
 impl ser::Serializer for NodeSerializer {
     type Ok = Node;
-    type Error = Refused;
+    type Error = RowError;
     type SerializeSeq = Ignored;
     type SerializeTuple = Ignored;
     type SerializeTupleStruct = Ignored;
@@ -161,47 +161,47 @@ impl ser::Serializer for NodeSerializer {
         serialize_u64: u64,
     }
 
-    fn serialize_u128(self, value: u128) -> Result<Node, Refused> {
+    fn serialize_u128(self, value: u128) -> Result<Node, RowError> {
         scalar(i128::try_from(value).map_or(Scalar::BigInt(value), Scalar::Int))
     }
 
-    fn serialize_bool(self, value: bool) -> Result<Node, Refused> {
+    fn serialize_bool(self, value: bool) -> Result<Node, RowError> {
         scalar(Scalar::Bool(value))
     }
 
-    fn serialize_f32(self, value: f32) -> Result<Node, Refused> {
+    fn serialize_f32(self, value: f32) -> Result<Node, RowError> {
         float(f64::from(value))
     }
 
-    fn serialize_f64(self, value: f64) -> Result<Node, Refused> {
+    fn serialize_f64(self, value: f64) -> Result<Node, RowError> {
         float(value)
     }
 
-    fn serialize_char(self, value: char) -> Result<Node, Refused> {
+    fn serialize_char(self, value: char) -> Result<Node, RowError> {
         scalar(Scalar::Text(value.into()))
     }
 
-    fn serialize_str(self, value: &str) -> Result<Node, Refused> {
+    fn serialize_str(self, value: &str) -> Result<Node, RowError> {
         scalar(Scalar::Text(value.to_owned()))
     }
 
-    fn serialize_bytes(self, value: &[u8]) -> Result<Node, Refused> {
+    fn serialize_bytes(self, value: &[u8]) -> Result<Node, RowError> {
         scalar(Scalar::Bytes(value.to_vec()))
     }
 
-    fn serialize_none(self) -> Result<Node, Refused> {
+    fn serialize_none(self) -> Result<Node, RowError> {
         scalar(Scalar::Null)
     }
 
-    fn serialize_some<T: Serialize + ?Sized>(self, value: &T) -> Result<Node, Refused> {
+    fn serialize_some<T: Serialize + ?Sized>(self, value: &T) -> Result<Node, RowError> {
         value.serialize(self)
     }
 
-    fn serialize_unit(self) -> Result<Node, Refused> {
+    fn serialize_unit(self) -> Result<Node, RowError> {
         scalar(Scalar::Null)
     }
 
-    fn serialize_unit_struct(self, _name: &'static str) -> Result<Node, Refused> {
+    fn serialize_unit_struct(self, _name: &'static str) -> Result<Node, RowError> {
         scalar(Scalar::Null)
     }
 
@@ -210,7 +210,7 @@ impl ser::Serializer for NodeSerializer {
         _name: &'static str,
         _index: u32,
         variant: &'static str,
-    ) -> Result<Node, Refused> {
+    ) -> Result<Node, RowError> {
         scalar(Scalar::Text(variant.to_owned()))
     }
 
@@ -218,7 +218,7 @@ impl ser::Serializer for NodeSerializer {
         self,
         _name: &'static str,
         value: &T,
-    ) -> Result<Node, Refused> {
+    ) -> Result<Node, RowError> {
         value.serialize(self)
     }
 
@@ -228,19 +228,19 @@ impl ser::Serializer for NodeSerializer {
         _index: u32,
         _variant: &'static str,
         _value: &T,
-    ) -> Result<Node, Refused> {
+    ) -> Result<Node, RowError> {
         Ok(Node::Compound)
     }
 
-    fn serialize_seq(self, _len: Option<usize>) -> Result<Ignored, Refused> {
+    fn serialize_seq(self, _len: Option<usize>) -> Result<Ignored, RowError> {
         Ok(Ignored)
     }
 
-    fn serialize_tuple(self, _len: usize) -> Result<Ignored, Refused> {
+    fn serialize_tuple(self, _len: usize) -> Result<Ignored, RowError> {
         Ok(Ignored)
     }
 
-    fn serialize_tuple_struct(self, _name: &'static str, _len: usize) -> Result<Ignored, Refused> {
+    fn serialize_tuple_struct(self, _name: &'static str, _len: usize) -> Result<Ignored, RowError> {
         Ok(Ignored)
     }
 
@@ -250,16 +250,16 @@ impl ser::Serializer for NodeSerializer {
         _index: u32,
         _variant: &'static str,
         _len: usize,
-    ) -> Result<Ignored, Refused> {
+    ) -> Result<Ignored, RowError> {
         Ok(Ignored)
     }
 
-    fn serialize_map(self, len: Option<usize>) -> Result<RowSerializer, Refused> {
+    fn serialize_map(self, len: Option<usize>) -> Result<RowSerializer, RowError> {
         // `len` is the caller's word: it sizes nothing beyond reason.
         Ok(RowSerializer::with_capacity(len.unwrap_or(0).min(64)))
     }
 
-    fn serialize_struct(self, _name: &'static str, len: usize) -> Result<RowSerializer, Refused> {
+    fn serialize_struct(self, _name: &'static str, len: usize) -> Result<RowSerializer, RowError> {
         Ok(RowSerializer::with_capacity(len.min(64)))
     }
 
@@ -269,7 +269,7 @@ impl ser::Serializer for NodeSerializer {
         _index: u32,
         _variant: &'static str,
         _len: usize,
-    ) -> Result<Ignored, Refused> {
+    ) -> Result<Ignored, RowError> {
         Ok(Ignored)
     }
 }
@@ -293,44 +293,46 @@ fn column<T: Serialize + ?Sized>(value: &T) -> Node {
 
 impl ser::SerializeMap for RowSerializer {
     type Ok = Node;
-    type Error = Refused;
+    type Error = RowError;
 
-    fn serialize_key<T: Serialize + ?Sized>(&mut self, key: &T) -> Result<(), Refused> {
+    fn serialize_key<T: Serialize + ?Sized>(&mut self, key: &T) -> Result<(), RowError> {
         match key.serialize(NodeSerializer)? {
             Node::Scalar(Scalar::Text(name)) => {
                 self.key = Some(Cow::Owned(name));
                 Ok(())
             }
-            other => Err(Refused(format!("the columns of a row have names, and one is {other:?}"))),
+            other => {
+                Err(RowError(format!("the columns of a row have names, and one is {other:?}")))
+            }
         }
     }
 
-    fn serialize_value<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), Refused> {
+    fn serialize_value<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), RowError> {
         if let Some(name) = self.key.take() {
             self.row.push(name, column(value));
         }
         Ok(())
     }
 
-    fn end(self) -> Result<Node, Refused> {
+    fn end(self) -> Result<Node, RowError> {
         Ok(Node::Row(self.row))
     }
 }
 
 impl ser::SerializeStruct for RowSerializer {
     type Ok = Node;
-    type Error = Refused;
+    type Error = RowError;
 
     fn serialize_field<T: Serialize + ?Sized>(
         &mut self,
         name: &'static str,
         value: &T,
-    ) -> Result<(), Refused> {
+    ) -> Result<(), RowError> {
         self.row.push(Cow::Borrowed(name), column(value));
         Ok(())
     }
 
-    fn end(self) -> Result<Node, Refused> {
+    fn end(self) -> Result<Node, RowError> {
         Ok(Node::Row(self.row))
     }
 }
@@ -342,15 +344,15 @@ macro_rules! ignores {
     ($($trait:ident: $method:ident $(<$name:ty>)?,)*) => {$(
         impl ser::$trait for Ignored {
             type Ok = Node;
-            type Error = Refused;
+            type Error = RowError;
 
             fn $method<T: Serialize + ?Sized>(
                 &mut self, $(_name: $name,)? _value: &T,
-            ) -> Result<(), Refused> {
+            ) -> Result<(), RowError> {
                 Ok(())
             }
 
-            fn end(self) -> Result<Node, Refused> {
+            fn end(self) -> Result<Node, RowError> {
                 Ok(Node::Compound)
             }
         }

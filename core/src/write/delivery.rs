@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use crate::cache::handle::Cacheops;
 use crate::error::Error;
 use crate::observe::observers::Delivered;
-use crate::read::recorder::is_quiet;
+use crate::read::recorder::is_suppressed;
 use crate::sync::block_on;
 use crate::write::invalidation::{Due, WriteEvent, gather};
 use crate::write::keys::Event;
@@ -24,7 +24,7 @@ impl Delivery {
     /// but this process, it is carried out at once.
     pub(crate) fn begin(cache: &Cacheops, events: impl IntoIterator<Item = WriteEvent>) -> Self {
         let settings = &cache.inner.settings;
-        let waiting = match is_quiet() {
+        let waiting = match is_suppressed() {
             true => VecDeque::new(),
             false => {
                 gather(events).into_iter().filter_map(|event| event.due(&settings.prefix)).collect()

@@ -54,7 +54,7 @@ struct Invalidation {
     rows: usize,
     schemes: usize,
     dropped: usize,
-    whole: bool,
+    whole_table: bool,
 }
 
 impl Log {
@@ -69,7 +69,7 @@ impl Log {
             rows: event.rows.len(),
             schemes: event.schemes,
             dropped: event.dropped,
-            whole: event.whole,
+            whole_table: event.whole_table,
         };
         let entries = &mut *self.lock();
         push(&mut entries.numbered, &mut entries.invalidations, what, INVALIDATIONS);

@@ -61,7 +61,7 @@ impl<'a> Scale<'a> {
         for n in 0..FRAGMENTS {
             let values = if own == 0 { 0..1 } else { n * own..(n + 1) * own };
             let set = QuerySet::table("articles").filter(is_in("category", values));
-            let cached = cache.cached_as(set).extra(&n).timeout(Duration::from_secs(TIMEOUT));
+            let cached = cache.cached_as(set).extra(&n).time_to_live(Duration::from_secs(TIMEOUT));
             cached.lock(false).get_or_fill(|| Ok::<_, Error>(value(n))).unwrap();
         }
     }

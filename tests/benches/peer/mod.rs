@@ -31,7 +31,7 @@ impl Peer {
     pub fn process(&self, compresses: bool) -> Cacheops {
         let redis = settings(&self.url, self.mode == "strict");
         let redis = if compresses { redis } else { redis.compress_above(usize::MAX) };
-        let cache = Cacheops::builder().memory_limit(4 << 30).timeout(TIMEOUT);
+        let cache = Cacheops::builder().memory_limit(4 << 30).time_to_live(TIMEOUT);
         cache.redis(redis).build().unwrap()
     }
 

@@ -128,7 +128,7 @@ fn queued_invalidations_are_reported_as_queued() {
     let cache = Cacheops::builder()
         .redis(patient(&server).queue_invalidations(50))
         .on_cache_invalidated(move |event| {
-            hear.lock().unwrap().push((event.target.to_string(), event.kept));
+            hear.lock().unwrap().push((event.target.to_string(), event.queued));
         })
         .on_invalidation_failed(|event| panic!("{event:?}"))
         .build()

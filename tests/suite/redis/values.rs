@@ -133,7 +133,7 @@ fn time_limits_apply_in_the_server_too() {
     let server = Server::start();
     let cache = process(patient(&server));
     let place = |cache: &Cacheops| {
-        let value = cache.cached().name("short").timeout(Duration::from_millis(50));
+        let value = cache.cached().name("short").time_to_live(Duration::from_millis(50));
         value.get_or_fill(|| Ok::<_, Error>(1)).unwrap();
     };
     place(&cache);
