@@ -135,6 +135,37 @@ fn rows_that_a_list_hands_to_fragments_of_rows() {
     check(|| race(&[get, row_of_a_list], &[drop_row]));
 }
 
+/// A writer whose commit becomes visible at some time between the mark and its
+/// end, and whom nobody waits for: readers see no old row once one has seen the
+/// new one.
+#[test]
+fn a_commit_in_progress() {
+    check(|| {
+        let cache = Cacheops::in_memory();
+        let row = Arc::new(Row::default());
+        let readers: Vec<_> = (0..2)
+            .map(|_| {
+                let (cache, row) = (cache.clone(), row.clone());
+                thread::spawn(move || {
+                    for _ in 0..2 {
+                        let visible = row.version.load(Ordering::SeqCst);
+                        let served = get(&cache, &row);
+                        assert!(served >= visible, "served {served}, and {visible} was there");
+                    }
+                })
+            })
+            .collect();
+        let written = std::collections::BTreeMap::from([("id", 1)]);
+        let commit = cache.begin_commit([cacheops::WriteEvent::insert("rows", &written)]);
+        thread::yield_now();
+        row.version.store(1, Ordering::SeqCst);
+        thread::yield_now();
+        commit.committed().unwrap();
+        readers.into_iter().for_each(|reader| reader.join().unwrap());
+        assert_eq!(get(&cache, &row), 1);
+    });
+}
+
 /// Three callers, one fill, unless one of them came before the flight began
 /// or after it had landed: never two at once.
 #[test]

@@ -61,6 +61,7 @@ mod axum_template;
 mod cache;
 mod callbacks;
 mod chaos;
+mod commits;
 mod concurrency;
 mod documents;
 mod embedded;

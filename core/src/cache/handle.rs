@@ -15,10 +15,11 @@ use crate::observe::{Counters, FragmentInfo, Stats};
 use crate::queryset::{QuerySet, canonical, check_table};
 use crate::read::recorder::{self, ScopedFuture, Suppression, SuppressionScope, is_suppressed};
 use crate::read::single_flight::Flights;
-use crate::store::Usage;
+use crate::store::{Dropped, Usage};
 use crate::sync::atomic::{AtomicBool, Ordering};
 use crate::sync::{Arc, Mutex, block_on, lock};
 use crate::value::Row;
+use crate::write::commit::Commits;
 use crate::write::delivery::Delivery;
 use crate::write::invalidation::{WriteEvent, into_row};
 use crate::write::keys::{Event, check_name};
@@ -62,6 +63,7 @@ pub(crate) struct Inner {
     pub(crate) settings: Settings,
     pub(crate) flights: Arc<Flights>,
     pub(crate) counters: Counters,
+    pub(crate) commits: Arc<Commits>,
     enabled: AtomicBool,
     /// The engines whose templates have come here.
     engines: Mutex<BTreeSet<&'static str>>,
@@ -107,6 +109,7 @@ impl Cacheops {
                 settings,
                 flights: Flights::new(),
                 counters: Counters::new(),
+                commits: Arc::default(),
                 enabled,
                 engines: Mutex::default(),
             }),
@@ -301,7 +304,7 @@ impl Cacheops {
             return Ok(());
         }
         let prefix = self.inner.settings.prefix.of_event(&event);
-        self.carry_out(&prefix, event).await
+        self.carry_out(&prefix, event, Dropped::default()).await
     }
 
     /// Runs `work` with invalidation switched off in this thread, of every

@@ -690,6 +690,9 @@ impl Fill {
 
 /// The fragment, if nothing that it depends on has changed since its lease.
 async fn confirmed(inner: &Inner, made: Fragment) -> Option<Arc<Fragment>> {
+    if inner.is_being_written(&made) {
+        return None;
+    }
     if made.has_current_stamps() {
         return Some(Arc::new(made));
     }

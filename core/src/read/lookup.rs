@@ -14,7 +14,7 @@ use crate::read::fill::{Found, Hit, Plan, Request};
 use crate::read::page::Page;
 use crate::read::recorder;
 use crate::shared::{Leased, LookupResult};
-use crate::store::LeaseScope;
+use crate::store::{LeaseScope, Stamp};
 use crate::sync::Arc;
 
 /// Says whether a template that a body was found to use is still the same.
@@ -169,8 +169,11 @@ impl Inner {
         let was = self.settings.store.get(&address.key);
         let outdated = was.as_deref().filter(|was| !was.has_current_stamps());
         let holds = |fragment: &Fragment| self.check(fragment, is_same);
-        let looked =
+        let mut looked =
             shared.find_or_lease(&scope, address.key, request.lock, outdated, page, holds).await;
+        if let Ok(LookupResult::Leased(leased, _)) = &mut looked {
+            self.keep_out_commits(&scope, &mut leased.stamps);
+        }
         if let (Ok(LookupResult::Leased(..)), Some(was)) = (&looked, &was)
             && self.check(was, is_same).is_err()
         {
@@ -204,16 +207,25 @@ impl Inner {
     ) -> Option<Leased> {
         match &self.settings.shared {
             None => Some(self.lease_here(scope)),
-            Some(shared) => shared.lease(scope, lock).await,
+            Some(shared) => {
+                let mut leased = shared.lease(scope, lock).await?;
+                self.keep_out_commits(scope, &mut leased.stamps);
+                Some(leased)
+            }
         }
     }
 
     fn lease_here(&self, scope: &LeaseScope<'_>) -> Leased {
-        Leased {
-            stamps: self.settings.store.lease(scope).stamps,
-            is_taken: false,
-            lock: None,
-            around_holds: false,
+        let mut stamps = self.settings.store.lease(scope).stamps;
+        self.keep_out_commits(scope, &mut stamps);
+        Leased { stamps, is_taken: false, lock: None, around_holds: false }
+    }
+
+    /// What is read while a commit changes it may be of before and of after: it is
+    /// as if it had changed already.
+    fn keep_out_commits(&self, scope: &LeaseScope<'_>, stamps: &mut Vec<Arc<Stamp>>) {
+        if self.commits.touch_scope(scope) {
+            stamps.push(Stamp::dropped());
         }
     }
 
@@ -223,7 +235,7 @@ impl Inner {
         fragment: &Fragment,
         is_same: &(impl IsSame + ?Sized),
     ) -> Result<(), Outcome> {
-        if !fragment.has_current_stamps() {
+        if !fragment.has_current_stamps() || self.is_being_written(fragment) {
             Err(Outcome::StampChanged)
         } else if fragment.expires_at().is_some_and(|at| at <= self.now()) {
             Err(Outcome::Expired)

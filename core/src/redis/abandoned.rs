@@ -13,6 +13,7 @@ use super::state::SharedState;
 use crate::error::{Error, ErrorKind};
 use crate::observe::observers::{Delivered, Observers};
 use crate::sync::lock;
+use crate::write::commit::CommitMark;
 use crate::write::invalidation::Due;
 use crate::write::keys::Event;
 
@@ -20,6 +21,8 @@ use crate::write::keys::Event;
 pub(crate) struct AbandonedBatch {
     pub(crate) dues: VecDeque<Due>,
     pub(crate) observers: Arc<Observers>,
+    /// Ends when all has been carried out.
+    pub(crate) mark: Option<CommitMark>,
 }
 
 /// All that was left, in its order.
@@ -109,7 +112,7 @@ impl SharedState {
     }
 
     async fn deliver_batch(&self, batch: AbandonedBatch) {
-        let AbandonedBatch { dues, observers } = batch;
+        let AbandonedBatch { dues, observers, mark: _mark } = batch;
         let mut told = Vec::new();
         for due in dues {
             // Nobody is there to hear of an error but those who observe.

@@ -57,6 +57,17 @@ pub(crate) struct Dropped {
     pub(crate) whole_table: bool,
 }
 
+impl Dropped {
+    /// Both of two that did one thing in turns.
+    pub(crate) fn and(self, other: Self) -> Self {
+        Dropped {
+            schemes: self.schemes.max(other.schemes),
+            stamps: self.stamps + other.stamps,
+            whole_table: self.whole_table || other.whole_table,
+        }
+    }
+}
+
 /// How much a store holds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]

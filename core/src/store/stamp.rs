@@ -108,6 +108,14 @@ impl Stamp {
         true
     }
 
+    /// Its key in the shared store, if there is one.
+    pub(crate) fn shared_key(&self) -> Option<&[u8]> {
+        #[cfg(feature = "redis")]
+        return self.shared().map(|shared| &**shared.key());
+        #[cfg(not(feature = "redis"))]
+        None
+    }
+
     /// What it is in the shared store, if there is one.
     #[cfg(feature = "redis")]
     pub(crate) fn shared(&self) -> Option<&super::token::SharedStamp> {

@@ -192,6 +192,16 @@ impl Due {
         Due { prefix: prefix.to_owned(), what }
     }
 
+    /// The same, or one that meets more: more rows than `most` are their table.
+    pub(crate) fn bounded(&self, most: usize) -> Due {
+        match &self.what {
+            What::Rows { table, rows } if rows.len() > most => {
+                Due { prefix: self.prefix.clone(), what: What::Table(table.clone()) }
+            }
+            _ => self.clone(),
+        }
+    }
+
     pub(crate) fn event(&self) -> Event<'_> {
         match &self.what {
             What::Rows { table, rows } => Event::Rows { table, rows },

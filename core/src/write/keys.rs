@@ -64,6 +64,12 @@ impl Scheme {
         Scheme(field.split(',').map(unescape).collect())
     }
 
+    /// That of the conjunction whose terms end a key.
+    pub(crate) fn of_key(terms: &str) -> Self {
+        let field = |term: &str| term.split_once('=').map_or(term, |(field, _)| field).into();
+        Scheme(terms.split('&').filter(|term| !term.is_empty()).map(field).collect())
+    }
+
     /// What it takes, in bytes.
     pub(crate) fn weight(&self) -> usize {
         let names: usize = self.0.iter().map(|name| size_of::<Box<str>>() + name.len()).sum();
@@ -141,6 +147,13 @@ fn push_term(field: &str, key: &mut String, value: impl FnOnce(&mut String) -> b
     stands
 }
 
+/// What the keys of all conjunctions of a table begin with.
+pub(crate) fn conjunction_stem(prefix: &str, table: &str) -> Vec<u8> {
+    let mut key = String::new();
+    begin_key(prefix, table, &mut key);
+    key.into_bytes()
+}
+
 /// The key of a table's registry.
 pub(crate) fn registry_key(prefix: &str, table: &str) -> String {
     format!("{prefix}schemes:{table}")
@@ -202,10 +215,16 @@ pub(crate) fn name_key(prefix: &str, name: &str) -> Vec<u8> {
 
 /// The key of one variant of a name. The length keeps name and variant apart.
 pub(crate) fn variant_key(prefix: &str, name: &str, variant: &[u8]) -> Vec<u8> {
+    let mut key = variant_stem(prefix, name);
+    push_short(variant, &mut key);
+    key
+}
+
+/// What the keys of all variants of a name begin with.
+pub(crate) fn variant_stem(prefix: &str, name: &str) -> Vec<u8> {
     let name = name.trim();
     let mut key = format!("{prefix}variant:{}:", name.len()).into_bytes();
     push_short(name.as_bytes(), &mut key);
     key.push(b':');
-    push_short(variant, &mut key);
     key
 }

@@ -1,0 +1,280 @@
+//! The barrier around a commit: what its rows touch is neither found nor kept
+//! from before it until it is over.
+//!
+//! No database tells exactly when a commit becomes visible to readers: a hook of
+//! SQLite runs before that, and a caller may learn of it long after. An
+//! invalidation before it would let a fill keep what it still read of the old
+//! rows; one after it leaves a moment in which readers of the database see the
+//! new rows, and those of the cache the old ones. So the writer marks what it
+//! touches before the commit, and invalidates it afterwards.
+
+use std::fmt;
+
+use crate::cache::handle::{Cacheops, Inner};
+use crate::error::Error;
+use crate::fragment::Fragment;
+use crate::queryset::Conjunction;
+use crate::read::recorder::is_suppressed;
+use crate::store::LeaseScope;
+use crate::sync::atomic::{AtomicUsize, Ordering};
+use crate::sync::{Arc, RwLock, block_on, read, write};
+use crate::value::Row;
+use crate::write::delivery::{Delivery, Step};
+use crate::write::invalidation::{Due, WriteEvent, gather};
+use crate::write::keys::{
+    Event, Scheme, conjunction_key, conjunction_stem, name_key, registry_key, row_key, variant_key,
+    variant_stem,
+};
+
+/// More rows of one table are marked as the table.
+const MOST_ROWS: usize = 64;
+
+/// A commit that is about to be made, or has been: see
+/// [`Cacheops::begin_commit`]. Whoever makes it says how it ends. Dropped, it
+/// counts as [`committed`](Self::committed): that drops fragments for nothing if
+/// it was not, and is never stale.
+#[must_use = "dropped, it counts as committed"]
+pub struct PendingCommit {
+    cache: Cacheops,
+    mark: Option<CommitMark>,
+    steps: Vec<Step>,
+}
+
+impl Cacheops {
+    /// Marks what the writes of a transaction touch, **before** the transaction
+    /// commits. From now on, and until the answer is told how the commit ended,
+    /// lookups of this cache find nothing that the rows touch, and nothing that is
+    /// made from it is kept. What the rows do not touch stays a hit.
+    ///
+    /// It does no I/O, and waits for nobody: a hook of a database can call it.
+    /// Over a shared tier other processes are told after the commit.
+    ///
+    /// It is for sources of writes whose news of a commit comes before the commit
+    /// is visible to readers, or some time after. Whoever can call
+    /// [`invalidate_batch`](Self::invalidate_batch) right after the commit needs
+    /// nothing more, but for readers that look in between.
+    ///
+    /// ```
+    /// use cacheops::{Cacheops, WriteEvent};
+    ///
+    /// # #[derive(serde::Serialize)] struct Article { id: u32 }
+    /// let cache = Cacheops::in_memory();
+    /// let articles = || cache.cached_as("articles").get_or_fill(|| Ok::<_, cacheops::Error>(7));
+    /// articles()?;
+    /// let commit = cache.begin_commit([WriteEvent::insert("articles", &Article { id: 1 })]);
+    /// articles()?; // not found, and not kept
+    /// // COMMIT
+    /// commit.committed()?;
+    /// articles()?; // not found, and kept
+    /// articles()?;
+    /// assert_eq!((cache.stats().hits, cache.stats().stored), (1, 2));
+    /// # Ok::<_, cacheops::Error>(())
+    /// ```
+    pub fn begin_commit(&self, events: impl IntoIterator<Item = WriteEvent>) -> PendingCommit {
+        let settings = &self.inner.settings;
+        let gathered = if is_suppressed() { Vec::new() } else { gather(events) };
+        let due = gathered.into_iter().filter_map(|event| event.due(&settings.prefix));
+        let mut steps: Vec<Step> = due.map(|(due, valid)| Step::new(due, valid)).collect();
+        // Marked first: what leases from here on is not kept, and what leased
+        // before is met by the drop.
+        let mark = (!steps.is_empty()).then(|| CommitMark::set(&self.inner.commits, &steps));
+        if settings.shared.is_none() {
+            for step in &mut steps {
+                let (prefix, event) = (&step.due.prefix, step.due.event());
+                step.dropped = settings.store.invalidate(prefix, &event, self.inner.now());
+            }
+        }
+        PendingCommit { cache: self.clone(), mark, steps }
+    }
+}
+
+impl PendingCommit {
+    /// Invalidates what the writes touched, once readers of the database see
+    /// them, and ends the mark.
+    ///
+    /// # Errors
+    ///
+    /// As [`Cacheops::invalidate_batch`].
+    pub fn committed(mut self) -> Result<(), Error> {
+        block_on(self.delivery().run())
+    }
+
+    /// [`committed`](Self::committed) as a future, which waits for a shared tier
+    /// without holding up the thread. If it is dropped, the rest is carried out
+    /// all the same, as with [`Cacheops::invalidate_batch_async`].
+    ///
+    /// # Errors
+    ///
+    /// As [`Cacheops::invalidate_batch`].
+    pub async fn committed_async(mut self) -> Result<(), Error> {
+        self.delivery().run().await
+    }
+
+    /// Ends the mark: nothing was written.
+    pub fn rolled_back(mut self) {
+        self.steps.clear();
+    }
+
+    fn delivery(&mut self) -> Delivery {
+        Delivery::of(&self.cache, std::mem::take(&mut self.steps), self.mark.take())
+    }
+}
+
+impl Drop for PendingCommit {
+    fn drop(&mut self) {
+        drop(self.delivery());
+    }
+}
+
+impl fmt::Debug for PendingCommit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PendingCommit").field("changes", &self.steps.len()).finish_non_exhaustive()
+    }
+}
+
+/// What one commit touches is marked while this lives.
+pub(crate) struct CommitMark {
+    commits: Arc<Commits>,
+    dues: Arc<Vec<Due>>,
+}
+
+impl CommitMark {
+    fn set(commits: &Arc<Commits>, steps: &[Step]) -> Self {
+        let dues = steps.iter().map(|step| step.due.bounded(MOST_ROWS));
+        let dues: Arc<Vec<Due>> = Arc::new(dues.collect());
+        commits.change(|marks| marks.push(dues.clone()));
+        CommitMark { commits: commits.clone(), dues }
+    }
+}
+
+impl Drop for CommitMark {
+    fn drop(&mut self) {
+        self.commits.change(|marks| marks.retain(|other| !Arc::ptr_eq(other, &self.dues)));
+    }
+}
+
+/// The commits in progress.
+#[derive(Default)]
+pub(crate) struct Commits {
+    /// How many there are: read at each lookup, written by commits alone.
+    count: AtomicUsize,
+    marks: RwLock<Vec<Arc<Vec<Due>>>>,
+}
+
+impl Commits {
+    fn change(&self, change: impl FnOnce(&mut Vec<Arc<Vec<Due>>>)) {
+        let mut marks = write(&self.marks);
+        change(&mut marks);
+        self.count.store(marks.len(), Ordering::SeqCst);
+    }
+
+    fn any(&self, meets: impl Fn(&Due) -> bool) -> bool {
+        self.count.load(Ordering::SeqCst) > 0
+            && read(&self.marks).iter().flat_map(|mark| mark.iter()).any(meets)
+    }
+
+    /// Whether one of them touches what a fill will stand on. To be asked after
+    /// its lease: if none does by then, the fill reads what is there after those
+    /// that did.
+    pub(crate) fn touch_scope(&self, scope: &LeaseScope<'_>) -> bool {
+        self.any(|due| touches_scope(due, scope))
+    }
+
+    /// Whether one of them touches what a fragment stands on.
+    pub(crate) fn touch(&self, fragment: &Fragment) -> bool {
+        self.any(|due| {
+            let touched = Touched::by(due);
+            fragment.stamps().iter().any(|stamp| {
+                let mut is_touched = touched.includes(stamp.shared_key());
+                stamp.visit_above(|above| is_touched |= touched.includes(above.shared_key()));
+                is_touched
+            })
+        })
+    }
+}
+
+impl Inner {
+    /// Whether a commit in progress touches a fragment of the shared tier. In
+    /// one process its mark has dropped the stamps.
+    pub(crate) fn is_being_written(&self, fragment: &Fragment) -> bool {
+        self.settings.shared.is_some() && self.commits.touch(fragment)
+    }
+}
+
+fn touches_scope(due: &Due, scope: &LeaseScope<'_>) -> bool {
+    let is_of = |table: &str| scope.prefixes.of(table) == due.prefix;
+    match due.event() {
+        Event::Everything => true,
+        Event::Table(table) => scope.tables.iter().any(|dnf| dnf.table == table && is_of(table)),
+        Event::Rows { table, rows } => scope
+            .tables
+            .iter()
+            .filter(|dnf| dnf.table == table && is_of(table))
+            .flat_map(|dnf| &dnf.conjunctions)
+            .any(|conjunction| meets(table, conjunction, rows)),
+        Event::Name(name) => scope.name.is_some_and(|it| it.trim() == name.trim()) && is_of(""),
+        Event::Variant(name, variant) => {
+            scope.name.is_some_and(|it| it.trim() == name.trim())
+                && scope.variant == Some(variant)
+                && is_of("")
+        }
+    }
+}
+
+/// Whether one of `rows` can be among those of a conjunction.
+fn meets(table: &str, conjunction: &Conjunction, rows: &[Row]) -> bool {
+    let mut key = String::new();
+    conjunction_key("", table, conjunction, &mut key);
+    spells("", table, &Scheme::of(conjunction), rows, &key)
+}
+
+/// Whether one of `rows` spells `key` by a scheme, or may.
+fn spells(prefix: &str, table: &str, scheme: &Scheme, rows: &[Row], key: &str) -> bool {
+    let mut spelled = String::new();
+    rows.iter().any(|row| !row_key(prefix, table, scheme, row, &mut spelled) || spelled == key)
+}
+
+/// Which keys of the shared tier a change touches.
+struct Touched<'d> {
+    due: &'d Due,
+    event: Event<'d>,
+    /// The key that stands for the whole of it.
+    whole: Vec<u8>,
+    /// What the keys of its parts begin with.
+    stem: Vec<u8>,
+}
+
+impl<'d> Touched<'d> {
+    fn by(due: &'d Due) -> Self {
+        let (prefix, event) = (&*due.prefix, due.event());
+        let (whole, stem) = match event {
+            Event::Rows { table, .. } | Event::Table(table) => {
+                (registry_key(prefix, table).into_bytes(), conjunction_stem(prefix, table))
+            }
+            Event::Name(name) => (name_key(prefix, name), variant_stem(prefix, name)),
+            Event::Variant(name, variant) => {
+                let key = variant_key(prefix, name, variant);
+                (key.clone(), key)
+            }
+            Event::Everything => Default::default(),
+        };
+        Touched { due, event, whole, stem }
+    }
+
+    fn includes(&self, key: Option<&[u8]>) -> bool {
+        let Some(key) = key else { return true };
+        match self.event {
+            Event::Everything => true,
+            Event::Rows { table, rows } => {
+                key.starts_with(&self.stem)
+                    && std::str::from_utf8(key).map_or(true, |key| {
+                        let scheme = Scheme::of_key(&key[self.stem.len()..]);
+                        spells(&self.due.prefix, table, &scheme, rows, key)
+                    })
+            }
+            Event::Table(_) | Event::Name(_) | Event::Variant(..) => {
+                key == self.whole || key.starts_with(&self.stem)
+            }
+        }
+    }
+}
