@@ -1,14 +1,14 @@
-//! The core of cacheops: fragments cached with granular, event-driven and
-//! exact invalidation. It knows no template engine; the plugins
+//! The core of cacheops. It caches fragments, and invalidates exactly those that
+//! a changed row affects. It works without a template engine. The plugins
 //! `minijinja-cacheops` and `tera-cacheops` add tags to MiniJinja and Tera.
 //!
 //! A **fragment** is a piece of output, or any value, that was made from
-//! **querysets**. It is kept together with **stamps**: tokens that stood under
-//! its querysets' **conjunctions** before anything was read. A change drops
-//! the stamps that it meets, and a fragment is a hit only while all of its
-//! stamps are the current ones. So what an invalidation costs grows with the
-//! number of kinds of queries, never with the number of fragments, and a
-//! fragment that was being made while its data changed is never served.
+//! **querysets**. The cache stores it with **stamps**: the tokens that its
+//! querysets' **conjunctions** had before the fill read anything. A change drops
+//! the stamps of the conjunctions that it matches. A fragment is a hit only while
+//! all of its stamps are current. So the cost of an invalidation grows with the
+//! number of kinds of queries, never with the number of fragments. And the cache
+//! never serves a fragment that was being filled while its data changed.
 //!
 //! ```
 //! use cacheops::{Cacheops, QuerySet, eq};
@@ -27,25 +27,24 @@
 //!
 //! Once an `invalidate…` call has returned, no lookup that starts later
 //! returns anything made from data read before the change that it announces.
-//! In one process that holds without exception. Over Redis (feature `redis`) it
-//! holds in the process that called, and with `Consistency::Strict` in all
-//! others. By default the others serve nothing older once the push of Redis has
-//! arrived; without a push, they serve for at most one second what has been
-//! invalidated. It holds if
+//! In one process this holds without exception. Over Redis (feature `redis`) it
+//! holds in the process that made the call, and with `Consistency::Strict` in all
+//! other processes. By default, the other processes are up to date once the push
+//! arrives; without one, they are stale for at most one second. This holds if
 //!
-//! - every change is announced, **after** its commit, with all columns that
-//!   querysets name (a row that lacks one invalidates its whole table);
-//! - what a fragment shows is in its querysets, in its `extra`, or is looked
-//!   up through the same cache while it is made, in the thread that makes it;
-//! - the data is read after the fill began, not in a snapshot opened before.
+//! - you announce every change, **after** its commit, with all columns that
+//!   querysets filter on (a row that lacks one invalidates its whole table);
+//! - everything that a fragment shows is in its querysets or in its `extra`, or
+//!   the fill reads it through the same cache, on the thread that fills;
+//! - the fill reads the data after it has begun, not in an older snapshot.
 //!
 //! # Features
 //!
 //! | feature | default | what it adds |
 //! |---|---|---|
-//! | `tracing` | yes | events under the target `cacheops`: what is read and invalidated at debug level, failures and changes of the connection as warnings |
-//! | `redis` | no | a shared tier: Redis, Valkey or Dragonfly, for many processes |
-//! | `redis-tls` | no | TLS to it |
+//! | `tracing` | yes | events with the target `cacheops`: reads and invalidations at debug level, failures and changes of the connection as warnings |
+//! | `redis` | no | a shared tier for several processes: Redis, Valkey or Dragonfly |
+//! | `redis-tls` | no | TLS for its connections |
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 

@@ -1,5 +1,5 @@
-//! Cache tags for [MiniJinja](minijinja): a piece of template is rendered once
-//! and served from cache until a row that can change it changes.
+//! Cache tags for [MiniJinja](minijinja). A fragment of a template is rendered
+//! once, then served from the cache until a row changes that it depends on.
 //!
 //! ```jinja
 //! {% cached_as articles, extra=user.lang %}
@@ -7,9 +7,9 @@
 //! {% endcached_as %}
 //! ```
 //!
-//! [`Tags`] adds the tags to an environment, [`lazy`] makes querysets whose
-//! queries run only where the template looks into them, and [`cacheops`] is
-//! the cache itself.
+//! [`Tags`] adds the tags to an environment. [`lazy`] creates querysets whose
+//! queries run only when the template reads them. [`cacheops`] is the cache
+//! itself.
 //!
 //! # Tags
 //!
@@ -18,7 +18,7 @@
 //! {% cached [timeout=…] [, extra=…] [, name=…] [, lock=…] %} … {% endcached %}
 //! ```
 //!
-//! and in the form that Django's templates have:
+//! The second form is that of Django's templates:
 //!
 //! ```jinja
 //! {% cached_as <queryset> <timeout> <fragment_name> [<extra1> …] %}
@@ -27,13 +27,13 @@
 //!
 //! - `timeout` is in seconds, above zero; `none` means the default.
 //! - `extra` is what the fragment varies by besides its querysets.
-//! - `name` is what `invalidate_fragment` reaches it by.
-//! - `lock=false` lets renders that miss together each do the work.
+//! - `name` is the name for `invalidate_fragment`.
+//! - `lock=false` lets requests that miss at the same time each render the body.
 //!
-//! A hit and a miss give the same page: what a body sets ends with the tag,
-//! and a namespace from outside to which it assigns is a copy. Inside the body
-//! everything of the engine works, blocks and `super()` included; only
-//! `break` and `continue` may not leave it.
+//! A hit and a miss give the same page. What a body sets ends with the tag. If
+//! the body assigns to a namespace from outside, it works on a copy. Everything
+//! of the engine works inside the body, including blocks and `super()`. Only
+//! `break` and `continue` cannot leave it.
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 

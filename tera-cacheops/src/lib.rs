@@ -1,5 +1,5 @@
-//! Cache tags for [Tera](tera): a piece of template is rendered once and
-//! served from cache until a row that can change it changes.
+//! Cache tags for [Tera](tera). A fragment of a template is rendered once, then
+//! served from the cache until a row changes that it depends on.
 //!
 //! ```jinja
 //! {% cached_as articles, extra=user.lang %}
@@ -7,9 +7,8 @@
 //! {% endcached_as %}
 //! ```
 //!
-//! [`Tags`] adds the tags to a Tera, [`lazy`] makes querysets whose queries run
-//! only where the template asks for their rows, and [`cacheops`] is the cache
-//! itself.
+//! [`Tags`] adds the tags to a Tera. [`lazy`] creates querysets whose queries run
+//! only when the template gets their rows. [`cacheops`] is the cache itself.
 //!
 //! ```
 //! use tera::{Context, Tera};
@@ -36,7 +35,7 @@
 //! assert_eq!(page()?, "<li>Eins</li><li>Zwei</li>");
 //! assert_eq!(page()?, "<li>Eins</li><li>Zwei</li>"); // no query ran
 //!
-//! // A row has changed, and only what stands on rows like it is made anew.
+//! // A row has changed. Only fragments whose conditions it meets are dropped.
 //! # use std::collections::BTreeMap;
 //! let row = BTreeMap::from([("id", "7"), ("lang", "de")]);
 //! cache.invalidate_obj("articles", &row).unwrap();
@@ -52,7 +51,7 @@
 //! {% cached [timeout=…] [, extra=…] [, name=…] [, lock=…] %} … {% endcached %}
 //! ```
 //!
-//! and in the form that Django's templates have:
+//! The second form is that of Django's templates:
 //!
 //! ```jinja
 //! {% cached_as <queryset> <timeout> <fragment_name> [<extra1> …] %}
@@ -61,19 +60,19 @@
 //!
 //! - `timeout` is in seconds, above zero; `none` means the default.
 //! - `extra` is what the fragment varies by besides its querysets.
-//! - `name` is what `invalidate_fragment` reaches it by.
-//! - `lock=false` lets renders that miss together each do the work.
+//! - `name` is the name for `invalidate_fragment`.
+//! - `lock=false` lets requests that miss at the same time each render the body.
 //!
-//! A hit and a miss give the same page: what a body sets, by `set` or by
-//! `set_global`, has its old value behind the tag. Inside the body everything
-//! of the engine works, blocks, `super()`, includes and components included;
-//! only `break` and `continue` may not leave it. Inside a component, `body` is
-//! what its caller hands it, so a tag around `body` needs `extra=body`.
+//! A hit and a miss give the same page. Variables that a body sets with `set` or
+//! `set_global` have their old values again after the tag. Everything of the
+//! engine works inside the body, including blocks, `super()`, includes and
+//! components. Only `break` and `continue` cannot leave it. Inside a component,
+//! `body` is what the caller passes, so a tag around `body` needs `extra=body`.
 //!
-//! What cannot be done right is refused in loading, with the place and with
-//! what to write instead: `body` that the tag does not name, by way of an
-//! include too; `__tera_context` in a tag; `set_global` in a tag in a loop
-//! that has the same name.
+//! What cannot be exact is an error in loading. The error names the place and says
+//! what to write instead. This applies to a `body` that the tag does not name, also
+//! through an include; to `__tera_context` in a tag; and to `set_global` in a tag
+//! in a loop that has the same name.
 //!
 //! # Functions and filters
 //!
@@ -85,30 +84,31 @@
 //!
 //! # Rendering
 //!
-//! Tera's own methods render templates with tags. Those of [`Tags`] do a little
-//! more: [`Tags::render`] and its kin
+//! Tera's own methods render templates with tags. [`Tags::render`] and the other
+//! methods of [`Tags`] do more:
 //!
-//! - show what the author wrote in errors. Tera quotes the source that it was
-//!   given, so an error on the line of a tag would show the rewritten line;
-//!   [`Tags::author_error`] mends one that has come from Tera itself;
-//! - have as `source()` what made the error, to be looked into by its type: the
-//!   error of a query, that of a [`decorator_tag`](Tags::decorator_tag) if it
-//!   has a source itself, or the [`cacheops::Error`] of a tag with its kind.
-//!   Tera keeps no more than the words of an error in a function, filter or
-//!   test. So by Tera's own methods all these become messages, and an error of
-//!   a function of your own becomes one in any case;
-//! - count what a page has read until it ends: a value that was got outside of a
-//!   tag, and is shown in one, keeps that from being stored if it has changed;
-//! - cache what stands in a tag around blocks, since they know which page it is;
-//! - fetch the fragments of a page together, over Redis in strict mode;
-//! - render a block that stands inside of a tag ([`Tags::render_block`]), for
-//!   which Tera's own method gives nothing, as inside of a filter section.
+//! - Errors show the text that the author wrote. Tera quotes the source that it
+//!   was given, so an error on the line of a tag would show the rewritten line.
+//!   [`Tags::author_error`] corrects an error that came from Tera itself.
+//! - `source()` returns the cause of an error with its type: the error of a
+//!   query, that of a [`decorator_tag`](Tags::decorator_tag) if it has a source
+//!   itself, or the [`cacheops::Error`] of a tag with its kind. Tera keeps only
+//!   the message of an error in a function, filter or test. So with Tera's own
+//!   methods, all these become messages. An error of a function of your own
+//!   always becomes one.
+//! - What a page has read counts until the page ends. If a value was read
+//!   outside of a tag and has changed, a tag that shows it is not stored.
+//! - Tags around blocks are cached, because these methods know which page is
+//!   rendered.
+//! - Over Redis in strict mode, the fragments of a page are fetched together.
+//! - [`Tags::render_block`] renders a block inside a tag. Tera's own method
+//!   returns nothing for it, as for any block inside a filter section.
 //!
-//! The rewriting is seen in four places: `__tera_context` lists variables that
-//! begin with `_cacheops`, and names that a body has set;
-//! `get_template_variables` lists them, too; templates of an inheritance with
-//! such a tag have a block of that name; and tags nest 19 deep, since Tera takes
-//! 39 statements inside each other and a tag becomes two.
+//! The rewriting is visible in four places: `__tera_context` lists variables that
+//! begin with `_cacheops`, and names that a body has set.
+//! `get_template_variables` lists them too. Templates of an inheritance with
+//! such a tag have a block of that name. Tags nest 19 deep, because Tera nests
+//! statements 39 deep and a tag becomes two.
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
