@@ -1,21 +1,17 @@
-//! `{% call cached_as(…) %}`, for templates that cannot pass through the
-//! plugin, and the plain functions.
+//! `{% call cached_as(…) %}`, for templates that cannot pass through the plugin.
 
-use std::time::UNIX_EPOCH;
-
-use cacheops::template::{TagArguments, TagOptions};
-use cacheops::{Cacheops, Found, KeyWriter, Request};
+use cacheops::template::{TagArguments, TagLookup, TagOptions};
+use cacheops::{Found, KeyWriter};
 use minijinja::value::Kwargs;
-use minijinja::{AutoEscape, Error, ErrorKind, State, Value};
+use minijinja::{AutoEscape, Error, State, Value};
 
 use crate::engine::MiniJinjaEngine;
 use crate::errors::in_rendering;
-use crate::keys;
-use crate::outer_macros;
-use crate::querysets::Querysets;
+use crate::escaping::write_escaping;
 use crate::rendering::Rendering;
-use crate::tags::Shared;
+use crate::shared::Shared;
 use crate::templates::{Calls, Dependencies};
+use crate::{outer_macros, querysets};
 
 /// Runs a body that `{% call %}` handed over, or finds what it rendered.
 pub(crate) fn call(
@@ -42,9 +38,9 @@ pub(crate) fn call(
     key.variant(function, 5);
     key.key(&shared.environment);
     key.str(shared.cache.prefix());
-    keys::write_escaping(state.auto_escape(), &mut key);
+    write_escaping(state.auto_escape(), &mut key);
     write_place(shared, state, &mut key).map_err(fail)?;
-    let querysets = Querysets::read(arguments, &mut key).map_err(fail)?;
+    let querysets = querysets::read(arguments, &mut key).map_err(fail)?;
     let extra: Vec<&Value> = extra.iter().collect();
     let given = TagArguments {
         timeout: timeout.as_ref(),
@@ -58,21 +54,14 @@ pub(crate) fn call(
     let place = state.name().to_owned();
     let page = Rendering::of(shared, state).page.clone();
     let found = querysets.with(|querysets| {
-        let request = Request {
+        let lookup = TagLookup {
             querysets,
-            name: options.name,
-            variant: options.variant.as_deref(),
+            options: &options,
             place: &place,
-            time_to_live: options.time_to_live,
-            lock: options.lock,
-            skip: options.skip,
             page: Some(&page),
-            ..Request::new(key.finish())
+            skip: false,
         };
-        if options.passes {
-            return shared.cache.pass(&request).map(|()| Found::Bypass);
-        }
-        shared.cache.find(&request, &|used| shared.is_same(state, used))
+        lookup.find(&shared.cache, key.finish(), &|used| shared.is_same(state, used))
     });
     match found.map_err(|error| fail(error.to_string()))? {
         Found::Hit(hit) => Ok(printed(state, hit.text().unwrap_or_default())),
@@ -120,19 +109,4 @@ fn write_place(shared: &Shared, state: &State<'_, '_>, key: &mut KeyWriter) -> R
     let dependencies = dependencies.unwrap_or_default();
     shared.with_versions(state, |versions| versions.write(state, &dependencies, key));
     Ok(())
-}
-
-/// `get_last_invalidation("articles", …)`: seconds since 1970, or none.
-pub(crate) fn last_invalidation(cache: &Cacheops, tables: &[Value]) -> Result<Option<f64>, Error> {
-    let mut names = Vec::with_capacity(tables.len());
-    for table in tables {
-        names.push(table.as_str().ok_or_else(|| {
-            Error::new(
-                ErrorKind::InvalidOperation,
-                format!("get_last_invalidation() takes names of tables, and got {}", table.kind()),
-            )
-        })?);
-    }
-    let last = cache.get_last_invalidation(names);
-    Ok(last.and_then(|at| at.duration_since(UNIX_EPOCH).ok()).map(|time| time.as_secs_f64()))
 }

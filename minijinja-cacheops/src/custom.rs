@@ -1,7 +1,6 @@
 //! Tags of the application's own.
 
 use cacheops::QuerySet;
-use cacheops::template::check_tag_name;
 use minijinja::value::Kwargs;
 use minijinja::{Error, ErrorKind, State, Value};
 
@@ -55,7 +54,7 @@ impl TagCall<'_> {
 }
 
 /// Statements of the engine, which a tag cannot be called like.
-const STATEMENTS: [&str; 22] = [
+pub(crate) const STATEMENTS: [&str; 22] = [
     "autoescape",
     "block",
     "break",
@@ -79,11 +78,6 @@ const STATEMENTS: [&str; 22] = [
     "with",
     "without",
 ];
-
-/// Refuses a name that no tag can have.
-pub(crate) fn check_name(name: &str) -> Result<(), Error> {
-    check_tag_name(name, &STATEMENTS).map_err(|why| Error::new(ErrorKind::InvalidOperation, why))
-}
 
 impl std::fmt::Debug for TagCall<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {

@@ -1,7 +1,8 @@
 //! What MiniJinja gets instead of the tags.
 
 use cacheops::FragmentKey;
-use cacheops::template::{Dialect, OpenTag, PLAIN_IMPORT, Syntax, TagKind, Trim};
+use cacheops::template::{Dialect, OpenTag, Reference, Rules, Syntax, TagKind, Trim};
+use minijinja::syntax::SyntaxConfig;
 
 /// The filter that looks a fragment up, for the tags of the library.
 pub(crate) const BEGIN: &str = "_cacheops_begin";
@@ -162,20 +163,33 @@ impl Dialect for MiniJinja<'_> {
         self.page(trim, IN_BLOCK, out);
     }
 
-    fn reference(&self, statement: &str, expression: &str, out: &mut String) {
-        let filter = match statement {
-            "extends" => EXTENDS,
-            "import" | "from" => IMPORTS,
-            PLAIN_IMPORT => IMPORTS_PLAINLY,
-            _ => USES,
+    fn reference(&self, reference: Reference, expression: &str, out: &mut String) {
+        let filter = match reference {
+            Reference::Extends => EXTENDS,
+            Reference::Import => IMPORTS,
+            Reference::PlainImport => IMPORTS_PLAINLY,
+            Reference::Include => USES,
         };
         for part in ["(", expression, ")|", filter] {
             out.push_str(part);
         }
-        if filter == EXTENDS {
+        if reference == Reference::Extends {
             for part in ["('", &self.digest.to_string(), "')"] {
                 out.push_str(part);
             }
         }
+    }
+}
+
+/// How an environment reads its templates.
+pub(crate) fn read_syntax(syntax: &SyntaxConfig) -> Syntax {
+    let pair = |(start, end): (&str, &str)| (start.to_owned(), end.to_owned());
+    Syntax {
+        block: pair(syntax.block_delimiters()),
+        variable: pair(syntax.variable_delimiters()),
+        comment: pair(syntax.comment_delimiters()),
+        line_statement: syntax.line_statement_prefix().map(str::to_owned),
+        line_comment: syntax.line_comment_prefix().map(str::to_owned),
+        rules: Rules::default(),
     }
 }

@@ -6,7 +6,7 @@ use minijinja::value::ValueKind;
 use minijinja::{Error, ErrorKind, Value};
 use serde::Deserialize;
 
-use crate::querysets::Lazy;
+use crate::queryset_values::Lazy;
 
 /// MiniJinja, as the shared code sees it.
 #[derive(Clone, Copy, Debug)]

@@ -40,24 +40,29 @@
 mod add_loaded;
 mod call;
 mod custom;
+mod dependencies;
 mod dialect;
 mod engine;
 mod errors;
+mod escaping;
 mod fragment;
 mod guards;
-mod keys;
 mod outer_macros;
+mod queryset_values;
 mod querysets;
+mod registration;
 mod rendering;
 mod runtime;
+mod shared;
 mod source;
 mod tags;
 mod templates;
+mod uses;
 
 pub use cacheops;
 pub use custom::{Caching, TagCall};
 pub use engine::MiniJinjaEngine;
-pub use querysets::{lazy, queryset};
+pub use queryset_values::{lazy, queryset};
 pub use source::TemplateSource;
 pub use tags::Tags;
 

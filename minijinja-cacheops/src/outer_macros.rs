@@ -5,7 +5,7 @@ use minijinja::{State, Value};
 
 use crate::guards::is_namespace;
 use crate::rendering::Rendering;
-use crate::tags::Shared;
+use crate::shared::Shared;
 use crate::templates::{Dependencies, Uses};
 
 /// How many values are looked at. Beyond, there may be a macro.

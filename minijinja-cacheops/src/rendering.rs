@@ -9,7 +9,7 @@ use cacheops::{Fill, FragmentKey, Page};
 use minijinja::State;
 
 use crate::guards::Namespaces;
-use crate::tags::Shared;
+use crate::shared::Shared;
 use crate::templates::Dependencies;
 
 /// What is kept of a rendering, until its state is dropped.
@@ -65,7 +65,7 @@ pub(crate) struct PendingFill {
     /// The tag, as the author wrote it.
     pub(crate) tag: String,
     /// Which they are, and their version at the beginning.
-    pub(crate) dependencies: Option<(Dependencies, FragmentKey)>,
+    pub(crate) sources: Option<(Dependencies, FragmentKey)>,
     /// What the namespaces around it held.
     pub(crate) namespaces: Option<Namespaces>,
 }

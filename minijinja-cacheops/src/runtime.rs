@@ -1,21 +1,19 @@
 //! What the filters do that a tag becomes.
 
-use cacheops::template::{Mark, Tag, TagArguments, TagOptions, write_plain};
-use cacheops::{Found, FragmentKey, KeyWriter, QuerySet, Request};
-use minijinja::value::{Kwargs, ValueKind, ValueOrKwargs};
+use cacheops::template::{Mark, Tag, TagArguments, TagLookup, TagOptions, write_plain};
+use cacheops::{Fill, Found, KeyWriter, QuerySet};
+use minijinja::value::{Kwargs, ValueOrKwargs};
 use minijinja::{Error, ErrorKind, State, Value};
 
 use crate::custom::TagCall;
+use crate::dependencies::{BodySources, version};
 use crate::engine::MiniJinjaEngine;
 use crate::errors::in_rendering;
-use crate::fragment;
+use crate::escaping::write_escaping;
 use crate::guards::{Namespaces, is_namespace};
-use crate::keys;
-use crate::outer_macros;
-use crate::querysets::Querysets;
 use crate::rendering::{PendingFill, Rendering};
-use crate::tags::Shared;
-use crate::templates::{Dependencies, Uses};
+use crate::shared::Shared;
+use crate::{fragment, querysets};
 
 /// Begins a `cached_as` or `cached`: looks the fragment up.
 pub(crate) fn begin(
@@ -24,7 +22,8 @@ pub(crate) fn begin(
     number: usize,
     arguments: &[Value],
 ) -> Result<Value, Error> {
-    let tag = tag(shared, number)?;
+    let mut begun = BegunTag::new(shared, state, number)?;
+    let tag = begun.tag;
     let fail = |why: String| in_rendering(&tag.text, &why);
     let mut rest = arguments;
     let mut take = |count: usize| {
@@ -40,15 +39,10 @@ pub(crate) fn begin(
     let unless = take(usize::from(tag.layout.unless)).first();
     let extra: Vec<&Value> = take(tag.layout.extra).iter().collect();
 
-    let mut key = KeyWriter::new();
-    let marks = begin_key(shared, state, tag, &mut key);
-    let querysets = Querysets::read(querysets, &mut key).map_err(fail)?;
-    let given = TagArguments { timeout, name, lock, when, unless, extra: &extra };
-    let options = TagOptions::read::<MiniJinjaEngine>(&given, &mut key).map_err(fail)?;
-    querysets.with(|querysets| {
-        let asked = Asked { tag, querysets, options: &options, marks };
-        look_up(shared, state, &asked, &mut key)
-    })
+    let querysets = querysets::read(querysets, &mut begun.key).map_err(fail)?;
+    let arguments = TagArguments { timeout, name, lock, when, unless, extra: &extra };
+    let options = TagOptions::read::<MiniJinjaEngine>(&arguments, &mut begun.key).map_err(fail)?;
+    querysets.with(|querysets| begun.look_up(shared, state, querysets, &options))
 }
 
 /// Begins a tag of the application's own.
@@ -59,28 +53,18 @@ pub(crate) fn begin_custom(
     arguments: &[Value],
     kwargs: &Kwargs,
 ) -> Result<Value, Error> {
-    let tag = tag(shared, number)?;
+    let mut begun = BegunTag::new(shared, state, number)?;
+    let tag = begun.tag;
     let decorate = shared
-        .decorator(&tag.name)
+        .custom
+        .get(&tag.name)
         .ok_or_else(|| in_rendering(&tag.text, "there is no such tag in this environment"))?;
     let caching = decorate(&TagCall { state, arguments, kwargs })?;
     kwargs.assert_all_used()?;
-    let mut key = KeyWriter::new();
-    let marks = begin_key(shared, state, tag, &mut key);
-    write_arguments(arguments, kwargs, &mut key);
-    let options = caching.options(&mut key);
+    write_arguments(arguments, kwargs, &mut begun.key);
+    let options = caching.options(&mut begun.key);
     let querysets: Vec<&QuerySet> = caching.querysets();
-    let asked = Asked { tag, querysets: &querysets, options: &options, marks };
-    look_up(shared, state, &asked, &mut key)
-}
-
-fn tag(shared: &Shared, number: usize) -> Result<&Tag, Error> {
-    shared.templates.tag(number).ok_or_else(|| {
-        in_rendering(
-            "cached_as",
-            "the template was rewritten for another environment: load it through this one's `Tags`",
-        )
-    })
+    begun.look_up(shared, state, &querysets, &options)
 }
 
 fn write_arguments(arguments: &[Value], kwargs: &Kwargs, key: &mut KeyWriter) {
@@ -92,158 +76,73 @@ fn write_arguments(arguments: &[Value], kwargs: &Kwargs, key: &mut KeyWriter) {
     }
 }
 
-/// A tag about to be looked up.
-pub(crate) struct Asked<'a> {
-    pub(crate) tag: &'a Tag,
-    pub(crate) querysets: &'a [&'a QuerySet],
-    pub(crate) options: &'a TagOptions<'a>,
-    pub(crate) marks: bool,
+/// A tag whose key is being written.
+struct BegunTag<'a> {
+    tag: &'a Tag,
+    /// Whether comments with the key go around the fragment.
+    is_marked: bool,
+    key: KeyWriter,
 }
 
-/// Writes what a fragment is besides its arguments; whether it gets marks.
-pub(crate) fn begin_key(
-    shared: &Shared,
-    state: &State<'_, '_>,
-    tag: &Tag,
-    key: &mut KeyWriter,
-) -> bool {
-    let marks = shared.marks(state);
-    key.key(&tag.key);
-    key.key(&shared.environment);
-    key.str(shared.cache.prefix());
-    key.bool(marks);
-    keys::write_escaping(state.auto_escape(), key);
-    marks
-}
-
-pub(crate) fn look_up(
-    shared: &Shared,
-    state: &mut State<'_, '_>,
-    asked: &Asked<'_>,
-    key: &mut KeyWriter,
-) -> Result<Value, Error> {
-    let tag = asked.tag;
-    let imports = tag.dynamic_imports || !tag.references.is_empty();
-    let has_blocks = tag.has_blocks || (imports && shared.templates.macros_use_blocks());
-    // What it imports, or fills its blocks, may import by a variable in turn.
-    let has_imported = || Rendering::trace(state).is_some_and(|trace| !trace.imports.is_empty());
-    let dynamic = tag.dynamic_imports || ((imports || has_blocks) && has_imported());
-    if dynamic {
-        write_imports(state, key);
-    }
-    let mut dependencies = dependencies(state, tag, has_blocks, dynamic);
-    outer_macros::add(
-        shared,
-        state,
-        &Uses { names: &tag.uses, any: tag.may_use_any },
-        &mut dependencies,
-    );
-    let version = dependencies.as_ref().map(|dependencies| version(shared, state, dependencies));
-    if let Some(version) = &version {
-        key.key(version);
-    }
-    let is_other = version.is_some() && runs_another_source(shared, state);
-    let key = key.finish();
-    let page = Rendering::of(shared, state).page.clone();
-    let request = Request {
-        querysets: asked.querysets,
-        name: asked.options.name,
-        variant: asked.options.variant.as_deref(),
-        place: &tag.place,
-        time_to_live: asked.options.time_to_live,
-        lock: asked.options.lock,
-        skip: asked.options.skip || is_other || (has_blocks && is_inheritance_unclear(state)),
-        page: Some(&page),
-        ..Request::new(key)
-    };
-    let found = if asked.options.passes {
-        shared.cache.pass(&request).map(|()| Found::Bypass)
-    } else {
-        shared.cache.find(&request, &|used| shared.is_same(state, used))
-    };
-    let mark = asked.marks.then_some(Mark { key });
-    let found = found.map_err(|error| in_rendering(&tag.text, &error.to_string()))?;
-    let (pending, mark) = match found {
-        Found::Hit(hit) => return Ok(fragment::found(hit, mark)),
-        Found::Miss(fill) => {
-            let namespaces = shared.templates.use_namespaces().then(|| Namespaces::seen(state));
-            (
-                Some(PendingFill {
-                    fill,
-                    tag: tag.text.clone(),
-                    dependencies: dependencies.zip(version),
-                    namespaces,
-                }),
-                mark,
+impl<'a> BegunTag<'a> {
+    fn new(shared: &'a Shared, state: &State<'_, '_>, number: usize) -> Result<Self, Error> {
+        let tag = shared.templates.tag(number).ok_or_else(|| {
+            in_rendering(
+                "cached_as",
+                "the template was rewritten for another environment: load it through this one's `Tags`",
             )
-        }
-        Found::Bypass => (None, None),
-    };
-    Ok(Value::from(Rendering::of(shared, state).begin(pending, mark)))
+        })?;
+        let is_marked = shared.has_marks(state);
+        let mut key = tag.begin_key(&shared.cache, is_marked);
+        key.key(&shared.environment);
+        write_escaping(state.auto_escape(), &mut key);
+        Ok(BegunTag { tag, is_marked, key })
+    }
+
+    /// Looks the fragment up: gives what prints it, or the number of the body
+    /// that begins.
+    fn look_up(
+        mut self,
+        shared: &Shared,
+        state: &mut State<'_, '_>,
+        querysets: &[&QuerySet],
+        options: &TagOptions<'_>,
+    ) -> Result<Value, Error> {
+        let tag = self.tag;
+        let sources = BodySources::of(shared, state, tag, &mut self.key);
+        let key = self.key.finish();
+        let page = Rendering::of(shared, state).page.clone();
+        let lookup = TagLookup {
+            querysets,
+            options,
+            place: &tag.place,
+            page: Some(&page),
+            skip: sources.are_unclear,
+        };
+        let found = lookup.find(&shared.cache, key, &|used| shared.is_same(state, used));
+        let mark = self.is_marked.then_some(Mark { key });
+        let (pending, mark) = match found.map_err(|e| in_rendering(&tag.text, &e.to_string()))? {
+            Found::Hit(hit) => return Ok(fragment::found(hit, mark)),
+            Found::Miss(fill) => (Some(pending_fill(shared, state, fill, tag, sources)), mark),
+            Found::Bypass => (None, None),
+        };
+        Ok(Value::from(Rendering::of(shared, state).begin(pending, mark)))
+    }
 }
 
-/// Whether more than one inheritance is or was under way in this rendering, or
-/// one of a template that the environment does not know, or that was also
-/// rendered by itself: which templates fill the blocks of a body cannot be told
-/// then.
-fn is_inheritance_unclear(state: &State<'_, '_>) -> bool {
-    let is_unknown = |name: &String| state.env().get_template(name).is_err();
-    Rendering::trace(state).is_some_and(|trace| {
-        trace.inheritances > 1 || trace.is_unclear || trace.chain.iter().any(is_unknown)
-    })
-}
-
-/// Whether this rendering runs another source of a template than the
-/// environment has under its name: one that was loaded anew since, or a text
-/// that is rendered under the name of a template. The version in a key is of
-/// what the environment has.
-fn runs_another_source(shared: &Shared, state: &State<'_, '_>) -> bool {
-    let ran = Rendering::trace(state).map_or(&[][..], |trace| &trace.ran);
-    ran.iter()
-        .any(|(name, digest)| digest_in_environment(shared, state, name).as_ref() != Some(digest))
-}
-
-fn digest_in_environment(
+fn pending_fill(
     shared: &Shared,
     state: &State<'_, '_>,
-    name: &str,
-) -> Option<FragmentKey> {
-    let template = state.env().get_template(name).ok()?;
-    Some(shared.with_versions(state, |versions| versions.digest(&template)))
-}
-
-/// Writes the names imported so far: the last one of a name is what is called.
-fn write_imports(state: &State<'_, '_>, key: &mut KeyWriter) {
-    let imports = Rendering::trace(state).map_or(&[][..], |trace| &trace.imports);
-    key.list(imports.len());
-    imports.iter().for_each(|name| key.str(name));
-}
-
-/// The templates that a body is made of besides its own, if there are any:
-/// those it includes, those whose macros it can call, and where it has blocks
-/// those of the inheritance that is being rendered.
-fn dependencies(
-    state: &State<'_, '_>,
+    fill: Fill,
     tag: &Tag,
-    has_blocks: bool,
-    dynamic: bool,
-) -> Option<Dependencies> {
-    let mut dependencies = Dependencies { named: tag.references.clone(), resolved: Vec::new() };
-    if let Some(trace) = Rendering::trace(state) {
-        if has_blocks {
-            dependencies.resolved.extend(trace.chain.iter().cloned());
-        }
-        if dynamic {
-            dependencies.resolved.extend(trace.imports.iter().cloned());
-        }
+    sources: BodySources,
+) -> PendingFill {
+    PendingFill {
+        fill,
+        tag: tag.text.clone(),
+        sources: sources.others,
+        namespaces: shared.templates.use_namespaces().then(|| Namespaces::seen(state)),
     }
-    (!dependencies.named.is_empty() || !dependencies.resolved.is_empty()).then_some(dependencies)
-}
-
-fn version(shared: &Shared, state: &State<'_, '_>, dependencies: &Dependencies) -> FragmentKey {
-    let mut key = KeyWriter::new();
-    shared.with_versions(state, |versions| versions.write(state, dependencies, &mut key));
-    key.finish()
 }
 
 /// Ends a tag whose body has run: stores what it rendered, and answers what
@@ -258,7 +157,7 @@ pub(crate) fn store(
         Error::new(ErrorKind::InvalidOperation, "a cache tag: it ends, and has not begun")
     })?;
     let text = body.to_str().unwrap_or_default();
-    if let Some(PendingFill { fill, tag, dependencies, namespaces }) = pending {
+    if let Some(PendingFill { fill, tag, sources, namespaces }) = pending {
         if let Some(name) = namespaces.as_ref().and_then(Namespaces::changed) {
             let why = format!(
                 "its body changes the namespace `{name}` by a macro or an include, which a hit would not do: change it outside of the tag"
@@ -267,8 +166,7 @@ pub(crate) fn store(
         }
         // A template that was loaded anew while the body ran is not the one
         // that the key speaks of.
-        let same =
-            dependencies.is_none_or(|(names, before)| version(shared, state, &names) == before);
+        let same = sources.is_none_or(|(names, before)| version(shared, state, &names) == before);
         if same {
             fill.finish(text.clone());
         } else {
@@ -276,111 +174,6 @@ pub(crate) fn store(
         }
     }
     Ok(fragment::rendered(text, mark))
-}
-
-/// The name of a template, as the environment knows it.
-fn resolved(state: &State<'_, '_>, name: &str) -> String {
-    state.get_template(name).map_or_else(|_| name.to_owned(), |found| found.name().to_owned())
-}
-
-/// Notes that a template begins. One that is extended, and begins by itself
-/// too, has other blocks then.
-pub(crate) fn enter(shared: &Shared, state: &mut State<'_, '_>, has_macros: bool) {
-    if has_macros {
-        let name = state.name().to_owned();
-        let trace = &mut Rendering::of(shared, state).trace;
-        if !trace.macros.contains(&name) {
-            trace.macros.push(name);
-        }
-    }
-    if Rendering::of(shared, state).trace.chain.is_empty() {
-        return;
-    }
-    let name = state.name().to_owned();
-    let trace = &mut Rendering::of(shared, state).trace;
-    if trace.parent.as_ref() == Some(&name) {
-        trace.parent = None;
-    } else {
-        trace.is_unclear |= trace.chain.contains(&name);
-    }
-}
-
-/// Notes a template that another extends.
-pub(crate) fn extends(
-    shared: &Shared,
-    state: &mut State<'_, '_>,
-    name: &Value,
-    source: &str,
-) -> Result<Value, Error> {
-    let child = state.name().to_owned();
-    let parent = name.as_str().map(|name| resolved(state, name));
-    // The text that runs may be no longer that of the environment, or never
-    // have been.
-    let digest = digest_in_environment(shared, state, &child);
-    let template = state.env().get_template(&child);
-    let is_same = template.is_ok_and(|template| template.source().contains(source));
-    let trace = &mut Rendering::of(shared, state).trace;
-    trace.is_unclear |= !is_same;
-    if let Some(digest) = digest {
-        trace.note(child.clone(), digest);
-    }
-    if trace.chain.last() != Some(&child) {
-        trace.inheritances += 1;
-    }
-    trace.chain.push(child);
-    trace.parent.clone_from(&parent);
-    trace.chain.extend(parent);
-    uses(shared, state, name)
-}
-
-/// Notes a template whose macros are imported.
-pub(crate) fn imports(
-    shared: &Shared,
-    state: &mut State<'_, '_>,
-    name: &Value,
-) -> Result<Value, Error> {
-    if let Some(name) = name.as_str().map(|name| resolved(state, name)) {
-        note(shared, state, &name);
-        let trace = &mut Rendering::of(shared, state).trace;
-        trace.imports.push(name);
-    }
-    uses(shared, state, name)
-}
-
-/// The same of one whose name stands in the source.
-pub(crate) fn imports_plainly(shared: &Shared, state: &mut State<'_, '_>, name: &Value) -> Value {
-    if let Some(name) = name.as_str().map(|name| resolved(state, name)) {
-        note(shared, state, &name);
-    }
-    name.clone()
-}
-
-/// Notes the source of a template whose macros run from now on.
-fn note(shared: &Shared, state: &mut State<'_, '_>, name: &str) {
-    if let Some(digest) = digest_in_environment(shared, state, name) {
-        Rendering::of(shared, state).trace.note(name.to_owned(), digest);
-    }
-}
-
-/// Notes a template that a body uses by a name that only rendering tells.
-pub(crate) fn uses(
-    shared: &Shared,
-    state: &mut State<'_, '_>,
-    name: &Value,
-) -> Result<Value, Error> {
-    if !shared.cache.is_filling() {
-        return Ok(name.clone());
-    }
-    let names: Vec<Value> = match name.kind() {
-        ValueKind::Seq | ValueKind::Iterable => name.try_iter()?.collect(),
-        _ => vec![name.clone()],
-    };
-    for name in names.iter().filter_map(Value::as_str) {
-        let used = shared.with_versions(state, |versions| versions.of(state, name));
-        shared.cache.use_template(used);
-    }
-    // A one-shot iterator has been consumed: pass on what it gave.
-    Ok(if name.kind() == ValueKind::String { name.clone() } else { Value::from(names) })
 }
 
 /// A namespace like another, for a body that assigns to it.

@@ -1,21 +1,21 @@
 //! The plugin: what it adds to an environment, and how templates pass it.
 
-use std::collections::HashMap;
 use std::path::Path;
-use std::sync::{Arc, OnceLock, PoisonError, RwLock};
+use std::sync::Arc;
 
-use cacheops::template::{EnvironmentId, Rules, Syntax, rewrite, source_digest};
-use cacheops::{Cacheops, FragmentKey, KeyWriter, TemplateUse};
+use cacheops::Cacheops;
+use cacheops::template::{EnvironmentId, rewrite, source_digest};
 use minijinja::syntax::SyntaxConfig;
-use minijinja::value::{Kwargs, Object};
 use minijinja::{Environment, Error, ErrorKind, Output, State, Value};
 
-use crate::custom::{Caching, TagCall};
-use crate::dialect::{self, MiniJinja};
-use crate::fragment::{PrintMode, around_fragments};
+use crate::custom::{Caching, STATEMENTS, TagCall};
+use crate::dialect::{self, MiniJinja, read_syntax};
+use crate::errors;
+use crate::fragment::around_fragments;
+use crate::registration::{installed, register};
+use crate::shared::{ENGINE, Shared};
 use crate::source::{self, TemplateSource};
-use crate::templates::{Language, Source, Templates, Versions};
-use crate::{call, custom, errors, guards, querysets, runtime};
+use crate::templates::Language;
 
 /// The cache tags of an environment.
 ///
@@ -49,25 +49,6 @@ pub struct Tags {
     /// Whether the environment has the tags of another cache.
     is_second: bool,
 }
-
-/// What the tags of an environment stand on. All but the key are those of its
-/// clones, too, also under another name.
-#[derive(Clone)]
-pub(crate) struct Shared {
-    pub(crate) cache: Cacheops,
-    /// Stands for the environment in the keys of its fragments.
-    pub(crate) environment: FragmentKey,
-    pub(crate) templates: Arc<Templates>,
-    pub(crate) print_mode: Arc<PrintMode>,
-    custom: Arc<RwLock<HashMap<String, Arc<Decorator>>>>,
-    marks: Arc<OnceLock<Box<MarkFilter>>>,
-}
-
-/// Stands before the key of an environment.
-const ENGINE: &str = "minijinja";
-
-type Decorator = dyn Fn(&TagCall<'_>) -> Result<Caching, Error> + Send + Sync;
-type MarkFilter = dyn Fn(&State<'_, '_>) -> bool + Send + Sync;
 
 impl Tags {
     /// Adds to an environment what the tags become, and the functions
@@ -121,20 +102,17 @@ impl Tags {
     /// # Ok::<_, minijinja::Error>(())
     /// ```
     pub fn install_as(env: &mut Environment<'_>, cache: &Cacheops, name: &str) -> Tags {
-        let own = EnvironmentId::named(name);
+        let named = EnvironmentId::named(name);
         match installed(env) {
             Some(shared) if !shared.cache.is_same(cache) => Tags { shared, is_second: true },
-            Some(shared) => {
-                Tags::add(env, Shared { environment: key_of(&own), ..Shared::clone(&shared) })
-            }
-            None => Tags::add(env, Shared::new(cache, &own)),
+            Some(shared) => Tags::add(env, shared.renamed(&named)),
+            None => Tags::add(env, Shared::new(cache, &named)),
         }
     }
 
     fn add(env: &mut Environment<'_>, shared: Shared) -> Tags {
         let shared = Arc::new(shared);
-        add_filters(env, &shared);
-        add_functions(env, &shared);
+        register(env, &shared);
         Tags { shared, is_second: false }
     }
 
@@ -221,7 +199,7 @@ impl Tags {
         }
         let mut syntax = read_syntax(syntax);
         syntax.rules.reserved = Some(dialect::FRAGMENT);
-        let custom = self.shared.custom_names();
+        let custom = self.shared.custom.names();
         let digest = source_digest(name, source);
         self.shared
             .templates
@@ -268,11 +246,8 @@ impl Tags {
         name: impl Into<String>,
         decorate: impl Fn(&TagCall<'_>) -> Result<Caching, Error> + Send + Sync + 'static,
     ) -> Result<(), Error> {
-        let name = name.into();
-        custom::check_name(&name)?;
-        let mut custom = self.shared.custom.write().unwrap_or_else(PoisonError::into_inner);
-        custom.insert(name, Arc::new(decorate));
-        Ok(())
+        let added = self.shared.custom.add(name.into(), Arc::new(decorate), &STATEMENTS);
+        added.map_err(|why| Error::new(ErrorKind::InvalidOperation, why))
     }
 
     /// Sets the formatter, in place of [`Environment::set_formatter`]: the
@@ -313,91 +288,6 @@ impl std::fmt::Debug for Tags {
     }
 }
 
-impl std::fmt::Debug for Shared {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Shared").field("cache", &self.cache).finish_non_exhaustive()
-    }
-}
-
-impl Shared {
-    fn new(cache: &Cacheops, own: &EnvironmentId) -> Self {
-        Shared {
-            cache: cache.clone(),
-            environment: key_of(own),
-            templates: Arc::default(),
-            print_mode: Arc::default(),
-            custom: Arc::default(),
-            marks: Arc::default(),
-        }
-    }
-
-    fn custom_names(&self) -> Vec<String> {
-        let custom = self.custom.read().unwrap_or_else(PoisonError::into_inner);
-        let mut names: Vec<String> = custom.keys().cloned().collect();
-        names.sort_unstable();
-        names
-    }
-
-    pub(crate) fn decorator(&self, name: &str) -> Option<Arc<Decorator>> {
-        self.custom.read().unwrap_or_else(PoisonError::into_inner).get(name).cloned()
-    }
-
-    pub(crate) fn marks(&self, state: &State<'_, '_>) -> bool {
-        self.marks.get().is_some_and(|is_on| {
-            matches!(state.auto_escape(), minijinja::AutoEscape::Html) && is_on(state)
-        })
-    }
-
-    /// Whether a template that a body used is still what it was.
-    pub(crate) fn is_same(&self, state: &State<'_, '_>, used: &TemplateUse) -> bool {
-        self.with_versions(state, |versions| versions.again(state, used) == *used)
-    }
-
-    /// Reads versions of templates with the syntax of the environment.
-    pub(crate) fn with_versions<R>(
-        &self,
-        state: &State<'_, '_>,
-        f: impl FnOnce(&Versions<'_>) -> R,
-    ) -> R {
-        let scan = |name: &str, text: &str| {
-            let syntax = read_syntax(state.env().syntax());
-            let digest = source_digest(name, text);
-            let dialect = MiniJinja { syntax: &syntax, first_tag: 0, digest };
-            Source::foreign(name, text, rewrite(text, &syntax, &[], &dialect).ok().as_ref())
-        };
-        f(&Versions { templates: &self.templates, scan: &scan })
-    }
-}
-
-fn key_of(own: &EnvironmentId) -> FragmentKey {
-    let mut key = KeyWriter::new();
-    own.write_key(ENGINE, &mut key);
-    key.finish()
-}
-
-/// Hands the tags of an environment to whoever installs some again.
-#[derive(Debug)]
-struct Installed(Arc<Shared>);
-
-impl Object for Installed {}
-
-fn installed(env: &Environment<'_>) -> Option<Arc<Shared>> {
-    let found = env.empty_state().apply_filter(dialect::INSTALLED, &[Value::from(0)]).ok()?;
-    found.downcast_object_ref::<Installed>().map(|installed| installed.0.clone())
-}
-
-fn read_syntax(syntax: &SyntaxConfig) -> Syntax {
-    let pair = |(start, end): (&str, &str)| (start.to_owned(), end.to_owned());
-    Syntax {
-        block: pair(syntax.block_delimiters()),
-        variable: pair(syntax.variable_delimiters()),
-        comment: pair(syntax.comment_delimiters()),
-        line_statement: syntax.line_statement_prefix().map(str::to_owned),
-        line_comment: syntax.line_comment_prefix().map(str::to_owned),
-        rules: Rules::default(),
-    }
-}
-
 /// Has the engine read a rewritten source, so that its error can be told of
 /// what the author wrote.
 fn check(syntax: &SyntaxConfig, name: &str, author: &str, rewritten: &str) -> Result<(), Error> {
@@ -407,74 +297,4 @@ fn check(syntax: &SyntaxConfig, name: &str, author: &str, rewritten: &str) -> Re
         Ok(_) => Ok(()),
         Err(error) => Err(errors::in_source(name, author, &error)),
     }
-}
-
-fn add_filters(env: &mut Environment<'_>, shared: &Arc<Shared>) {
-    let it = shared.clone();
-    env.add_filter(dialect::BEGIN, move |state: &mut State, number: usize, arguments: &[Value]| {
-        runtime::begin(&it, state, number, arguments)
-    });
-    let it = shared.clone();
-    env.add_filter(
-        dialect::BEGIN_CUSTOM,
-        move |state: &mut State, number: usize, arguments: &[Value], kwargs: Kwargs| {
-            runtime::begin_custom(&it, state, number, arguments, &kwargs)
-        },
-    );
-    let it = shared.clone();
-    env.add_filter(dialect::STORE, move |state: &mut State, body: &Value, number: u64| {
-        runtime::store(&it, state, body, number)
-    });
-    let it = shared.clone();
-    env.add_filter(dialect::PRINT, move |state: &mut State, fragment: &Value| {
-        it.print_mode.print(state, fragment)
-    });
-    let it = shared.clone();
-    env.add_filter(dialect::USES, move |state: &mut State, name: &Value| {
-        runtime::uses(&it, state, name)
-    });
-    let it = shared.clone();
-    env.add_filter(dialect::EXTENDS, move |state: &mut State, name: &Value, source: &str| {
-        runtime::extends(&it, state, name, source)
-    });
-    let it = shared.clone();
-    env.add_filter(dialect::IMPORTS_PLAINLY, move |state: &mut State, name: &Value| {
-        runtime::imports_plainly(&it, state, name)
-    });
-    let it = shared.clone();
-    env.add_filter(dialect::IMPORTS, move |state: &mut State, name: &Value| {
-        runtime::imports(&it, state, name)
-    });
-    let it = shared.clone();
-    env.add_filter(dialect::PAGE, move |state: &mut State, of: u8| {
-        match of {
-            dialect::IN_BLOCK => _ = crate::rendering::Rendering::of(&it, state),
-            has_macros => runtime::enter(&it, state, has_macros == 1),
-        }
-        false
-    });
-    let it = shared.clone();
-    env.add_filter(dialect::INSTALLED, move |_: &Value| Value::from_object(Installed(it.clone())));
-    let it = shared.clone();
-    env.add_filter(dialect::CALLER, move |caller: &Value, number: usize| {
-        let text = it.templates.tag(number).map_or("", |tag| &tag.text);
-        guards::caller(caller, text)
-    });
-    env.add_filter(dialect::COPY, runtime::copy);
-}
-
-fn add_functions(env: &mut Environment<'_>, shared: &Arc<Shared>) {
-    for name in ["cached_as", "cached"] {
-        let it = shared.clone();
-        env.add_function(name, move |state: &mut State, arguments: &[Value], kwargs: Kwargs| {
-            call::call(&it, state, name, arguments, &kwargs)
-        });
-    }
-    let cache = shared.cache.clone();
-    env.add_function("get_last_invalidation", move |tables: &[Value]| {
-        call::last_invalidation(&cache, tables)
-    });
-    env.add_function("queryset", |table: &Value, conditions: Kwargs| {
-        querysets::queryset_function(table, conditions)
-    });
 }

@@ -4,10 +4,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::inheritance::{follow, resolve};
-use crate::library::ByName;
-use crate::plan::LoadError;
+use crate::load_error::LoadError;
 use crate::restore::RestorePlan;
-use crate::source::{Source, TagFacts};
+use crate::source::{ByName, Source, TagFacts};
 
 /// The templates to be looked at.
 pub(crate) struct Checks<'a> {
@@ -61,12 +60,12 @@ impl<'a> Checks<'a> {
         restore_plan: &RestorePlan<'_>,
     ) -> Result<(), LoadError> {
         if let Some((tag, why)) = restore_plan.fault(source) {
-            return Err(LoadError::check(name, tag, &why));
+            return Err(tag.error(name, &why));
         }
         self.bodies_of(name, source)?;
         for tag in &source.tags {
             if let Some(why) = self.context_fault(source, tag, restore_plan) {
-                return Err(LoadError::check(name, tag, &why));
+                return Err(tag.error(name, &why));
             }
         }
         Ok(())
@@ -78,9 +77,10 @@ impl<'a> Checks<'a> {
     }
 
     fn bodies_of(&self, name: &str, source: &Source) -> Result<(), LoadError> {
-        let mut faults = source.tags.iter().filter_map(|tag| {
-            self.body_fault(name, source, tag).map(|why| LoadError::check(name, tag, &why))
-        });
+        let mut faults = source
+            .tags
+            .iter()
+            .filter_map(|tag| self.body_fault(name, source, tag).map(|why| tag.error(name, &why)));
         faults.next().map_or(Ok(()), Err)
     }
 

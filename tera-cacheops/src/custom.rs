@@ -8,7 +8,6 @@ use tera::{Error, Kwargs, State, Value};
 
 use crate::engine::TeraEngine;
 use crate::querysets;
-use crate::runtime::argument;
 
 /// How the body of a tag of one's own is cached.
 pub type Caching = cacheops::template::Caching<TeraEngine>;
@@ -80,6 +79,11 @@ impl<'a> TagCall<'a> {
         });
         unused.map_or(Ok(()), |name| Err(format!("unknown keyword argument '{name}'")))
     }
+}
+
+/// An argument by its name.
+pub(crate) fn argument<'k>(kwargs: &'k Kwargs, name: &str) -> Option<&'k Value> {
+    kwargs.iter().find(|(key, _)| key.as_str() == Some(name)).map(|(_, value)| value)
 }
 
 impl std::fmt::Debug for TagCall<'_> {

@@ -2,29 +2,9 @@
 
 use std::cell::RefCell;
 
-use cacheops::template::{Dialect, OpenTag, Syntax, TagKind, Trim};
+use cacheops::template::{Assignments, Dialect, OpenTag, Reference, Syntax, TagKind, Trim};
 
-use crate::restore::Assignments;
-
-/// The filter that looks a fragment up, for the tags of the library.
-pub(crate) const BEGIN: &str = "_cacheops_begin";
-/// The same for tags of the application's own.
-pub(crate) const BEGIN_CUSTOM: &str = "_cacheops_begin_custom";
-/// The function that gives what a fill lasts with.
-pub(crate) const FILL: &str = "_cacheops_fill";
-/// The filter that stores what a body rendered.
-pub(crate) const STORE: &str = "_cacheops_store";
-/// The function that gives the text of a fragment that was found.
-pub(crate) const HIT: &str = "_cacheops_hit";
-/// The function that tells which templates a Tera holds.
-pub(crate) const TEMPLATE_SET: &str = "_cacheops_templates";
-/// The template that says whether what is told is this Tera's. No name that an
-/// author may write is an end of it.
-pub(crate) const MARKER: &str = "_cacheops_templates()";
-/// What the variables of the plugin begin with.
-pub(crate) const VARIABLE: &str = "_cacheops";
-/// The variable that says which page is rendered, for bodies with blocks.
-pub(crate) const PAGE: &str = "_cacheops_page";
+use crate::names::{BEGIN, BEGIN_CUSTOM, FILL, HIT, PAGE, STORE, VARIABLE};
 
 /// Writes, for a tag of number `first_tag + index`,
 ///
@@ -50,7 +30,7 @@ pub(crate) struct Tera<'a> {
     pub(crate) drops_block_tags: bool,
     /// The templates whose names are written with escapes, by the statement
     /// that names them.
-    pub(crate) escaped: RefCell<Vec<(String, String)>>,
+    pub(crate) escaped: RefCell<Vec<(Reference, String)>>,
 }
 
 impl<'a> Tera<'a> {
@@ -206,10 +186,10 @@ impl Dialect for Tera<'_> {
         self.statements(&[last], Trim { left: "", ..trim }, out);
     }
 
-    fn reference(&self, statement: &str, expression: &str, out: &mut String) {
+    fn reference(&self, reference: Reference, expression: &str, out: &mut String) {
         // Other expressions than names are the engine's to refuse.
         if let Some(name) = unescaped(expression).filter(|_| expression.contains('\\')) {
-            self.escaped.borrow_mut().push((statement.to_owned(), name));
+            self.escaped.borrow_mut().push((reference, name));
         }
         out.push_str(expression);
     }

@@ -6,11 +6,8 @@ use serde::Deserialize;
 use tera::value::{Key, ValueKind};
 use tera::{Error, Value};
 
-use crate::dialect::VARIABLE;
-use crate::querysets::{self, SEAL};
-
-/// What it is called in keys.
-pub(crate) const ENGINE: &str = "tera";
+use crate::names::VARIABLE;
+use crate::seal::{SEAL, seal_of};
 
 /// How Tera reads templates. Its parser takes 39 statements inside each other,
 /// and a tag becomes two.
@@ -62,7 +59,7 @@ impl Engine for TeraEngine {
             ValueKind::Array => Datum::List(value.as_array().unwrap_or_default().to_vec()),
             ValueKind::Map => {
                 // What stands for a queryset's rows is another in each rendering.
-                let is_sealed = querysets::seal_of(value).is_some();
+                let is_sealed = seal_of(value).is_some();
                 let own = |(key, _): &(&Key<'_>, &Value)| !is_sealed || key.as_str() != Some(SEAL);
                 let pairs = value.as_map().into_iter().flatten().filter(own);
                 Datum::Map(pairs.map(|(key, value)| (key.as_value(), value.clone())).collect())
@@ -87,11 +84,11 @@ impl Engine for TeraEngine {
             })
         };
         let Some(map) = value.as_map() else { return read(value) };
-        if !map.contains_key(&Key::Str(querysets::SEAL)) {
+        if !map.contains_key(&Key::Str(SEAL)) {
             return read(value);
         }
         let mut map = map.clone();
-        map.remove(&Key::Str(querysets::SEAL));
+        map.remove(&Key::Str(SEAL));
         read(&Value::from(map))
     }
 

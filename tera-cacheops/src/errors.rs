@@ -8,8 +8,9 @@ use std::ops::Range;
 
 use tera::{Error, ErrorKind};
 
-use crate::dialect::VARIABLE;
-use crate::library::{ByName, LoadedTemplate};
+use crate::loaded::LoadedTemplate;
+use crate::names::VARIABLE;
+use crate::source::ByName;
 
 /// An error that the plugin has found in loading.
 pub(crate) fn in_loading(name: &str, source: &str, line: usize, detail: &str) -> Error {

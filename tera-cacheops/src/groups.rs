@@ -3,8 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::inheritance::Inheritance;
-use crate::library::ByName;
-use crate::source::Source;
+use crate::source::{ByName, Source};
 
 /// The families of templates with tags around blocks. A template is of one
 /// family with all that it may extend: so a page and the layout that Tera

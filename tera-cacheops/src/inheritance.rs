@@ -4,11 +4,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use cacheops::template::Loop;
+use cacheops::template::{Assignments, Loop};
 
-use crate::library::ByName;
-use crate::restore::Assignments;
-use crate::source::{BlockFacts, Source};
+use crate::source::{BlockFacts, ByName, Source};
 
 /// The templates that a name may mean: that of just the name, or else all that
 /// a prefix could make it. Tera does not tell its prefixes, so which of them

@@ -12,33 +12,17 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use cacheops::FragmentKey;
-use cacheops::template::{AppendOnlyVec, EnvironmentId, Rewritten, SourceMapEntry, Tag, rewrite};
+use cacheops::template::{AppendOnlyVec, EnvironmentId, Tag, rewrite};
 
 use crate::checks::Checks;
 use crate::dialect;
 use crate::groups::Groups;
 use crate::inheritance::Inheritance;
-use crate::plan::{LoadContext, LoadError, RewritePlan};
+use crate::load_error::LoadError;
+use crate::loaded::{LoadedTemplate, sources_of};
+use crate::plan::{LoadContext, RewritePlan};
 use crate::restore::RestorePlan;
-use crate::source::{Language, Source};
-
-/// A template as Tera has it.
-#[derive(Debug)]
-pub(crate) struct LoadedTemplate {
-    pub(crate) source: Arc<Source>,
-    /// Stands for all that its rewriting hangs on.
-    signature: FragmentKey,
-    pub(crate) rewritten: Arc<str>,
-    pub(crate) source_map: Vec<SourceMapEntry>,
-    /// The same with nothing in place of the tags whose bodies hold blocks, if
-    /// it has any.
-    pub(crate) plain: Option<Arc<LoadedTemplate>>,
-    /// Whether it stands for a template whose file is gone.
-    pub(crate) is_removed: bool,
-}
-
-/// The templates by name.
-pub(crate) type ByName<T> = BTreeMap<String, Arc<T>>;
+use crate::source::{ByName, Language, Source};
 
 /// What a Tera is to get, and what is known of all that it has then.
 pub(crate) struct Changes {
@@ -224,48 +208,4 @@ impl Library {
         let plain = plain.map(|done| Arc::new(LoadedTemplate::of(source, signature, done)));
         Ok(LoadedTemplate { plain, ..LoadedTemplate::of(source, signature, done) })
     }
-}
-
-impl LoadedTemplate {
-    fn of(source: &Arc<Source>, signature: FragmentKey, done: Rewritten<'_>) -> Self {
-        let rewritten = done.source.as_str().into();
-        LoadedTemplate {
-            source: source.clone(),
-            signature,
-            rewritten,
-            source_map: done.source_map,
-            plain: None,
-            is_removed: false,
-        }
-    }
-
-    /// A template without tags.
-    fn unchanged(source: Arc<Source>) -> Self {
-        let (signature, rewritten) = (source.digest, source.text.clone());
-        LoadedTemplate {
-            source,
-            signature,
-            rewritten,
-            source_map: Vec::new(),
-            plain: None,
-            is_removed: false,
-        }
-    }
-
-    /// What a template becomes whose file is gone.
-    pub(crate) fn tombstone(before: &LoadedTemplate, rewritten: Arc<str>) -> Self {
-        let (source, signature) = (before.source.clone(), before.signature);
-        LoadedTemplate {
-            source,
-            signature,
-            rewritten,
-            source_map: Vec::new(),
-            plain: None,
-            is_removed: true,
-        }
-    }
-}
-
-pub(crate) fn sources_of(templates: &ByName<LoadedTemplate>) -> ByName<Source> {
-    templates.iter().map(|(name, loaded)| (name.clone(), loaded.source.clone())).collect()
 }

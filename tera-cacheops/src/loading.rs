@@ -4,15 +4,17 @@ use std::cell::OnceCell;
 #[cfg(feature = "glob_fs")]
 use std::collections::BTreeSet;
 use std::path::Path;
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 
 use cacheops::template::Syntax;
 use tera::{Context, Delimiters, Error, Tera, TeraResult};
 
-use crate::library::{ByName, LoadedTemplate};
-use crate::plan::{LoadContext, LoadError};
-use crate::source::Language;
-use crate::tags::{Tags, syntax_of};
+use crate::load_error::LoadError;
+use crate::loaded::LoadedTemplate;
+use crate::plan::LoadContext;
+use crate::shared::syntax_of;
+use crate::source::{ByName, Language};
+use crate::tags::Tags;
 #[cfg(feature = "glob_fs")]
 use crate::template_set::Glob;
 use crate::template_set::TemplateSet;
@@ -27,7 +29,7 @@ impl Tags {
     pub fn set_delimiters(&self, tera: &mut Tera, delimiters: Delimiters) -> TeraResult<()> {
         let syntax = syntax_of(&delimiters);
         tera.set_delimiters(delimiters)?;
-        *self.shared.syntax.write().unwrap_or_else(PoisonError::into_inner) = syntax;
+        self.shared.set_syntax(syntax);
         Ok(())
     }
 
@@ -140,7 +142,7 @@ impl Tags {
     ) -> TeraResult<()> {
         let syntax = self.shared.syntax();
         let template_set = self.readable(tera, &syntax)?;
-        let custom = self.shared.custom_names();
+        let custom = self.shared.custom.names();
         let language = Language { syntax: &syntax, custom: &custom };
         let tombstones: ByName<LoadedTemplate> = removed
             .iter()
@@ -189,7 +191,7 @@ impl Tags {
     ) -> TeraResult<Arc<LoadedTemplate>> {
         let syntax = self.shared.syntax();
         let template_set = self.readable(tera, &syntax)?;
-        let custom = self.shared.custom_names();
+        let custom = self.shared.custom.names();
         let language = Language { syntax: &syntax, custom: &custom };
         let context = LoadContext {
             tera,

@@ -5,8 +5,7 @@ use std::collections::BTreeSet;
 use cacheops::template::Syntax;
 use tera::{Context, Tera};
 
-use crate::library::ByName;
-use crate::source::Source;
+use crate::source::{ByName, Source};
 
 /// Which template Tera takes for a name, and whose component. It alone knows
 /// its prefixes, so a copy is asked in which each template holds no more than

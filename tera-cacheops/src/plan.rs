@@ -4,44 +4,17 @@ use std::cell::OnceCell;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use cacheops::template::{EnvironmentId, Syntax, source_digest};
+use cacheops::template::{Assignments, EnvironmentId, Syntax, source_digest};
 use cacheops::{FragmentKey, KeyWriter};
 use tera::Tera;
 
-use crate::engine::ENGINE;
 use crate::inheritance::resolve;
-use crate::library::{ByName, LoadedTemplate};
+use crate::load_error::LoadError;
+use crate::loaded::LoadedTemplate;
 use crate::name_resolver::NameResolver;
-use crate::restore::{Assignments, RestorePlan};
-use crate::source::{Language, Source, TagFacts};
-
-/// What goes wrong with a template, and in which one.
-#[derive(Debug)]
-pub(crate) struct LoadError {
-    pub(crate) template: String,
-    pub(crate) line: usize,
-    pub(crate) detail: String,
-}
-
-impl LoadError {
-    /// A tag that is wrong by itself.
-    pub(crate) fn tag(template: &str, error: &cacheops::Error) -> Self {
-        LoadError {
-            template: template.to_owned(),
-            line: error.line().unwrap_or(1),
-            detail: error.detail().to_owned(),
-        }
-    }
-
-    /// A tag that cannot be done right where it stands.
-    pub(crate) fn check(template: &str, tag: &TagFacts, why: &str) -> Self {
-        LoadError {
-            template: template.to_owned(),
-            line: tag.line,
-            detail: format!("`{}`: {why}", tag.text),
-        }
-    }
-}
+use crate::names::ENGINE;
+use crate::restore::RestorePlan;
+use crate::source::{ByName, Language, Source};
 
 /// The Tera that is asked while templates are looked at.
 pub(crate) struct LoadContext<'a> {

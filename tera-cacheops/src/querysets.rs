@@ -1,63 +1,24 @@
 //! Querysets as values in templates, with their rows or without.
 
 use std::cell::RefCell;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::error::Error as StdError;
 use std::fmt;
-use std::hash::{BuildHasher, RandomState};
 use std::rc::Rc;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, LazyLock, PoisonError, RwLock, Weak};
+use std::sync::Arc;
 
-use cacheops::template::{Engine, Rows, RowsError, build_queryset, collect_querysets};
-use cacheops::{Cacheops, FragmentKey, KeyWriter, QuerySet};
+use cacheops::template::{
+    Engine, Querysets, Rows, RowsError, build_queryset, collect_querysets, queryset_digest,
+};
+use cacheops::{Cacheops, KeyWriter, QuerySet};
 use serde::{Serialize, Serializer};
 use tera::value::Key;
 use tera::{Error, Kwargs, TeraResult, Value};
 
 use crate::engine::TeraEngine;
+use crate::live_rows::LiveRows;
 use crate::rendering;
-
-/// The name under which a queryset's map carries what stands for it in keys.
-pub(crate) const SEAL: &str = "_cacheops";
-
-/// The length of a digest.
-const DIGEST: usize = 20;
-
-/// The length of what says that a mark is of this process.
-const SECRET: usize = 8;
-
-/// Nobody else knows it, so no map of an author's has a mark by chance.
-static OWN: LazyLock<[u8; SECRET]> =
-    LazyLock::new(|| RandomState::new().hash_one(SEAL).to_le_bytes());
-
-fn digest_of(queryset: &QuerySet) -> FragmentKey {
-    let mut key = KeyWriter::new();
-    queryset.write_key(&mut key);
-    key.finish()
-}
-
-/// A queryset with its digest, and with the number of its rows if it has any.
-#[derive(Serialize)]
-struct Sealed<'a> {
-    #[serde(flatten)]
-    queryset: &'a QuerySet,
-    #[serde(rename = "_cacheops", serialize_with = "write_bytes")]
-    seal: Vec<u8>,
-}
-
-fn write_bytes<S: Serializer>(bytes: &[u8], serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.serialize_bytes(bytes)
-}
-
-impl<'a> Sealed<'a> {
-    fn new(queryset: &'a QuerySet, rows: Option<u64>) -> Self {
-        let mut seal = digest_of(queryset).as_bytes().to_vec();
-        seal.extend(*OWN);
-        seal.extend(rows.map(u64::to_le_bytes).into_iter().flatten());
-        Sealed { queryset, seal }
-    }
-}
+use crate::seal::{DIGEST, SEAL, Sealed, seal_of};
 
 /// A queryset as a value for templates, without rows.
 ///
@@ -134,7 +95,7 @@ where
         Ok(rows) => Ok(Value::try_from_serializable(&rows)?),
         Err(error) => Err(error.into()),
     };
-    Lazy::new(Rows::new(cache, queryset.into(), run))
+    Lazy(Arc::new(LiveRows::new(Rows::new(cache, queryset.into(), run))))
 }
 
 /// A queryset with its rows; see [`lazy`]. What goes into the context is its
@@ -143,33 +104,14 @@ where
 #[derive(Clone)]
 pub struct Lazy(Arc<LiveRows>);
 
-struct LiveRows {
-    number: u64,
-    rows: Arc<Rows<Value>>,
-}
-
-/// The rows of all [`Lazy`] that live.
-static LIVE_ROWS: RwLock<BTreeMap<u64, Weak<Rows<Value>>>> = RwLock::new(BTreeMap::new());
-
 impl Lazy {
-    fn new(rows: Rows<Value>) -> Self {
-        static COUNT: AtomicU64 = AtomicU64::new(0);
-        let number = COUNT.fetch_add(1, Ordering::Relaxed);
-        let rows = Arc::new(rows);
-        let mut held = LIVE_ROWS.write().unwrap_or_else(PoisonError::into_inner);
-        held.insert(number, Arc::downgrade(&rows));
-        Lazy(Arc::new(LiveRows { number, rows }))
-    }
-
     /// What goes into the context, for
     /// [`insert_value`](tera::Context::insert_value).
     #[must_use]
     pub fn value(&self) -> Value {
         Value::try_from_serializable(self).unwrap_or_else(|_| Value::undefined())
     }
-}
 
-impl Lazy {
     /// For functions of templates: the value, whose rows live until the
     /// rendering ends that is under way in this thread. It must be one by
     /// [`Tags::render`](crate::Tags::render) or its kin.
@@ -195,14 +137,8 @@ impl Lazy {
     #[must_use]
     pub fn keep(self) -> Value {
         let value = self.value();
-        rendering::keep_rows(self);
+        rendering::keep_rows(self.0);
         value
-    }
-}
-
-impl Drop for LiveRows {
-    fn drop(&mut self) {
-        LIVE_ROWS.write().unwrap_or_else(PoisonError::into_inner).remove(&self.number);
     }
 }
 
@@ -233,8 +169,7 @@ pub(crate) fn rows(value: &Value) -> TeraResult<Value> {
     let Some(number) = number else {
         return Err(Error::message("rows: this queryset has none: make it by `lazy(…)`"));
     };
-    let held = LIVE_ROWS.read().unwrap_or_else(PoisonError::into_inner).get(&number).cloned();
-    let Some(rows) = held.and_then(|rows| rows.upgrade()) else {
+    let Some(rows) = LiveRows::find(number) else {
         return Err(Error::message(
             "rows: what `lazy(…)` made has been dropped: keep it until the rendering has ended",
         ));
@@ -243,21 +178,6 @@ pub(crate) fn rows(value: &Value) -> TeraResult<Value> {
         RowsError::Queryset(error) => rendering::caused(error.to_string(), error),
         RowsError::Query(error) => rendering::caused("a queryset's query failed".to_owned(), error),
     })
-}
-
-/// The digest of a queryset, and the number of its rows.
-pub(crate) fn seal_of(value: &Value) -> Option<(&[u8; DIGEST], Option<u64>)> {
-    let seal = value.as_map()?.get(&Key::Str(SEAL))?.as_bytes()?;
-    let (digest, rest) = seal.split_first_chunk()?;
-    let number = rest.strip_prefix(&*OWN)?;
-    Some((digest, number.first_chunk().map(|bytes| u64::from_le_bytes(*bytes))))
-}
-
-/// Querysets given to a tag, read from its arguments.
-pub(crate) enum Querysets {
-    /// The usual case: one, that was read before.
-    One(Rc<QuerySet>),
-    Many(Vec<QuerySet>),
 }
 
 /// A queryset, and the map that it was read from.
@@ -292,7 +212,7 @@ fn read(value: &Value, digest: &[u8; DIGEST]) -> Result<Rc<QuerySet>, String> {
     }
     let queryset = TeraEngine::read_queryset(value)
         .map_err(|error| format!("a map that is no queryset: {error}"))?;
-    if digest_of(&queryset).as_bytes() != digest {
+    if queryset_digest(&queryset).as_bytes() != digest {
         return Err("a map that is no queryset: it has been changed".to_owned());
     }
     let queryset = Rc::new(queryset);
@@ -306,34 +226,19 @@ fn read(value: &Value, digest: &[u8; DIGEST]) -> Result<Rc<QuerySet>, String> {
     Ok(queryset)
 }
 
-impl Querysets {
-    /// Reads the arguments, and writes into the key what stands for them.
-    pub(crate) fn read(arguments: &[&Value], key: &mut KeyWriter) -> Result<Self, String> {
-        key.list(arguments.len());
-        if let [value] = arguments
-            && let Some((digest, _)) = seal_of(value)
-        {
-            key.bytes(digest);
-            return Ok(Querysets::One(read(value, digest)?));
-        }
-        let mut querysets = Vec::new();
-        for argument in arguments {
-            let first = querysets.len();
-            collect_querysets::<TeraEngine>(argument, &|_| None, &mut querysets)?;
-            key.list(querysets.len() - first);
-            querysets[first..]
-                .iter()
-                .for_each(|queryset| key.bytes(digest_of(queryset).as_bytes()));
-        }
-        Ok(Querysets::Many(querysets))
+/// Reads the querysets of a tag, and writes into the key what stands for them.
+pub(crate) fn read_all(
+    arguments: &[&Value],
+    key: &mut KeyWriter,
+) -> Result<Querysets<Rc<QuerySet>>, String> {
+    key.list(arguments.len());
+    if let [value] = arguments
+        && let Some((digest, _)) = seal_of(value)
+    {
+        key.bytes(digest);
+        return Ok(Querysets::One(read(value, digest)?));
     }
-
-    pub(crate) fn with<R>(&self, f: impl FnOnce(&[&QuerySet]) -> R) -> R {
-        match self {
-            Querysets::One(queryset) => f(&[queryset]),
-            Querysets::Many(querysets) => f(&querysets.iter().collect::<Vec<_>>()),
-        }
-    }
+    Querysets::read_all::<TeraEngine>(arguments.iter().copied(), &|_| None, key)
 }
 
 /// The querysets in a value, in order.

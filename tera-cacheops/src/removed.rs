@@ -8,7 +8,7 @@ use cacheops::template::Syntax;
 use tera::{Error, ErrorKind, Tera};
 
 use crate::errors;
-use crate::library::{LoadedTemplate, sources_of};
+use crate::loaded::{LoadedTemplate, sources_of};
 use crate::name_resolver::NameResolver;
 use crate::source::Source;
 use crate::template_set::TemplateSet;

@@ -6,8 +6,9 @@ use std::sync::Arc;
 use tera::{Context, Error, Tera, TeraResult};
 
 use crate::errors;
-use crate::library::{ByName, LoadedTemplate};
+use crate::loaded::LoadedTemplate;
 use crate::rendering::RenderGuard;
+use crate::source::ByName;
 use crate::tags::Tags;
 use crate::template_set::TemplateSet;
 
@@ -111,18 +112,22 @@ impl Tags {
         self.within_of(tera, || tera.render_component(name, context, body, autoescape))
     }
 
+    fn begin_rendering(&self) -> RenderGuard {
+        RenderGuard::new(self.shared.owner(), self.shared.cache.page())
+    }
+
     /// `templates` are asked for where there is an error.
     fn within<R>(
         &self,
         templates: impl FnOnce() -> ByName<LoadedTemplate>,
         render: impl FnOnce() -> TeraResult<R>,
     ) -> TeraResult<R> {
-        let guard = RenderGuard::new(&self.shared);
+        let guard = self.begin_rendering();
         render().map_err(|error| translate(&guard, error, &templates()))
     }
 
     fn within_of<R>(&self, tera: &Tera, render: impl FnOnce() -> TeraResult<R>) -> TeraResult<R> {
-        let guard = RenderGuard::new(&self.shared);
+        let guard = self.begin_rendering();
         render().map_err(|error| translate(&guard, error, &self.template_set(tera).all()))
     }
 
@@ -134,7 +139,7 @@ impl Tags {
         render: impl FnOnce() -> TeraResult<R>,
     ) -> TeraResult<R> {
         let is_known = self.knows(tera, name);
-        let guard = RenderGuard::new(&self.shared);
+        let guard = self.begin_rendering();
         if !is_known {
             guard.bypass_blocks();
         }

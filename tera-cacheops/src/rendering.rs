@@ -2,28 +2,37 @@
 
 use std::cell::RefCell;
 use std::error::Error;
-use std::sync::atomic::Ordering;
+use std::sync::Arc;
 
 use cacheops::Page;
 
 use crate::frames;
-use crate::querysets::Lazy;
-use crate::tags::Shared;
+use crate::live_rows::LiveRows;
 
 type Cause = Box<dyn Error + Send + Sync>;
 
 struct Rendering {
     page: Page,
-    /// Whose it is, by address.
-    owner: usize,
+    owner: Owner,
     /// How many bodies were under way when it began.
     depth: usize,
     /// The last error that Tera got only the words of, with these.
     cause: Option<(String, Cause)>,
     /// Rows that functions of the template have made.
-    kept: Vec<Lazy>,
+    kept: Vec<Arc<LiveRows>>,
     /// Whether tags are not to cache that do not know who fills their blocks.
     bypasses_blocks: bool,
+}
+
+/// The tags that a rendering was begun by.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Owner(usize);
+
+impl Owner {
+    /// What lives at an address is told from others by it.
+    pub(crate) fn at<T>(address: &T) -> Self {
+        Owner(std::ptr::from_ref(address).addr())
+    }
 }
 
 thread_local! {
@@ -39,14 +48,13 @@ fn with<R>(f: impl FnOnce(&mut Vec<Rendering>) -> R) -> Option<R> {
 pub(crate) struct RenderGuard(());
 
 impl RenderGuard {
-    pub(crate) fn new(shared: &Shared) -> Self {
+    pub(crate) fn new(owner: Owner, page: Page) -> Self {
         frames::sweep();
-        let page = shared.cache.page();
         // What is read from here on counts until the rendering ends.
         page.enter();
         let rendering = Rendering {
             page,
-            owner: address(shared),
+            owner,
             depth: frames::depth(),
             cause: None,
             kept: Vec::new(),
@@ -90,32 +98,27 @@ impl Drop for RenderGuard {
     }
 }
 
-/// The page that is being rendered, where the plugin has begun it.
-pub(crate) fn page(shared: &Shared) -> Option<Page> {
+/// The page that is being rendered, where these tags have begun it.
+pub(crate) fn page(owner: Owner) -> Option<Page> {
     with(|renderings| {
-        let last = renderings.last().filter(|last| last.owner == address(shared))?;
+        let last = renderings.last().filter(|last| last.owner == owner)?;
         Some(last.page.clone())
     })
     .flatten()
 }
 
-/// Whether it is known who fills the blocks of the templates here. Of a
-/// rendering that the plugin has not begun, it cannot be.
-pub(crate) fn knows_blocks(shared: &Shared) -> bool {
-    let knows =
-        with(|renderings| match renderings.last().filter(|last| last.owner == address(shared)) {
-            Some(last) => !last.bypasses_blocks,
-            None => shared.knows_all.load(Ordering::Relaxed),
-        });
-    knows.unwrap_or_default()
-}
-
-fn address(shared: &Shared) -> usize {
-    std::ptr::from_ref(shared) as usize
+/// Whether it is known who fills the blocks of the templates here; none where
+/// these tags have not begun the rendering.
+pub(crate) fn knows_blocks(owner: Owner) -> Option<bool> {
+    with(|renderings| {
+        let last = renderings.last().filter(|last| last.owner == owner)?;
+        Some(!last.bypasses_blocks)
+    })
+    .flatten()
 }
 
 /// Keeps rows until the rendering ends, if the plugin has begun it.
-pub(crate) fn keep_rows(rows: Lazy) {
+pub(crate) fn keep_rows(rows: Arc<LiveRows>) {
     with(|renderings| {
         if let Some(last) = renderings.last_mut() {
             last.kept.push(rows);

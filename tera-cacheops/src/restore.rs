@@ -2,13 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use cacheops::template::Assignment;
+use cacheops::template::Assignments;
 
 use crate::inheritance::{AroundSuper, Inheritance, Relatives};
 use crate::source::{Source, TagFacts};
-
-/// The names that are put back behind a tag.
-pub(crate) type Assignments<'a> = BTreeMap<&'a str, Assignment>;
 
 /// What is known of the tags of a template by all that may be rendered with it.
 pub(crate) struct RestorePlan<'a> {

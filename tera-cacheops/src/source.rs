@@ -5,12 +5,12 @@ use std::sync::Arc;
 
 use cacheops::FragmentKey;
 use cacheops::template::{
-    Assignment, Block, Exposure, Loops, OpenTag, Position, Rewritten, Syntax, TagKind, rewrite,
-    source_digest,
+    Assignment, Block, Exposure, Loops, OpenTag, Position, Reference, Rewritten, Syntax, TagKind,
+    rewrite, source_digest,
 };
 
 use crate::dialect;
-use crate::plan::LoadError;
+use crate::load_error::LoadError;
 
 /// What templates are written in.
 pub(crate) struct Language<'a> {
@@ -105,6 +105,20 @@ impl TagFacts {
     }
 }
 
+impl TagFacts {
+    /// The error where this tag cannot be done right.
+    pub(crate) fn error(&self, template: &str, why: &str) -> LoadError {
+        LoadError {
+            template: template.to_owned(),
+            line: self.line,
+            detail: format!("`{}`: {why}", self.text),
+        }
+    }
+}
+
+/// Templates by name.
+pub(crate) type ByName<T> = BTreeMap<String, Arc<T>>;
+
 impl Source {
     pub(crate) fn read(name: &str, text: &str, language: &Language<'_>) -> Result<Self, LoadError> {
         let reader = dialect::Tera::reader(language.syntax);
@@ -112,8 +126,8 @@ impl Source {
             .map_err(|error| LoadError::tag(name, &error))?;
         found.tags.iter().try_for_each(|tag| check_keywords(name, tag))?;
         let mut source = Source::of(name, text, &found);
-        for (statement, name) in reader.escaped.take() {
-            if statement == "extends" {
+        for (reference, name) in reader.escaped.take() {
+            if reference == Reference::Extends {
                 source.extends = Some(name.clone());
             }
             source.references.push(name.clone());

@@ -1,19 +1,18 @@
 //! The plugin: what it adds to a Tera, and how templates pass it.
 
-use std::collections::HashMap;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, OnceLock, PoisonError, RwLock};
-use std::time::UNIX_EPOCH;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use cacheops::Cacheops;
-use cacheops::template::{EnvironmentId, Syntax, check_tag_name};
-use tera::{Delimiters, Error, Kwargs, State, Tera, TeraResult, Value};
+use cacheops::template::EnvironmentId;
+use tera::{Error, State, Tera, TeraResult};
 
 use crate::custom::{Caching, TagCall};
-use crate::engine::{ENGINE, RULES, STATEMENTS};
-use crate::library::Library;
+use crate::engine::STATEMENTS;
+use crate::names::ENGINE;
+use crate::registration::register;
+use crate::shared::Shared;
 use crate::template_set::TemplateSet;
-use crate::{dialect, frames, querysets, runtime};
 
 /// The cache tags of a Tera.
 ///
@@ -48,18 +47,6 @@ use crate::{dialect, frames, querysets, runtime};
 pub struct Tags {
     pub(crate) shared: Arc<Shared>,
 }
-
-pub(crate) struct Shared {
-    pub(crate) cache: Cacheops,
-    pub(crate) library: Library,
-    pub(crate) syntax: RwLock<Syntax>,
-    custom: RwLock<HashMap<String, Arc<Decorator>>>,
-    marks: OnceLock<Box<MarkFilter>>,
-    pub(crate) knows_all: AtomicBool,
-}
-
-type Decorator = dyn Fn(&TagCall<'_>) -> Result<Caching, Error> + Send + Sync;
-type MarkFilter = dyn Fn(&State<'_>) -> bool + Send + Sync;
 
 impl Tags {
     /// Adds to a Tera what the tags become, and the functions and filters
@@ -154,17 +141,9 @@ impl Tags {
     }
 
     fn install_in(tera: &mut Tera, cache: &Cacheops, environment: EnvironmentId) -> Tags {
-        let shared = Arc::new(Shared {
-            cache: cache.clone(),
-            library: Library::of(environment),
-            syntax: RwLock::new(syntax_of(&Delimiters::default())),
-            custom: RwLock::default(),
-            marks: OnceLock::new(),
-            knows_all: AtomicBool::new(false),
-        });
+        let shared = Arc::new(Shared::new(cache, environment));
         TemplateSet::default().attach_to(tera);
-        register_tags(tera, &shared);
-        register_functions(tera, cache);
+        register(tera, &shared);
         Tags { shared }
     }
 
@@ -211,11 +190,8 @@ impl Tags {
         name: impl Into<String>,
         decorate: impl Fn(&TagCall<'_>) -> Result<Caching, Error> + Send + Sync + 'static,
     ) -> TeraResult<()> {
-        let name = name.into();
-        check_tag_name(&name, &STATEMENTS).map_err(Error::message)?;
-        let mut custom = self.shared.custom.write().unwrap_or_else(PoisonError::into_inner);
-        custom.insert(name, Arc::new(decorate));
-        Ok(())
+        let added = self.shared.custom.add(name.into(), Arc::new(decorate), &STATEMENTS);
+        added.map_err(Error::message)
     }
 
     /// Says that no template extends one of these that did not come through
@@ -241,7 +217,7 @@ impl Tags {
     /// # Ok::<_, tera::Error>(())
     /// ```
     pub fn assume_all_loaded(&self) {
-        self.shared.knows_all.store(true, Ordering::Relaxed);
+        self.shared.all_are_loaded.store(true, Ordering::Relaxed);
     }
 
     /// Surrounds fragments with comments that carry their keys,
@@ -259,91 +235,4 @@ impl std::fmt::Debug for Tags {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Tags").field("cache", &self.shared.cache).finish_non_exhaustive()
     }
-}
-
-impl Shared {
-    pub(crate) fn syntax(&self) -> Syntax {
-        self.syntax.read().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-
-    pub(crate) fn custom_names(&self) -> Vec<String> {
-        let custom = self.custom.read().unwrap_or_else(PoisonError::into_inner);
-        custom.keys().cloned().collect()
-    }
-
-    pub(crate) fn decorator(&self, name: &str) -> Option<Arc<Decorator>> {
-        self.custom.read().unwrap_or_else(PoisonError::into_inner).get(name).cloned()
-    }
-
-    pub(crate) fn marks(&self, state: &State<'_>) -> bool {
-        self.marks.get().is_some_and(|is_on| state.autoescaping_enabled() && is_on(state))
-    }
-}
-
-pub(crate) fn syntax_of(delimiters: &Delimiters) -> Syntax {
-    let pair = |start: &str, end: &str| (start.to_owned(), end.to_owned());
-    Syntax {
-        block: pair(&delimiters.block_start, &delimiters.block_end),
-        variable: pair(&delimiters.variable_start, &delimiters.variable_end),
-        comment: pair(&delimiters.comment_start, &delimiters.comment_end),
-        line_statement: None,
-        line_comment: None,
-        rules: RULES,
-    }
-}
-
-fn register_tags(tera: &mut Tera, shared: &Arc<Shared>) {
-    let it = shared.clone();
-    tera.register_filter(dialect::BEGIN, move |number: usize, kwargs: Kwargs, state: &State| {
-        runtime::begin(&it, number, &kwargs, state)
-    });
-    let it = shared.clone();
-    tera.register_filter(
-        dialect::BEGIN_CUSTOM,
-        move |number: usize, kwargs: Kwargs, state: &State| {
-            runtime::begin_custom(&it, number, &kwargs, state)
-        },
-    );
-    tera.register_function(dialect::FILL, |_: Kwargs, _: &State| frames::token());
-    tera.register_filter(dialect::STORE, |body: Value, kwargs: Kwargs, _: &State| {
-        runtime::store(&body, &kwargs)
-    });
-    tera.register_function(dialect::HIT, |_: Kwargs, _: &State| frames::take_found());
-}
-
-fn register_functions(tera: &mut Tera, cache: &Cacheops) {
-    tera.register_filter("rows", |value: Value, _: Kwargs, _: &State| querysets::rows(&value));
-    tera.register_function("rows", |kwargs: Kwargs, _: &State| {
-        querysets::rows(&kwargs.must_get::<Value>("of")?)
-    });
-    tera.register_filter("queryset", |table: Value, kwargs: Kwargs, _: &State| {
-        querysets::build(&table, &kwargs, "")
-    });
-    tera.register_function("queryset", |kwargs: Kwargs, _: &State| {
-        querysets::build(&kwargs.must_get::<Value>("table")?, &kwargs, "table")
-    });
-    let cache = cache.clone();
-    tera.register_function("get_last_invalidation", move |kwargs: Kwargs, _: &State| {
-        last_invalidation(&cache, &kwargs)
-    });
-}
-
-/// `get_last_invalidation(of="articles")`, or of a list of names: seconds
-/// since 1970, or none.
-fn last_invalidation(cache: &Cacheops, kwargs: &Kwargs) -> TeraResult<Option<f64>> {
-    let error_ = |value: &Value| {
-        Error::message(format!(
-            "get_last_invalidation() takes names of tables, and got {}",
-            value.name()
-        ))
-    };
-    let mut names: Vec<&str> = Vec::new();
-    if let Some(of) = runtime::argument(kwargs, "of") {
-        let one = std::slice::from_ref(of);
-        for name in of.as_array().unwrap_or(one) {
-            names.push(name.as_str().ok_or_else(|| error_(name))?);
-        }
-    }
-    let last = cache.get_last_invalidation(names);
-    Ok(last.and_then(|at| at.duration_since(UNIX_EPOCH).ok()).map(|time| time.as_secs_f64()))
 }

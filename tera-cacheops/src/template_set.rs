@@ -15,9 +15,11 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use cacheops::template::Syntax;
 use tera::{Context, Kwargs, State, Tera};
 
-use crate::dialect::{MARKER, TEMPLATE_SET};
 use crate::groups::Groups;
-use crate::library::{ByName, Changes, LoadedTemplate};
+use crate::library::Changes;
+use crate::loaded::LoadedTemplate;
+use crate::names::{MARKER, TEMPLATE_SET};
+use crate::source::ByName;
 
 /// What came into a Tera through the plugin.
 #[derive(Clone, Debug, Default)]

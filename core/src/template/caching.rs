@@ -5,7 +5,8 @@ use std::marker::PhantomData;
 use std::time::Duration;
 
 use super::encode::{Distinctions, write_name, write_value};
-use super::values::{Engine, TagOptions};
+use super::engine::Engine;
+use super::options::TagOptions;
 use crate::key::KeyWriter;
 use crate::queryset::QuerySet;
 
@@ -136,22 +137,4 @@ impl<E> Clone for Caching<E> {
             engine: PhantomData,
         }
     }
-}
-
-/// Refuses a name that no tag can have; `statements` are the engine's.
-///
-/// # Errors
-///
-/// Why it cannot be one, in words.
-pub fn check_tag_name(name: &str, statements: &[&str]) -> Result<(), String> {
-    let is_word = |c: char| c == '_' || c.is_ascii_alphanumeric();
-    let taken = statements.contains(&name) || ["cached", "cached_as"].contains(&name);
-    let why = if !name.chars().all(is_word) || !name.starts_with(|c: char| !c.is_ascii_digit()) {
-        "a tag is called by letters, digits and underscores"
-    } else if taken || name.starts_with("end") {
-        "the engine or the library has that name already, or takes it for an end"
-    } else {
-        return Ok(());
-    };
-    Err(format!("{name:?} cannot be a tag: {why}"))
 }

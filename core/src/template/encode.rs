@@ -1,6 +1,6 @@
 //! Values of template engines, written into keys.
 
-use super::values::{Datum, Engine};
+use super::engine::{Datum, Engine};
 use crate::key::KeyWriter;
 
 /// What tells two values apart that are otherwise written alike, since it

@@ -7,7 +7,7 @@
 //! and every line stays the line it was.
 //!
 //! ```
-//! use cacheops::template::{Dialect, OpenTag, Syntax, Trim, rewrite};
+//! use cacheops::template::{Dialect, OpenTag, Reference, Syntax, Trim, rewrite};
 //!
 //! struct Shout;
 //! impl Dialect for Shout {
@@ -17,7 +17,7 @@
 //!     fn close(&self, tag: &OpenTag<'_>, _trim: Trim<'_>, out: &mut String) {
 //!         out.push_str(&format!("</{}>", tag.name));
 //!     }
-//!     fn reference(&self, _statement: &str, expression: &str, out: &mut String) {
+//!     fn reference(&self, _reference: Reference, expression: &str, out: &mut String) {
 //!         out.push_str(expression);
 //!     }
 //! }
@@ -29,34 +29,40 @@
 mod append_only_vec;
 mod args;
 mod caching;
+mod custom_tags;
 mod encode;
+mod engine;
 mod environment;
 mod lexer;
+mod lookup;
 mod loops;
 mod macros;
 mod marks;
 mod open_tag;
+mod options;
 mod parser;
 mod querysets;
 mod rewrite;
 mod rows;
 mod tag;
 mod tokens;
-mod values;
 
 pub use append_only_vec::AppendOnlyVec;
 pub use args::{Argument, Arguments};
-pub use caching::{Caching, check_tag_name};
+pub use caching::Caching;
+pub use custom_tags::CustomTags;
 pub use encode::{Distinctions, write_name, write_plain, write_value};
+pub use engine::{Datum, Engine};
 pub use environment::EnvironmentId;
 pub use lexer::{Rules, Syntax};
+pub use lookup::{TagLookup, last_invalidation};
 pub use loops::{Loop, Loops, Position};
 pub use macros::Macros;
 pub use marks::Mark;
-pub use open_tag::{Assignment, Block, Exposure, OpenTag, TagKind, Trim};
+pub use open_tag::{Assignment, Assignments, Block, Exposure, OpenTag, Reference, TagKind, Trim};
+pub use options::{TagArguments, TagOptions};
 pub use parser::CallSite;
-pub use querysets::{build_queryset, collect_querysets};
-pub use rewrite::{Dialect, PLAIN_IMPORT, Rewritten, SourceMapEntry, rewrite};
+pub use querysets::{Querysets, build_queryset, collect_querysets, queryset_digest};
+pub use rewrite::{Dialect, Rewritten, SourceMapEntry, rewrite};
 pub use rows::{Rows, RowsError};
 pub use tag::{ArgumentLayout, Tag, source_digest};
-pub use values::{Datum, Engine, TagArguments, TagOptions};

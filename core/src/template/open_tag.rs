@@ -59,7 +59,7 @@ pub struct OpenTag<'s> {
     pub mutates: BTreeSet<&'s str>,
     /// Names that the body sets, and that would be set behind it where the
     /// engine gives it no scope of its own.
-    pub assignments: BTreeMap<&'s str, Assignment>,
+    pub assignments: Assignments<'s>,
     /// Where it stands among the loops.
     pub position: Position,
     /// The innermost block that it stands in.
@@ -74,12 +74,29 @@ pub struct OpenTag<'s> {
     pub may_see_caller: bool,
 }
 
+/// The statements whose expressions name templates that a dialect may have to
+/// see while they are rendered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reference {
+    /// `extends`, in any case.
+    Extends,
+    /// `include` of what only rendering tells.
+    Include,
+    /// `import` or `from` of what only rendering tells.
+    Import,
+    /// `import` or `from` of a plain name.
+    PlainImport,
+}
+
+/// Names, each with how it is set.
+pub type Assignments<'s> = BTreeMap<&'s str, Assignment>;
+
 /// A block of a source.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Block<'s> {
     /// Names that it sets, and that would be set behind it; without those of
     /// the blocks in it.
-    pub assignments: BTreeMap<&'s str, Assignment>,
+    pub assignments: Assignments<'s>,
     /// The blocks in it, without those in them.
     pub holds: BTreeSet<&'s str>,
 }

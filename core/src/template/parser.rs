@@ -6,7 +6,7 @@ use super::args::{self, Arguments};
 use super::lexer::{Lexer, Piece, PieceKind, Rules, Syntax};
 use super::loops::{Loops, Position};
 use super::macros::Macros;
-use super::open_tag::{Assignment, Block, Exposure, OpenTag, TagKind, Trim};
+use super::open_tag::{Assignment, Block, Exposure, OpenTag, Reference, TagKind, Trim};
 use super::tokens::{TokenKind, is_attribute};
 use crate::error::Error;
 use callers::Caller;
@@ -31,7 +31,7 @@ pub(super) enum Replacement<'s> {
     Open(usize),
     Close(usize, Trim<'s>),
     /// The name of a template that is known only when it is rendered.
-    Reference(&'s str, &'s str),
+    Reference(Reference, &'s str),
     /// What the dialect begins the source with.
     Prelude,
     /// What it puts before the first piece, whose edges these are.

@@ -1,9 +1,63 @@
 //! Querysets made in templates, and given to tags.
 
+use std::borrow::Borrow;
+
 use super::encode::{DEEPEST, Distinctions, check_depth, too_deep, write};
-use super::values::{Datum, Engine};
-use crate::key::KeyWriter;
+use super::engine::{Datum, Engine};
+use crate::key::{FragmentKey, KeyWriter};
 use crate::queryset::{Condition, QuerySet, eq, is_in};
+
+/// The querysets of a tag, read from its arguments. `Q` is what a plugin holds a
+/// prepared one by.
+#[derive(Debug)]
+pub enum Querysets<Q> {
+    /// One that was prepared, which is the usual case: it is not copied.
+    One(Q),
+    /// Any others.
+    Many(Vec<QuerySet>),
+}
+
+impl<Q: Borrow<QuerySet>> Querysets<Q> {
+    /// Reads the arguments, and writes into the key what stands for them.
+    /// `known` answers for values that are querysets by themselves.
+    ///
+    /// # Errors
+    ///
+    /// A value that is no queryset; the message says why.
+    pub fn read_all<'v, E: Engine>(
+        arguments: impl IntoIterator<Item = &'v E::Value>,
+        known: &dyn Fn(&E::Value) -> Option<QuerySet>,
+        key: &mut KeyWriter,
+    ) -> Result<Self, String>
+    where
+        E::Value: 'v,
+    {
+        let mut querysets = Vec::new();
+        for argument in arguments {
+            let first = querysets.len();
+            collect_querysets::<E>(argument, known, &mut querysets)?;
+            key.list(querysets.len() - first);
+            querysets[first..].iter().for_each(|queryset| key.key(&queryset_digest(queryset)));
+        }
+        Ok(Querysets::Many(querysets))
+    }
+
+    /// Hands them to a function.
+    pub fn with<R>(&self, f: impl FnOnce(&[&QuerySet]) -> R) -> R {
+        match self {
+            Querysets::One(queryset) => f(&[queryset.borrow()]),
+            Querysets::Many(querysets) => f(&querysets.iter().collect::<Vec<_>>()),
+        }
+    }
+}
+
+/// The digest that stands for a queryset in keys.
+#[must_use]
+pub fn queryset_digest(queryset: &QuerySet) -> FragmentKey {
+    let mut key = KeyWriter::new();
+    queryset.write_key(&mut key);
+    key.finish()
+}
 
 /// Collects the querysets in a value, in order. `known` answers for values
 /// that are querysets by themselves.

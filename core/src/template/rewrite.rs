@@ -6,7 +6,7 @@ use std::ops::Range;
 use super::lexer::Syntax;
 use super::loops::Loops;
 use super::macros::Macros;
-use super::open_tag::{Block, Exposure, OpenTag, Trim};
+use super::open_tag::{Block, Exposure, OpenTag, Reference, Trim};
 use super::parser::{CallSite, Replacement, parse};
 use crate::error::Error;
 
@@ -21,10 +21,8 @@ pub trait Dialect {
     /// Writes what ends a tag; `edges` are those of its end.
     fn close(&self, tag: &OpenTag<'_>, trim: Trim<'_>, out: &mut String);
 
-    /// Writes an expression that names a template: of any `extends`, and of an
-    /// `include`, `import` or `from` whose template is known only in rendering;
-    /// and of an import of a plain name, with [`PLAIN_IMPORT`].
-    fn reference(&self, statement: &str, expression: &str, out: &mut String);
+    /// Writes an expression that names a template.
+    fn reference(&self, reference: Reference, expression: &str, out: &mut String);
 
     /// Writes what the source is to begin with; behind `extends`, if that is
     /// there.
@@ -83,10 +81,6 @@ pub struct Rewritten<'s> {
     pub source_map: Vec<SourceMapEntry>,
 }
 
-/// What [`Dialect::reference`] gets as the statement for an import of a plain
-/// name.
-pub const PLAIN_IMPORT: &str = "plain import";
-
 /// Rewrites a source; `custom` are the names of the application's own tags.
 ///
 /// # Errors
@@ -114,8 +108,8 @@ pub fn rewrite<'s>(
         match edit.with {
             Replacement::Open(tag) => dialect.open(&parsed.tags[tag], &mut out),
             Replacement::Close(tag, trim) => dialect.close(&parsed.tags[tag], trim, &mut out),
-            Replacement::Reference(statement, expression) => {
-                dialect.reference(statement, expression, &mut out);
+            Replacement::Reference(reference, expression) => {
+                dialect.reference(reference, expression, &mut out);
             }
             Replacement::Prelude => dialect.prelude(&mut out),
             Replacement::InBlock(trim) => dialect.first_in_block(trim, &mut out),

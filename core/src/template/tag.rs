@@ -2,6 +2,7 @@
 
 use super::open_tag::{OpenTag, TagKind};
 use super::rewrite::Rewritten;
+use crate::cache::handle::Cacheops;
 use crate::key::{FragmentKey, KeyWriter};
 
 /// A tag of a loaded template.
@@ -50,6 +51,18 @@ pub struct ArgumentLayout {
 }
 
 impl Tag {
+    /// Begins the key of its fragment. What else the fragment varies by follows:
+    /// how text is escaped, the arguments, the sources of other templates.
+    /// `is_marked` is whether comments with the key go around it.
+    #[must_use]
+    pub fn begin_key(&self, cache: &Cacheops, is_marked: bool) -> KeyWriter {
+        let mut key = KeyWriter::new();
+        key.key(&self.key);
+        key.str(cache.prefix());
+        key.bool(is_marked);
+        key
+    }
+
     /// A tag that was found in the template `template`, whose source `digest`
     /// stands for.
     #[must_use]

@@ -2,7 +2,7 @@
 
 use proptest::prelude::*;
 
-use super::super::{Dialect, OpenTag, Rules, Syntax, TagKind, Trim, rewrite};
+use super::super::{Dialect, OpenTag, Reference, Rules, Syntax, TagKind, Trim, rewrite};
 
 /// Keeps the lines of what it replaces, and marks where tags were.
 struct Lines;
@@ -21,7 +21,7 @@ impl Dialect for Lines {
         out.push(']');
     }
 
-    fn reference(&self, _statement: &str, expression: &str, out: &mut String) {
+    fn reference(&self, _reference: Reference, expression: &str, out: &mut String) {
         out.push_str(expression);
     }
 }

@@ -1,6 +1,6 @@
 //! Templates that a source names, and macros that it calls.
 
-use super::super::rewrite::PLAIN_IMPORT;
+use super::super::open_tag::Reference;
 use super::super::tokens::{Token, TokenKind};
 use super::{CallSite, Open, Parser, Replacement};
 use crate::error::Error;
@@ -23,11 +23,7 @@ impl<'s> Parser<'s, '_> {
 
     /// Notes the templates that a statement names, or has the engine tell
     /// which they are.
-    pub(super) fn reference(
-        &mut self,
-        statement: &'s str,
-        tokens: &[Token<'s>],
-    ) -> Result<(), Error> {
+    pub(super) fn reference(&mut self, statement: &str, tokens: &[Token<'s>]) -> Result<(), Error> {
         if let (Some(tag), "extends") = (self.innermost_tag(), statement) {
             let tag = &self.parsed.tags[tag];
             return Err(Error::template(
@@ -55,8 +51,13 @@ impl<'s> Parser<'s, '_> {
             let expression = &self.source[first.start..last.end()];
             self.parsed.dynamic_imports |= is_import && is_dynamic;
             self.parsed.macros.may_use_any |= statement == "include";
-            let said = if is_import && !is_dynamic { PLAIN_IMPORT } else { statement };
-            self.edit(first.start, last.end(), Replacement::Reference(said, expression));
+            let reference = match statement {
+                "extends" => Reference::Extends,
+                "include" => Reference::Include,
+                _ if is_dynamic => Reference::Import,
+                _ => Reference::PlainImport,
+            };
+            self.edit(first.start, last.end(), Replacement::Reference(reference, expression));
         }
         for name in names.into_iter().flatten() {
             self.parsed.references.insert(name);
@@ -64,8 +65,8 @@ impl<'s> Parser<'s, '_> {
                 self.note_include(name);
             }
             // What a macro or a set block uses, any body may show.
-            let exposure = |open: &Open<'_>| matches!(open.name, "macro" | "set" | "call");
-            if matches!(statement, "import" | "from") || self.stack.iter().any(exposure) {
+            let is_shared = |open: &Open<'_>| matches!(open.name, "macro" | "set" | "call");
+            if matches!(statement, "import" | "from") || self.stack.iter().any(is_shared) {
                 self.parsed.imports.insert(name);
             }
             for open in &self.stack {

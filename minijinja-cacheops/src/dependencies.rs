@@ -1,0 +1,120 @@
+//! The templates that a body is made of besides its own: their versions are a
+//! part of its key.
+
+use cacheops::template::Tag;
+use cacheops::{FragmentKey, KeyWriter};
+use minijinja::State;
+
+use crate::outer_macros;
+use crate::rendering::Rendering;
+use crate::shared::Shared;
+use crate::templates::{Dependencies, Uses};
+
+/// The templates that a body is made of besides its own.
+pub(crate) struct BodySources {
+    /// Which they are, and their version; none if there are none.
+    pub(crate) others: Option<(Dependencies, FragmentKey)>,
+    /// Whether it cannot be told which ones run: the body is not cached then.
+    pub(crate) are_unclear: bool,
+}
+
+impl BodySources {
+    /// Finds them, and writes their version into the key.
+    pub(crate) fn of(
+        shared: &Shared,
+        state: &State<'_, '_>,
+        tag: &Tag,
+        key: &mut KeyWriter,
+    ) -> Self {
+        let imports = tag.dynamic_imports || !tag.references.is_empty();
+        let has_blocks = tag.has_blocks || (imports && shared.templates.macros_use_blocks());
+        // What it imports, or fills its blocks, may import by a variable in turn.
+        let has_imported =
+            || Rendering::trace(state).is_some_and(|trace| !trace.imports.is_empty());
+        let dynamic = tag.dynamic_imports || ((imports || has_blocks) && has_imported());
+        if dynamic {
+            write_imports(state, key);
+        }
+        let mut dependencies = dependencies(state, tag, has_blocks, dynamic);
+        let uses = Uses { names: &tag.uses, any: tag.may_use_any };
+        outer_macros::add(shared, state, &uses, &mut dependencies);
+        let others = dependencies.map(|dependencies| {
+            let version = version(shared, state, &dependencies);
+            key.key(&version);
+            (dependencies, version)
+        });
+        let is_other = others.is_some() && runs_another_source(shared, state);
+        let are_unclear = is_other || (has_blocks && is_inheritance_unclear(state));
+        BodySources { others, are_unclear }
+    }
+}
+
+/// Whether more than one inheritance is or was under way in this rendering, or
+/// one of a template that the environment does not know, or that was also
+/// rendered by itself: which templates fill the blocks of a body cannot be told
+/// then.
+fn is_inheritance_unclear(state: &State<'_, '_>) -> bool {
+    let is_unknown = |name: &String| state.env().get_template(name).is_err();
+    Rendering::trace(state).is_some_and(|trace| {
+        trace.inheritances > 1 || trace.is_unclear || trace.chain.iter().any(is_unknown)
+    })
+}
+
+/// Whether this rendering runs another source of a template than the
+/// environment has under its name: one that was loaded anew since, or a text
+/// that is rendered under the name of a template. The version in a key is of
+/// what the environment has.
+fn runs_another_source(shared: &Shared, state: &State<'_, '_>) -> bool {
+    let ran = Rendering::trace(state).map_or(&[][..], |trace| &trace.ran);
+    ran.iter()
+        .any(|(name, digest)| digest_in_environment(shared, state, name).as_ref() != Some(digest))
+}
+
+/// The digest of the source that the environment has under a name.
+pub(crate) fn digest_in_environment(
+    shared: &Shared,
+    state: &State<'_, '_>,
+    name: &str,
+) -> Option<FragmentKey> {
+    let template = state.env().get_template(name).ok()?;
+    Some(shared.with_versions(state, |versions| versions.digest(&template)))
+}
+
+/// Writes the names imported so far: the last one of a name is what is called.
+fn write_imports(state: &State<'_, '_>, key: &mut KeyWriter) {
+    let imports = Rendering::trace(state).map_or(&[][..], |trace| &trace.imports);
+    key.list(imports.len());
+    imports.iter().for_each(|name| key.str(name));
+}
+
+/// The templates that a body is made of besides its own, if there are any:
+/// those it includes, those whose macros it can call, and where it has blocks
+/// those of the inheritance that is being rendered.
+fn dependencies(
+    state: &State<'_, '_>,
+    tag: &Tag,
+    has_blocks: bool,
+    dynamic: bool,
+) -> Option<Dependencies> {
+    let mut dependencies = Dependencies { named: tag.references.clone(), resolved: Vec::new() };
+    if let Some(trace) = Rendering::trace(state) {
+        if has_blocks {
+            dependencies.resolved.extend(trace.chain.iter().cloned());
+        }
+        if dynamic {
+            dependencies.resolved.extend(trace.imports.iter().cloned());
+        }
+    }
+    (!dependencies.named.is_empty() || !dependencies.resolved.is_empty()).then_some(dependencies)
+}
+
+/// The version of some templates.
+pub(crate) fn version(
+    shared: &Shared,
+    state: &State<'_, '_>,
+    dependencies: &Dependencies,
+) -> FragmentKey {
+    let mut key = KeyWriter::new();
+    shared.with_versions(state, |versions| versions.write(state, dependencies, &mut key));
+    key.finish()
+}

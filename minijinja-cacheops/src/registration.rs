@@ -1,0 +1,100 @@
+//! The filters and functions that the plugin gives an environment.
+
+use std::sync::Arc;
+
+use cacheops::template::last_invalidation;
+use minijinja::value::{Kwargs, Object};
+use minijinja::{Environment, State, Value};
+
+use crate::engine::MiniJinjaEngine;
+use crate::rendering::Rendering;
+use crate::shared::Shared;
+use crate::{call, dialect, guards, querysets, runtime, uses};
+
+/// Gives an environment all of them; those of tags before are replaced.
+pub(crate) fn register(env: &mut Environment<'_>, shared: &Arc<Shared>) {
+    add_filters(env, shared);
+    add_functions(env, shared);
+}
+
+/// Hands the tags of an environment to whoever installs some again.
+#[derive(Debug)]
+struct Installed(Arc<Shared>);
+
+impl Object for Installed {}
+
+/// What the tags that an environment has already share.
+pub(crate) fn installed(env: &Environment<'_>) -> Option<Arc<Shared>> {
+    let found = env.empty_state().apply_filter(dialect::INSTALLED, &[Value::from(0)]).ok()?;
+    found.downcast_object_ref::<Installed>().map(|installed| installed.0.clone())
+}
+
+fn add_filters(env: &mut Environment<'_>, shared: &Arc<Shared>) {
+    let it = shared.clone();
+    env.add_filter(dialect::BEGIN, move |state: &mut State, number: usize, arguments: &[Value]| {
+        runtime::begin(&it, state, number, arguments)
+    });
+    let it = shared.clone();
+    env.add_filter(
+        dialect::BEGIN_CUSTOM,
+        move |state: &mut State, number: usize, arguments: &[Value], kwargs: Kwargs| {
+            runtime::begin_custom(&it, state, number, arguments, &kwargs)
+        },
+    );
+    let it = shared.clone();
+    env.add_filter(dialect::STORE, move |state: &mut State, body: &Value, number: u64| {
+        runtime::store(&it, state, body, number)
+    });
+    let it = shared.clone();
+    env.add_filter(dialect::PRINT, move |state: &mut State, fragment: &Value| {
+        it.print_mode.print(state, fragment)
+    });
+    let it = shared.clone();
+    env.add_filter(dialect::USES, move |state: &mut State, name: &Value| {
+        uses::uses(&it, state, name)
+    });
+    let it = shared.clone();
+    env.add_filter(dialect::EXTENDS, move |state: &mut State, name: &Value, source: &str| {
+        uses::extends(&it, state, name, source)
+    });
+    let it = shared.clone();
+    env.add_filter(dialect::IMPORTS_PLAINLY, move |state: &mut State, name: &Value| {
+        uses::imports_plainly(&it, state, name)
+    });
+    let it = shared.clone();
+    env.add_filter(dialect::IMPORTS, move |state: &mut State, name: &Value| {
+        uses::imports(&it, state, name)
+    });
+    let it = shared.clone();
+    env.add_filter(dialect::PAGE, move |state: &mut State, of: u8| {
+        match of {
+            dialect::IN_BLOCK => _ = Rendering::of(&it, state),
+            has_macros => uses::enter(&it, state, has_macros == 1),
+        }
+        false
+    });
+    let it = shared.clone();
+    env.add_filter(dialect::INSTALLED, move |_: &Value| Value::from_object(Installed(it.clone())));
+    let it = shared.clone();
+    env.add_filter(dialect::CALLER, move |caller: &Value, number: usize| {
+        let text = it.templates.tag(number).map_or("", |tag| &tag.text);
+        guards::caller(caller, text)
+    });
+    env.add_filter(dialect::COPY, runtime::copy);
+}
+
+fn add_functions(env: &mut Environment<'_>, shared: &Arc<Shared>) {
+    for name in ["cached_as", "cached"] {
+        let it = shared.clone();
+        env.add_function(name, move |state: &mut State, arguments: &[Value], kwargs: Kwargs| {
+            call::call(&it, state, name, arguments, &kwargs)
+        });
+    }
+    let cache = shared.cache.clone();
+    env.add_function("get_last_invalidation", move |tables: &[Value]| {
+        last_invalidation::<MiniJinjaEngine>(&cache, tables)
+    });
+    env.add_function("queryset", |table: &Value, conditions: Kwargs| {
+        querysets::queryset_function(table, conditions)
+    });
+}

@@ -1,0 +1,54 @@
+//! The seal of a queryset's map: it tells a map that the plugin has made from
+//! what an author writes, and carries what the plugin needs of it.
+
+use std::hash::{BuildHasher, RandomState};
+use std::sync::LazyLock;
+
+use cacheops::QuerySet;
+use cacheops::template::queryset_digest;
+use serde::{Serialize, Serializer};
+use tera::Value;
+use tera::value::Key;
+
+/// The name under which a queryset's map carries what stands for it in keys.
+pub(crate) const SEAL: &str = "_cacheops";
+
+/// The length of a digest.
+pub(crate) const DIGEST: usize = 20;
+
+/// The length of what says that a mark is of this process.
+const SECRET: usize = 8;
+
+/// Nobody else knows it, so no map of an author's has a mark by chance.
+static OWN: LazyLock<[u8; SECRET]> =
+    LazyLock::new(|| RandomState::new().hash_one(SEAL).to_le_bytes());
+
+/// A queryset with its digest, and with the number of its rows if it has any.
+#[derive(Serialize)]
+pub(crate) struct Sealed<'a> {
+    #[serde(flatten)]
+    queryset: &'a QuerySet,
+    #[serde(rename = "_cacheops", serialize_with = "write_bytes")]
+    seal: Vec<u8>,
+}
+
+fn write_bytes<S: Serializer>(bytes: &[u8], serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_bytes(bytes)
+}
+
+impl<'a> Sealed<'a> {
+    pub(crate) fn new(queryset: &'a QuerySet, rows: Option<u64>) -> Self {
+        let mut seal = queryset_digest(queryset).as_bytes().to_vec();
+        seal.extend(*OWN);
+        seal.extend(rows.map(u64::to_le_bytes).into_iter().flatten());
+        Sealed { queryset, seal }
+    }
+}
+
+/// The digest of a queryset, and the number of its rows.
+pub(crate) fn seal_of(value: &Value) -> Option<(&[u8; DIGEST], Option<u64>)> {
+    let seal = value.as_map()?.get(&Key::Str(SEAL))?.as_bytes()?;
+    let (digest, rest) = seal.split_first_chunk()?;
+    let number = rest.strip_prefix(&*OWN)?;
+    Some((digest, number.first_chunk().map(|bytes| u64::from_le_bytes(*bytes))))
+}
