@@ -1,0 +1,291 @@
+//! What is known of a connection, and what its hooks make of it: decisions, without
+//! a call to SQLite or to a cache.
+
+use std::collections::HashMap;
+use std::ffi::{CStr, CString, c_int};
+use std::sync::Arc;
+
+use cacheops::WriteEvent;
+
+use crate::barrier::Commit;
+use crate::registry::{Installed, Known};
+use crate::schema::Table;
+use crate::statement::{self, Effect};
+use crate::transaction::{Events, Transaction};
+
+/// What SQLite says of a connection at the moment of a hook.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Status {
+    /// A write transaction is open.
+    pub(crate) writing: bool,
+    /// No explicit transaction is.
+    pub(crate) autocommit: bool,
+    /// How many rows its statements have changed so far. A statement's are counted
+    /// when it has ended.
+    pub(crate) changes: c_int,
+}
+
+/// What is to be done once the connection's state is not borrowed any more.
+#[derive(Default)]
+pub(crate) struct Ended {
+    /// Commits that are visible now.
+    pub(crate) committed: Vec<Commit>,
+    /// Commits that have not changed anything.
+    pub(crate) rolled_back: Vec<Commit>,
+    /// Changes that were committed without a commit hook.
+    pub(crate) late: Events,
+}
+
+/// A statement that runs.
+struct Running {
+    statement: usize,
+    /// It changes rows.
+    rows: bool,
+}
+
+/// The state of a connection.
+#[derive(Default)]
+pub(crate) struct State {
+    known: Known,
+    schema: Schema,
+    transaction: Transaction,
+    /// Commits that have begun, and whose end has not been seen.
+    commits: Vec<Commit>,
+    running: Vec<Running>,
+    /// A statement has ended, by what it says, and its transaction is still open: it is
+    /// being reset before its last row. Whether it changes rows.
+    reset: Option<bool>,
+    /// An explicit transaction was open when a statement ended last.
+    explicit: bool,
+    /// The count of changed rows when no statement ran last.
+    changes: c_int,
+    /// How many rows were seen since.
+    rows: u64,
+    /// The application has replaced the commit hook: rows are marked one by one.
+    commit_hook_lost: bool,
+    /// A hook has panicked: what it was to add is lost.
+    pub(crate) panicked: bool,
+}
+
+impl State {
+    pub(crate) fn installed(&mut self) -> &Installed {
+        self.known.current()
+    }
+
+    /// A statement begins, at the connection's own level, not that of a trigger; `writes`
+    /// unless SQLite knows that it only reads.
+    pub(crate) fn statement(
+        &mut self,
+        statement: usize,
+        sql: &str,
+        writes: bool,
+        status: Status,
+    ) -> Ended {
+        let ended = self.settle(status);
+        let effect = match writes {
+            true => Effect::of(sql),
+            false => Effect::Nothing,
+        };
+        if effect != Effect::Rows && statement::may_change_schema(sql) {
+            self.schema.forget();
+        }
+        self.transaction.effect(self.known.current(), &effect);
+        self.running.retain(|running| running.statement != statement);
+        self.running.push(Running { statement, rows: effect == Effect::Rows });
+        ended
+    }
+
+    /// A statement has ended, or is about to be reset.
+    pub(crate) fn ended(&mut self, statement: usize, status: Status) -> Ended {
+        let place = self.running.iter().rposition(|running| running.statement == statement);
+        let running = place.map(|place| self.running.remove(place));
+        if status.writing && status.autocommit {
+            self.reset = Some(running.is_some_and(|running| running.rows));
+        }
+        self.settle(status)
+    }
+
+    /// A row changes, of a table that [`Schema::table`] has given.
+    pub(crate) fn row(&mut self, table: &Arc<Table>, event: Option<impl FnMut() -> WriteEvent>) {
+        self.rows += 1;
+        self.explicit &= self.is_traced();
+        let installed = self.known.current();
+        match event {
+            Some(event) => self.transaction.row(installed, table, event),
+            None => self.transaction.table(installed, table),
+        }
+    }
+
+    /// A commit begins: what is to be marked, and whether it is doubtful that it
+    /// changes anything.
+    pub(crate) fn commit(&mut self, status: Status) -> Option<(Events, bool)> {
+        let mut transaction = std::mem::take(&mut self.transaction);
+        let mut doubtful = false;
+        if std::mem::take(&mut self.panicked) {
+            transaction.everything();
+        }
+        if !transaction.has_rows() {
+            let traced = self.reset.is_some() || !self.running.is_empty();
+            let changes_rows =
+                self.reset == Some(true) || self.running.iter().any(|running| running.rows);
+            if self.unseen(status) || !traced {
+                transaction.everything();
+            } else if changes_rows && transaction.is_empty() {
+                doubtful = true;
+                transaction.everything();
+            }
+        }
+        let events = transaction.events(self.known.current());
+        (!events.is_empty()).then_some((events, doubtful))
+    }
+
+    /// What has been marked for a commit.
+    pub(crate) fn begun(&mut self, commit: Commit) {
+        self.commits.push(commit);
+    }
+
+    /// A transaction is rolled back.
+    pub(crate) fn rolled_back(&mut self) -> Ended {
+        self.transaction = Transaction::default();
+        self.schema.forget();
+        // Where no statements are seen, it may be a later transaction than that of the
+        // commits: then they count as committed, as soon as that is known.
+        let rolled_back = match self.is_traced() {
+            true => std::mem::take(&mut self.commits),
+            false => Vec::new(),
+        };
+        Ended { rolled_back, ..Ended::default() }
+    }
+
+    /// The connection is gone, and with it the transaction that was open. Its rollback
+    /// hook need not have come: rusqlite takes hooks away before it closes.
+    pub(crate) fn closed(&mut self) -> Ended {
+        let open = self.explicit && !self.panicked;
+        let late = match !open && (self.transaction.has_rows() || self.panicked) {
+            true => std::mem::take(&mut self.transaction).events(self.known.current()),
+            false => Events::new(),
+        };
+        Ended { committed: std::mem::take(&mut self.commits), late, ..Ended::default() }
+    }
+
+    /// The columns of tables.
+    pub(crate) fn schema(&mut self) -> &mut Schema {
+        &mut self.schema
+    }
+
+    /// Whether statements are seen: else the schema could change without a word.
+    pub(crate) fn is_traced(&self) -> bool {
+        !self.running.is_empty()
+    }
+
+    /// Whether the count of changed rows has moved, and no row was seen.
+    fn unseen(&self, status: Status) -> bool {
+        self.rows == 0 && status.changes != self.changes
+    }
+
+    /// Draws conclusions from where the connection is, between statements.
+    fn settle(&mut self, status: Status) -> Ended {
+        let unseen = self.unseen(status);
+        let mut ended = Ended::default();
+        self.explicit = !status.autocommit;
+        // What a statement writes to virtual tables is counted before it has ended.
+        let counted = !self.running.iter().any(|running| running.rows);
+        let unseen = unseen && counted;
+        if counted {
+            self.rows = 0;
+            self.changes = status.changes;
+        }
+        if status.writing {
+            if unseen {
+                self.transaction.everything();
+            }
+            return ended;
+        }
+        self.reset = None;
+        self.schema.forget_verified();
+        for commit in std::mem::take(&mut self.commits) {
+            match commit.doubtful && !unseen {
+                true => ended.rolled_back.push(commit),
+                false => ended.committed.push(commit),
+            }
+        }
+        let mut transaction = std::mem::take(&mut self.transaction);
+        if transaction.has_rows() {
+            // It is over, and neither hook has come: the application has set its own.
+            self.commit_hook_lost = true;
+        } else if !self.commit_hook_lost {
+            // Statements that would have changed tables, and found nothing to do.
+            transaction = Transaction::default();
+        }
+        if std::mem::take(&mut self.panicked) {
+            transaction.everything();
+        }
+        ended.late = transaction.events(self.known.current());
+        ended
+    }
+}
+
+/// The tables of a connection, as far as they have been written to.
+#[derive(Default)]
+pub(crate) struct Schema {
+    tables: HashMap<(CString, CString), Arc<Table>>,
+    /// The version of each database's schema that the tables were read at.
+    versions: HashMap<CString, i64>,
+    /// Databases whose version cannot have changed since it was compared.
+    verified: Vec<CString>,
+    /// The table of the last row, by the addresses of its names.
+    last: Option<(usize, usize, Arc<Table>)>,
+}
+
+impl Schema {
+    /// The schema may be another one after this: its version is to be compared.
+    fn forget_verified(&mut self) {
+        self.verified.clear();
+        self.last = None;
+    }
+
+    /// The schema may be another one of the same version after this.
+    fn forget(&mut self) {
+        self.forget_verified();
+        self.tables.clear();
+    }
+
+    /// The table of a row that is written. `version` and `read` ask SQLite, where that
+    /// is needed; `traced` says whether a change of the schema would be noticed.
+    pub(crate) fn table(
+        &mut self,
+        database: &CStr,
+        name: &CStr,
+        traced: bool,
+        version: impl FnOnce() -> Option<i64>,
+        read: impl FnOnce() -> Table,
+    ) -> Arc<Table> {
+        let at = (database.as_ptr() as usize, name.as_ptr() as usize);
+        if let Some((database, address, table)) = &self.last
+            && (*database, *address) == at
+            && table.name().as_bytes() == name.to_bytes()
+        {
+            return Arc::clone(table);
+        }
+        self.verify(database, traced, version);
+        let key = (database.to_owned(), name.to_owned());
+        let table = Arc::clone(self.tables.entry(key).or_insert_with(|| Arc::new(read())));
+        self.last = traced.then(|| (at.0, at.1, Arc::clone(&table)));
+        table
+    }
+
+    /// Forgets the tables of a database whose schema is another one than before.
+    fn verify(&mut self, database: &CStr, traced: bool, version: impl FnOnce() -> Option<i64>) {
+        if traced && self.verified.iter().any(|other| **other == *database) {
+            return;
+        }
+        let version = version();
+        if version.is_none() || self.versions.get(database).copied() != version {
+            self.tables.retain(|(other, _), _| **other != *database);
+        }
+        if let Some(version) = version {
+            self.versions.insert(database.to_owned(), version);
+            self.verified.push(database.to_owned());
+        }
+    }
+}

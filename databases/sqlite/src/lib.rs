@@ -1,0 +1,153 @@
+//! SQLite tells [`cacheops`] what is written: no write has to be announced.
+//!
+//! One call in `main`, before the first connection is opened, sets hooks on each
+//! connection that the process opens afterwards, whatever opens it: rusqlite, sqlx,
+//! SeaORM, Diesel. Each row that is inserted, changed or deleted, by whatever SQL,
+//! trigger or cascade, drops the fragments that it meets.
+//!
+//! ```
+//! use cacheops::{Cacheops, QuerySet, eq};
+//!
+//! let cache = Cacheops::in_memory();
+//! sqlite_cacheops::install(&cache)?;
+//!
+//! let db = rusqlite::Connection::open_in_memory()?;
+//! db.execute_batch("CREATE TABLE articles (id INTEGER PRIMARY KEY, status TEXT)")?;
+//!
+//! let published = QuerySet::table("articles").filter(eq("status", "published"));
+//! let count = || {
+//!     cache.cached_as(&published).get_or_fill(|| {
+//!         let sql = "SELECT count(*) FROM articles WHERE status = 'published'";
+//!         db.query_row(sql, [], |row| row.get::<_, u32>(0))
+//!     })
+//! };
+//! assert_eq!(count()?, 0);
+//! db.execute("INSERT INTO articles (status) VALUES ('published')", [])?;
+//! assert_eq!(count()?, 1);
+//! # Ok::<_, Box<dyn std::error::Error>>(())
+//! ```
+
+#![cfg_attr(docsrs, feature(doc_cfg))]
+
+mod barrier;
+mod connection;
+mod error;
+mod ffi;
+mod hooks;
+mod registry;
+mod schema;
+mod statement;
+mod transaction;
+mod value;
+
+use std::ffi::{c_char, c_int, c_void};
+use std::panic::catch_unwind;
+
+use cacheops::Cacheops;
+
+pub use error::Error;
+
+/// Tells a cache of each row that connections of this process write, if they are opened
+/// after this call. Like [`Options::install`] with the defaults.
+///
+/// # Errors
+///
+/// [`Error::NoPreupdateHook`] if SQLite was compiled without what this stands on. The
+/// error says what to set.
+pub fn install(cache: &Cacheops) -> Result<(), Error> {
+    Options::new().install(cache)
+}
+
+/// Ends what [`install`] began: the cache is not told of writes any more.
+pub fn uninstall(cache: &Cacheops) {
+    if registry::remove(cache) {
+        // SAFETY: the function exists; SQLite forgets it, whether it knew it or not.
+        unsafe { ffi::sqlite3_cancel_auto_extension(on_open) };
+    }
+}
+
+/// Sets the hooks of one connection that was opened before [`install`].
+///
+/// # Errors
+///
+/// [`Error::NotInstalled`] before `install`. [`Error::HookReplaced`] if the application
+/// had set a hook of its own: it has been replaced, and the connection is watched.
+///
+/// # Safety
+///
+/// `connection` is the `sqlite3 *` of an open connection, and no other thread uses it
+/// during the call.
+pub unsafe fn watch<T>(connection: *mut T) -> Result<(), Error> {
+    if registry::current().is_empty() {
+        return Err(Error::NotInstalled);
+    }
+    let preupdate = ffi::preupdate().ok_or(Error::NoPreupdateHook)?;
+    // SAFETY: the caller's promise.
+    unsafe { hooks::attach(connection.cast(), preupdate) }
+}
+
+/// How a cache is told of writes.
+#[derive(Clone, Debug)]
+#[must_use]
+pub struct Options {
+    row_budget: usize,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Options::new()
+    }
+}
+
+impl Options {
+    /// The defaults.
+    pub fn new() -> Self {
+        Options { row_budget: 1_000 }
+    }
+
+    /// How many rows of one table a transaction may change before the table is
+    /// dropped as a whole: 1,000 by default. Each row is looked up in the cache, and
+    /// kept in memory until the commit.
+    pub fn row_budget(mut self, rows: usize) -> Self {
+        self.row_budget = rows;
+        self
+    }
+
+    /// Like [`install`](crate::install). For a cache that is installed already, the
+    /// options take the place of those before.
+    ///
+    /// # Errors
+    ///
+    /// As [`install`](crate::install).
+    pub fn install(self, cache: &Cacheops) -> Result<(), Error> {
+        ffi::preupdate().ok_or(Error::NoPreupdateHook)?;
+        // SAFETY: the function has the signature that SQLite calls.
+        let code = unsafe { ffi::sqlite3_auto_extension(on_open) };
+        if code != ffi::OK {
+            return Err(Error::Refused(code));
+        }
+        let row_budget = self.row_budget;
+        registry::add(registry::Installation { cache: cache.clone(), row_budget });
+        Ok(())
+    }
+}
+
+/// SQLite calls this for each connection that it opens. An error makes the opening
+/// fail: a connection that is not watched would leave fragments stale.
+unsafe extern "C" fn on_open(
+    db: *mut ffi::Db,
+    _message: *mut *mut c_char,
+    _api: *const c_void,
+) -> c_int {
+    const ERROR: c_int = 1;
+    let attached = catch_unwind(|| {
+        let preupdate = ffi::preupdate().ok_or(Error::NoPreupdateHook)?;
+        // SAFETY: the connection is being opened, so nobody else has it.
+        unsafe { hooks::attach(db, preupdate) }
+    });
+    match attached {
+        Ok(Ok(())) => ffi::OK,
+        Ok(Err(Error::Refused(code))) => code,
+        Ok(Err(_)) | Err(_) => ERROR,
+    }
+}
