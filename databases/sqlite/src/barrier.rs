@@ -1,42 +1,31 @@
 //! Commits whose end is not known yet.
 
-use std::time::Instant;
-
-use cacheops::{Cacheops, WriteEvent};
+use cacheops::PendingCommit;
 
 use crate::transaction::Events;
 
-/// A commit that is under way: what it changes is marked in each cache.
-pub(crate) struct Commit {
-    pending: Vec<PendingCommit>,
-    pub(crate) since: Instant,
-    /// It may have changed nothing: the count of changed rows tells, once it is over.
-    pub(crate) doubtful: bool,
-}
+/// A commit that is in progress: what it changes is marked in each cache.
+pub(crate) struct Commit(Vec<PendingCommit>);
 
 impl Commit {
     /// Marks what is about to be committed.
-    pub(crate) fn begin(events: Events, doubtful: bool) -> Self {
-        let begin =
-            |(to, events): (std::sync::Arc<crate::registry::Installation>, Vec<WriteEvent>)| {
-                PendingCommit { cache: to.cache.clone(), events }
-            };
-        Commit { pending: events.into_iter().map(begin).collect(), since: Instant::now(), doubtful }
+    pub(crate) fn begin(events: Events) -> Self {
+        let begin = |(to, events): (std::sync::Arc<crate::registry::Installation>, _)| {
+            to.cache.begin_commit(Vec::into_iter(events))
+        };
+        Commit(events.into_iter().map(begin).collect())
     }
 
-    /// The commit is visible: what it changed is dropped. An error has been told to
-    /// the observers of the cache.
+    /// The commit is visible: what it changed is dropped. The observers of the cache
+    /// have been told of an error.
     pub(crate) fn committed(self) {
-        for pending in self.pending {
-            let _ = pending.cache.invalidate_batch(pending.events);
+        for pending in self.0 {
+            let _ = pending.committed();
         }
     }
 
     /// Nothing was committed.
-    pub(crate) fn rolled_back(self) {}
-}
-
-struct PendingCommit {
-    cache: Cacheops,
-    events: Vec<WriteEvent>,
+    pub(crate) fn rolled_back(self) {
+        self.0.into_iter().for_each(PendingCommit::rolled_back);
+    }
 }

@@ -61,8 +61,12 @@ pub(crate) struct State {
     changes: c_int,
     /// How many rows were seen since.
     rows: u64,
-    /// The application has replaced the commit hook: rows are marked one by one.
+    /// The application has replaced the commit hook: what changed is told once its
+    /// transaction is over.
     commit_hook_lost: bool,
+    /// The application has replaced the preupdate hook, or writes to virtual tables
+    /// that keep no rows in SQLite: rows changed, and none was seen.
+    row_hook_lost: bool,
     /// A hook has panicked: what it was to add is lost.
     pub(crate) panicked: bool,
 }
@@ -108,6 +112,7 @@ impl State {
     /// A row changes, of a table that [`Schema::table`] has given.
     pub(crate) fn row(&mut self, table: &Arc<Table>, event: Option<impl FnMut() -> WriteEvent>) {
         self.rows += 1;
+        self.row_hook_lost = false;
         self.explicit &= self.is_traced();
         let installed = self.known.current();
         match event {
@@ -116,27 +121,23 @@ impl State {
         }
     }
 
-    /// A commit begins: what is to be marked, and whether it is doubtful that it
-    /// changes anything.
-    pub(crate) fn commit(&mut self, status: Status) -> Option<(Events, bool)> {
+    /// A commit begins: what is to be marked.
+    pub(crate) fn commit(&mut self, status: Status) -> Events {
         let mut transaction = std::mem::take(&mut self.transaction);
-        let mut doubtful = false;
         if std::mem::take(&mut self.panicked) {
             transaction.everything();
         }
         if !transaction.has_rows() {
-            let traced = self.reset.is_some() || !self.running.is_empty();
+            let traced = self.reset.is_some() || self.is_traced();
             let changes_rows =
                 self.reset == Some(true) || self.running.iter().any(|running| running.rows);
-            if self.unseen(status) || !traced {
-                transaction.everything();
-            } else if changes_rows && transaction.is_empty() {
-                doubtful = true;
+            let unseen = self.unseen(status) || (changes_rows && self.row_hook_lost);
+            // A definition of a table that was not seen, or rows that were not.
+            if unseen || !traced {
                 transaction.everything();
             }
         }
-        let events = transaction.events(self.known.current());
-        (!events.is_empty()).then_some((events, doubtful))
+        transaction.events(self.known.current())
     }
 
     /// What has been marked for a commit.
@@ -188,9 +189,12 @@ impl State {
         let unseen = self.unseen(status);
         let mut ended = Ended::default();
         self.explicit = !status.autocommit;
-        // What a statement writes to virtual tables is counted before it has ended.
-        let counted = !self.running.iter().any(|running| running.rows);
+        // What a statement writes to virtual tables is counted before it has ended; that
+        // of one that is being reset, after this.
+        let resets = status.writing && status.autocommit;
+        let counted = !resets && !self.running.iter().any(|running| running.rows);
         let unseen = unseen && counted;
+        self.row_hook_lost |= unseen;
         if counted {
             self.rows = 0;
             self.changes = status.changes;
@@ -203,12 +207,7 @@ impl State {
         }
         self.reset = None;
         self.schema.forget_verified();
-        for commit in std::mem::take(&mut self.commits) {
-            match commit.doubtful && !unseen {
-                true => ended.rolled_back.push(commit),
-                false => ended.committed.push(commit),
-            }
-        }
+        ended.committed = std::mem::take(&mut self.commits);
         let mut transaction = std::mem::take(&mut self.transaction);
         if transaction.has_rows() {
             // It is over, and neither hook has come: the application has set its own.
@@ -217,7 +216,7 @@ impl State {
             // Statements that would have changed tables, and found nothing to do.
             transaction = Transaction::default();
         }
-        if std::mem::take(&mut self.panicked) {
+        if unseen || std::mem::take(&mut self.panicked) {
             transaction.everything();
         }
         ended.late = transaction.events(self.known.current());

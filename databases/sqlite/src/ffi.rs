@@ -27,10 +27,6 @@ pub(crate) struct Value {
 pub(crate) const OK: c_int = 0;
 pub(crate) const ROW: c_int = 100;
 
-pub(crate) const OPEN_READONLY: c_int = 0x1;
-pub(crate) const OPEN_URI: c_int = 0x40;
-pub(crate) const OPEN_NOMUTEX: c_int = 0x8000;
-
 pub(crate) const DELETE: c_int = 9;
 pub(crate) const INSERT: c_int = 18;
 
@@ -70,7 +66,6 @@ pub(crate) type EntryPoint =
 unsafe extern "C" {
     pub(crate) fn sqlite3_auto_extension(entry: EntryPoint) -> c_int;
     pub(crate) fn sqlite3_cancel_auto_extension(entry: EntryPoint) -> c_int;
-    pub(crate) fn sqlite3_libversion_number() -> c_int;
 
     pub(crate) fn sqlite3_commit_hook(
         db: *mut Db,
@@ -103,17 +98,9 @@ unsafe extern "C" {
     pub(crate) fn sqlite3_get_autocommit(db: *mut Db) -> c_int;
     pub(crate) fn sqlite3_txn_state(db: *mut Db, schema: *const c_char) -> c_int;
     pub(crate) fn sqlite3_total_changes(db: *mut Db) -> c_int;
-    pub(crate) fn sqlite3_db_filename(db: *mut Db, schema: *const c_char) -> *const c_char;
     pub(crate) fn sqlite3_sql(statement: *mut Stmt) -> *const c_char;
     pub(crate) fn sqlite3_stmt_readonly(statement: *mut Stmt) -> c_int;
 
-    pub(crate) fn sqlite3_open_v2(
-        file: *const c_char,
-        db: *mut *mut Db,
-        flags: c_int,
-        vfs: *const c_char,
-    ) -> c_int;
-    pub(crate) fn sqlite3_close(db: *mut Db) -> c_int;
     pub(crate) fn sqlite3_prepare_v2(
         db: *mut Db,
         sql: *const c_char,

@@ -109,7 +109,7 @@ impl Connection {
             commit.committed();
         }
         if !ended.late.is_empty() {
-            Commit::begin(ended.late, false).committed();
+            Commit::begin(ended.late).committed();
         }
     }
 
@@ -151,13 +151,13 @@ impl Connection {
     }
 
     fn commit(&self) {
-        let begun = {
+        let events = {
             let mut state = self.state();
             state.panicked |= self.panicked.swap(false, Ordering::Relaxed);
             state.commit(self.status())
         };
-        if let Some((events, doubtful)) = begun {
-            let commit = Commit::begin(events, doubtful);
+        if !events.is_empty() {
+            let commit = Commit::begin(events);
             self.state().begun(commit);
         }
     }

@@ -18,7 +18,7 @@
 //! let count = || {
 //!     cache.cached_as(&published).get_or_fill(|| {
 //!         let sql = "SELECT count(*) FROM articles WHERE status = 'published'";
-//!         db.query_row(sql, [], |row| row.get::<_, u32>(0))
+//!         Ok::<u32, Box<dyn std::error::Error>>(db.query_row(sql, [], |row| row.get(0))?)
 //!     })
 //! };
 //! assert_eq!(count()?, 0);
@@ -46,6 +46,10 @@ use std::panic::catch_unwind;
 use cacheops::Cacheops;
 
 pub use error::Error;
+
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;
 
 /// Tells a cache of each row that connections of this process write, if they are opened
 /// after this call. Like [`Options::install`] with the defaults.

@@ -14,7 +14,7 @@ fn hit(cache: &Cacheops) -> bool {
         hit = false;
         Ok::<_, cacheops::Error>(1)
     };
-    cache.cached_as(&QuerySet::table("t")).get_or_fill(fill).unwrap();
+    cache.cached_as(QuerySet::table("t")).get_or_fill(fill).unwrap();
     hit
 }
 
@@ -73,12 +73,12 @@ fn hooks_of_the_application_are_noticed() {
     assert!(site.is_hit(&by("t", "id", 77)));
     // A preupdate hook of its own: nothing is known of rows.
     let db = site.memory(T);
+    let none = "DELETE FROM t WHERE id = 5";
+    assert_eq!(site.dropped_by(&db, all(), none), [false, false]);
     // SAFETY: the connection is open; no hook replaces ours.
     unsafe { sqlite3_preupdate_hook(db.handle().cast(), None, std::ptr::null_mut()) };
     assert_eq!(site.dropped_by(&db, all(), sql), [true, true]);
     assert_eq!(site.dropped_by(&db, all(), &format!("BEGIN; {sql}; COMMIT")), [true, true]);
-    let sql = "DELETE FROM t WHERE id = 5";
-    assert_eq!(site.dropped_by(&db, all(), sql), [false, false]);
 }
 
 unsafe extern "C" {

@@ -1,5 +1,7 @@
 //! What SQLite tells, for all kinds of writes, by rusqlite.
 
+#![allow(clippy::unwrap_used)]
+
 mod connections;
 mod rows;
 mod site;
