@@ -6,15 +6,15 @@ use redis::{ConnectionAddr, RedisError};
 use tokio::io::AsyncReadExt;
 use tokio::net::TcpStream;
 
-use super::SetupError;
 use super::access::redacted;
+use super::error::SetupError;
 
 pub(super) fn bad_url(url: &str, error: &RedisError) -> SetupError {
     let text = error.to_string();
     // Without its detail, which quotes the URL.
     let detail = error.detail().map(|detail| format!(": {detail}")).unwrap_or_default();
     let text = text.strip_suffix(&detail).unwrap_or("it does not parse");
-    SetupError::config(format!(
+    SetupError::invalid_config(format!(
         "{:?} is no URL of a Redis ({text}): it looks like `redis://[user:password@]host[:port][/database]`, `rediss://…` for TLS, or `redis+unix:///path`",
         redacted(url)
     ))
@@ -24,29 +24,29 @@ pub(super) fn bad_url(url: &str, error: &RedisError) -> SetupError {
 pub(super) fn explain(addr: &ConnectionAddr, error: &RedisError) -> SetupError {
     let text = format!("{addr}: {error}");
     if matches!(error.kind(), redis::ErrorKind::RESP3NotSupported) {
-        return SetupError::server(format!(
+        return SetupError::unfit_server(format!(
             "{addr} does not speak RESP3: it needs Redis 7, Valkey 8 or Dragonfly"
         ));
     }
     let login = matches!(error.kind(), redis::ErrorKind::AuthenticationFailed)
         || matches!(error.code(), Some("NOAUTH" | "WRONGPASS" | "NOPERM"));
     if login {
-        return SetupError::config(format!(
+        return SetupError::invalid_config(format!(
             "{text}: check user and password in the URL, as `redis://user:password@…`"
         ));
     }
     if text.contains("refused to switch database") {
-        return SetupError::config(format!(
+        return SetupError::invalid_config(format!(
             "{text}: check the database at the end of the URL, as `redis://host/0`; a cluster has 0 only"
         ));
     }
     if let Some(advice) = about_certificates(&text) {
-        return SetupError::config(format!("{text}: {advice}"));
+        return SetupError::invalid_config(format!("{text}: {advice}"));
     }
     if error.kind() == redis::ErrorKind::InvalidClientConfig {
-        return SetupError::config(text);
+        return SetupError::invalid_config(text);
     }
-    SetupError::away(text)
+    SetupError::unavailable(text)
 }
 
 /// What to do about a refusal in the handshake of TLS. Only its text tells of

@@ -14,7 +14,7 @@
 //! its parent does not tell. Whatever cannot be read, because it is damaged or
 //! was written by another version, is as good as not there.
 
-use super::stamp_map::StampMap;
+use super::stamp_map::{Lineage, StampMap};
 use crate::fragment::{Body, Fragment, TemplateUse};
 use crate::key::FragmentKey;
 use crate::protocol::Token;
@@ -51,41 +51,6 @@ pub(crate) struct Written {
     pub(crate) label: Option<String>,
     pub(crate) stored_at: u64,
     pub(crate) expires_at: Option<u64>,
-}
-
-/// Stamps and all that is above them, parents first, each once.
-#[derive(Default)]
-pub(crate) struct Lineage(StampMap<Arc<Stamp>>);
-
-impl Lineage {
-    pub(crate) fn of(stamps: &[Arc<Stamp>]) -> Self {
-        let mut line = Lineage(StampMap::with_capacity(stamps.len() + 2));
-        stamps.iter().for_each(|stamp| line.add(stamp));
-        line
-    }
-
-    fn add(&mut self, stamp: &Arc<Stamp>) {
-        if self.0.has(stamp) {
-            return;
-        }
-        if let Some(parent) = stamp.parent() {
-            self.add(parent);
-        }
-        self.0.insert(stamp, stamp.clone());
-    }
-
-    pub(crate) fn len(&self) -> usize {
-        self.0.len()
-    }
-
-    pub(crate) fn stamps(&self) -> impl Iterator<Item = &Arc<Stamp>> {
-        self.0.values()
-    }
-
-    /// Where the one above is; that of the first for what has none.
-    pub(crate) fn position_of(&self, parent: Option<&Arc<Stamp>>) -> usize {
-        parent.and_then(|parent| self.0.position_of(parent)).unwrap_or(0)
-    }
 }
 
 /// Writes a fragment down. `None` when a stamp has no token, which means that

@@ -6,17 +6,16 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use redis::{PushInfo, cmd};
-use tokio::runtime::Handle;
 
 use super::bulk::Bulk;
 use super::endpoint::Endpoint;
-use super::link::{Link, Server};
-use super::node::Identity;
+use super::error::SetupError;
+use super::identity::Identity;
+use super::link::{Link, Server, Topology};
 use super::options::{Redis, Servers};
 use super::rights::Rights;
-use super::sentinels::Sentinels;
+use super::sentinels::{Sentinels, WatchedSentinels};
 use super::slots::{Range, SLOTS, read_slots};
-use super::{LinkError, SetupError};
 use crate::protocol::{Decision, Master};
 
 /// What hears the pushes of a session.
@@ -88,33 +87,34 @@ impl Discovery {
             Some(sentinels) => Some(named(sentinels).await?),
             None => None,
         };
-        let (nodes, routes, is_causal) = match (&self.kind, &master) {
-            (Kind::Cluster, _) => {
-                let (nodes, routes) = self.cluster(session).await?;
-                (nodes, Some(routes), false)
-            }
+        let topology = match (&self.kind, &master) {
+            (Kind::Cluster, _) => self.cluster(session).await?,
             (_, Some(master)) => {
                 let endpoint = self.endpoints[0].at(&master.host, master.port);
-                let (server, is_causal) =
-                    self.join(session, &endpoint, &master.host, master.port).await?;
-                (vec![server], None, is_causal)
+                self.single(session, &endpoint, &master.host, master.port).await?
             }
-            _ => {
-                let (server, is_causal) = self.join(session, &self.endpoints[0], "", 0).await?;
-                (vec![server], None, is_causal)
-            }
+            _ => self.single(session, &self.endpoints[0], "", 0).await?,
         };
         self.has_rights.store(true, Ordering::Relaxed);
-        let limit = self.operation_timeout;
-        let link = Link::new(session, nodes, routes, is_causal, limit, Handle::current());
-        Ok(link.of_master(master))
+        Ok(Link::new(session, topology, master, self.operation_timeout))
     }
 
-    /// Asks the sentinels whenever a caller wants it, without end.
-    pub(crate) async fn serve(&self, sentinels: Arc<Sentinels>) {
-        if let Kind::Sentinel { master, sentinels: endpoints } = &self.kind {
-            sentinels.serve(endpoints.clone(), master.clone(), self.operation_timeout).await;
-        }
+    async fn single(
+        &self,
+        session: u64,
+        endpoint: &Endpoint,
+        host: &str,
+        port: u16,
+    ) -> Result<Topology, SetupError> {
+        let (server, is_causal) = self.join(session, endpoint, host, port).await?;
+        Ok(Topology { nodes: vec![server], routes: None, is_causal })
+    }
+
+    /// The sentinels to ask, if there are any.
+    pub(crate) fn watched_sentinels(&self) -> Option<WatchedSentinels> {
+        let Kind::Sentinel { master, sentinels } = &self.kind else { return None };
+        let (endpoints, master) = (sentinels.clone(), master.clone());
+        Some(WatchedSentinels { endpoints, master, limit: self.operation_timeout })
     }
 
     /// Connects to a server that is to be written to.
@@ -142,8 +142,8 @@ impl Discovery {
 
     /// Connects to all masters of a cluster, told by the first node that
     /// answers.
-    async fn cluster(&self, session: u64) -> Result<(Vec<Server>, Box<[u16; SLOTS]>), SetupError> {
-        let mut last = SetupError::away("no node answers");
+    async fn cluster(&self, session: u64) -> Result<Topology, SetupError> {
+        let mut last = SetupError::unavailable("no node answers");
         for endpoint in &self.endpoints {
             match self.ask_for_slots(endpoint).await {
                 Ok(ranges) => return self.join_all(session, endpoint, &ranges).await,
@@ -157,13 +157,13 @@ impl Discovery {
         let connection = endpoint.open(|_| {}).await?;
         let slots = connection.ask(&cmd("CLUSTER").arg("SLOTS").to_owned()).await;
         let slots = slots.map_err(|error| {
-            SetupError::server(format!(
+            SetupError::unfit_server(format!(
                 "{} is no node of a cluster ({error}): `Redis::url` is for a single server",
                 endpoint.host()
             ))
         })?;
         read_slots(&slots)
-            .ok_or_else(|| SetupError::away("not all slots of the cluster are served"))
+            .ok_or_else(|| SetupError::unavailable("not all slots of the cluster are served"))
     }
 
     async fn join_all(
@@ -171,7 +171,7 @@ impl Discovery {
         session: u64,
         seed: &Endpoint,
         ranges: &[Range],
-    ) -> Result<(Vec<Server>, Box<[u16; SLOTS]>), SetupError> {
+    ) -> Result<Topology, SetupError> {
         let mut places: HashMap<(String, u16), u16> = HashMap::new();
         let mut servers = Vec::new();
         let mut routes = Box::new([0; SLOTS]);
@@ -188,11 +188,13 @@ impl Discovery {
                 }
             };
             let Some(slots) = routes.get_mut(range.from..=range.to) else {
-                return Err(SetupError::away("the cluster tells of slots that there are not"));
+                return Err(SetupError::unavailable(
+                    "the cluster tells of slots that there are not",
+                ));
             };
             slots.fill(place);
         }
-        Ok((servers, routes))
+        Ok(Topology { nodes: servers, routes: Some(routes), is_causal: false })
     }
 }
 
@@ -201,9 +203,9 @@ async fn named(sentinels: &Sentinels) -> Result<Arc<Master>, SetupError> {
     match sentinels.decided(sentinels.ask()).await {
         Decision::Named(master) => Ok(master),
         Decision::NoMajority(failure) if failure.is_lasting => {
-            Err(SetupError::config(failure.reason))
+            Err(SetupError::invalid_config(failure.reason))
         }
-        Decision::NoMajority(failure) => Err(SetupError::away(failure.reason)),
+        Decision::NoMajority(failure) => Err(SetupError::unavailable(failure.reason)),
     }
 }
 
@@ -214,11 +216,5 @@ fn install_tls() {
     if rustls::crypto::CryptoProvider::get_default().is_none() {
         // Another may be chosen at this moment, which is as good.
         let _ = rustls::crypto::ring::default_provider().install_default();
-    }
-}
-
-impl From<SetupError> for LinkError {
-    fn from(error: SetupError) -> Self {
-        LinkError::new(error.text())
     }
 }

@@ -7,9 +7,9 @@ use redis::{
     ProtocolVersion, PushInfo, RedisConnectionInfo,
 };
 
-use super::SetupError;
 use super::access::{Credentials, CredentialsSource, Tls, redacted};
 use super::advice::{bad_url, explain, why_closed};
+use super::error::SetupError;
 use super::node::Connection;
 
 /// How a server is reached: where, as whom, in how long.
@@ -32,14 +32,14 @@ impl Endpoint {
     ) -> Result<Self, SetupError> {
         let info = url.into_connection_info().map_err(|error| bad_url(url, &error))?;
         if !info.addr().is_supported() {
-            return Err(SetupError::config(format!(
+            return Err(SetupError::invalid_config(format!(
                 "this build of cacheops cannot reach {}: TLS needs the feature `redis-tls`, and a Unix socket a Unix",
                 redacted(url)
             )));
         }
         if url.contains('#') && !matches!(info.addr(), ConnectionAddr::Unix(_)) {
             // Not quoted: what stands there may be a password.
-            return Err(SetupError::config(
+            return Err(SetupError::invalid_config(
                 "a URL of a Redis has no `#`; in a password it is written `%23`, and certificates are always checked: name those to trust by `Redis::ca`",
             ));
         }
@@ -127,10 +127,10 @@ impl Endpoint {
         match tokio::time::timeout(self.limit, opening).await {
             Ok(Ok(connection)) => Ok(Connection::new(connection)),
             Ok(Err(error)) => Err(match why_closed(self.info.addr(), &error, self.limit).await {
-                Some(said) => SetupError::away(format!("{}: {said}", self.info.addr())),
+                Some(said) => SetupError::unavailable(format!("{}: {said}", self.info.addr())),
                 None => explain(self.info.addr(), &error),
             }),
-            Err(_) => Err(SetupError::away(format!(
+            Err(_) => Err(SetupError::unavailable(format!(
                 "{} does not answer within {:?}",
                 self.info.addr(),
                 self.limit
@@ -159,7 +159,7 @@ impl Endpoint {
             Err(_) => Err(format!("no answer within {:?}", self.limit)),
         };
         let told = told.map_err(|error| {
-            SetupError::away(format!(
+            SetupError::unavailable(format!(
                 "{}: `Redis::credentials` tells none: {error}",
                 self.info.addr()
             ))

@@ -3,7 +3,7 @@
 //! would wait without end, and what is written to it would be mixed up with what
 //! the other process writes. Nothing is asked of the server there.
 
-use super::LinkError;
+use super::error::LinkError;
 use crate::error::{Error, ErrorKind};
 
 /// What is told in a child.
@@ -53,7 +53,7 @@ mod tests {
     use super::{FORKED, OwnerProcess};
     use crate::error::ErrorKind;
     use crate::prefix::Prefix;
-    use crate::redis::state::SharedState;
+    use crate::redis::state::{Parts, SharedState};
     use crate::redis::{LinkState, Redis};
     use crate::store::{MemoryStore, StampMetaOptions};
     use crate::write::keys::Event;
@@ -75,12 +75,13 @@ mod tests {
             StampMetaOptions { labels: false, shared: true },
         ));
         let redis = Redis::url("redis://127.0.0.1:1").queue_invalidations(10);
-        let mut state = SharedState::new(near, redis, &prefix, runtime.handle().clone(), None);
+        let parts = Parts { near, options: redis, runtime: runtime.handle().clone(), clock: None };
+        let mut state = SharedState::new(parts, &prefix);
         state.owner = OwnerProcess::of_other_process();
         let error = runtime.block_on(state.link()).err().unwrap();
         assert_eq!(error.to_string(), FORKED);
-        let bounded_map = runtime.block_on(state.invalidate("", &Event::Everything));
-        assert_eq!(bounded_map.err().unwrap().kind(), ErrorKind::InvalidConfig);
+        let outcome = runtime.block_on(state.invalidate("", &Event::Everything));
+        assert_eq!(outcome.err().unwrap().kind(), ErrorKind::InvalidConfig);
         assert_eq!(state.status().pending, 0);
         assert_eq!(state.status().state, LinkState::Down(FORKED.to_owned()));
     }

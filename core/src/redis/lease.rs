@@ -3,13 +3,18 @@
 use std::collections::HashSet;
 use std::ops::Range;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use super::LinkError;
-use super::codec::Lineage;
+use super::error::LinkError;
+use super::fill_lock::FillLock;
+use super::keys::lock_key;
 use super::link::Link;
-use super::state::{SharedState, write_everything};
-use super::tier::{Tier, is_epoch, read_command, token_at, token_in};
+use super::stamp_map::Lineage;
+use super::stamps::{
+    is_epoch, read_command, settle, settle_all, token_at, token_in, write_everything,
+};
+use super::state::SharedState;
+use super::times;
 use crate::key::FragmentKey;
 use crate::protocol::{Command, LeasePlan, Reply, TablePlan, Token, is_leased};
 use crate::read::page::Page;
@@ -32,7 +37,7 @@ pub(crate) struct Leased {
 /// they find is settled before anything else is made of the replies. Dropped,
 /// it gives its lock back.
 pub(crate) struct LeaseInProgress<'a> {
-    tier: &'a Tier,
+    state: &'a Arc<SharedState>,
     link: &'a Arc<Link>,
     stamps: Vec<Arc<Stamp>>,
     /// Those of them and above them that are leased already.
@@ -64,25 +69,24 @@ impl<'a> LeaseInProgress<'a> {
     /// the fragment whose lock is asked for. `None` where the system has no
     /// randomness for tokens.
     pub(crate) fn begin(
-        tier: &'a Tier,
+        state: &'a Arc<SharedState>,
         link: &'a Arc<Link>,
         scope: &LeaseScope<'a>,
         lock: Option<FragmentKey>,
     ) -> Option<Self> {
-        let state = &*tier.state;
         let StoreLease { stamps, tables } = state.near.lease(scope);
         let page = scope.page;
         let scope = &LeaseScope { tables: &tables, ..*scope };
         let line = Lineage::of(&stamps);
         let (leased, new) = line.stamps().cloned().partition(has_lease);
         let mut leasing = LeaseInProgress {
-            tier,
+            state,
             link,
             stamps,
             leased,
             plan: LeasePlan::default(),
             owners: Owners::default(),
-            now: tier.time(),
+            now: state.clock.now(),
             lock: None,
             is_taken: false,
             is_granted: true,
@@ -92,14 +96,14 @@ impl<'a> LeaseInProgress<'a> {
         leasing.plan_stamps(&new)?;
         leasing.plan_epochs(&new, scope)?;
         if let Some(key) = lock {
-            leasing.lock = Some(FillLock::ask(tier, lock_key(&scope.prefixes.combined, key))?);
+            leasing.lock = Some(FillLock::ask(state, lock_key(&scope.prefixes.combined, key))?);
         }
         Some(leasing)
     }
 
     /// What has to be written and read for plain keys.
     fn plan_stamps(&mut self, new: &[Arc<Stamp>]) -> Option<()> {
-        let retention = Some(self.tier.state.options.retention);
+        let retention = Some(self.state.options.retention);
         for stamp in new {
             let Some(shared) = stamp.shared() else { continue };
             let (value, limit) = match shared.kind() {
@@ -118,8 +122,8 @@ impl<'a> LeaseInProgress<'a> {
     /// What has to be registered: the schemes of all tables of which a stamp is
     /// new, be it of the table or of a conjunction.
     fn plan_epochs(&mut self, new: &[Arc<Stamp>], scope: &LeaseScope<'_>) -> Option<()> {
-        let options = &self.tier.state.options;
-        let until = lifetime_of_registries(self.tier.state.server_time(), options.retention);
+        let options = &self.state.options;
+        let until = lifetime_of_registries(self.state.clock.server_now(), options.retention);
         let mut seen = HashSet::new();
         for stamp in new {
             let epoch = if is_epoch(stamp) { Some(stamp) } else { stamp.parent() };
@@ -150,10 +154,10 @@ impl<'a> LeaseInProgress<'a> {
 
     /// What has to be sent.
     pub(crate) fn commands(&mut self) -> Vec<Command> {
-        let state = &self.tier.state;
+        let state = &self.state;
         let mut commands = Vec::new();
         if self.owners.stamps.iter().any(|stamp| stamp.parent().is_none()) {
-            commands.push(state.times.begin(state, self.now));
+            commands.push(times::begin(&state.prefix, self.now));
         }
         let planned = self.plan.commands();
         self.planned = commands.len()..commands.len() + planned.len();
@@ -188,13 +192,13 @@ impl<'a> LeaseInProgress<'a> {
     ) -> Result<(), LinkError> {
         let leased = self.plan.read(replies);
         for (stamp, found) in self.owners.epochs.iter().zip(leased.epochs) {
-            self.tier.take(self.link, stamp, found);
+            settle(&self.state.near, self.link, stamp, found);
             tell(stamp, found);
         }
         for (stamp, found) in self.owners.stamps.iter().zip(leased.stamps) {
             let token = token_in(stamp, found.as_deref(), self.link)?;
             self.is_granted &= token.is_some();
-            if self.tier.take(self.link, stamp, token)
+            if settle(&self.state.near, self.link, stamp, token)
                 && leased.is_registered
                 && let Some(shared) = stamp.shared()
             {
@@ -233,7 +237,7 @@ impl<'a> LeaseInProgress<'a> {
             // The stamps around are looked at when this returns: as they are
             // now, and not as the last news left them.
             let reads: Vec<Command> = around.iter().filter_map(read_command).collect();
-            let replies = self.tier.run(self.link, &reads).await.ok()?;
+            let replies = self.state.run(self.link, &reads).await.ok()?;
             let holds = |(stamp, reply): (&Arc<Stamp>, &Reply)| {
                 let found = reply.value().and_then(|value| token_at(stamp, value, self.link));
                 found.is_some() && found == stamp.shared().and_then(SharedStamp::token)
@@ -241,7 +245,7 @@ impl<'a> LeaseInProgress<'a> {
             around_holds = recorder::can_be_asked(self.page)
                 && replies.len() == around.len()
                 && around.iter().zip(&replies).all(holds);
-            self.tier.check(self.link, &around, &replies);
+            settle_all(&self.state.near, self.link, &around, &replies);
         }
         let stamps = std::mem::take(&mut self.stamps);
         Some(Leased { stamps, is_taken: self.is_taken, lock: self.lock.take(), around_holds })
@@ -283,92 +287,4 @@ fn schemes_of(registry: &SharedStamp, scope: &LeaseScope<'_>) -> Vec<Vec<u8>> {
 fn read_around(page: Option<&Page>) -> Vec<Arc<Stamp>> {
     let line = Lineage::of(&recorder::stamps_around(page));
     line.stamps().filter(|stamp| stamp.shared().is_some()).cloned().collect()
-}
-
-pub(super) fn lock_key(prefix: &str, key: FragmentKey) -> Vec<u8> {
-    [prefix.as_bytes(), b"lock:", &key.digits()].concat()
-}
-
-/// A lock on the filling of a fragment, asked for or held; given back when it
-/// is dropped.
-pub(crate) struct FillLock {
-    pub(super) key: Vec<u8>,
-    /// What tells it from that of another.
-    token: Token,
-    until: Instant,
-    state: Arc<SharedState>,
-    runtime: tokio::runtime::Handle,
-    phase: LockPhase,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum LockPhase {
-    /// It may be had, and may be another's.
-    Asked,
-    HeldStamp,
-    Done,
-}
-
-impl FillLock {
-    fn ask(tier: &Tier, key: Vec<u8>) -> Option<Self> {
-        let state = tier.state.clone();
-        let until = Instant::now() + state.options.lock_limit;
-        let (token, runtime) = (Token::random()?, tier.runtime.clone());
-        Some(FillLock { key, token, until, state, runtime, phase: LockPhase::Asked })
-    }
-
-    /// The command that asks for it.
-    fn command(&self) -> Command {
-        let (key, token) = (self.key.as_slice().into(), self.token.as_bytes().to_vec());
-        Command::SetNx(key, token, Some(self.state.options.lock_limit))
-    }
-
-    /// The lock, if the reply says that it was got.
-    fn answered(mut self, reply: Option<&Reply>) -> Option<Self> {
-        let got = reply == Some(&Reply::Done(true));
-        self.phase = if got { LockPhase::HeldStamp } else { LockPhase::Done };
-        got.then_some(self)
-    }
-
-    /// Gives the lock back by the command that is returned, unless it may have
-    /// gone to another by now.
-    pub(super) fn release(mut self) -> Option<Command> {
-        let held = self.end() == LockPhase::HeldStamp;
-        held.then(|| Command::Unlink(vec![self.key.clone()]))
-    }
-
-    /// What it is, if there is still something to give back; and nothing from
-    /// now on.
-    fn end(&mut self) -> LockPhase {
-        let phase = std::mem::replace(&mut self.phase, LockPhase::Done);
-        let in_time = Instant::now() + Duration::from_millis(50) < self.until;
-        if in_time { phase } else { LockPhase::Done }
-    }
-}
-
-impl Drop for FillLock {
-    /// A fill that came to nothing lets the others go on.
-    fn drop(&mut self) {
-        let phase = self.end();
-        if phase == LockPhase::Done {
-            return;
-        }
-        let Some(link) = self.state.link_now() else { return };
-        let (state, key) = (self.state.clone(), std::mem::take(&mut self.key));
-        let (token, releasing) = (self.token, state.release());
-        // If it fails, the lock runs out by itself.
-        self.runtime.spawn(async move {
-            let is_own = match phase {
-                LockPhase::HeldStamp => true,
-                _ => link.run(&[Command::Get(key.as_slice().into())]).await.is_ok_and(|replies| {
-                    replies.first().and_then(Reply::value) == Some(token.as_bytes())
-                }),
-            };
-            if is_own {
-                let _ = link.run(&[Command::Unlink(vec![key.clone()])]).await;
-                state.waiters.wake(&key);
-            }
-            drop(releasing);
-        });
-    }
 }

@@ -10,8 +10,8 @@ use redis::{Pipeline, Value};
 use sha1::{Digest, Sha1};
 use tokio::runtime::Handle;
 
-use super::LinkError;
 use super::bulk::Bulk;
+use super::error::LinkError;
 use super::node::{Connection, Heartbeat};
 use super::slots::{SLOTS, read_redirection, slot_of};
 use super::wire;
@@ -26,7 +26,7 @@ pub(crate) struct Link {
     /// Whether news of a change come before answers that already show it.
     pub(crate) is_causal: bool,
     /// A short mark of who the servers are: the same for the same ones.
-    pub(crate) fingerprint: [u8; Link::FINGERPRINT_LEN],
+    pub(crate) fingerprint: [u8; FINGERPRINT_LEN],
     /// What the sentinels called the server when it was connected to.
     pub(crate) master: Option<Arc<Master>>,
     limit: Duration,
@@ -47,41 +47,41 @@ pub(crate) struct Server {
     pub(crate) data: String,
 }
 
+/// The servers of a session.
+pub(crate) struct Topology {
+    pub(crate) nodes: Vec<Server>,
+    /// Which of them serves each slot of a cluster.
+    pub(crate) routes: Option<Box<[u16; SLOTS]>>,
+    /// Whether each server sends a push before replies that already show the change.
+    pub(crate) is_causal: bool,
+}
+
+/// The length of a server fingerprint.
+pub(crate) const FINGERPRINT_LEN: usize = 8;
+
 /// Redirections that are followed for one command.
 const MOST_REDIRECTIONS: usize = 8;
 
 impl Link {
-    pub(crate) const FINGERPRINT_LEN: usize = 8;
-
+    /// A session over these servers. It belongs to the runtime that this is called in.
     pub(crate) fn new(
         session: u64,
-        nodes: Vec<Server>,
-        routes: Option<Box<[u16; SLOTS]>>,
-        is_causal: bool,
+        topology: Topology,
+        master: Option<Arc<Master>>,
         limit: Duration,
-        handle: Handle,
     ) -> Self {
-        // Connections are not ordered among each other.
-        let is_causal = is_causal && nodes.len() == 1;
-        let fingerprint = fingerprint_of(&nodes, None);
+        let Topology { nodes, routes, is_causal } = topology;
         Link {
             session,
+            // Connections are not ordered among each other.
+            is_causal: is_causal && nodes.len() == 1,
+            fingerprint: fingerprint_of(&nodes, master.as_deref()),
             nodes,
             routes: routes.map(RwLock::new),
-            is_causal,
-            fingerprint,
-            master: None,
+            master,
             limit,
-            handle,
+            handle: Handle::current(),
         }
-    }
-
-    /// The same to a master that the sentinels have named. The epoch is part of
-    /// its mark: a master that was deposed, never told, and promoted again has
-    /// the same ids, and lacks all that was announced in between.
-    pub(crate) fn of_master(self, master: Option<Arc<Master>>) -> Self {
-        let epoch = master.as_ref().map(|master| master.epoch);
-        Link { fingerprint: fingerprint_of(&self.nodes, epoch), master, ..self }
     }
 
     /// Whether one command drops all its keys in one atomic step, and commands
@@ -184,7 +184,7 @@ impl Link {
             let _context = self.handle.enter();
             tokio::time::timeout(self.limit, work)
         };
-        timer.await.unwrap_or_else(|_| Err(LinkError::is_timeout(self.limit)))
+        timer.await.unwrap_or_else(|_| Err(LinkError::timeout(self.limit)))
     }
 
     async fn run_in_cluster(
@@ -276,8 +276,10 @@ impl Link {
     }
 }
 
-fn fingerprint_of(nodes: &[Server], epoch: Option<u64>) -> [u8; Link::FINGERPRINT_LEN] {
-    let epoch = epoch.map(|epoch| epoch.to_string());
+/// The epoch of the sentinels is part of it: a master that was deposed, was never told,
+/// and is promoted again has the same ids, and lacks the invalidations in between.
+fn fingerprint_of(nodes: &[Server], master: Option<&Master>) -> [u8; FINGERPRINT_LEN] {
+    let epoch = master.map(|master| master.epoch.to_string());
     let mut ids: Vec<&str> = nodes.iter().map(|node| node.id.as_str()).collect();
     ids.sort_unstable();
     ids.extend(epoch.as_deref());

@@ -8,7 +8,7 @@
 
 use std::time::Instant;
 
-use super::LinkError;
+use super::error::LinkError;
 use super::link::Link;
 use super::state::SharedState;
 use crate::protocol::{Decision, Ticket};
@@ -70,7 +70,7 @@ impl SharedState {
                 let limit = self.options.operation_timeout;
                 let decided = self.within(limit, sentinels.decided(ticket)).await;
                 decided.ok_or_else(|| {
-                    MasterCheckError::NoMajority(LinkError::sentinels_silent(limit))
+                    MasterCheckError::NoMajority(LinkError::sentinels_timeout(limit))
                 })?
             }
         };

@@ -1,24 +1,36 @@
 //! Redis, Valkey or Dragonfly as the shared tier.
 //!
-//! - `options`: what an application says of it.
-//! - `access`, `endpoint`: as whom, and the way to a server; `connecting`: what to do where it is barred;
-//!   `rights`: whether the user may do all that the tier does.
-//! - `node`, `slots`, `link`: connections, the slots of a cluster, the line
-//!   made of them; `wire` writes commands and reads replies.
-//! - `discover`, `keeper`: finding the servers, and keeping the line: a thread
-//!   that connects, watches and connects again.
-//! - `sentinels`, `vouch`: asking who the master is, and what comes of it.
-//! - `stamp_map`: what is known of stamps for the time of a trip.
-//! - `codec`: how a fragment is written down; `bulk`: the connections by which
-//!   large ones go.
-//! - `pending`: invalidations that could not be delivered yet; `refusal`: a
-//!   server that is there, and will not drop keys; `rest`: carrying out what is
-//!   announced, and what dropped futures have left of it.
-//! - `forked`: processes that have no thread to keep the connection.
-//! - `log`: what operators are told.
-//! - `same_data`: whether the data behind a connection is still the same.
-//! - `tier`: lookups and fills over the line, by `search`, `revalidation` and `lease`;
-//!   `deliver`: invalidations.
+//! What an application says and is told:
+//!
+//! - `options`, `consistency`, `access`: the settings, credentials and certificates.
+//! - `status`, `log`: the state of the connection, and log events for operators.
+//!
+//! Connections:
+//!
+//! - `endpoint`, `advice`: reaching a server, and what to do when that fails.
+//! - `node`, `identity`, `rights`: a connection to one server, who the server is, and
+//!   what the user may do there.
+//! - `wire`, `slots`: commands and replies as redis-rs has them; the slots of a cluster.
+//! - `link`, `bulk`: the connection to all servers of a session, and the one for large
+//!   values.
+//! - `discover`, `sentinels`: finding the servers; asking sentinels for the master.
+//!
+//! The state of a process:
+//!
+//! - `state`: what all threads share of the connection; `server_clock`, `times`,
+//!   `registries`, `lengths`, `pending`, `abandoned`, `key_waiters` are parts of it.
+//! - `supervisor`: the thread that connects, watches the connection and connects again;
+//!   `push` handles what servers push, `heartbeat` renews trust, `master_check` asks
+//!   whether the server is still the master, `forked` is for child processes.
+//!
+//! Operations:
+//!
+//! - `tier`: what the core calls.
+//! - `search`, `revalidation`: looking a fragment up, and verifying one in memory.
+//! - `lease`, `fill_lock`: the stamps of a fill, and its lock.
+//! - `deliver`, `last_invalidation`: invalidations and their times.
+//! - `stamps`, `stamp_map`, `codec`, `keys`, `bounded_map`: stamps and fragments as they
+//!   lie in the store.
 
 mod abandoned;
 mod access;
@@ -26,12 +38,17 @@ mod advice;
 mod bounded_map;
 mod bulk;
 mod codec;
-mod data_identity;
 mod deliver;
 mod discover;
 mod endpoint;
+mod error;
+mod fill_lock;
 mod forked;
+mod heartbeat;
+mod identity;
 mod key_waiters;
+mod keys;
+mod last_invalidation;
 mod lease;
 mod lengths;
 mod link;
@@ -40,119 +57,27 @@ mod master_check;
 mod node;
 mod options;
 mod pending;
-mod refusing;
+mod push;
+mod registries;
 mod revalidation;
 mod rights;
 mod search;
 mod sentinels;
+mod server_clock;
 mod slots;
 mod stamp_map;
+mod stamps;
 mod state;
+mod status;
+mod supervisor;
 mod tier;
+mod times;
 mod wire;
 
 pub(crate) use abandoned::AbandonedBatch;
 pub use access::{Credentials, Tls};
-pub(crate) use lease::{FillLock, Leased};
+pub(crate) use fill_lock::FillLock;
+pub(crate) use lease::Leased;
 pub use options::{Consistency, Redis};
-pub use state::{LinkState, SharedStatus};
+pub use status::{LinkState, SharedStatus};
 pub(crate) use tier::{LookupResult, Tier};
-
-use std::fmt;
-use std::time::Duration;
-
-use crate::error::{Error, ErrorKind};
-
-/// Why a trip to the shared store came to nothing.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct LinkError {
-    text: String,
-    /// The time limit has passed.
-    pub(crate) is_timeout: bool,
-    /// The server is there, and refuses to drop keys.
-    pub(crate) refused: bool,
-    /// The server is there, and its data may be other data.
-    exchanged: bool,
-}
-
-impl LinkError {
-    pub(crate) fn new(text: impl Into<String>) -> Self {
-        LinkError { text: text.into(), is_timeout: false, refused: false, exchanged: false }
-    }
-
-    /// What a server says that refuses to drop keys.
-    pub(crate) fn refused(answer: &str) -> Self {
-        let text = format!("the server refuses UNLINK: {answer}");
-        LinkError { refused: true, ..LinkError::new(text) }
-    }
-
-    /// What a server has may be other data than before.
-    pub(crate) fn exchanged(text: &str) -> Self {
-        LinkError { exchanged: true, ..LinkError::new(text) }
-    }
-
-    pub(crate) fn is_timeout(limit: Duration) -> Self {
-        LinkError { is_timeout: true, ..LinkError::new(format!("no answer within {limit:?}")) }
-    }
-
-    pub(crate) fn sentinels_silent(limit: Duration) -> Self {
-        let text = format!("no majority of the sentinels answers within {limit:?}");
-        LinkError { is_timeout: true, ..LinkError::new(text) }
-    }
-}
-
-impl fmt::Display for LinkError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.text)
-    }
-}
-
-/// Why a server cannot be used.
-#[derive(Clone, Debug)]
-pub(crate) struct SetupError {
-    kind: ErrorKind,
-    text: String,
-    /// It was about to change, and may do now.
-    pub(crate) is_transient: bool,
-}
-
-impl SetupError {
-    /// What the application says of it is wrong.
-    pub(crate) fn config(text: impl Into<String>) -> Self {
-        SetupError { kind: ErrorKind::InvalidConfig, text: text.into(), is_transient: false }
-    }
-
-    /// It is another kind of server than the one that is needed.
-    pub(crate) fn server(text: impl Into<String>) -> Self {
-        SetupError { kind: ErrorKind::UnfitServer, text: text.into(), is_transient: false }
-    }
-
-    /// It cannot be reached now.
-    pub(crate) fn away(text: impl Into<String>) -> Self {
-        SetupError { kind: ErrorKind::Unavailable, text: text.into(), is_transient: false }
-    }
-
-    pub(crate) fn is_unavailable(&self) -> bool {
-        self.kind == ErrorKind::Unavailable
-    }
-
-    pub(crate) fn text(&self) -> &str {
-        &self.text
-    }
-}
-
-impl From<SetupError> for Error {
-    fn from(error: SetupError) -> Self {
-        Error::new(error.kind, format!("redis: {}", error.text))
-    }
-}
-
-impl From<LinkError> for SetupError {
-    fn from(error: LinkError) -> Self {
-        // A right that is lacking does not come by itself.
-        match error.refused && error.text.contains("NOPERM") {
-            true => SetupError::server(error.text),
-            false => SetupError { is_transient: error.exchanged, ..SetupError::away(error.text) },
-        }
-    }
-}

@@ -5,44 +5,14 @@ use std::time::Instant;
 use redis::aio::MultiplexedConnection;
 use redis::{Pipeline, Value, cmd};
 
-use super::data_identity::data_of;
+use super::error::{LinkError, SetupError};
+use super::identity::{Identity, data_of, field, text};
 use super::wire::{self, number};
-use super::{LinkError, SetupError};
-use crate::protocol::{Command, Reply};
+use crate::protocol::Command;
 
 /// A connection to one server.
 #[derive(Clone)]
 pub(crate) struct Connection(MultiplexedConnection);
-
-/// What a server says of itself.
-#[derive(Clone, Debug)]
-pub(crate) struct Identity {
-    /// Another one after every start of the server, and after every time that
-    /// it took its data from another one.
-    pub(crate) id: String,
-    /// The part of it that may change while it runs.
-    pub(crate) data: String,
-    pub(crate) is_master: bool,
-    /// Whether news of a change come before answers that already show it.
-    pub(crate) is_causal: bool,
-}
-
-impl Identity {
-    /// Whether the server will do for what is promised of it.
-    pub(crate) fn check(&self, host: &str, is_strict: bool) -> Result<(), SetupError> {
-        if !self.is_master {
-            return Err(SetupError::away(format!(
-                "{host} is a replica: give the URL of its master, or let Sentinel name it (`Redis::sentinel`)"
-            )));
-        }
-        if !self.is_causal && !is_strict {
-            return Err(SetupError::server(format!(
-                "{host} is a Dragonfly, which may answer before it tells of earlier changes, so a heartbeat says nothing of what is in memory: use `Consistency::Strict` there"
-            )));
-        }
-        Ok(())
-    }
-}
 
 impl Connection {
     pub(super) fn new(connection: MultiplexedConnection) -> Self {
@@ -84,7 +54,7 @@ impl Connection {
         let tracking = cmd("CLIENT").arg("TRACKING").arg("ON").arg("OPTOUT").to_owned();
         match self.ask(&tracking).await {
             Ok(_) => Ok(()),
-            Err(error) => Err(SetupError::server(format!(
+            Err(error) => Err(SetupError::unfit_server(format!(
                 "the server refuses CLIENT TRACKING ({error}): it needs Redis 7, Valkey 8 or Dragonfly, and a user who may call it"
             ))),
         }
@@ -93,7 +63,9 @@ impl Connection {
     /// Reads who the server is, and whether it will do.
     pub(crate) async fn identify(&self) -> Result<Identity, SetupError> {
         let refuses = |error: LinkError| {
-            SetupError::server(format!("the server refuses INFO ({error}): allow it to the user"))
+            SetupError::unfit_server(format!(
+                "the server refuses INFO ({error}): allow it to the user"
+            ))
         };
         let text = text(self.ask(&cmd("INFO")).await.map_err(refuses)?);
         let commands = cmd("INFO").arg("commandstats").to_owned();
@@ -103,7 +75,7 @@ impl Connection {
         let major: u32 = version.split('.').next().and_then(|n| n.parse().ok()).unwrap_or(0);
         let is_dragonfly = field("dragonfly_version").is_some();
         if major < 7 && !is_dragonfly {
-            return Err(SetupError::server(format!(
+            return Err(SetupError::unfit_server(format!(
                 "the server is version {version}: it needs Redis 7, Valkey 8 or Dragonfly"
             )));
         }
@@ -111,7 +83,7 @@ impl Connection {
         let data = data_of(&text, &commands);
         let ids = [field("run_id"), field("master_replid")].map(Option::unwrap_or_default);
         if ids.iter().all(|id| id.is_empty()) {
-            return Err(SetupError::server(
+            return Err(SetupError::unfit_server(
                 "the server's INFO tells neither run_id nor master_replid: without one, a server that went back in time could not be told from one that did not",
             ));
         }
@@ -154,12 +126,22 @@ impl Connection {
         }
         let data = data_of(&text(next()), &text(next()));
         let found = wire::replies(asked, values.collect())?.into_iter().next();
-        let everything = found.map(Reply::into_value);
+        let everything = found.map(|reply| Peeked(reply.into_value()));
         Ok(Heartbeat { sent, time: seconds * 1_000_000 + micros, data, everything })
     }
 }
 
-/// How a server is.
+/// What was read of a key that may not exist.
+#[derive(Clone, Debug)]
+pub(crate) struct Peeked(Option<Vec<u8>>);
+
+impl Peeked {
+    pub(crate) fn value(&self) -> Option<&[u8]> {
+        self.0.as_deref()
+    }
+}
+
+/// The reply to a heartbeat.
 #[derive(Clone, Debug)]
 pub(crate) struct Heartbeat {
     /// When it was asked.
@@ -168,41 +150,6 @@ pub(crate) struct Heartbeat {
     pub(crate) time: u64,
     /// Which data it has.
     pub(crate) data: String,
-    /// What lies under the key that everything depends on, if it was asked for.
-    pub(crate) everything: Option<Option<Vec<u8>>>,
-}
-
-/// The answer to INFO.
-fn text(info: Value) -> String {
-    match info {
-        Value::BulkString(bytes) => String::from_utf8_lossy(&bytes).into_owned(),
-        Value::VerbatimString { text, .. } | Value::SimpleString(text) => text,
-        _ => String::new(),
-    }
-}
-
-/// A field in the answer to INFO.
-pub(super) fn field<'t>(info: &'t str, name: &str) -> Option<&'t str> {
-    let mut lines = info.lines();
-    lines.find_map(|line| line.strip_prefix(name)?.strip_prefix(':')).map(str::trim)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::Identity;
-
-    #[test]
-    fn what_does_not_order_pushes_is_for_strict_mode_only() {
-        let server = |is_master, is_causal| Identity {
-            id: String::new(),
-            data: String::new(),
-            is_master,
-            is_causal,
-        };
-        assert!(server(true, true).check("h", false).is_ok());
-        assert!(server(true, false).check("h", true).is_ok());
-        let error = server(true, false).check("h", false).unwrap_err();
-        assert!(!error.is_unavailable() && error.text().contains("use `Consistency::Strict`"));
-        assert!(server(false, true).check("h", true).unwrap_err().is_unavailable());
-    }
+    /// The stamp of everything, if it was asked for.
+    pub(crate) everything: Option<Peeked>,
 }

@@ -3,9 +3,9 @@
 use std::fmt;
 use std::time::Duration;
 
-use super::SetupError;
 use super::access::{Credentials, CredentialsSource, Tls, redacted};
 use super::endpoint::Endpoint;
+use super::error::SetupError;
 use crate::error::{Error, ErrorKind};
 
 /// A Redis, Valkey or Dragonfly as the shared tier of a cache: where it is, and
@@ -340,7 +340,7 @@ impl Redis {
     /// Certificates that nobody would look at are a mistake.
     pub(super) fn check_tls(&self, is_tls: bool, at_sentinels: bool) -> Result<(), SetupError> {
         let unused = |what: &str| {
-            Err(SetupError::config(format!(
+            Err(SetupError::invalid_config(format!(
                 "{what} is given, and nothing is reached over TLS that would use it: write `rediss://` in the URL"
             )))
         };

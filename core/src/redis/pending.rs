@@ -7,7 +7,7 @@ use crate::write::keys::Event;
 /// replaced by wider ones. None is ever lost.
 #[derive(Debug)]
 pub(crate) struct Pending {
-    bounded_map: Vec<Due>,
+    queue: Vec<Due>,
     /// How many rows, tables and names are being delivered.
     under_way: usize,
     limit: usize,
@@ -15,11 +15,11 @@ pub(crate) struct Pending {
 
 impl Pending {
     pub(crate) fn new(limit: usize) -> Self {
-        Pending { bounded_map: Vec::new(), under_way: 0, limit }
+        Pending { queue: Vec::new(), under_way: 0, limit }
     }
 
     pub(crate) fn is_empty(&self) -> bool {
-        self.bounded_map.is_empty()
+        self.queue.is_empty()
     }
 
     /// How many rows, tables and names have not been delivered yet.
@@ -28,38 +28,38 @@ impl Pending {
     }
 
     fn waiting(&self) -> usize {
-        self.bounded_map.iter().map(Due::len).sum()
+        self.queue.iter().map(Due::len).sum()
     }
 
     pub(crate) fn push(&mut self, event: Due) {
-        if self.bounded_map.last() == Some(&event) {
+        if self.queue.last() == Some(&event) {
             return;
         }
-        self.bounded_map.push(event);
+        self.queue.push(event);
         if self.waiting() > self.limit {
             self.widen_rows();
         }
         if self.waiting() > self.limit {
-            self.bounded_map = vec![Due::of("", &Event::Everything)];
+            self.queue = vec![Due::of("", &Event::Everything)];
         }
     }
 
     /// Turns rows into their tables, each once, in the place of its first.
     fn widen_rows(&mut self) {
         let mut wide: Vec<Due> = Vec::new();
-        for bounded_map in self.bounded_map.drain(..) {
-            let bounded_map = bounded_map.widened();
-            if !wide.contains(&bounded_map) {
-                wide.push(bounded_map);
+        for queue in self.queue.drain(..) {
+            let queue = queue.widened();
+            if !wide.contains(&queue) {
+                wide.push(queue);
             }
         }
-        self.bounded_map = wide;
+        self.queue = wide;
     }
 
     /// Takes all that is there, to be delivered.
     pub(crate) fn take(&mut self) -> Vec<Due> {
         self.under_way = self.waiting();
-        std::mem::take(&mut self.bounded_map)
+        std::mem::take(&mut self.queue)
     }
 
     /// Counts so many rows, tables and names of those that were taken as
@@ -68,19 +68,24 @@ impl Pending {
         self.under_way = self.under_way.saturating_sub(count);
     }
 
-    /// Puts back, in front, what could not be delivered after all. Where the
-    /// first took too long, it is widened: to drop a table always fits.
-    pub(crate) fn put_back(&mut self, mut bounded_map: Vec<Due>, took_too_long: bool) {
-        if took_too_long && !bounded_map.is_empty() {
-            let first = bounded_map.remove(0).widened();
-            bounded_map.insert(0, first);
-        }
-        bounded_map.append(&mut self.bounded_map);
-        self.bounded_map = bounded_map;
+    /// Puts back, in front, what could not be delivered after all.
+    pub(crate) fn put_back(&mut self, mut queue: Vec<Due>) {
+        queue.append(&mut self.queue);
+        self.queue = queue;
         self.under_way = 0;
         if self.waiting() > self.limit {
             self.widen_rows();
         }
+    }
+
+    /// [`put_back`](Self::put_back) with the first widened to its table, since it took
+    /// too long: to drop a table takes one command.
+    pub(crate) fn put_back_widened(&mut self, mut queue: Vec<Due>) {
+        if !queue.is_empty() {
+            let first = queue.remove(0).widened();
+            queue.insert(0, first);
+        }
+        self.put_back(queue);
     }
 }
 
@@ -110,11 +115,11 @@ mod tests {
         pending.push(rows("b", 1));
         assert_eq!(pending.len(), 5);
         pending.push(rows("a", 1));
-        assert_eq!(pending.bounded_map, [table("a"), name("n"), table("b")]);
+        assert_eq!(pending.queue, [table("a"), name("n"), table("b")]);
         for n in 0..9 {
             pending.push(name(&n.to_string()));
         }
-        assert_eq!(pending.bounded_map[0], Due::of("", &Event::Everything));
+        assert_eq!(pending.queue[0], Due::of("", &Event::Everything));
         assert!(pending.len() <= 5);
     }
 
@@ -126,8 +131,8 @@ mod tests {
         assert_eq!(pending.len(), 1);
         pending.push(name("new"));
         assert_eq!(pending.len(), 2);
-        pending.put_back(taken, false);
-        assert_eq!(pending.bounded_map, [name("old"), name("new")]);
+        pending.put_back(taken);
+        assert_eq!(pending.queue, [name("old"), name("new")]);
     }
 
     #[test]
@@ -136,7 +141,7 @@ mod tests {
         pending.push(rows("a", 2));
         pending.push(rows("b", 2));
         let taken = pending.take();
-        pending.put_back(taken, true);
-        assert_eq!(pending.bounded_map, [table("a"), rows("b", 2)]);
+        pending.put_back_widened(taken);
+        assert_eq!(pending.queue, [table("a"), rows("b", 2)]);
     }
 }

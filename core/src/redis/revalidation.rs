@@ -8,16 +8,16 @@ use std::sync::{Arc, Weak};
 
 use redis::Pipeline;
 
-use super::LinkError;
 use super::bounded_map::{BoundedMap, Weight};
-use super::codec::Lineage;
+use super::error::LinkError;
 use super::link::Link;
-use super::tier::{Tier, is_epoch, read_command, token_in};
+use super::stamp_map::Lineage;
+use super::stamps::{is_epoch, read_command, settle, token_in};
 use super::wire;
 use crate::fragment::Fragment;
 use crate::key::FragmentKey;
 use crate::protocol::{Command, Token, Verdict, verdict};
-use crate::store::Stamp;
+use crate::store::{MemoryStore, Stamp};
 
 /// The questions that were asked last.
 pub(crate) struct PreparedRevalidations(BoundedMap<FragmentKey, Arc<PreparedRevalidation>>);
@@ -94,12 +94,12 @@ impl PreparedRevalidation {
     }
 
     /// Whether what it is about holds now. What does not is dropped in memory.
-    pub(crate) async fn run(&self, tier: &Tier, link: &Link) -> Result<Verdict, LinkError> {
+    pub(crate) async fn run(&self, near: &MemoryStore, link: &Link) -> Result<Verdict, LinkError> {
         let replies = link.run_ready(&self.commands, &self.pipeline).await?;
         let mut found = Vec::with_capacity(self.stamps.len());
         for ((stamp, made_under), reply) in self.stamps.iter().zip(&replies) {
             let token = token_in(stamp, reply.value(), link)?;
-            tier.take(link, stamp, token);
+            settle(near, link, stamp, token);
             found.push((Some(*made_under), token));
         }
         let all_current = || self.stamps.iter().all(|(stamp, _)| stamp.is_current());

@@ -8,7 +8,7 @@
 
 use redis::{Cmd, Pipeline, Value, cmd};
 
-use super::SetupError;
+use super::error::SetupError;
 use super::node::Connection;
 
 /// What the tier will ask of servers, and below which keys.
@@ -113,11 +113,11 @@ impl Rights {
             pipeline.add_command(probe.command.clone());
         });
         let answers = connection.send(&pipeline, probes.len()).await;
-        let answers = answers.map_err(|error| SetupError::away(error.to_string()))?;
+        let answers = answers.map_err(|error| SetupError::unavailable(error.to_string()))?;
         let missing = Missing::by(&probes, &answers);
         match missing == Missing::default() {
             true => Ok(()),
-            false => Err(SetupError::config(self.explain(&missing, host, user))),
+            false => Err(SetupError::invalid_config(self.explain(&missing, host, user))),
         }
     }
 

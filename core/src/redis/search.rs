@@ -7,12 +7,14 @@
 use std::sync::Arc;
 use std::vec;
 
-use super::LinkError;
-use super::codec::{Lineage, Written, decode};
+use super::codec::{Written, decode};
+use super::error::LinkError;
+use super::keys::fragment_key;
 use super::lease::LeaseInProgress;
 use super::link::Link;
-use super::stamp_map::StampMap;
-use super::tier::{Tier, fragment_key, is_epoch, read_command, session_of, token_in};
+use super::stamp_map::{Lineage, StampMap};
+use super::stamps::{is_epoch, read_command, session_of, settle, token_in};
+use super::state::SharedState;
 use crate::fragment::{Dependencies, Fragment};
 use crate::key::FragmentKey;
 use crate::observe::Outcome;
@@ -22,7 +24,7 @@ use crate::write::keys::everything_key;
 
 /// A lookup under way, of one fragment or of several at once.
 pub(crate) struct Search<'a> {
-    tier: &'a Tier,
+    state: &'a SharedState,
     pub(super) link: &'a Arc<Link>,
     /// Whether only what is read from now on counts.
     afresh: bool,
@@ -94,12 +96,12 @@ impl<'p> Entry<'p> {
 }
 
 impl<'a> Search<'a> {
-    pub(crate) fn new(tier: &'a Tier, link: &'a Arc<Link>) -> Self {
-        Search { tier, link, afresh: !tier.is_trusted(), read: StampMap::default() }
+    pub(crate) fn new(state: &'a SharedState, link: &'a Arc<Link>) -> Self {
+        Search { state, link, afresh: !state.lookups_trust_memory(), read: StampMap::default() }
     }
 
     fn near(&self) -> &MemoryStore {
-        &self.tier.state.near
+        &self.state.near
     }
 
     /// A fragment whose value has to be read. `was` does not hold any more, and
@@ -242,7 +244,7 @@ impl<'a> Search<'a> {
     }
 
     fn decode(&self, key: FragmentKey, value: &[u8]) -> Option<Written> {
-        decode(key, value, &everything_key(&self.tier.state.prefix))
+        decode(key, value, &everything_key(&self.state.prefix))
     }
 
     /// Whether news have come that the fragment does not hold any more. Where
@@ -288,7 +290,7 @@ impl<'a> Search<'a> {
             let pending = pending.filter(|read| is_epoch(&read.stamp) == epochs);
             for (read, reply) in pending.zip(replies.by_ref()) {
                 read.found = token_in(&read.stamp, reply.value(), self.link)?;
-                self.tier.take(self.link, &read.stamp, read.found);
+                settle(&self.state.near, self.link, &read.stamp, read.found);
             }
         }
         Ok(())
@@ -354,7 +356,7 @@ impl<'a> Search<'a> {
     ) -> Arc<Fragment> {
         let stamps = held.into_iter().filter(|held| held.named).map(|held| held.stamp);
         let fragment = Arc::new(restored(written, stamps.collect()));
-        self.tier.lengths.note(key, fragment.len());
+        self.state.lengths.note(key, fragment.len());
         self.near().put(key, fragment.clone());
         fragment
     }

@@ -16,15 +16,24 @@ use redis::{Pipeline, Value, cmd};
 use tokio::sync::Notify;
 
 use super::endpoint::Endpoint;
+use super::error::{LinkError, SetupError};
 use super::node::Connection;
 use super::wire::number;
-use super::{LinkError, SetupError};
 use crate::protocol::{Decision, Master, NoAnswer, Quorum, Ticket, View};
 use crate::sync::lock;
 
 /// A sentinel that has just failed is not asked again before this has passed,
 /// however many callers come.
 const PAUSE: Duration = Duration::from_millis(50);
+
+/// The sentinels to ask, and what for.
+pub(crate) struct WatchedSentinels {
+    pub(crate) endpoints: Vec<Endpoint>,
+    /// The name by which they know the master.
+    pub(crate) master: String,
+    /// How long a reply may take.
+    pub(crate) limit: Duration,
+}
 
 /// What the callers share of the sentinels.
 #[derive(Debug)]
@@ -66,11 +75,12 @@ impl Sentinels {
         }
     }
 
-    /// Asks whenever a caller wants it, without end.
-    pub(crate) async fn serve(&self, endpoints: Vec<Endpoint>, name: String, limit: Duration) {
-        let client =
-            endpoints.into_iter().map(|endpoint| Some(SentinelClient::new(endpoint, &name, limit)));
-        let mut idle: Vec<Option<SentinelClient>> = client.collect();
+    /// Asks the sentinels whenever a caller wants it, without end.
+    pub(crate) async fn serve(&self, watched: WatchedSentinels) {
+        let WatchedSentinels { endpoints, master, limit } = watched;
+        let clients = endpoints.into_iter();
+        let clients = clients.map(|endpoint| Some(SentinelClient::new(endpoint, &master, limit)));
+        let mut idle: Vec<Option<SentinelClient>> = clients.collect();
         let mut asking = FuturesUnordered::new();
         loop {
             for (n, place) in idle.iter_mut().enumerate() {
@@ -127,7 +137,7 @@ impl SentinelClient {
         }
         let mut answer = match &self.connection {
             Some(connection) => self.in_time(self.query.send(connection)).await,
-            None => Err(SetupError::away("")),
+            None => Err(SetupError::unavailable("")),
         };
         if answer.is_err() && !matches!(&answer, Err(error) if !error.is_unavailable()) {
             self.connection = None;
@@ -153,7 +163,7 @@ impl SentinelClient {
         let asked = async {
             let id = connection.ask(&cmd("SENTINEL").arg("MYID").to_owned()).await;
             let id = id.map_err(|error| {
-                SetupError::server(format!(
+                SetupError::unfit_server(format!(
                     "SENTINEL MYID is refused: {error}; allow it to the user"
                 ))
             })?;
@@ -161,7 +171,9 @@ impl SentinelClient {
         };
         let id = self.in_time(asked).await?;
         if id.is_empty() {
-            return Err(SetupError::server("it does not tell its id: it needs Redis 6.2 or newer"));
+            return Err(SetupError::unfit_server(
+                "it does not tell its id: it needs Redis 6.2 or newer",
+            ));
         }
         Ok((connection, id))
     }
@@ -171,7 +183,7 @@ impl SentinelClient {
         work: impl Future<Output = Result<T, SetupError>>,
     ) -> Result<T, SetupError> {
         let timer = tokio::time::timeout(self.limit, work);
-        timer.await.unwrap_or_else(|_| Err(LinkError::is_timeout(self.limit).into()))
+        timer.await.unwrap_or_else(|_| Err(LinkError::timeout(self.limit).into()))
     }
 }
 
@@ -228,7 +240,7 @@ impl MasterQuery {
         };
         let address = address.and_then(|(host, port)| Some((host, port_of(port)?)));
         let (Some((host, port)), true) = (address, before.epoch == behind.epoch) else {
-            return Err(SetupError::away("it changes its view at this moment"));
+            return Err(SetupError::unavailable("it changes its view at this moment"));
         };
         let master = Arc::new(Master { host: host.to_owned(), port, epoch: behind.epoch });
         Ok(View { sentinel: sentinel.to_owned(), master, others: behind.others })
@@ -237,13 +249,14 @@ impl MasterQuery {
     fn read(&self, value: Option<&Value>) -> Result<MasterReply, SetupError> {
         match value {
             Some(Value::ServerError(error)) if error.code() == "NOPERM" => {
-                Err(SetupError::server("SENTINEL MASTER is refused: allow it to the user"))
+                Err(SetupError::unfit_server("SENTINEL MASTER is refused: allow it to the user"))
             }
-            Some(Value::ServerError(_)) | None => {
-                Err(SetupError::away(format!("it knows no master by the name {:?}", self.master)))
-            }
+            Some(Value::ServerError(_)) | None => Err(SetupError::unavailable(format!(
+                "it knows no master by the name {:?}",
+                self.master
+            ))),
             Some(value) => MasterReply::read(value)
-                .ok_or_else(|| SetupError::away("its answer is not understood")),
+                .ok_or_else(|| SetupError::unavailable("its answer is not understood")),
         }
     }
 }

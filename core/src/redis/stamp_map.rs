@@ -89,6 +89,41 @@ impl<V> StampMap<V> {
     }
 }
 
+/// Stamps and all that is above them, parents first, each once.
+#[derive(Default)]
+pub(crate) struct Lineage(StampMap<Arc<Stamp>>);
+
+impl Lineage {
+    pub(crate) fn of(stamps: &[Arc<Stamp>]) -> Self {
+        let mut line = Lineage(StampMap::with_capacity(stamps.len() + 2));
+        stamps.iter().for_each(|stamp| line.add(stamp));
+        line
+    }
+
+    fn add(&mut self, stamp: &Arc<Stamp>) {
+        if self.0.has(stamp) {
+            return;
+        }
+        if let Some(parent) = stamp.parent() {
+            self.add(parent);
+        }
+        self.0.insert(stamp, stamp.clone());
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    pub(crate) fn stamps(&self) -> impl Iterator<Item = &Arc<Stamp>> {
+        self.0.values()
+    }
+
+    /// Where the one above is; that of the first for what has none.
+    pub(crate) fn position_of(&self, parent: Option<&Arc<Stamp>>) -> usize {
+        parent.and_then(|parent| self.0.position_of(parent)).unwrap_or(0)
+    }
+}
+
 fn address(stamp: &Arc<Stamp>) -> usize {
     Arc::as_ptr(stamp) as usize
 }

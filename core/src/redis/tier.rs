@@ -5,18 +5,24 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use super::abandoned::AbandonedBatch;
 use super::bounded_map::{BoundedMap, Weight};
 use super::bulk::LARGE;
 use super::codec::encode;
-use super::lease::{FillLock, LeaseInProgress, Leased, lock_key};
-use super::lengths::{Lengths, MOST_AHEAD};
+use super::error::{LinkError, SetupError};
+use super::fill_lock::FillLock;
+use super::keys::{fragment_key, lock_key};
+use super::lease::{LeaseInProgress, Leased};
+use super::lengths::MOST_AHEAD;
 use super::link::Link;
 use super::master_check::MasterCheck;
 use super::options::Redis;
 use super::revalidation::PreparedRevalidations;
+use super::rights::Rights;
 use super::search::{Entry, Search};
-use super::state::{SharedState, SharedStatus, read_everything};
-use super::{AbandonedBatch, LinkError, SetupError};
+use super::state::{Parts, SharedState};
+use super::status::SharedStatus;
+use super::supervisor::supervise;
 use crate::clock::Clock;
 use crate::error::{Error, ErrorKind};
 use crate::fragment::Fragment;
@@ -24,20 +30,19 @@ use crate::key::FragmentKey;
 use crate::observe::Outcome;
 use crate::observe::observers::Delivered;
 use crate::prefix::Prefix;
-use crate::protocol::{Command, EPOCH, Reply, Token};
+use crate::protocol::{Command, Reply};
 use crate::read::page::{FragmentRef, Page};
-use crate::store::{LeaseScope, MemoryStore, Stamp, StampKind};
+use crate::store::{LeaseScope, MemoryStore};
 use crate::write::keys::Event;
 
-/// The shared tier: Redis, and the thread that keeps the line to it.
+/// The shared tier: Redis, and the supervisor that keeps the connection to it.
 pub(crate) struct Tier {
     pub(super) state: Arc<SharedState>,
     thread: Option<JoinHandle<()>>,
-    pub(super) runtime: tokio::runtime::Handle,
-    /// What followed what on the pages that were rendered.
-    prefetch_list: BoundedMap<FragmentKey, Arc<[FragmentRef]>>,
-    pub(super) lengths: Lengths,
-    questions: PreparedRevalidations,
+    /// For the fragment that led a round trip: the fragments that followed it on the
+    /// page.
+    prefetch_lists: BoundedMap<FragmentKey, Arc<[FragmentRef]>>,
+    revalidations: PreparedRevalidations,
 }
 
 /// What came of looking for a fragment, and of taking the stamps to fill it
@@ -57,7 +62,7 @@ impl Weight for Arc<[FragmentRef]> {
 }
 
 impl Tier {
-    /// Connects, and starts the thread that keeps the line.
+    /// Connects, and starts the supervisor.
     pub(crate) fn start(
         options: Redis,
         near: Arc<MemoryStore>,
@@ -65,39 +70,34 @@ impl Tier {
         clock: Option<Arc<dyn Clock>>,
     ) -> Result<Self, Error> {
         options.check()?;
-        let failed = |error: std::io::Error| SetupError::away(format!("no thread for it: {error}"));
+        let failed = |error: std::io::Error| {
+            SetupError::unavailable(format!("its thread cannot be started: {error}"))
+        };
         let runtime =
             tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(failed)?;
-        let handle = runtime.handle().clone();
-        let (prefetch_list, questions) =
-            (BoundedMap::beside(near.limit()), PreparedRevalidations::beside(near.limit()));
-        let state = Arc::new(SharedState::new(near, options, prefix, handle.clone(), clock));
-        let (tell, told) = std::sync::mpsc::sync_channel(1);
-        let bounded_map = state.clone();
+        let prefetch_lists = BoundedMap::beside(near.limit());
+        let revalidations = PreparedRevalidations::beside(near.limit());
+        let parts = Parts { near, options, runtime: runtime.handle().clone(), clock };
+        let state = Arc::new(SharedState::new(parts, prefix));
+        let rights = Rights::new(prefix.fixed(), prefix.is_computed());
+        let (sender, first_outcome) = std::sync::mpsc::sync_channel(1);
+        let of_supervisor = state.clone();
         let life = move || {
             let first = move |outcome| {
-                // Nobody listens any more only if the caller is gone.
-                let _ = tell.send(outcome);
+                // This fails only if the caller is gone.
+                let _ = sender.send(outcome);
             };
-            runtime.block_on(bounded_map.run(first));
-            // Whatever still blocks, be it a name that is looked up, holds up nobody.
+            runtime.block_on(supervise(of_supervisor, rights, first));
+            // A call that still blocks, such as the lookup of a host name, delays nobody.
             runtime.shutdown_background();
         };
         let thread = std::thread::Builder::new().name("cacheops-redis".into()).spawn(life);
-        let thread = thread.map_err(failed)?;
-        let lengths = Lengths::new();
-        let tier = Tier {
-            state,
-            thread: Some(thread),
-            runtime: handle,
-            prefetch_list,
-            lengths,
-            questions,
-        };
-        match told.recv() {
+        let thread = Some(thread.map_err(failed)?);
+        let tier = Tier { state, thread, prefetch_lists, revalidations };
+        match first_outcome.recv() {
             Ok(Ok(())) => Ok(tier),
             Ok(Err(error)) => Err(error.into()),
-            Err(_) => Err(SetupError::away("its thread has ended").into()),
+            Err(_) => Err(SetupError::unavailable("its thread has ended").into()),
         }
     }
 
@@ -107,12 +107,12 @@ impl Tier {
 
     /// What is remembered beside the fragments, in bytes, roughly.
     pub(crate) fn bookkeeping(&self) -> u64 {
-        self.prefetch_list.bytes() + self.questions.bytes() + self.state.registries.bytes()
+        self.prefetch_lists.bytes() + self.revalidations.bytes() + self.state.registries.bytes()
     }
 
     /// The time by the server's clock, in microseconds since 1970.
     pub(crate) fn time(&self) -> u64 {
-        self.state.time()
+        self.state.clock.now()
     }
 
     pub(crate) fn is_strict(&self) -> bool {
@@ -152,17 +152,17 @@ impl Tier {
     ) -> Result<Arc<Fragment>, Outcome> {
         let link = self.state.link().await.map_err(|_| Outcome::Unverified)?;
         let check = self.state.begin_lookup_check();
-        let mut search = Search::new(self, &link);
+        let mut search = Search::new(&self.state, &link);
         if search.was_invalidated(&near) {
             return Err(Outcome::StampChanged);
         }
         let (since, fragments) = (Instant::now(), page.map(Page::begin_trip).unwrap_or_default());
         if fragments.is_empty()
             && near.has_current_stamps()
-            && let Some(revalidation) = self.questions.of(&key, &near)
+            && let Some(revalidation) = self.revalidations.of(&key, &near)
         {
             let verdict = revalidation
-                .run(self, &link)
+                .run(&self.state.near, &link)
                 .await
                 .map_err(|error| self.disconnect(&link, &error))?;
             self.confirm_master(&link, &check).await?;
@@ -181,7 +181,7 @@ impl Tier {
     pub(crate) async fn restamp_if_current(&self, made: &Fragment) -> Option<Fragment> {
         let link = self.state.link_now()?;
         let check = self.state.begin_lookup_check();
-        let remade = Search::new(self, &link).restamp_if_current(made).await;
+        let remade = Search::new(&self.state, &link).restamp_if_current(made).await;
         let remade = remade.map_err(|error| self.disconnect(&link, &error)).ok()?;
         self.confirm_master(&link, &check).await.ok()?;
         remade
@@ -203,8 +203,8 @@ impl Tier {
         let prefix = &*scope.prefixes.combined;
         let link = self.state.link().await.map_err(|_| Outcome::BreakerOpen)?;
         let check = self.state.begin_lookup_check();
-        let mut search = Search::new(self, &link);
-        let leasing = LeaseInProgress::begin(self, &link, scope, lock.then_some(key));
+        let mut search = Search::new(&self.state, &link);
+        let leasing = LeaseInProgress::begin(&self.state, &link, scope, lock.then_some(key));
         let mut leasing = leasing.ok_or(Outcome::BreakerOpen)?;
         let (since, fragments) = (Instant::now(), page.map(Page::begin_trip).unwrap_or_default());
         let leader = search.anew(prefix, key, was);
@@ -232,14 +232,14 @@ impl Tier {
         scope: &LeaseScope<'a>,
         mut before: LeaseInProgress<'a>,
     ) -> Option<LeaseInProgress<'a>> {
-        let mut leasing = LeaseInProgress::begin(self, link, scope, None)?;
+        let mut leasing = LeaseInProgress::begin(&self.state, link, scope, None)?;
         self.send_lease(link, &mut leasing).await?;
         leasing.take_over(&mut before);
         Some(leasing)
     }
 
     async fn send_lease(&self, link: &Link, leasing: &mut LeaseInProgress<'_>) -> Option<()> {
-        let replies = self.run(link, &leasing.commands()).await.ok()?;
+        let replies = self.state.run(link, &leasing.commands()).await.ok()?;
         let settled = leasing.settle(&replies, |_, _| {});
         settled.map_err(|error| self.disconnect(link, &error)).ok()
     }
@@ -259,7 +259,7 @@ impl Tier {
             let near = self.state.near.get(&fragment.key);
             // Of what is in memory and holds, only the stamps are read.
             if !near.as_ref().is_some_and(|near| near.has_current_stamps()) {
-                room = room.checked_sub(self.lengths.of(&fragment.key))?;
+                room = room.checked_sub(self.state.lengths.of(&fragment.key))?;
             }
             Some(Entry::new(fragment.prefix.as_deref().unwrap_or(prefix), fragment.key, near))
         }));
@@ -281,12 +281,12 @@ impl Tier {
 
     /// What followed a fragment on the last page that asked for it.
     pub(crate) fn prefetch_list(&self, key: &FragmentKey) -> Arc<[FragmentRef]> {
-        self.prefetch_list.get(key).unwrap_or_default()
+        self.prefetch_lists.get(key).unwrap_or_default()
     }
 
     pub(crate) fn remember_prefetch_list(&self, key: FragmentKey, prefetch_list: Vec<FragmentRef>) {
-        if self.prefetch_list.get(&key).is_none_or(|known| *known != *prefetch_list) {
-            self.prefetch_list.insert(key, prefetch_list.into());
+        if self.prefetch_lists.get(&key).is_none_or(|known| *known != *prefetch_list) {
+            self.prefetch_lists.insert(key, prefetch_list.into());
         }
     }
 
@@ -299,7 +299,7 @@ impl Tier {
         let link = self.state.link().await.map_err(unavailable)?;
         let check = self.state.begin_lookup_check();
         let wanted = Entry::new(prefix, key, None);
-        let found = Search::new(self, &link).peek(wanted).await.map_err(unavailable)?;
+        let found = Search::new(&self.state, &link).peek(wanted).await.map_err(unavailable)?;
         let confirmed = self.state.confirm_master(&link, &check).await;
         confirmed.map_err(|error| unavailable(error.into()))?;
         Ok(found)
@@ -312,43 +312,12 @@ impl Tier {
         lock: Option<FragmentKey>,
     ) -> Option<Leased> {
         let link = self.state.link().await.ok()?;
-        let mut leasing = LeaseInProgress::begin(self, &link, scope, lock)?;
+        let mut leasing = LeaseInProgress::begin(&self.state, &link, scope, lock)?;
         self.send_lease(&link, &mut leasing).await?;
         if leasing.has_lost() {
             leasing = self.lease_again(&link, scope, leasing).await?;
         }
         leasing.finish().await
-    }
-
-    pub(super) async fn run(
-        &self,
-        link: &Link,
-        commands: &[Command],
-    ) -> Result<Vec<Reply>, LinkError> {
-        let replies = link.run(commands).await;
-        if let Err(error) = &replies {
-            self.state.disconnect(link.session, error);
-        }
-        replies
-    }
-
-    /// Gives a stamp the token that was read over `link`. False if it cannot
-    /// be relied on; it is dropped then.
-    pub(super) fn take(&self, link: &Link, stamp: &Arc<Stamp>, found: Option<Token>) -> bool {
-        let settled = session_of(stamp) == link.session
-            && stamp.shared().is_some_and(|shared| shared.settle(found));
-        if !settled {
-            self.state.near.drop_stamp(stamp);
-        }
-        settled
-    }
-
-    /// Drops those stamps whose tokens, read again, have changed.
-    pub(super) fn check(&self, link: &Link, stamps: &[Arc<Stamp>], replies: &[Reply]) {
-        for (stamp, reply) in stamps.iter().zip(replies) {
-            let found = reply.value().and_then(|value| token_at(stamp, value, link));
-            self.take(link, stamp, found);
-        }
     }
 
     /// Waits until the process that fills a fragment has done so, or for as
@@ -361,7 +330,7 @@ impl Tier {
             let released = waiter.next();
             let Ok(link) = self.state.link().await else { break };
             // Read, so that the server tells when it goes.
-            match self.run(&link, &[Command::Get(key.as_slice().into())]).await {
+            match self.state.run(&link, &[Command::Get(key.as_slice().into())]).await {
                 Ok(replies) if replies.first().and_then(Reply::value).is_some() => {}
                 _ => break,
             }
@@ -381,7 +350,7 @@ impl Tier {
         lock: Option<FillLock>,
     ) {
         let options = &self.state.options;
-        self.lengths.note(key, fragment.len());
+        self.state.lengths.note(key, fragment.len());
         let now = self.time();
         let left = fragment.expires_at().map(|at| Duration::from_micros(at.saturating_sub(now)));
         let limit = left.map_or(options.retention, |left| left.min(options.retention));
@@ -410,7 +379,7 @@ impl Tier {
         let key = lock.as_ref().map(|lock| lock.key.clone());
         commands.extend(lock.and_then(FillLock::release));
         if let Some(link) = self.state.link_now() {
-            let _ = self.run(&link, &commands).await;
+            let _ = self.state.run(&link, &commands).await;
         }
         // The server does not tell a process what it does itself.
         key.iter().for_each(|key| self.state.waiters.wake(key));
@@ -460,53 +429,6 @@ impl Drop for Tier {
             let _ = thread.join();
         }
     }
-}
-
-pub(super) fn is_epoch(stamp: &Arc<Stamp>) -> bool {
-    stamp.shared().is_some_and(|shared| shared.kind() == StampKind::Epoch)
-}
-
-/// The session that a stamp belongs to, by the one above all.
-pub(super) fn session_of(stamp: &Arc<Stamp>) -> u64 {
-    let mut top = stamp;
-    while let Some(parent) = top.parent() {
-        top = parent;
-    }
-    top.shared().map_or(0, |shared| shared.session())
-}
-
-/// The command that reads a stamp.
-pub(super) fn read_command(stamp: &Arc<Stamp>) -> Option<Command> {
-    let shared = stamp.shared()?;
-    Some(match shared.kind() {
-        StampKind::Epoch => Command::HGet(shared.key().clone(), EPOCH),
-        StampKind::Everything | StampKind::Plain => Command::Get(shared.key().clone()),
-    })
-}
-
-/// [`token_at`]; an error if it is one of other servers.
-pub(super) fn token_in(
-    stamp: &Arc<Stamp>,
-    value: Option<&[u8]>,
-    link: &Link,
-) -> Result<Option<Token>, LinkError> {
-    let found = value.and_then(|value| token_at(stamp, value, link));
-    if found.is_none() && value.is_some() && stamp.parent().is_none() {
-        return Err(LinkError::new("the servers have changed"));
-    }
-    Ok(found)
-}
-
-/// The token of a stamp in what was read for it.
-pub(super) fn token_at(stamp: &Arc<Stamp>, value: &[u8], link: &Link) -> Option<Token> {
-    match stamp.shared()?.kind() {
-        StampKind::Everything => read_everything(value, link).map(|(token, _)| token),
-        StampKind::Epoch | StampKind::Plain => Token::read(value),
-    }
-}
-
-pub(super) fn fragment_key(prefix: &str, key: FragmentKey) -> Vec<u8> {
-    [prefix.as_bytes(), b"frag:", &key.digits()].concat()
 }
 
 /// What was found of the fragment that led a trip; the page gets the rest.

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use redis::{Cmd, Pipeline, Value};
 
-use super::LinkError;
+use super::error::LinkError;
 use crate::protocol::{Command, Reply, Unless};
 
 /// A hundred years: servers refuse what overflows their clock.

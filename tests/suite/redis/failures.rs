@@ -108,7 +108,7 @@ fn failures_are_counted_observed_and_logged() {
     until("its trace", || Warnings::of(prefix).iter().any(|text| text.contains("again")));
     let told = Warnings::of(prefix);
     assert!(told[0].contains("the connection to Redis is lost: connecting again"), "{told:?}");
-    assert!(told[1].contains("Redis cannot be reached: held for dead"), "{told:?}");
+    assert!(told[1].contains("Redis cannot be reached and counts as down"), "{told:?}");
     assert!(told.last().unwrap().contains("connected to Redis again"), "{told:?}");
     // Attempts that fail in the same way are no news.
     assert!(told.len() < 8, "{told:?}");
@@ -209,7 +209,7 @@ fn many_dropped_invalidations_need_no_threads() {
     }
     // Other tests have threads, too; these would be hundreds.
     assert!(threads() < before + 200, "{} threads", threads());
-    assert!(names().all(|name| !name.starts_with("cacheops-rest")));
+    assert!(names().all(|name| !name.starts_with("cacheops-observers")));
     proxy.set(Mode::Pass);
     until("all of it", || cache.stats().invalidations == 500);
 }

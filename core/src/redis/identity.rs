@@ -1,0 +1,97 @@
+//! What a server says of itself: which one it is, which data it holds, and whether
+//! the cache can use it.
+
+use redis::Value;
+
+use super::error::SetupError;
+
+/// What a server says of itself.
+#[derive(Clone, Debug)]
+pub(crate) struct Identity {
+    /// Another one after every start of the server, and after every time that
+    /// it took its data from another one.
+    pub(crate) id: String,
+    /// The part of it that may change while it runs.
+    pub(crate) data: String,
+    pub(crate) is_master: bool,
+    /// Whether news of a change come before answers that already show it.
+    pub(crate) is_causal: bool,
+}
+
+impl Identity {
+    /// Whether the server will do for what is promised of it.
+    pub(crate) fn check(&self, host: &str, is_strict: bool) -> Result<(), SetupError> {
+        if !self.is_master {
+            return Err(SetupError::unavailable(format!(
+                "{host} is a replica: give the URL of its master, or let Sentinel name it (`Redis::sentinel`)"
+            )));
+        }
+        if !self.is_causal && !is_strict {
+            return Err(SetupError::unfit_server(format!(
+                "{host} is a Dragonfly, which may answer before it tells of earlier changes, so a heartbeat says nothing of what is in memory: use `Consistency::Strict` there"
+            )));
+        }
+        Ok(())
+    }
+}
+
+/// Commands that put other data in the place of what is there, and of which
+/// nobody is told, or that bring stamps back which had been dropped.
+const EXCHANGES: [&str; 2] = ["swapdb", "restore"];
+
+/// Which data a server has, by its answers to `INFO replication` and `INFO
+/// commandstats`: another one after every time that it took its data from
+/// another server, or was made to exchange it.
+pub(super) fn data_of(replication: &str, commands: &str) -> String {
+    let calls = |name: &str| {
+        let calls = field(commands, &format!("cmdstat_{name}"))?.strip_prefix("calls=")?;
+        calls.split(',').next()?.parse::<u64>().ok()
+    };
+    let exchanges: u64 = EXCHANGES.iter().filter_map(|name| calls(name)).sum();
+    format!("{}/{exchanges}", field(replication, "master_replid").unwrap_or_default())
+}
+
+/// The answer to INFO.
+pub(super) fn text(info: Value) -> String {
+    match info {
+        Value::BulkString(bytes) => String::from_utf8_lossy(&bytes).into_owned(),
+        Value::VerbatimString { text, .. } | Value::SimpleString(text) => text,
+        _ => String::new(),
+    }
+}
+
+/// A field in the answer to INFO.
+pub(super) fn field<'t>(info: &'t str, name: &str) -> Option<&'t str> {
+    let mut lines = info.lines();
+    lines.find_map(|line| line.strip_prefix(name)?.strip_prefix(':')).map(str::trim)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Identity, data_of};
+
+    #[test]
+    fn exchanges_are_told() {
+        let data = |commands: &str| data_of("role:master\r\nmaster_replid:abc\r\n", commands);
+        assert_eq!(data(""), "abc/0");
+        let restored =
+            "cmdstat_restore:calls=2,usec=5\r\ncmdstat_restore-asking:calls=7,usec=1\r\n";
+        assert_eq!(data(restored), "abc/2");
+        assert_eq!(data("cmdstat_swapdb:calls=1,usec=5\r\n"), "abc/1");
+    }
+
+    #[test]
+    fn what_does_not_order_pushes_is_for_strict_mode_only() {
+        let server = |is_master, is_causal| Identity {
+            id: String::new(),
+            data: String::new(),
+            is_master,
+            is_causal,
+        };
+        assert!(server(true, true).check("h", false).is_ok());
+        assert!(server(true, false).check("h", true).is_ok());
+        let error = server(true, false).check("h", false).unwrap_err();
+        assert!(!error.is_unavailable() && error.text().contains("use `Consistency::Strict`"));
+        assert!(server(false, true).check("h", true).unwrap_err().is_unavailable());
+    }
+}
