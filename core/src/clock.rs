@@ -3,18 +3,18 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-/// Tells the cache what time it is.
+/// Tells the cache the current time.
 ///
-/// Time limits are measured by it, and
-/// [`get_last_invalidation`](crate::Cacheops::get_last_invalidation) answers
-/// in it. It must never go back.
+/// Time limits use it, and
+/// [`get_last_invalidation`](crate::Cacheops::get_last_invalidation) returns its
+/// time. It must never go back.
 pub trait Clock: Send + Sync + 'static {
     /// The time since 1970-01-01 in UTC.
     fn now(&self) -> Duration;
 }
 
-/// The machine's clock as it was when the cache was made, carried on by its
-/// monotonic clock: setting the machine's clock moves no time limit.
+/// The clock of the machine at the time when the cache was created, advanced by
+/// the monotonic clock. Setting the clock of the machine moves no time limit.
 #[derive(Debug)]
 pub struct SystemClock {
     start: Instant,
@@ -22,7 +22,7 @@ pub struct SystemClock {
 }
 
 impl SystemClock {
-    /// Starts from the machine's clock.
+    /// Starts at the current time of the machine.
     #[must_use]
     pub fn new() -> Self {
         let epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
@@ -42,7 +42,7 @@ impl Clock for SystemClock {
     }
 }
 
-/// A clock that stands still until it is told to go on: for tests.
+/// A clock for tests, which moves only when it is told to.
 ///
 /// ```
 /// use std::sync::Arc;
@@ -69,7 +69,7 @@ impl ManualClock {
         ManualClock(AtomicU64::new(1_577_836_800_000_000))
     }
 
-    /// Lets `time` pass, in whole microseconds.
+    /// Advances the clock by `time`, in whole microseconds.
     pub fn advance(&self, time: Duration) {
         self.0.fetch_add(micros(time), Ordering::SeqCst);
     }
@@ -87,7 +87,7 @@ impl Clock for ManualClock {
     }
 }
 
-/// Whole microseconds, which is what the cache keeps; 584,000 years at most.
+/// Whole microseconds, the unit of the cache; at most 584,000 years.
 pub(crate) fn micros(time: Duration) -> u64 {
     u64::try_from(time.as_micros()).unwrap_or(u64::MAX)
 }

@@ -1,4 +1,4 @@
-//! What can go wrong, said so that one can mend it.
+//! Errors: what went wrong, and what to do about it.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -7,27 +7,30 @@ use std::fmt;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum ErrorKind {
-    /// A queryset that makes no sense, or a value that no column can equal.
+    /// A queryset that is not valid, or a value that no column can equal.
     InvalidQuerySet,
-    /// A changed row that is no map of columns. Its table has been invalidated
-    /// as a whole, so that nothing stale is left by the mistake.
+    /// A changed row that is not a map of columns. Its whole table has been
+    /// invalidated, so nothing stale is left.
     InvalidRow,
     /// An `extra` that cannot be part of a key.
     InvalidExtra,
-    /// A name of a fragment that is empty.
+    /// The name of a fragment or table is empty, or an announcement names a
+    /// pattern of tables.
     InvalidName,
     /// A time limit of zero, below zero, or not a number.
     InvalidTimeToLive,
     /// No profile covers a table.
     NoProfile,
-    /// A builder's settings that contradict each other.
+    /// The settings contradict each other, or the server does not accept them
+    /// (for example because the user lacks a right), or the process was
+    /// forked.
     InvalidConfig,
-    /// A server of a kind or version that cannot be the shared tier.
+    /// A server whose kind or version is not supported as the shared tier.
     UnfitServer,
-    /// The shared tier could not be reached. What was to be invalidated is not
-    /// invalidated for other processes.
+    /// The shared tier could not be reached. An invalidation with this error
+    /// is not confirmed: other processes may still serve the old data.
     Unavailable,
-    /// A template whose cache tags cannot be understood.
+    /// A template whose cache tags are not valid.
     Template,
 }
 
@@ -54,9 +57,11 @@ impl fmt::Display for ErrorKind {
     }
 }
 
-/// A mistake in the use of the cache. Nothing is lost by one: what could not
-/// be cached is an error before anything ran, and what could not be
-/// invalidated precisely has been invalidated widely.
+/// An error of the cache. A call that could not cache fails before it runs
+/// anything. An invalidation that could not be precise has invalidated more than
+/// necessary. If the shared tier failed ([`ErrorKind::Unavailable`], or
+/// [`ErrorKind::InvalidConfig`] in a forked process), an invalidation may be
+/// missing in other processes.
 #[derive(Clone, Debug)]
 pub struct Error(Box<Repr>);
 
@@ -80,7 +85,8 @@ impl Error {
         Error::new(ErrorKind::InvalidRow, detail)
     }
 
-    /// An error about an `extra`; for engine plugins, whose values are their own.
+    /// An error about an `extra`, for engine plugins, which have their own
+    /// values.
     pub fn invalid_extra(detail: impl Into<Cow<'static, str>>) -> Self {
         Error::new(ErrorKind::InvalidExtra, detail)
     }
@@ -98,7 +104,7 @@ impl Error {
         self.0.kind
     }
 
-    /// What happened and what to do, without the kind in front.
+    /// What happened and what to do, without the kind.
     #[must_use]
     pub fn detail(&self) -> &str {
         &self.0.detail

@@ -1,10 +1,10 @@
-//! The cached piece and what it depends on.
+//! A fragment and its dependencies.
 
 use crate::store::{Stamp, invalidations};
 use crate::sync::Arc;
 
-/// What was cached. Its sharing survives the fragment: a reader keeps the text
-/// that it was given.
+/// The cached content. It is shared, and a reader keeps it even after the
+/// fragment is dropped.
 #[derive(Clone, Debug)]
 pub(crate) enum Body {
     /// The output of a template.
@@ -26,33 +26,33 @@ impl Body {
     }
 }
 
-/// A template that a body used beyond those its key covers, such as one
-/// included by a variable name, and the state its source was in.
+/// A template that a body used and that its key does not cover, such as one that
+/// is included by a variable name, with the version of its source.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct TemplateUse {
     /// The template's name.
     pub name: Box<str>,
-    /// What its source, and those it includes, were: any token that changes
-    /// when they do.
+    /// The version of its source and of the sources that it includes: any
+    /// token that changes when they do.
     pub version: u64,
 }
 
-/// What a fragment stands on: while all of it holds, the fragment is a hit.
+/// What a fragment depends on. While all of it holds, the fragment is a hit.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Dependencies {
     pub(crate) stamps: Vec<Arc<Stamp>>,
     pub(crate) templates: Vec<TemplateUse>,
     /// Microseconds since 1970; none is never.
     pub(crate) expires_at: Option<u64>,
-    /// Something inside must not be cached at all.
+    /// Something inside the fragment must not be cached at all.
     pub(crate) uncacheable: bool,
     /// How many of the stamps were found current, and at which count of
-    /// invalidations: while that stands, they still are.
+    /// invalidations. While the count is the same, they still are.
     pub(crate) checked: (u64, usize),
 }
 
 impl Dependencies {
-    /// Takes over all that something inside depends on.
+    /// Adds all dependencies of an inner fill.
     pub(crate) fn absorb(&mut self, inner: &Dependencies) {
         self.stamps.extend(inner.stamps.iter().cloned());
         self.templates.extend(inner.templates.iter().cloned());
@@ -60,14 +60,14 @@ impl Dependencies {
         self.uncacheable |= inner.uncacheable;
     }
 
-    /// [`absorb`](Self::absorb) for a fragment that was found.
+    /// [`absorb`](Self::absorb) for a fragment that was a hit.
     pub(crate) fn absorb_fragment(&mut self, inner: &Fragment) {
         self.stamps.extend(inner.stamps.iter().cloned());
         self.templates.extend(inner.templates().iter().cloned());
         self.limit(inner.expires_at());
     }
 
-    /// An outer fragment lives no longer than what is inside it.
+    /// An outer fragment lives no longer than its inner ones.
     pub(crate) fn limit(&mut self, expires_at: Option<u64>) {
         self.expires_at = match (self.expires_at, expires_at) {
             (Some(a), Some(b)) => Some(a.min(b)),
@@ -79,8 +79,8 @@ impl Dependencies {
         !self.uncacheable && self.has_current_stamps()
     }
 
-    /// [`has_current_stamps`](Self::has_current_stamps) for a fill that is
-    /// asked again and again while it grows; after a lease only.
+    /// [`has_current_stamps`](Self::has_current_stamps) for a fill that
+    /// checks repeatedly while it grows. Call it only after a lease.
     pub(crate) fn still_has_current_stamps(&mut self) -> bool {
         let count = invalidations();
         let from = if self.checked.0 == count { self.checked.1 } else { 0 };
@@ -95,8 +95,8 @@ impl Dependencies {
         self.stamps.iter().all(|stamp| stamp.is_current())
     }
 
-    /// Drops doubles and stamps that others imply: a conjunction's stamp holds
-    /// only while its table's does.
+    /// Removes duplicate stamps, and stamps that others imply: the stamp of a
+    /// conjunction is valid only while the stamp of its table is.
     fn compact(&mut self) {
         self.stamps.sort_unstable_by_key(address);
         self.stamps.dedup_by(|a, b| Arc::ptr_eq(a, b));
@@ -113,7 +113,7 @@ fn address(stamp: &Arc<Stamp>) -> usize {
     Arc::as_ptr(stamp) as usize
 }
 
-/// A cached piece, as it lies in the store.
+/// A fragment, as the store holds it.
 #[derive(Debug)]
 pub(crate) struct Fragment {
     pub(crate) body: Body,
@@ -124,15 +124,15 @@ pub(crate) struct Fragment {
     extras: Option<Box<Extras>>,
 }
 
-/// What few fragments have.
+/// What only few fragments have.
 #[derive(Clone, Debug)]
 struct Extras {
     templates: Box<[TemplateUse]>,
     label: Option<Box<str>>,
 }
 
-/// Most fragments depend on one stamp; a list of its own would cost them two
-/// words and an allocation.
+/// Most fragments depend on one stamp. A list would cost them two words and an
+/// allocation.
 #[derive(Debug)]
 enum StampList {
     One(Arc<Stamp>),
@@ -179,7 +179,8 @@ impl Fragment {
         }
     }
 
-    /// The same fragment, made under `stamps`, which stand where its own did.
+    /// The same fragment under `stamps`, which replace its own in the same
+    /// order.
     #[cfg(feature = "redis")]
     pub(crate) fn restamped(&self, stamps: Vec<Arc<Stamp>>) -> Self {
         Fragment {
@@ -215,7 +216,7 @@ impl Fragment {
         self.body.len()
     }
 
-    /// What the fragment costs in memory, near enough, with its place in the
+    /// The approximate memory of the fragment, including its place in the
     /// store and its share of the stamps.
     pub(crate) fn weight(&self) -> u64 {
         // Measured by `benches/memory.rs`: 227 with one stamp of its own.

@@ -1,4 +1,4 @@
-//! What stands before every key.
+//! The prefix of every key.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -6,13 +6,13 @@ use std::sync::Arc;
 
 use crate::write::keys::Event;
 
-/// The tables that a prefix is asked for; see
+/// The tables for which a prefix is computed; see
 /// [`Builder::prefix_by`](crate::Builder::prefix_by).
 ///
 /// ```
 /// use cacheops::{Cacheops, PrefixQuery, QuerySet};
 ///
-/// // A part of the store for each database: `shop.orders` lies under `shop:`.
+/// // A prefix for each database: keys of `shop.orders` begin with `shop:`.
 /// fn by_database(query: &PrefixQuery<'_>) -> String {
 ///     query.databases().map(|name| format!("{name}:")).collect()
 /// }
@@ -27,14 +27,14 @@ use crate::write::keys::Event;
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub struct PrefixQuery<'a> {
-    /// The tables of a fragment's querysets, or the one that changed; none
-    /// for what belongs to no table, such as the names of fragments.
+    /// The tables of a fragment's querysets, or the table that changed. Empty
+    /// for keys that belong to no table, such as names of fragments.
     pub tables: &'a [&'a str],
 }
 
 impl<'a> PrefixQuery<'a> {
-    /// The databases or schemas that the tables are qualified by, in their
-    /// order: `shop` of `shop.orders`, and nothing of `orders`.
+    /// The databases or schemas in the names of the tables, in order: `shop`
+    /// for `shop.orders`, and nothing for `orders`.
     pub fn databases(&self) -> impl Iterator<Item = &'a str> + use<'a> {
         self.tables.iter().filter_map(|table| table.rsplit_once('.').map(|(database, _)| database))
     }
@@ -43,7 +43,7 @@ impl<'a> PrefixQuery<'a> {
 /// Computes a prefix.
 pub(crate) type ComputePrefix = Arc<dyn Fn(&PrefixQuery<'_>) -> String + Send + Sync>;
 
-/// A fixed prefix, and one computed from tables behind it.
+/// A fixed prefix, followed by one that is computed from tables.
 #[derive(Clone)]
 pub(crate) struct Prefix {
     fixed: String,
@@ -63,7 +63,7 @@ impl Prefix {
         self.computed.is_some()
     }
 
-    /// The prefix of what is made from `tables`.
+    /// The prefix of keys that are made from `tables`.
     pub(crate) fn of(&self, tables: &[&str]) -> Cow<'_, str> {
         match &self.computed {
             None => Cow::Borrowed(&self.fixed),
@@ -74,17 +74,18 @@ impl Prefix {
     }
 }
 
-/// The prefixes of one request, computed once, when it is made: what they are
-/// computed from may be of a thread, and a future goes on in another.
+/// The prefixes of one request. They are computed once, when the request is made,
+/// because they may depend on the thread, and a future may continue on another
+/// one.
 pub(crate) struct Prefixes<'a> {
-    /// Of what is made from all its tables.
+    /// For keys that are made from all tables of the request.
     pub(crate) combined: Cow<'a, str>,
-    /// Of each table, and of none; only where they are computed.
+    /// For each table, and for no table; only if prefixes are computed.
     parts: Vec<(Box<str>, Cow<'a, str>)>,
 }
 
 impl Prefix {
-    /// The prefix of what an event is about.
+    /// The prefix of the keys that an event is about.
     pub(crate) fn of_event(&self, event: &Event<'_>) -> Cow<'_, str> {
         match event {
             Event::Rows { table, .. } | Event::Table(table) => self.of(&[table]),
@@ -93,7 +94,7 @@ impl Prefix {
         }
     }
 
-    /// The prefixes of what is made from `tables`.
+    /// The prefixes of a request for `tables`.
     pub(crate) fn all_of(&self, tables: &[&str]) -> Prefixes<'_> {
         let combined = self.of(tables);
         if !self.is_computed() {
@@ -106,7 +107,8 @@ impl Prefix {
 }
 
 impl Prefixes<'_> {
-    /// That of a table, or of what belongs to none, which is "".
+    /// The prefix of a table, or of keys without a table, for which `table`
+    /// is "".
     pub(crate) fn of(&self, table: &str) -> &str {
         let part = self.parts.iter().find(|(name, _)| **name == *table);
         part.map_or(&self.combined, |(_, prefix)| prefix)

@@ -1,11 +1,12 @@
-//! Profiles: what holds for the fragments of a table.
+//! Profiles: settings for the fragments of a table.
 
 use std::time::Duration;
 
 use crate::error::{Error, ErrorKind};
 use crate::queryset::canonical;
 
-/// What holds for fragments made from a table, unless they say otherwise.
+/// Settings for fragments that are made from a table, unless a fragment has its
+/// own.
 ///
 /// ```
 /// use std::time::Duration;
@@ -31,15 +32,15 @@ impl Profile {
         Profile::default()
     }
 
-    /// Never cached, not even on request: whatever reads the table is rendered
-    /// each time, and so is everything around it.
+    /// Never cached, not even on request. A fragment that reads the table is
+    /// rendered each time, and so is every fragment around it.
     #[must_use]
     pub fn never() -> Self {
         Profile { time_to_live: None, never: true }
     }
 
-    /// The time limit of fragments that name none of their own. Of several
-    /// tables the shortest counts.
+    /// The time limit of fragments that have none of their own. If a fragment
+    /// has several tables, the shortest limit counts.
     #[must_use]
     pub fn time_to_live(mut self, time_to_live: Duration) -> Self {
         self.time_to_live = Some(time_to_live);
@@ -47,7 +48,8 @@ impl Profile {
     }
 }
 
-/// Profiles by pattern: a table's name, `prefix.*`, or `*`; the longest wins.
+/// Profiles by pattern: the name of a table, `prefix.*`, or `*`. The longest
+/// pattern wins.
 #[derive(Debug)]
 pub(crate) struct Profiles(Vec<(String, Profile)>);
 

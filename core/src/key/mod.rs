@@ -10,7 +10,7 @@ use sha1::{Digest, Sha1};
 use crate::error::Error;
 use crate::value::Scalar;
 
-/// What a fragment is stored under: the SHA-1 of all that identifies it.
+/// The key of a fragment: the SHA-1 of everything that identifies it.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct FragmentKey([u8; 20]);
 
@@ -61,9 +61,9 @@ impl fmt::Debug for FragmentKey {
     }
 }
 
-/// Writes the parts of a key so that no two different lists of parts give the
-/// same bytes: every part begins with its type, and whatever has a length
-/// says it before its content.
+/// Writes the parts of a key so that different lists of parts always give
+/// different bytes. Every part begins with its type. A part with a length writes
+/// the length before the content.
 ///
 /// ```
 /// use cacheops::KeyWriter;
@@ -79,13 +79,13 @@ impl fmt::Debug for FragmentKey {
 #[derive(Clone, Debug, Default)]
 pub struct KeyWriter {
     bytes: Vec<u8>,
-    /// Whether the two zeros are two.
+    /// Whether `0.0` and `-0.0` are different.
     keeps_signs: bool,
-    /// Whether a zero with a sign was written, with it or without.
+    /// Whether a negative zero was written.
     has_negative_zero: bool,
 }
 
-/// The types of parts; a new one gets a new number, none is ever reused.
+/// The types of parts. A new type gets a new number; numbers are never reused.
 mod part {
     pub(super) const NONE: u8 = 0;
     pub(super) const FALSE: u8 = 1;
@@ -109,18 +109,18 @@ impl KeyWriter {
         KeyWriter { bytes: Vec::with_capacity(256), ..KeyWriter::empty() }
     }
 
-    /// An empty key that is likely to stay so.
+    /// An empty key that will probably stay empty.
     pub(crate) fn empty() -> Self {
         KeyWriter { bytes: Vec::new(), keeps_signs: false, has_negative_zero: false }
     }
 
-    /// An empty key in which the two zeros are two, since they print in two
-    /// ways.
+    /// An empty key in which `0.0` and `-0.0` are different, because they
+    /// print differently.
     pub(crate) fn with_signs() -> Self {
         KeyWriter { keeps_signs: true, ..KeyWriter::empty() }
     }
 
-    /// Whether one [with signs](Self::with_signs) would have got other bytes.
+    /// Whether a key [with signs](Self::with_signs) would have other bytes.
     pub(crate) fn has_negative_zero(&self) -> bool {
         self.has_negative_zero
     }
@@ -135,7 +135,7 @@ impl KeyWriter {
         self.has_negative_zero |= part.has_negative_zero;
     }
 
-    /// Nothing, which is a part too.
+    /// No value. This is a part too.
     pub fn none(&mut self) {
         self.bytes.push(part::NONE);
     }
@@ -145,7 +145,7 @@ impl KeyWriter {
         self.bytes.push(if value { part::TRUE } else { part::FALSE });
     }
 
-    /// An integer; all integer types of Rust are one.
+    /// An integer. All integer types of Rust are equal.
     pub fn int(&mut self, value: i128) {
         match i64::try_from(value) {
             Ok(short) => {
@@ -159,7 +159,7 @@ impl KeyWriter {
         }
     }
 
-    /// An integer of up to 128 bits without sign.
+    /// An unsigned integer of up to 128 bits.
     pub fn uint(&mut self, value: u128) {
         match i128::try_from(value) {
             Ok(value) => self.int(value),
@@ -170,11 +170,11 @@ impl KeyWriter {
         }
     }
 
-    /// A float, by its bits; the two zeros are one.
+    /// A float, by its bits; the two zeros are equal.
     ///
     /// # Errors
     ///
-    /// NaN is refused: it equals nothing, not even itself.
+    /// If the value is NaN, which equals nothing, not even itself.
     pub fn float(&mut self, value: f64) -> Result<(), Error> {
         if value.is_nan() {
             return Err(Error::invalid_extra(
@@ -217,7 +217,7 @@ impl KeyWriter {
         self.length(len);
     }
 
-    /// The beginning of something named with `len` parts.
+    /// The beginning of a named variant with `len` parts.
     pub fn variant(&mut self, name: &str, len: usize) {
         self.bytes.push(part::VARIANT);
         self.length(name.len());
@@ -225,7 +225,8 @@ impl KeyWriter {
         self.length(len);
     }
 
-    /// A map of finished parts, whose order must not matter: they are sorted.
+    /// A map of finished parts. They are sorted, so their order does not
+    /// matter.
     pub fn map(&mut self, mut entries: Vec<(KeyWriter, KeyWriter)>) {
         entries.sort_by(|a, b| a.0.bytes.cmp(&b.0.bytes).then_with(|| a.1.bytes.cmp(&b.1.bytes)));
         self.bytes.push(part::MAP);
@@ -236,17 +237,17 @@ impl KeyWriter {
         }
     }
 
-    /// Anything that serde can write.
+    /// Any value that serde can write.
     ///
-    /// A map and a `HashSet` have no order. Serde writes a set as it writes a
-    /// list, so one is known by its Rust type: one that a template's value was
-    /// made from, or that stands in a type which hides it (by
-    /// `serialize_with`, say), counts as a list in the order in which it is
-    /// gone through. Use a `BTreeSet` there, or each of them is another key.
+    /// A map and a `HashSet` have no order. Serde writes a set like a list,
+    /// so a set is recognized by its Rust type. If the value comes from a
+    /// template, or a type hides the set (with `serialize_with`, for
+    /// example), it counts as a list in the order of its iteration. Use a
+    /// `BTreeSet` there. Otherwise each order is another key.
     ///
     /// # Errors
     ///
-    /// NaN, and whatever the value's own `Serialize` refuses.
+    /// If the value contains NaN, or its `Serialize` implementation fails.
     pub fn serialize<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), Error> {
         serializer::encode(value, self)
     }
