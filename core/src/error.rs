@@ -7,15 +7,15 @@ use std::fmt;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum ErrorKind {
-    /// A queryset that is not valid, or a value that no column can equal.
+    /// A queryset that is not valid, a table name that is empty or a pattern,
+    /// or a value that no column can equal.
     InvalidQuerySet,
     /// A changed row that is not a map of columns. Its whole table has been
     /// invalidated, so nothing stale is left.
     InvalidRow,
     /// An `extra` that cannot be part of a key.
     InvalidExtra,
-    /// The name of a fragment or table is empty, or an announcement names a
-    /// pattern of tables.
+    /// The name of a fragment is empty.
     InvalidName,
     /// A time limit of zero, below zero, or not a number.
     InvalidTimeToLive,

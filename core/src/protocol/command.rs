@@ -1,38 +1,37 @@
-//! What is said to a shared store. Each command touches the keys that it
-//! names and no other, and is atomic by itself; nothing relies on more.
+//! Commands to a shared store, and replies. Each command touches only the keys
+//! that it names, and is atomic. Nothing relies on more.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-/// A key that is read again and again.
+/// A key that is read repeatedly.
 pub(crate) type Key = Arc<[u8]>;
 
 /// A command to the shared store.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Command {
-    /// Reads a key, and asks to be told when it changes. → [`Reply::Value`]
+    /// Reads a key, with tracking: a change of the key is pushed. →
+    /// [`Reply::Value`]
     Get(Key),
-    /// Reads a key, and asks for nothing. → [`Reply::Value`]
+    /// Reads a key, without tracking. → [`Reply::Value`]
     Peek(Key),
-    /// Reads a field of a hash, and asks to be told when the hash changes.
-    /// → [`Reply::Value`]
+    /// Reads a field of a hash, with tracking of the hash. → [`Reply::Value`]
     HGet(Key, &'static [u8]),
-    /// Reads a field of a hash, and asks for nothing. → [`Reply::Value`]
+    /// Reads a field of a hash, without tracking. → [`Reply::Value`]
     HPeek(Key, &'static [u8]),
     /// Reads a hash. → [`Reply::Fields`]
     HGetAll(Vec<u8>),
-    /// Writes a field if it is not there. → [`Reply::Done`]
+    /// Writes a field if it does not exist. → [`Reply::Done`]
     HSetNx(Key, Vec<u8>, Vec<u8>),
-    /// Writes a key if it is not there, to live for so long at most.
-    /// → [`Reply::Done`]
+    /// Writes a key if it does not exist, with an expiry. → [`Reply::Done`]
     SetNx(Key, Vec<u8>, Option<Duration>),
-    /// Writes a key, to live for so long at most. → [`Reply::Done`]
+    /// Writes a key, with an expiry. → [`Reply::Done`]
     Set(Vec<u8>, Vec<u8>, Option<Duration>),
-    /// Has a key end at a time, in milliseconds since 1970, unless it is to end
-    /// otherwise. → [`Reply::Count`], zero if nothing has changed
+    /// Sets the expiry of a key, in milliseconds since 1970, subject to a
+    /// condition. → [`Reply::Count`], zero if nothing has changed
     ExpireAt(Key, u64, Unless),
-    /// Drops keys, all at once where one server has them.
-    /// → [`Reply::Count`], of those that were there
+    /// Deletes keys; atomically where one server has them all. →
+    /// [`Reply::Count`] of the keys that existed
     Unlink(Vec<Vec<u8>>),
     /// Raises the score of a member. → [`Reply::Count`], zero if it was as
     /// high already
@@ -47,12 +46,12 @@ pub(crate) enum Command {
     Highest(Vec<u8>, &'static str),
 }
 
-/// When a key keeps its end.
+/// When a key keeps its expiry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Unless {
-    /// It has one.
+    /// If it has an expiry.
     Limited,
-    /// It has none, or one as late or later.
+    /// If it has no expiry, or one that is as late or later.
     Later,
 }
 
@@ -64,12 +63,12 @@ pub(crate) enum Reply {
     Done(bool),
     Count(u64),
     Scores(Vec<Option<u64>>),
-    /// The server would not: its memory is full, or the key is of another kind.
+    /// The server refused: its memory is full, or the key has another type.
     Refused(String),
 }
 
 impl Reply {
-    /// The value, if the reply is one and it was there.
+    /// The value, if the reply is a value and the value exists.
     pub(crate) fn into_value(self) -> Option<Vec<u8>> {
         match self {
             Reply::Value(value) => value,

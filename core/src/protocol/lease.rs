@@ -1,16 +1,16 @@
 //! Taking stamps before a fill reads anything.
 //!
-//! The order is what makes it exact. For each table: create the epoch if there
-//! is none, read it, register the schemes, have it live on; then create the
-//! stamps that are missing; then read them all, and the epochs again. Only what the last reads
-//! show counts, and nothing can be filled under an epoch unless both reads show
-//! the same one, and no registration was refused: then the schemes were
-//! registered in it. The first read asks for no news: they would come of the very
-//! registration that follows.
+//! The order makes it exact. For each table: create the epoch if there is none,
+//! read it, register the schemes, extend its expiry. Then create the stamps that
+//! are missing. Then read all stamps, and the epochs again. Only the last reads
+//! count. Nothing can be filled under an epoch unless both reads return the same
+//! one and no registration was refused. Then the schemes were registered in it.
+//! The first read is not tracked, because the registration that follows would
+//! cause a push.
 //!
-//! A registry lives longer than the stamps that are registered in it, and epoch
-//! and schemes end together. To have it live on is a write like any other: it
-//! comes before the last read, which asks for news.
+//! A registry lives longer than the stamps that are registered in it. Its epoch
+//! and its schemes expire together. Extending the expiry is a write like any
+//! other: it comes before the last read, which is tracked.
 
 use std::time::Duration;
 
@@ -20,36 +20,36 @@ use super::{Command, EPOCH, Key, Reply, Token, Unless};
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub(crate) struct LeasePlan {
     pub(crate) tables: Vec<TablePlan>,
-    /// Keys of stamps that are plain keys, with what to put there if there is
-    /// nothing, and for how long.
+    /// Keys of stamps that are plain keys, with the token to write if there
+    /// is none, and the expiry.
     pub(crate) stamps: Vec<(Key, Vec<u8>, Option<Duration>)>,
 }
 
-/// A table whose registry takes part.
+/// A table whose registry takes part in the lease.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct TablePlan {
     pub(crate) registry: Key,
-    /// The epoch to begin, if there is none.
+    /// The epoch to write, if there is none.
     pub(crate) epoch: Token,
     /// The schemes to register, as fields of the registry.
     pub(crate) schemes: Vec<Vec<u8>>,
-    /// Until when it is to live, in milliseconds since 1970.
+    /// When it expires, in milliseconds since 1970.
     pub(crate) until: u64,
 }
 
-/// How many commands a table takes beside those for its schemes, before the
-/// stamps: its epoch is begun and read, and it lives on.
+/// How many commands a table needs before the stamps, besides those for its
+/// schemes: writing and reading its epoch, and extending its expiry.
 const OF_TABLE: usize = 4;
 
-/// The stamps as they were found: for each table its epoch, for each plain key
-/// what stands there. What is missing cannot be relied on.
+/// The stamps as they were found: the epoch of each table, and the token of each
+/// plain key. A missing one cannot be relied on.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub(crate) struct Leased {
     pub(crate) epochs: Vec<Option<Token>>,
     pub(crate) stamps: Vec<Option<Vec<u8>>>,
     /// Whether all schemes were registered in the epochs that were found. If
-    /// not, changes do not find what is under them: the tokens tell whether
-    /// something holds, and nothing can be filled under them.
+    /// not, changes do not find the stamps under them. The tokens then tell
+    /// whether a fragment is current, but nothing can be filled under them.
     pub(crate) is_registered: bool,
 }
 
@@ -93,7 +93,7 @@ impl LeasePlan {
             at += 2;
             let registered = replies.get(at..at + table.schemes.len()).unwrap_or_default();
             at += OF_TABLE - 2 + table.schemes.len();
-            // A server without room refuses.
+            // A full server refuses.
             let all = registered.iter().all(|reply| matches!(reply, Reply::Done(_)));
             is_registered &= all && before.is_some() && before == after;
             epochs.push(after);

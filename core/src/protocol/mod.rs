@@ -1,7 +1,7 @@
-//! The stamps protocol over a shared store, as decisions without I/O: which
-//! commands a fill, a lookup and an invalidation send, and what follows from
-//! the replies. The driver in `redis/` carries them out; the search in
-//! `model/` carries them out one by one, in every order.
+//! The protocol of stamps over a shared store, as decisions without I/O: which
+//! commands a fill, a lookup and an invalidation send, and what follows from the
+//! replies. The driver in `redis/` executes the commands. The search in `model/`
+//! executes them one by one, in every order.
 
 mod command;
 mod lease;
@@ -21,5 +21,5 @@ pub(crate) use sweep::{Next, Registry, Sweep, SweepTarget, Swept};
 pub(crate) use token::Token;
 pub(crate) use verdict::{Verdict, verdict};
 
-/// The field of a registry that holds its epoch.
+/// The field of a registry that contains its epoch.
 pub(crate) const EPOCH: &[u8] = b"_e";

@@ -1,57 +1,57 @@
 //! Who the master is, decided by a majority of the sentinels.
 //!
 //! While an old master lives, two servers call themselves master, and each
-//! sentinel has its own view of who is. What is asked for here is a majority
-//! that names one master under one configuration epoch. Two majorities share a
-//! sentinel, and the epoch that a sentinel knows never falls: so of those who
-//! announce at one master and those who read at another, one notices (see
-//! `docs/decisions.md`).
+//! sentinel has its own view. Required is a majority that names one master under
+//! one configuration epoch. Two majorities share a sentinel, and the epoch that a
+//! sentinel knows never decreases. So if one caller announces at one master and
+//! another reads at a second one, one of them notices (see `docs/decisions.md`).
 //!
-//! Sentinels answer at different times, or never. A caller takes a [`Ticket`];
-//! an answer counts for it if it was asked for later. So one answer serves all
-//! callers that came before its question, and a silent sentinel delays nobody
+//! Sentinels answer at different times, or never. A caller takes a [`Ticket`]. An
+//! answer counts for the ticket if it was requested later. So one answer serves
+//! all callers that came before its request, and a silent sentinel delays nobody
 //! while the others are a majority.
 
 use std::sync::Arc;
 
-/// When a caller came, by the clock of its [`Quorum`].
+/// When a caller arrived, by the clock of its [`Quorum`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct Ticket(u64);
 
-/// A master as a sentinel names it.
+/// A master, as a sentinel names it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Master {
     pub(crate) host: String,
     pub(crate) port: u16,
-    /// The configuration epoch under which it is the master. It grows with each
-    /// failover, so a server that is master for the second time is another one.
+    /// The configuration epoch under which it is the master. It grows with
+    /// each failover. So a server that is master for the second time counts
+    /// as another one.
     pub(crate) epoch: u64,
 }
 
-/// What a sentinel answers.
+/// The answer of a sentinel.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct View {
-    /// Which sentinel it is: one that is listed twice counts once.
+    /// The identity of the sentinel: one that is listed twice counts once.
     pub(crate) sentinel: String,
     pub(crate) master: Arc<Master>,
     /// How many other sentinels it knows.
     pub(crate) others: usize,
 }
 
-/// Why a sentinel names nobody.
+/// Why a sentinel names no master.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct NoAnswer {
     pub(crate) reason: String,
-    /// Whether the settings are wrong, so that no time will heal it.
+    /// Whether the settings are wrong, so that waiting does not help.
     pub(crate) is_lasting: bool,
 }
 
-/// What has come of a question to all sentinels.
+/// The result of a request to all sentinels.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Decision {
     /// A majority names this master.
     Named(Arc<Master>),
-    /// All have answered or failed, and no majority names any one.
+    /// All have answered or failed, and no majority names the same master.
     NoMajority(NoAnswer),
 }
 
@@ -59,43 +59,45 @@ pub(crate) enum Decision {
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Quorum {
     seats: Vec<Seat>,
-    /// The most sentinels that any has told of: those that are not listed count
-    /// too. It only grows, for one that has just been reset knows of none.
+    /// The largest number of sentinels that any of them has reported: those
+    /// that are not listed count too. It only grows, because a sentinel that
+    /// was just reset knows no others.
     most: usize,
     now: u64,
-    /// Up to which ticket the last majority counts, and for whom.
+    /// Up to which ticket the last majority counts, and for which master.
     named: Option<(u64, Arc<Master>)>,
-    /// Up to which ticket there was none.
+    /// Up to which ticket there was no majority.
     divided: u64,
 }
 
 /// A sentinel that is listed.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 struct Seat {
-    /// When it was asked the last time.
+    /// When it was last asked.
     asked: u64,
-    /// When that was asked which it has answered last, be it by nothing.
+    /// When the request was sent that it has answered last, or that failed
+    /// last.
     answered: u64,
     answer: Result<View, NoAnswer>,
 }
 
 impl Quorum {
-    /// So many sentinels are listed.
+    /// A quorum of so many listed sentinels.
     pub(crate) fn new(listed: usize) -> Self {
         let answer = Err(NoAnswer { reason: "it has not answered yet".into(), is_lasting: false });
         let seat = Seat { asked: 0, answered: 0, answer };
         Quorum { seats: vec![seat; listed], most: 0, now: 0, named: None, divided: 0 }
     }
 
-    /// A caller comes: what is asked from now on counts for it.
+    /// A caller arrives. Answers that are requested from now on count for it.
     pub(crate) fn ticket(&mut self) -> Ticket {
         self.now += 1;
         Ticket(self.now)
     }
 
-    /// Whether a sentinel has to be asked, for callers that have come since it
-    /// was asked last. If so it is asked now; when, is what
-    /// [`answered`](Self::answered) wants to know.
+    /// Whether a sentinel has to be asked for callers that have arrived since
+    /// it was last asked. If so, it counts as asked now. The result is the
+    /// time to pass to [`answered`](Self::answered).
     pub(crate) fn ask(&mut self, seat: usize) -> Option<Ticket> {
         let is_settled = self.decision(Ticket(self.now)).is_some();
         let seat = &mut self.seats[seat];
@@ -106,8 +108,8 @@ impl Quorum {
         Some(Ticket(self.now))
     }
 
-    /// A sentinel has answered what it was asked `asked`, or failed to. Says
-    /// whether something is decided by it.
+    /// A sentinel has answered the request of time `asked`, or has failed to.
+    /// Returns whether this decides something.
     pub(crate) fn answered(
         &mut self,
         seat: usize,
@@ -122,7 +124,7 @@ impl Quorum {
         self.decide()
     }
 
-    /// What is decided for a caller, if anything is by now.
+    /// The decision for a caller, if there is one by now.
     pub(crate) fn decision(&self, ticket: Ticket) -> Option<Decision> {
         match &self.named {
             Some((until, master)) if ticket.0 <= *until => Some(Decision::Named(master.clone())),
@@ -170,7 +172,7 @@ impl Quorum {
         votes.get(self.majority() - 1).map(|(asked, _)| *asked)
     }
 
-    /// What every sentinel has said, and what to do.
+    /// What every sentinel has answered, and what to do.
     fn why_divided(&self) -> NoAnswer {
         let said = self.seats.iter().map(|seat| match &seat.answer {
             Ok(view) => {

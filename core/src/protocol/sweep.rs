@@ -1,15 +1,15 @@
-//! Dropping what a change of rows meets.
+//! Sweeps: dropping the stamps that a change of rows matches.
 //!
-//! A sweep goes in passes: drop the stamps that the rows spell under the
-//! schemes that are known, and in the same trip read the registry. If that
-//! shows schemes which were not known, everything is dropped again, under all
-//! of them. Where the drops of a pass are not one atomic step, followed by the
-//! look at the registry, a second pass follows in any case: a fill could have
-//! begun in between, with a row that it was handed under a stamp not dropped
-//! yet and a fresh stamp of its own.
+//! A sweep works in passes. A pass deletes the stamps that the rows match under
+//! the known schemes, and reads the registry in the same round trip. If the
+//! registry shows schemes that were not known, everything is deleted again, under
+//! all schemes. If the deletions of a pass are not one atomic step before the
+//! read of the registry, a second pass always follows. Otherwise a fill could
+//! begin in between, with a row that it got under a stamp that is not yet
+//! deleted, and a fresh stamp of its own.
 //!
-//! Rows that spell more keys than a budget drop the table: one command, which
-//! always fits.
+//! If the rows match more keys than a limit, the table is dropped: one command,
+//! which is always possible.
 
 use std::collections::HashSet;
 
@@ -42,23 +42,25 @@ impl Registry {
     }
 }
 
-/// What a sweep is about.
+/// The subject of a sweep.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct SweepTarget<'a> {
     pub(crate) prefix: &'a str,
     pub(crate) table: &'a str,
     pub(crate) registry: &'a [u8],
     pub(crate) rows: &'a [Row],
-    /// The most keys that are dropped one by one; more become the table.
+    /// The largest number of keys that are deleted one by one. More keys drop
+    /// the table.
     pub(crate) most: usize,
-    /// The most keys that go into one command; more are no atomic step.
+    /// The largest number of keys in one command. More keys are not one
+    /// atomic step.
     pub(crate) at_once: usize,
-    /// Whether one command drops all its keys in one atomic step, and commands
-    /// are carried out in their order.
+    /// Whether one command deletes all its keys in one atomic step, and
+    /// commands are executed in order.
     pub(crate) atomic: bool,
 }
 
-/// A sweep under way.
+/// A sweep in progress.
 #[derive(Clone, Debug)]
 pub(crate) struct Sweep {
     known: Registry,
@@ -66,44 +68,46 @@ pub(crate) struct Sweep {
     /// Whether the registry has been read since the change.
     has_looked: bool,
     passes: usize,
-    /// Passes in a row after which no other scheme turned up.
+    /// Consecutive passes after which no new scheme appeared.
     stable: usize,
-    /// In how many steps the last pass dropped its keys.
+    /// In how many steps the last pass deleted its keys.
     steps: usize,
     whole: bool,
     unlinked: u64,
 }
 
-/// What comes next.
+/// The next step.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Next {
-    /// Send these, and come back with the replies.
+    /// Send these commands, and continue with the replies.
     Send(Vec<Command>),
     Done(Swept),
 }
 
-/// What a sweep has dropped.
+/// The result of a sweep.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Swept {
-    /// The keys of all stamps that the rows spell.
+    /// The keys of all stamps that the rows match.
     pub(crate) keys: Vec<Vec<u8>>,
-    /// What the registry held at the end.
+    /// The contents of the registry at the end.
     pub(crate) registry: Registry,
-    /// Whether the table was dropped as a whole.
+    /// Whether the whole table was dropped.
     pub(crate) whole: bool,
-    /// How many stamps were there.
+    /// How many stamps existed.
     pub(crate) unlinked: u64,
 }
 
-/// A registry with more schemes is dropped as a whole: a change would have to
-/// drop as many stamps for each row. No process registers a fourth of them.
+/// A registry with more schemes is dropped as a whole, because a change would
+/// have to delete as many stamps for each row. No process registers more than a
+/// quarter of them.
 const MOST_SCHEMES: usize = 512;
 
 /// A registry that grows for so many passes is dropped as a whole.
 const MOST_PASSES: usize = 8;
 
 impl Sweep {
-    /// Begins one with the schemes that were last seen; they may be old.
+    /// Begins a sweep with the schemes that were last seen, which may be out
+    /// of date.
     pub(crate) fn new(known: Registry) -> Self {
         Sweep {
             known,
@@ -122,14 +126,14 @@ impl Sweep {
         self.pass(target)
     }
 
-    /// What the replies to the last commands lead to.
+    /// The step that follows from the replies to the last commands.
     pub(crate) fn step(&mut self, target: &SweepTarget<'_>, replies: &[Reply]) -> Next {
         self.unlinked += replies.iter().map(Reply::count).sum::<u64>();
         if self.whole {
             return self.done();
         }
         let Some(Reply::Fields(fields)) = replies.last() else {
-            // No registry to go by: the key holds something else.
+            // There is no registry: the key contains something else.
             return self.drop_table(target);
         };
         let found = Registry::read(fields);
@@ -153,13 +157,13 @@ impl Sweep {
         }
     }
 
-    /// Drops all that the rows spell under the known schemes.
+    /// Deletes all keys that the rows match under the known schemes.
     fn pass(&mut self, target: &SweepTarget<'_>) -> Next {
         let keys = match spell_all(target, &self.known.schemes) {
             Some(keys) => keys,
             None if self.has_looked => return self.drop_table(target),
-            // The scheme that needs more than the rows have, or makes them too
-            // many, may be gone.
+            // The scheme that needs a missing column, or leads to too
+            // many keys, may no longer be registered.
             None => return Next::Send(vec![Command::HGetAll(target.registry.to_vec())]),
         };
         self.passes += 1;
@@ -171,7 +175,8 @@ impl Sweep {
         Next::Send(commands)
     }
 
-    /// Drops the registry, and with it whatever was made from the table.
+    /// Drops the registry, and with it every fragment that was made from the
+    /// table.
     fn drop_table(&mut self, target: &SweepTarget<'_>) -> Next {
         self.whole = true;
         self.known = Registry::default();
@@ -188,9 +193,9 @@ impl Sweep {
     }
 }
 
-/// The keys of all stamps that rows spell, each once; nothing when a row lacks
-/// a field that a scheme needs, and so may meet any of its stamps, or when there
-/// are more of them than the budget allows.
+/// The keys of all stamps that rows match, each once. `None` if a row lacks a
+/// field that a scheme needs, because it may match any stamp of the scheme, or if
+/// there are more keys than the limit.
 fn spell_all(target: &SweepTarget<'_>, schemes: &[Scheme]) -> Option<Vec<Vec<u8>>> {
     let expected = target.rows.len().saturating_mul(schemes.len());
     let mut keys = Vec::with_capacity(expected.min(target.most));

@@ -1,15 +1,15 @@
-//! The random tokens that stamps are in a shared store.
+//! The random tokens that represent stamps in a shared store.
 
 use std::fmt;
 
-/// What stands under a stamp's key: 96 random bits, never reused.
+/// The value of a stamp: 96 random bits, never reused.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct Token([u8; Token::LEN]);
 
 impl Token {
     pub(crate) const LEN: usize = 12;
 
-    /// A new one. `None` when the system has no randomness to give; whoever
+    /// A new token. `None` if the system has no randomness. A caller that
     /// needs a token then caches nothing.
     pub(crate) fn random() -> Option<Self> {
         let mut bytes = [0; Token::LEN];
@@ -17,7 +17,8 @@ impl Token {
         Some(Token(bytes))
     }
 
-    /// Reads one; `None` for what cannot be one, which is as good as lost.
+    /// Reads a token. `None` if the bytes cannot be a token, which counts as
+    /// lost.
     pub(crate) fn read(bytes: &[u8]) -> Option<Self> {
         bytes.try_into().ok().map(Token)
     }
@@ -26,7 +27,7 @@ impl Token {
         &self.0
     }
 
-    /// The `n`th token of a search, which has no use for chance.
+    /// The `n`th token of a model search, which needs no randomness.
     #[cfg(test)]
     pub(crate) fn numbered(n: u64) -> Self {
         let mut bytes = [0; Token::LEN];

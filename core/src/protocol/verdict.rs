@@ -1,21 +1,21 @@
-//! Whether a fragment holds.
+//! Whether a fragment is current.
 
 use super::Token;
 use crate::observe::Outcome;
 
-/// What comes of comparing a fragment's stamps with the current ones.
+/// The result of comparing the stamps of a fragment with the current ones.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Verdict {
-    /// All are the current ones.
+    /// All stamps are current.
     Holds,
-    /// One is not there any more: dropped, expired, evicted.
+    /// A stamp no longer exists: dropped, expired or evicted.
     StampLost,
-    /// Another stands in the place of one.
+    /// A stamp has been replaced by another.
     StampChanged,
 }
 
 impl Verdict {
-    /// What is told of a fragment that does not hold.
+    /// The outcome of a lookup for a fragment that is not current.
     pub(crate) fn outcome(self) -> Option<Outcome> {
         match self {
             Verdict::Holds => None,
@@ -25,8 +25,8 @@ impl Verdict {
     }
 }
 
-/// Compares each stamp that a fragment was made under with the one that is
-/// there now. A missing one never equals anything, not even a missing one.
+/// Compares each stamp that a fragment was made under with the current one. A
+/// missing stamp never equals anything, not even another missing one.
 pub(crate) fn verdict(stamps: impl IntoIterator<Item = (Option<Token>, Option<Token>)>) -> Verdict {
     let mut verdict = Verdict::Holds;
     for (made_under, current) in stamps {

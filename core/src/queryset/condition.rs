@@ -8,17 +8,17 @@ use crate::error::Error;
 use crate::key::KeyWriter;
 use crate::value::Scalar;
 
-/// A condition on the rows of a queryset, built by [`eq`], [`is_in`],
-/// [`is_null`] and their kin, and combined by [`all`], [`any`] and [`not`].
+/// A condition on the rows of a queryset. Functions such as [`eq`], [`is_in`] and
+/// [`is_null`] create conditions; [`all`], [`any`] and [`not`] combine them.
 ///
-/// `eq`, `is_in` and `is_null` are granular: a changed row is compared with
-/// them. Every other condition, and everything below a `not`, identifies the
-/// queryset but cannot narrow an invalidation.
+/// `eq`, `is_in` and `is_null` are granular: the cache compares a changed row
+/// with them. Every other condition, and everything inside a `not`, is part of
+/// the key but cannot narrow an invalidation.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(transparent)]
 pub struct Condition(pub(crate) Node);
 
-/// Names of fields know no case, wherever a condition comes from.
+/// Names of fields are normalized, wherever a condition comes from.
 impl<'de> Deserialize<'de> for Condition {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let mut node = Node::deserialize(deserializer)?;
@@ -50,7 +50,7 @@ pub(crate) enum Node {
     Not(Box<Condition>),
     All(Vec<Condition>),
     Any(Vec<Condition>),
-    /// What could not be built, and why.
+    /// A condition that could not be built, and why.
     Invalid(String),
 }
 
@@ -64,7 +64,7 @@ pub fn eq(field: impl Into<String>, value: impl Serialize) -> Condition {
     })
 }
 
-/// `field IN (…)`. Beyond 8 values
+/// `field IN (…)`. With more than 8 values
 /// ([`Builder::in_limit`](crate::Builder::in_limit)) it counts as opaque.
 #[must_use]
 pub fn is_in<V: Serialize>(
@@ -123,18 +123,19 @@ comparisons! {
     like => "LIKE";
 }
 
-/// A condition known by its text alone, such as a search expression: opaque.
-/// The text must hold every value that it depends on.
+/// A condition of which the cache knows only the text, such as a search
+/// expression: opaque. The text must contain every value that the condition
+/// depends on.
 #[must_use]
 pub fn opaque(text: impl Into<String>) -> Condition {
     Condition(Node::Opaque(text.into()))
 }
 
-/// How deep conditions nest at most: they are walked by recursion.
+/// The maximum depth of conditions, because they are walked recursively.
 const DEEPEST: usize = 128;
 
-/// The opposite of `condition`: never narrows, but for a double negation.
-/// Conditions nest 128 deep at most; a deeper one is an error where the queryset
+/// The opposite of `condition`. It never narrows, except as a double negation.
+/// Conditions nest at most 128 deep. A deeper one is an error where the queryset
 /// is used.
 #[must_use]
 pub fn not(condition: Condition) -> Condition {
@@ -144,8 +145,8 @@ pub fn not(condition: Condition) -> Condition {
     Condition(Node::Not(Box::new(condition)))
 }
 
-/// All of `conditions`; none at all is true. An `all` among them is taken apart,
-/// so that a fold over any number of conditions does not nest.
+/// All of `conditions`. Without any condition it is true. An `all` among them is
+/// flattened, so that a fold over any number of conditions does not nest.
 #[must_use]
 pub fn all(conditions: impl IntoIterator<Item = Condition>) -> Condition {
     let inner = flat(conditions, |node| match node {
@@ -155,8 +156,9 @@ pub fn all(conditions: impl IntoIterator<Item = Condition>) -> Condition {
     inner.map_or_else(too_deep, |inner| Condition(Node::All(inner)))
 }
 
-/// One of `conditions` at least; none at all is false. An `any` among them is
-/// taken apart, so that a fold over any number of conditions does not nest.
+/// At least one of `conditions`. Without any condition it is false. An `any`
+/// among them is flattened, so that a fold over any number of conditions does not
+/// nest.
 #[must_use]
 pub fn any(conditions: impl IntoIterator<Item = Condition>) -> Condition {
     let inner = flat(conditions, |node| match node {
@@ -166,8 +168,8 @@ pub fn any(conditions: impl IntoIterator<Item = Condition>) -> Condition {
     inner.map_or_else(too_deep, |inner| Condition(Node::Any(inner)))
 }
 
-/// The conditions, and in place of those that `apart` knows what they are made
-/// of; nothing if one is too deep.
+/// The conditions, with those that `apart` accepts replaced by their parts.
+/// `None` if one is too deep.
 fn flat(
     conditions: impl IntoIterator<Item = Condition>,
     apart: impl Fn(Node) -> Result<Vec<Condition>, Node>,
@@ -213,7 +215,7 @@ impl Condition {
         }
     }
 
-    /// Reports the first mistake below here.
+    /// Reports the first mistake in this condition.
     pub(super) fn check(&self, scope: &Scope<'_>) -> Result<(), Error> {
         match &self.0 {
             Node::Eq(field, value) | Node::Compare(field, _, value) => {
@@ -279,7 +281,7 @@ impl Condition {
     }
 }
 
-/// A deserialized condition can hold what the functions above refuse.
+/// A deserialized condition can contain values that the functions above refuse.
 fn finite(field: &str, value: &Scalar) -> Result<(), Error> {
     match value {
         Scalar::Float(float) if !float.is_finite() => Err(Error::invalid_queryset(format!(

@@ -1,16 +1,17 @@
 //! From condition trees to conjunctions: the disjunctive normal form, a table
 //! at a time.
 //!
-//! The rules are those of django-cacheops: negations and opaque conditions
-//! never narrow, contradictory conjunctions drop out, an empty conjunction
-//! swallows the rest. Three are ours: bounds (a tree that would explode is
-//! widened to what all its disjuncts have in common), joins by equality
-//! (a value on one side holds on the other), and that only those contradict
-//! each other whose equality is exact: NULL, integers and booleans. Of two
-//! texts a collation may hold equal what we spell in two ways.
+//! The rules are those of django-cacheops: negations and opaque conditions never
+//! narrow, contradictory conjunctions are removed, an empty conjunction absorbs
+//! the others. Three rules are ours. Limits: a tree that would have too many
+//! conjunctions is widened to what all of them have in common. Joins by equality:
+//! a value on one side holds on the other. Contradictions: only values whose
+//! equality is exact contradict each other, which are NULL, integers and
+//! booleans. A collation may treat two texts as equal that we normalize
+//! differently.
 //!
-//! Every step may only widen: the one promise is that a changed row that
-//! alters the result of the query meets one of the conjunctions.
+//! Every step may only widen. The promise is: a changed row that alters the
+//! result of the query matches one of the conjunctions.
 
 use std::collections::{BTreeMap, HashMap};
 use std::hash::Hash;
@@ -20,22 +21,22 @@ use super::{Join, QuerySet};
 use crate::error::Error;
 use crate::value::{Scalar, spell};
 
-/// Bounds of the normal form.
+/// Limits of the normal form.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Limits {
     /// The largest number of values in an `IN` that still narrows.
     pub(crate) in_values: usize,
-    /// The largest number of conjunctions that a table may get; where an `IN`
-    /// with more values narrows, as many as that has.
+    /// The largest number of conjunctions of a table. If an `IN` with more
+    /// values narrows, the limit is the number of its values.
     pub(crate) conjunctions: usize,
 }
 
-/// The largest number of equalities in a conjunction. It is wider without the
-/// rest, and keys stay short.
+/// The largest number of equalities in a conjunction. Without the others it is
+/// wider, and keys stay short.
 const MOST_FIELDS: usize = 16;
 
-/// Beyond it a column may hold two whole numbers equal: one of single precision
-/// rounds them, and dates take numbers of 8 and of 14 digits.
+/// Above this, a column may treat two whole numbers as equal: single precision
+/// rounds them, and date columns accept numbers of 8 and 14 digits.
 const EXACT: u128 = 1 << 24;
 
 impl Default for Limits {
@@ -44,11 +45,11 @@ impl Default for Limits {
     }
 }
 
-/// Fields and the spelling of their values, sorted by field: an AND of
-/// equalities. Empty, it meets every row.
+/// Fields and the normalized forms of their values, sorted by field: an AND of
+/// equalities. An empty one matches every row.
 pub(crate) type Conjunction = Vec<(String, String)>;
 
-/// The conjunctions of a table: an OR of ANDs. Empty, no row ever matters.
+/// The conjunctions of a table: an OR of ANDs. If it is empty, no row matters.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct TableDnf {
     pub(crate) table: String,
@@ -80,7 +81,7 @@ pub(crate) fn to_dnf(queryset: &QuerySet, limits: Limits) -> Result<Vec<TableDnf
         .collect())
 }
 
-/// Drops conjunctions that another one covers: the empty one covers all.
+/// Removes conjunctions that another one covers. The empty one covers all.
 fn absorb(mut conjunctions: Vec<Conjunction>) -> Vec<Conjunction> {
     conjunctions.sort_by(|a, b| a.len().cmp(&b.len()).then_with(|| a.cmp(b)));
     conjunctions.dedup();
@@ -100,7 +101,7 @@ fn absorb(mut conjunctions: Vec<Conjunction>) -> Vec<Conjunction> {
     kept
 }
 
-/// The tables of a queryset under the names that its fields use.
+/// The tables of a queryset, under the names that its fields use.
 pub(super) struct Scope<'a> {
     sources: Vec<Source<'a>>,
     joins: Vec<Equality<'a>>,
@@ -112,7 +113,7 @@ struct Source<'a> {
     left: bool,
 }
 
-/// Two columns that a join makes equal.
+/// Two columns that a join declares equal.
 struct Equality<'a> {
     left: Column<'a>,
     right: Column<'a>,
@@ -149,7 +150,7 @@ impl<'a> Scope<'a> {
     }
 
     /// The column that a field names: `column` of the first table, or
-    /// `alias.column`. The alias may have dots of its own (`blog.articles`).
+    /// `alias.column`. The alias may contain dots (`blog.articles`).
     pub(super) fn resolve<'f>(&self, field: &'f str) -> Result<Column<'f>, Error> {
         let (alias, column) = match field.rsplit_once('.') {
             Some((alias, column)) => (Some(alias), column),

@@ -17,13 +17,13 @@ use crate::key::KeyWriter;
 /// What a fragment was made from: a table, conditions on its rows, and the
 /// tables joined to it.
 ///
-/// A queryset never runs anything. It says which rows matter, so that the
-/// cache can tell which changes do, and it identifies a fragment among those
-/// made from other querysets. A whole table is a queryset without conditions,
-/// a single row one with a condition on its key.
+/// A queryset runs no query. It has two uses: it tells the cache which changed
+/// rows matter, and it distinguishes a fragment from fragments that are made from
+/// other querysets. A whole table is a queryset without conditions. A single row
+/// is a queryset with a condition on its key.
 ///
-/// Mistakes in building one (a list as value, NaN, an unknown table in front
-/// of a field) are reported where it is used.
+/// Mistakes in building a queryset (a list as a value, NaN, an unknown table
+/// before a field) are reported where it is used.
 ///
 /// ```
 /// use cacheops::{QuerySet, any, eq, gt};
@@ -61,14 +61,15 @@ pub struct QuerySet {
     limit: Option<u64>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     offset: Option<u64>,
-    /// Which values of the template that made it print in another way than
-    /// others of the same content, such as without being escaped: what is made
-    /// from it may print them, so it is part of what identifies it.
+    /// Which values of the template that created it print differently from
+    /// other values with the same content, for example because they are not
+    /// escaped. What is made from the queryset may print them, so this is
+    /// part of the key.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     marks: Vec<u64>,
 }
 
-/// A table joined by equality of two columns.
+/// A table that is joined by the equality of two columns.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Join {
@@ -76,11 +77,11 @@ pub(crate) struct Join {
     pub(crate) table: String,
     #[serde(deserialize_with = "lowered")]
     pub(crate) alias: String,
-    /// Rows without a partner stay, with NULLs: `IS NULL` on the joined side
-    /// then speaks of rows that are not there.
+    /// Rows without a partner are kept, with NULLs. `IS NULL` on the joined
+    /// side is then true for rows that do not exist.
     #[serde(default)]
     pub(crate) left: bool,
-    /// A field of what came before.
+    /// A field of an earlier table.
     #[serde(deserialize_with = "lowered")]
     pub(crate) field: String,
     /// The joined table's column.
@@ -89,8 +90,8 @@ pub(crate) struct Join {
 }
 
 impl QuerySet {
-    /// All rows of a table. Names of tables and fields know no case, in any
-    /// script, and blanks around them do not count.
+    /// All rows of a table. Names of tables and fields are trimmed and
+    /// case-insensitive in every script.
     #[must_use]
     pub fn table(name: impl Into<String>) -> Self {
         QuerySet {
@@ -105,21 +106,22 @@ impl QuerySet {
         }
     }
 
-    /// Keeps the rows that meet `condition`, besides all given before.
+    /// Keeps the rows that meet `condition`, in addition to all earlier
+    /// conditions.
     #[must_use]
     pub fn filter(mut self, condition: Condition) -> Self {
         self.conditions.push(condition);
         self
     }
 
-    /// Keeps the rows that meet one of `conditions` at least.
+    /// Keeps the rows that meet at least one of `conditions`.
     #[must_use]
     pub fn any_of(self, conditions: impl IntoIterator<Item = Condition>) -> Self {
         self.filter(any(conditions))
     }
 
-    /// Keeps the rows that do not meet `condition`. It identifies the queryset
-    /// but, like every negation, never narrows an invalidation.
+    /// Keeps the rows that do not meet `condition`. It is part of the key of
+    /// the queryset but, like every negation, never narrows an invalidation.
     #[must_use]
     pub fn exclude(self, condition: Condition) -> Self {
         self.filter(not(condition))
@@ -127,8 +129,8 @@ impl QuerySet {
 
     /// Joins the rows of `table` whose `column` equals `field`.
     ///
-    /// A condition on either side of the equality holds for both. Fields of
-    /// the joined table are written `table.column`.
+    /// A condition on one side of the equality also holds for the other side.
+    /// Write fields of the joined table as `table.column`.
     #[must_use]
     pub fn join(
         self,
@@ -140,8 +142,8 @@ impl QuerySet {
         self.join_as(table.clone(), table, field, column)
     }
 
-    /// [`join`](Self::join) under another name, for a table that is joined
-    /// twice or to itself.
+    /// [`join`](Self::join) under another name. Use it for a table that is
+    /// joined twice, or to itself.
     #[must_use]
     pub fn join_as(
         self,
@@ -155,8 +157,8 @@ impl QuerySet {
 
     /// Like [`join`](Self::join), but keeps rows without a partner.
     ///
-    /// `IS NULL` on the joined side may then mean "there is none", so it does
-    /// not narrow: the first row that appears there invalidates.
+    /// `IS NULL` on the joined side may then mean "there is no such row", so
+    /// it does not narrow. The first row that appears there invalidates.
     #[must_use]
     pub fn left_join(
         self,
@@ -199,28 +201,28 @@ impl QuerySet {
     }
 
     /// Names another table that the query reads in any other way, such as in
-    /// a subquery: every change to it invalidates.
+    /// a subquery. Every change of that table invalidates.
     #[must_use]
     pub fn reads(mut self, table: impl Into<String>) -> Self {
         self.reads.push(canonical(table));
         self
     }
 
-    /// The order of the rows; it only identifies the queryset.
+    /// The order of the rows. It is part of the key only.
     #[must_use]
     pub fn order_by(mut self, field: impl Into<String>) -> Self {
         self.order_by.push(field.into());
         self
     }
 
-    /// The largest number of rows; it only identifies the queryset.
+    /// The largest number of rows. It is part of the key only.
     #[must_use]
     pub fn limit(mut self, rows: u64) -> Self {
         self.limit = Some(rows);
         self
     }
 
-    /// The number of rows skipped; it only identifies the queryset.
+    /// The number of rows to skip. It is part of the key only.
     #[must_use]
     pub fn offset(mut self, rows: u64) -> Self {
         self.offset = Some(rows);
@@ -233,28 +235,28 @@ impl QuerySet {
         &self.table
     }
 
-    /// All tables that the queryset reads, the first one first; a table may
-    /// come twice.
+    /// All tables that the queryset reads, the first one first. A table may
+    /// appear twice.
     pub fn tables(&self) -> impl Iterator<Item = &str> {
         std::iter::once(self.table.as_str())
             .chain(self.joins.iter().map(|join| join.table.as_str()))
             .chain(self.reads.iter().map(String::as_str))
     }
 
-    /// Reports the first mistake in the building.
+    /// Reports the first mistake in the queryset.
     ///
     /// # Errors
     ///
-    /// An empty name of a table or field, a pattern of tables, two tables of
-    /// one name, a value that is no single value, a field of a table that is
-    /// not joined.
+    /// If the name of a table or field is empty, a table is a pattern, two
+    /// tables have the same name, a value is not a single value, or a field
+    /// belongs to a table that is not joined.
     pub fn check(&self) -> Result<(), Error> {
         self.tables().try_for_each(check_table)?;
         let scope = dnf::Scope::of(self)?;
         self.conditions.iter().try_for_each(|condition| condition.check(&scope))
     }
 
-    /// Writes what identifies the queryset into a key.
+    /// Writes the identity of the queryset into a key.
     pub fn write_key(&self, key: &mut KeyWriter) {
         key.list(8);
         key.str(&self.table);
@@ -323,11 +325,11 @@ fn all_lowered<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Vec<
     Ok(names.into_iter().map(canonical).collect())
 }
 
-/// The one spelling of a name of a table or field: without blanks around it,
-/// in lower case, in the composed form of Unicode.
+/// The normalized form of the name of a table or field: trimmed, in lower case,
+/// and in the composed form of Unicode.
 ///
-/// Letter by letter, for `str::to_lowercase` spells a sigma by where it stands,
-/// and by way of capitals, which both sigmas share.
+/// It converts each letter to upper case and then to lower case. Both sigmas
+/// share a capital, and `str::to_lowercase` would choose a sigma by its position.
 pub(crate) fn canonical(name: impl Into<String>) -> String {
     let name: String = name.into();
     if is_canonical(&name) {
@@ -337,12 +339,12 @@ pub(crate) fn canonical(name: impl Into<String>) -> String {
     letters.flat_map(char::to_uppercase).flat_map(char::to_lowercase).nfc().collect()
 }
 
-/// Whether a name is spelled so for sure: the usual ones are.
+/// Whether a name certainly has its normalized form. Most names have.
 pub(crate) fn is_canonical(name: &str) -> bool {
     name.bytes().all(|b| b.is_ascii_graphic() && !b.is_ascii_uppercase())
 }
 
-/// Refuses what is no name of one table, given in its one spelling.
+/// Refuses a text that is not the normalized name of one table.
 pub(crate) fn check_table(table: &str) -> Result<(), Error> {
     if table.is_empty() {
         return Err(Error::invalid_queryset("\"\" is no name of a table"));
