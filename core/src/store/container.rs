@@ -1,4 +1,4 @@
-//! Where fragments lie: bounded in bytes, the least useful make way.
+//! The container of fragments: limited in bytes; the least useful are evicted.
 
 use crate::fragment::Fragment;
 use crate::key::FragmentKey;
@@ -13,7 +13,7 @@ mod kind {
     use quick_cache::sync::{Cache, DefaultLifecycle};
     use quick_cache::{OptionsBuilder, Weighter};
 
-    /// No shard is smaller: a fragment must fit into one.
+    /// No shard is smaller, because a fragment must fit into one.
     const SMALLEST_SHARD: u64 = 4 << 20;
 
     #[derive(Clone)]
@@ -25,14 +25,15 @@ mod kind {
         }
     }
 
-    /// Fragments under their keys, the coldest of which make way.
+    /// Fragments by key; the coldest are evicted.
     pub(crate) struct Container {
         cache: Cache<FragmentKey, Arc<Fragment>, ByBytes, Prehashed>,
     }
 
     impl Container {
         pub(crate) fn new(bytes: u64) -> Self {
-            // The largest power of two that leaves every shard its smallest size.
+            // The largest power of two with which every shard has at
+            // least its smallest size.
             let shards = 1 << (bytes / SMALLEST_SHARD).clamp(1, 64).ilog2();
             let mut options = OptionsBuilder::new();
             options
@@ -43,7 +44,8 @@ mod kind {
                 Ok(options) => {
                     Cache::with_options(options, ByBytes, Prehashed, DefaultLifecycle::default())
                 }
-                // The builder fails only for want of the two capacities above.
+                // The builder fails only if one of the two
+                // capacities above is missing.
                 Err(_) => Cache::with(64, bytes, ByBytes, Prehashed, DefaultLifecycle::default()),
             };
             Container { cache }
@@ -61,7 +63,7 @@ mod kind {
             fits
         }
 
-        /// Takes `fragment` out, unless another has taken its place.
+        /// Removes `fragment`, unless another one has replaced it.
         pub(crate) fn remove(&self, key: &FragmentKey, fragment: &Arc<Fragment>) {
             self.cache.remove_if(key, |current| Arc::ptr_eq(current, fragment));
         }
@@ -80,7 +82,7 @@ mod kind {
     }
 }
 
-/// Under shuttle every lock must be shuttle's: a plain map, without a bound.
+/// Under shuttle every lock must be shuttle's: a plain map, without a limit.
 #[cfg(shuttle)]
 mod kind {
     use super::{Arc, Fragment, FragmentKey};

@@ -6,27 +6,27 @@ use std::hash::{BuildHasher, RandomState};
 use crate::sync::atomic::{AtomicBool, Ordering};
 use crate::sync::{Arc, Mutex, lock};
 
-/// What stands under a conjunction key, under a table (its epoch), under the
-/// name of a fragment, or under everything.
+/// The stamp of a conjunction, of a table (its epoch), of the name of a fragment,
+/// or of everything.
 ///
-/// In one process the token is the object itself: it is never reused, and
-/// whoever holds one sees in it whether it is still the current one. A stamp
-/// holds only while its parent does: a conjunction's parent is the epoch of
-/// its table, and every line ends in the stamp of everything. So each kind of
-/// invalidation drops one stamp and reaches all that was made under it,
+/// In one process the object itself is the token. It is never reused, and whoever
+/// holds it sees whether it is still current. A stamp is valid only while its
+/// parent is. The parent of a conjunction is the epoch of its table, and the last
+/// ancestor of every stamp is the stamp of everything. So each kind of
+/// invalidation drops one stamp, and reaches everything that was made under it
 /// without knowing any of it.
 #[derive(Debug)]
 pub(crate) struct Stamp {
     dropped: AtomicBool,
     parent: Option<Arc<Stamp>>,
-    /// Boxed, so that millions of stamps of one process pay a word.
+    /// Boxed, so that it costs millions of stamps of one process only a word.
     meta: Option<Box<StampMeta>>,
 }
 
-/// What few stamps know of themselves.
+/// What only few stamps have.
 #[derive(Debug, Default)]
 pub(crate) struct StampMeta {
-    /// What it stands for; kept only for inspection.
+    /// What it stands for; stored only for inspection.
     pub(crate) label: Option<String>,
     #[cfg(feature = "redis")]
     pub(crate) shared: Option<super::token::SharedStamp>,
@@ -37,12 +37,12 @@ impl Stamp {
         Arc::new(Stamp { dropped: AtomicBool::new(false), parent, meta })
     }
 
-    /// One that is not current, and never will be.
+    /// A stamp that is not current, and never will be.
     pub(crate) fn dropped() -> Arc<Self> {
         Arc::new(Stamp { dropped: AtomicBool::new(true), parent: None, meta: None })
     }
 
-    /// Whether it and all above it are still the current ones.
+    /// Whether the stamp and all its ancestors are current.
     pub(crate) fn is_current(&self) -> bool {
         let mut stamp = self;
         loop {
@@ -56,7 +56,8 @@ impl Stamp {
         }
     }
 
-    /// Whether it or one above it was dropped, but for the one above all.
+    /// Whether the stamp or an ancestor was dropped, except for the stamp of
+    /// everything.
     #[cfg(feature = "redis")]
     pub(crate) fn was_dropped(&self) -> bool {
         let mut stamp = self;
@@ -73,7 +74,7 @@ impl Stamp {
         self.dropped.store(true, Ordering::SeqCst);
     }
 
-    /// Shows all that is above this one, and so holds while this one does.
+    /// Visits all ancestors of the stamp.
     pub(crate) fn visit_above(&self, mut visit: impl FnMut(&Arc<Stamp>)) {
         let mut above = self.parent.as_ref();
         while let Some(stamp) = above {
@@ -86,7 +87,7 @@ impl Stamp {
         self.meta.as_ref()?.label.as_deref()
     }
 
-    /// What it costs beyond a stamp that knows nothing of itself, in bytes.
+    /// The memory that it needs beyond a plain stamp, in bytes.
     pub(crate) fn extra_weight(&self) -> usize {
         self.meta.as_ref().map_or(0, |meta| meta.weight())
     }
@@ -96,8 +97,9 @@ impl Stamp {
         self.parent.as_ref()
     }
 
-    /// Whether it can stand for `key`. In one process two keys of one hash may
-    /// share a stamp, and go together; in a shared store each has its own.
+    /// Whether it can be the stamp of `key`. In one process, two keys with
+    /// the same hash may share a stamp, and are dropped together. In a shared
+    /// store each key has its own.
     #[cfg(feature = "redis")]
     fn is_at(&self, key: &[u8]) -> bool {
         self.shared().is_none_or(|shared| **shared.key() == *key)
@@ -116,7 +118,7 @@ impl Stamp {
         None
     }
 
-    /// What it is in the shared store, if there is one.
+    /// Its data about the shared store, if there is one.
     #[cfg(feature = "redis")]
     pub(crate) fn shared(&self) -> Option<&super::token::SharedStamp> {
         self.meta.as_ref()?.shared.as_ref()
@@ -134,9 +136,9 @@ impl StampMeta {
     }
 }
 
-/// How many invalidations have been carried out in this process, from one on.
-/// Read after a lease, it tells whether stamps that were current at an earlier
-/// count still are: a lease and an invalidation exclude each other, and each
+/// The number of invalidations that this process has carried out, plus one. Read
+/// after a lease, it tells whether stamps that were current at an earlier count
+/// still are: a lease and an invalidation exclude each other, and an invalidation
 /// counts when all its stamps are dropped.
 static INVALIDATIONS: std::sync::atomic::AtomicU64 = std::sync::atomic::AtomicU64::new(1);
 
@@ -145,15 +147,15 @@ pub(crate) fn invalidations() -> u64 {
     INVALIDATIONS.load(std::sync::atomic::Ordering::SeqCst)
 }
 
-/// Counts one; a store does so while it keeps leases out.
+/// Counts an invalidation. A store does so while it excludes leases.
 pub(crate) fn count_invalidation() {
     INVALIDATIONS.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
 }
 
 /// The current stamps under keys.
 ///
-/// Keys are kept as 64-bit hashes, seeded anew in each store: two keys that
-/// share one share a stamp, and are invalidated together.
+/// Keys are stored as 64-bit hashes, with a new seed in each store. Two keys with
+/// the same hash share a stamp, and are invalidated together.
 pub(crate) struct Stamps {
     hasher: RandomState,
     shards: Box<[Mutex<Shard>]>,
@@ -168,7 +170,7 @@ struct Shard {
 
 const SHARDS: usize = 64;
 
-/// A shard is not worth sweeping below this.
+/// A shard with fewer stamps is not worth a sweep.
 const SMALLEST_SWEEP: usize = 64;
 
 impl Stamps {
@@ -180,11 +182,11 @@ impl Stamps {
     }
 
     fn shard(&self, hash: u64) -> &Mutex<Shard> {
-        // The map inside uses the low and the top bits.
+        // The map inside uses the low and the highest bits.
         &self.shards[(hash >> 32) as usize % SHARDS]
     }
 
-    /// The current stamp under `key`, made if there is none.
+    /// The current stamp of `key`, created if there is none.
     pub(crate) fn get(
         &self,
         key: &[u8],
@@ -198,8 +200,8 @@ impl Stamps {
             if under_same && stamp.is_at(key) {
                 return stamp.clone();
             }
-            // Made under an epoch that is gone, or for another key of the same
-            // hash: replaced, and so dropped.
+            // It was made under an old epoch, or for another key with
+            // the same hash. It is replaced, and so dropped.
             stamp.drop_it();
         }
         let stamp = Stamp::new(Some(parent.clone()), meta());
@@ -208,21 +210,21 @@ impl Stamps {
         stamp
     }
 
-    /// Drops the stamp under `key`; says whether there was one.
+    /// Drops the stamp of `key`. Returns whether there was one.
     pub(crate) fn drop_key(&self, key: &[u8]) -> bool {
         let hash = self.hasher.hash_one(key);
         let mut shard = lock(self.shard(hash));
         let dropped = shard.current.remove(&hash);
         if let Some(stamp) = &dropped {
-            // Under the lock: who comes next finds none, and relies on that
-            // the one that was there is dropped.
+            // Under the lock: the next caller finds no stamp, and
+            // relies on the old one being dropped.
             stamp.drop_it();
         }
         drop(shard);
         dropped.is_some()
     }
 
-    /// Drops `stamp` if it is the one under `key`.
+    /// Drops `stamp` if it is the stamp of `key`.
     #[cfg(feature = "redis")]
     pub(crate) fn drop_stamp(&self, key: &[u8], stamp: &Arc<Stamp>) {
         let hash = self.hasher.hash_one(key);
@@ -233,12 +235,12 @@ impl Stamps {
         }
     }
 
-    /// Forgets stamps that nothing depends on any more.
+    /// Removes stamps that nothing depends on.
     pub(crate) fn sweep(&self) {
         self.shards.iter().for_each(|shard| lock(shard).sweep());
     }
 
-    /// What the places of all stamps take, in bytes, roughly.
+    /// The approximate memory for the places of all stamps, in bytes.
     pub(crate) fn bytes(&self) -> usize {
         const PLACE: usize = size_of::<(u64, Arc<Stamp>)>() + 1;
         self.shards.iter().map(|shard| lock(shard).current.capacity() * PLACE).sum()
@@ -250,9 +252,9 @@ impl Stamps {
 }
 
 impl Shard {
-    /// Forgets stamps that nothing depends on any more. Done when the shard
-    /// has doubled since the last time, it costs a stamp's worth per stamp and
-    /// leaves at most as many idle ones as there are others.
+    /// Removes stamps that nothing depends on. If it runs when the shard has
+    /// doubled since the last time, its cost per stamp is constant, and at most
+    /// half of the stamps are unused.
     fn sweep_if_due(&mut self) {
         if self.current.len() < self.sweep_at.max(SMALLEST_SWEEP) {
             return;
@@ -261,7 +263,8 @@ impl Shard {
     }
 
     fn sweep(&mut self) {
-        // Nobody can take a new reference meanwhile: that needs this lock.
+        // Nobody can take a new reference meanwhile, because this needs
+        // the lock.
         self.current.retain(|_, stamp| Arc::strong_count(stamp) > 1);
         if self.current.capacity() > 4 * self.current.len() {
             self.current.shrink_to_fit();
@@ -270,7 +273,7 @@ impl Shard {
     }
 }
 
-/// Keys that are hashes already.
+/// For keys that are already hashes.
 #[derive(Clone, Copy, Default)]
 pub(crate) struct Prehashed;
 
@@ -290,7 +293,8 @@ impl std::hash::Hasher for PrehashedHasher {
     }
 
     fn write(&mut self, bytes: &[u8]) {
-        // A fragment's key is a SHA-1: its first eight bytes are as good.
+        // The key of a fragment is a SHA-1: its first eight bytes are a
+        // good hash.
         if let Some(first) = bytes.first_chunk::<8>() {
             self.0 = u64::from_le_bytes(*first);
         }

@@ -1,4 +1,5 @@
-//! The tables that a process knows: their registries, and what lives as long.
+//! The tables that a process knows: their registries, and everything with the
+//! same lifetime.
 
 use std::collections::HashMap;
 
@@ -8,14 +9,15 @@ use crate::sync::Arc;
 use crate::sync::atomic::{AtomicU64, Ordering};
 use crate::write::keys::Scheme;
 
-/// The most schemes that a process registers for one table. Each costs every
-/// changed row a drop, so what has further ones depends on any row.
+/// The largest number of schemes that a process registers for one table. Each
+/// scheme costs every changed row a drop. So a fragment with a further scheme
+/// depends on any row.
 pub(crate) const MOST_SCHEMES: usize = 128;
 
 /// Fewer tables are not worth a sweep.
 const SMALLEST_SWEEP: usize = 1_024;
 
-/// A table's registry: the schemes in use, and the epoch they live in.
+/// The registry of a table: the schemes in use, and their epoch.
 pub(crate) struct Table {
     pub(crate) epoch: Arc<Stamp>,
     pub(crate) schemes: Arc<Vec<Scheme>>,
@@ -33,16 +35,16 @@ impl Table {
             && conjunctions.iter().all(|c| self.schemes.iter().any(|s| s.is_of(c)))
     }
 
-    /// The schemes that this process has registered since everything was dropped
-    /// the last time. An epoch may go for less: over a shared store at every
-    /// scheme that is registered, which does not unregister the others.
+    /// The schemes that this process has registered since everything was last
+    /// dropped. An epoch may be replaced more often: over a shared store,
+    /// whenever a scheme is registered, which does not unregister the others.
     pub(crate) fn registered(&self) -> &[Scheme] {
         let mut holds = true;
         self.epoch.visit_above(|above| holds &= above.is_current());
         if holds { &self.schemes } else { &[] }
     }
 
-    /// Registers the schemes of `conjunctions` in an epoch that is current.
+    /// Registers the schemes of `conjunctions` in a current epoch.
     pub(crate) fn enroll(
         &mut self,
         conjunctions: &[Conjunction],
@@ -62,19 +64,20 @@ impl Table {
         }
     }
 
-    /// What it takes, in bytes, with its place under `key`.
+    /// Its memory in bytes, with its place under `key`.
     fn weight(&self, key: &str) -> usize {
         let schemes: usize = self.schemes.iter().map(Scheme::weight).sum();
-        // An entry takes up to two places of the map, and allocates an epoch.
+        // An entry takes up to two places of the map, and an allocation
+        // for the epoch.
         2 * size_of::<(String, Table)>() + key.len() + EPOCH + self.epoch.extra_weight() + schemes
     }
 }
 
-/// The epoch of a table, with the counts of those who hold it.
+/// The epoch of a table, with the counts of its holders.
 const EPOCH: usize = 2 * size_of::<usize>() + size_of::<Stamp>();
 
-/// `conjunctions`, of which those stand for any row for whose schemes there is no
-/// room beside the `known` ones. `None` if there is room for all.
+/// `conjunctions`, in which a conjunction depends on any row if there is no room
+/// for its scheme beside the `known` ones. `None` if there is room for all.
 pub(crate) fn widened(known: &[Scheme], conjunctions: &[Conjunction]) -> Option<Vec<Conjunction>> {
     if known.len() + conjunctions.len() <= MOST_SCHEMES {
         return None;
@@ -99,13 +102,13 @@ pub(crate) fn widened(known: &[Scheme], conjunctions: &[Conjunction]) -> Option<
     is_wider.then_some(wide)
 }
 
-/// Tables under the keys of their registries.
+/// Tables by the keys of their registries.
 #[derive(Default)]
 pub(crate) struct Tables {
     known: HashMap<String, Table>,
     /// The number of tables at which the next sweep is due.
     sweep_at: usize,
-    /// The latest invalidation of a table that is not known any more.
+    /// The latest invalidation of any table that has been forgotten.
     forgotten_at: u64,
 }
 
@@ -114,9 +117,9 @@ impl Tables {
         self.known.get(registry)
     }
 
-    /// The table under a key, made if it is not known; in the former case, and
-    /// where there are many, those are forgotten first whose epoch nobody
-    /// holds. `sweep` forgets the stamps of conjunctions that nobody does.
+    /// The table of a key, created if it is not known. Before a table is
+    /// created, and if there are many, the tables whose epoch nobody holds
+    /// are forgotten. `sweep` removes the unused stamps of conjunctions.
     pub(crate) fn enter(
         &mut self,
         registry: String,
@@ -131,9 +134,9 @@ impl Tables {
         self.known.entry(registry).or_insert_with(|| Table::new(epoch()))
     }
 
-    /// Forgets tables that nothing depends on: no fragment, no fill and no stamp
-    /// of a conjunction. Nobody can begin to meanwhile, since that needs a look
-    /// into the map.
+    /// Forgets tables that nothing depends on: no fragment, no fill and no
+    /// stamp of a conjunction. Nobody can begin to depend on one meanwhile,
+    /// because this needs a look into the map.
     fn forget_idle(&mut self) {
         let mut forgotten_at = self.forgotten_at;
         self.known.retain(|_, table| {
@@ -150,8 +153,9 @@ impl Tables {
         self.sweep_at = 2 * self.known.len();
     }
 
-    /// When one of the tables, or any at all if there are none, was last
-    /// invalidated. Of a table that is not known any more, when any such was.
+    /// When one of the tables was last invalidated, or any table if none is
+    /// given. For a table that has been forgotten, the latest invalidation of
+    /// any forgotten table.
     pub(crate) fn last_invalidation(&self, registries: &[String]) -> u64 {
         let of = |table: &Table| table.invalidated_at.load(Ordering::SeqCst);
         if registries.is_empty() {
@@ -161,7 +165,7 @@ impl Tables {
         registries.iter().map(one).max().unwrap_or(0)
     }
 
-    /// How many there are, and what they take, in bytes.
+    /// The number of tables, and their memory in bytes.
     pub(crate) fn usage(&self) -> (usize, usize) {
         let weight = self.known.iter().map(|(key, table)| table.weight(key)).sum();
         (self.known.len(), weight)

@@ -1,28 +1,28 @@
-//! What a stamp is in a shared store.
+//! The data of a stamp about a shared store.
 
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::protocol::{Key, Token, stands_for};
 
-/// Where a stamp lies in the shared store, and the token that was found there.
+/// The key of a stamp in the shared store, and the token that was found there.
 ///
-/// The object is put in its place before the token is asked for, and whoever
-/// learns that the key has changed drops the object. So a reply that is read
-/// after such news fills in an object that is dropped already.
+/// The object is in its place before the token is requested. Whoever learns that
+/// the key has changed drops the object. So a reply that is read after such a
+/// push fills in an object that is already dropped.
 #[derive(Debug)]
 pub(crate) struct SharedStamp {
     key: Key,
     kind: StampKind,
-    /// The session in which it was made, for the stamp of everything: tokens
-    /// read in another say nothing of it.
+    /// The session in which it was made, for the stamp of everything. Tokens
+    /// that were read in another session say nothing about it.
     session: u64,
     token: OnceLock<Token>,
     /// Whether its scheme is known to be registered in the epoch above it.
     registered: AtomicBool,
 }
 
-/// How a stamp is kept in the shared store.
+/// How a stamp is stored in the shared store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum StampKind {
     /// The key that everything depends on.
@@ -51,8 +51,8 @@ impl SharedStamp {
         self.kind
     }
 
-    /// Notes that its scheme has been registered in the epoch above it, by the
-    /// very lease that read both tokens.
+    /// Records that its scheme has been registered in the epoch above it, by
+    /// the same lease that read both tokens.
     pub(crate) fn note_registered(&self) {
         self.registered.store(true, Ordering::Release);
     }
@@ -67,8 +67,9 @@ impl SharedStamp {
         self.token.get().copied()
     }
 
-    /// Takes the token that was read. False when another was read before, or
-    /// none was there: the object no longer stands for what is there.
+    /// Stores the token that was read. False if a different token was read
+    /// before, or if there was none: the object no longer represents the
+    /// stamp in the store.
     pub(crate) fn settle(&self, found: Option<Token>) -> bool {
         let known = found.map(|found| *self.token.get_or_init(|| found));
         stands_for(known, found)

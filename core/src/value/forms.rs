@@ -1,13 +1,13 @@
-//! Values that databases take in several forms: UUIDs, addresses, booleans.
-//! And forms in which they take so many that none can be told to be the one.
+//! Values that databases accept in several forms: UUIDs, addresses, booleans.
+//! Also values with so many forms that none can be chosen.
 
 use std::fmt::Write;
 use std::net::IpAddr;
 
 use super::number;
 
-/// UUIDs in the spellings that databases and libraries print: hyphens,
-/// braces, `urn:uuid:`, capitals, or 32 digits only.
+/// UUIDs in the forms that databases and libraries print: with hyphens, braces,
+/// `urn:uuid:`, capitals, or 32 digits only.
 pub(super) fn spell_uuid(text: &str, out: &mut String) -> bool {
     let text = match text.get(..9) {
         Some(urn) if urn.eq_ignore_ascii_case("urn:uuid:") => &text[9..],
@@ -29,7 +29,8 @@ pub(super) fn spell_uuid_bytes(bytes: &[u8; 16], out: &mut String) {
     spell_uuid_digits(&digits, out);
 }
 
-/// One of decimal digits alone could be a number as well, and is spelled so.
+/// A UUID of decimal digits alone could also be a number, and is normalized as
+/// one.
 fn spell_uuid_digits(digits: &[u8; 32], out: &mut String) {
     let digits = std::str::from_utf8(digits).unwrap_or_default();
     if number::spell_text(digits, out) {
@@ -43,8 +44,8 @@ fn spell_uuid_digits(digits: &[u8; 32], out: &mut String) {
     }
 }
 
-/// Addresses of network cards, in the forms that PostgreSQL takes, long and
-/// short; nothing if it is none. One of eight parts is one of the internet too.
+/// Hardware addresses, long and short, in the forms that PostgreSQL accepts;
+/// nothing if it is none. One with eight parts is also an internet address.
 pub(super) fn spell_mac(text: &str, out: &mut String) -> Option<bool> {
     let padded = padded_mac(text);
     let text = padded.as_deref().unwrap_or(text);
@@ -73,10 +74,10 @@ fn padded_mac(text: &str) -> Option<String> {
     Some(parts().map(|part| format!("{part:0>2}")).collect())
 }
 
-/// The hexadecimal digits in lower case, if that is what stands there between
+/// The hexadecimal digits in lower case, if there are only digits between
 /// separators.
 fn hex_digits<const N: usize>(text: &str, separators: &[u8]) -> Option<[u8; N]> {
-    // No form has more than a separator for each two digits.
+    // No form has more than one separator for two digits.
     if text.len() < N || text.len() >= N + N / 2 {
         return None;
     }
@@ -108,8 +109,8 @@ pub(super) fn hex_bytes(text: &str) -> Option<Vec<u8>> {
     digits.as_bytes().chunks(2).map(byte).collect()
 }
 
-/// Internet addresses; the mask of a single host says nothing. What stands
-/// behind a slash and is no number makes it plain text.
+/// Internet addresses. The mask of a single host is ignored. If the text after a
+/// slash is not a number, it is plain text.
 pub(super) fn spell_address(text: &str, out: &mut String) -> bool {
     let (address, mask) = match text.split_once('/') {
         Some((address, mask)) => match mask.parse::<u8>() {
@@ -127,7 +128,7 @@ pub(super) fn spell_address(text: &str, out: &mut String) -> bool {
     true
 }
 
-/// What PostgreSQL takes for a boolean: the words, and their beginnings.
+/// What PostgreSQL accepts as a boolean: the words, and their beginnings.
 pub(super) fn boolean(word: &str) -> Option<bool> {
     if word.len() > 5 {
         return None;
@@ -149,9 +150,9 @@ pub(super) fn infinity(word: &str) -> Option<&'static str> {
     is_infinite.then_some(if word.starts_with('-') { "-inf" } else { "inf" })
 }
 
-/// Text that a column of some type takes in too many forms: arrays, JSON,
-/// ranges, rows and points by their brackets, `hstore`, spans of time, money,
-/// and pairs with a slash.
+/// Text that a column type accepts in too many forms: arrays, JSON, ranges, rows
+/// and points by their brackets, `hstore`, intervals, money, and pairs with a
+/// slash.
 pub(super) fn has_many_forms(text: &str) -> bool {
     text.starts_with(['{', '[', '(', '<', '"'])
         || text.contains("=>")
@@ -159,14 +160,14 @@ pub(super) fn has_many_forms(text: &str) -> bool {
         || (text.bytes().any(|b| b.is_ascii_digit()) && (is_money(text) || is_span(text)))
 }
 
-/// `$1,234.50`: the digits of a number, and what a language puts around them.
+/// `$1,234.50`: the digits of a number, and what a locale puts around them.
 fn is_money(text: &str) -> bool {
     const SIGNS: [char; 6] = ['$', '€', '£', '¥', '₹', '₩'];
     let fits = |c: char| c.is_ascii_digit() || " ,.'+-()".contains(c) || SIGNS.contains(&c);
     text.contains(|c| c == ',' || SIGNS.contains(&c)) && text.chars().all(fits)
 }
 
-/// `0/16B3748` of a log, `10.1/16` of a network.
+/// `0/16B3748` of a log position, `10.1/16` of a network.
 fn is_pair(text: &str) -> bool {
     let is_hex = |part: &str| !part.is_empty() && part.bytes().all(|b| b.is_ascii_hexdigit());
     let is_net = |part: &str| part.bytes().all(|b| b.is_ascii_digit() || b == b'.');
@@ -175,7 +176,7 @@ fn is_pair(text: &str) -> bool {
     })
 }
 
-/// The units of spans of time, in short and in full.
+/// The units of intervals, short and full.
 const UNITS: [&str; 37] = [
     "y",
     "yr",

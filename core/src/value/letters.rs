@@ -3,11 +3,12 @@
 use unicode_normalization::UnicodeNormalization;
 use unicode_normalization::char::is_combining_mark;
 
-/// Text without case, accents and what collations ignore; and whether all of
-/// them agree: by which letters `ß`, `ä` or an unusual one is equal to others,
-/// they do not.
+/// Text without case, accents and characters that collations ignore, and whether
+/// all collations agree on it. They disagree on which letters `ß`, `ä` or an
+/// unusual letter is equal to.
 ///
-/// By way of capitals: `ß` meets `SS`, and both sigmas each other.
+/// Letters are converted through upper case: `ß` matches `SS`, and both sigmas
+/// match each other.
 pub(super) fn fold(text: &str) -> (String, bool) {
     let mut folded = String::with_capacity(text.len());
     let letters = text
@@ -21,12 +22,12 @@ pub(super) fn fold(text: &str) -> (String, bool) {
     (folded, all_agree(text))
 }
 
-/// What is ignored of ASCII: the controls that are no white space.
+/// Ignored ASCII characters: controls that are not white space.
 pub(super) fn is_ignored_byte(byte: u8) -> bool {
     matches!(byte, 0..=8 | 0xe..=0x1f | 0x7f)
 }
 
-/// Controls, and what has no shape of its own.
+/// Controls, and characters without a shape of their own.
 fn is_ignored(letter: char) -> bool {
     match letter {
         '\0'..='\x7f' => is_ignored_byte(letter as u8),
@@ -45,7 +46,7 @@ const ZEROS: [u32; 36] = [
     0x1bb0, 0x1c40, 0x1c50, 0xa620, 0xa8d0, 0xa900, 0xa9d0, 0xa9f0, 0xaa50, 0xabf0, 0xff10,
 ];
 
-/// Appends a letter by what is equal to it in the widest collation.
+/// Appends the letter that a letter is equal to in the widest collation.
 fn push_plain(letter: char, out: &mut String) {
     let plain = match letter {
         'a'..='z' | ' ' => letter,
@@ -57,11 +58,11 @@ fn push_plain(letter: char, out: &mut String) {
         'æ' => return out.push_str("ae"),
         'œ' => return out.push_str("oe"),
         'þ' => return out.push_str("th"),
-        // Hebrew letters at the end of a word stand before the others.
+        // Hebrew letters for the end of a word precede the others.
         'ך' | 'ם' | 'ן' | 'ף' | 'ץ' => next(letter),
         '\u{30a1}'..='\u{30f6}' => large_kana(shifted(letter, -0x60)),
         '\u{3041}'..='\u{3096}' => large_kana(letter),
-        // Older collations tell none of these from the others.
+        // Older collations do not distinguish these from each other.
         '\u{10000}'.. => '\u{fffd}',
         '\u{660}'..='\u{abf9}' => digit(letter),
         _ => letter,
@@ -98,10 +99,10 @@ fn digit(letter: char) -> char {
         .unwrap_or(letter)
 }
 
-/// Whether no two collations disagree on what is equal to `text`.
+/// Whether all collations agree on what is equal to `text`.
 fn all_agree(text: &str) -> bool {
-    // Beyond 16 bits, emoji and ideographs are one each or all the same; other
-    // letters are equal to some below as well.
+    // Beyond 16 bits, emoji and ideographs are each distinct or all the same.
+    // Other letters are also equal to some below.
     let is_plain = |c| matches!(c, '\0'..='\u{ffff}' | '\u{1f000}'..='\u{1faff}' | '\u{20000}'..='\u{2f7ff}' | '\u{30000}'..='\u{3ffff}');
     let is_unchanged = |c: char| c <= '\u{ffff}' || c.nfkd().eq([c]);
     if !text.chars().all(|c| is_plain(c) && is_unchanged(c)) {
@@ -129,8 +130,9 @@ fn all_agree(text: &str) -> bool {
     true
 }
 
-/// Letters that some collation holds equal to others, and not each to the
-/// same: those beyond the usual alphabets, that Unicode does not decompose.
+/// Letters that some collation treats as equal to others, and not every collation
+/// to the same ones: those beyond the usual alphabets that Unicode does not
+/// decompose.
 fn is_unusual(letter: char) -> bool {
     match letter {
         'Ø' | 'ø' | 'Ł' | 'ł' | 'Đ' | 'đ' | 'Ð' | 'ð' | 'Ħ' | 'ħ' | 'Ŧ' | 'ŧ' | 'Þ' | 'þ' | 'ı'

@@ -1,5 +1,5 @@
-//! Values of conditions and of rows: what they are, how one is spelled, and
-//! how serde brings them here.
+//! Values of conditions and of rows: their types, their normalized forms, and how
+//! serde produces them.
 
 mod forms;
 mod letters;
@@ -17,18 +17,19 @@ use serde::Serialize;
 
 /// A single value of a condition or of a column.
 ///
-/// Two scalars that a database could hold equal have one spelling in a
-/// conjunction key, whatever their Rust types, so that a condition and a
-/// changed row meet: `1`, `1u8`, `1.0`, `"1"` and `true` are one, and so are
+/// If a database could treat two scalars as equal, they have one normalized form
+/// in the key of a conjunction, whatever their Rust types. So a condition and a
+/// changed row match: `1`, `1u8`, `1.0`, `"1"` and `true` are one, and so are
 /// `2.5` and `2.50`, the instants of one day in UTC, a UUID with hyphens and
-/// without, `Élan` and `ELAN`. Whole numbers meet to 15 digits, fractions to 6. Where two values are merged that the database tells
-/// apart, an invalidation reaches more than it must, never less.
+/// without, `Élan` and `ELAN`. Whole numbers are compared to 15 digits, fractions
+/// to 6. If two values are merged that the database distinguishes, an
+/// invalidation reaches more than necessary, never less.
 ///
-/// Some values could be equal to several that differ: letters on which
-/// collations disagree (`ß`, `ä`), a date in another order than year, month,
-/// day, a large float without a fraction, 16 bytes that are a UUID or text, a
-/// span of time, and text in brackets (an array, a range, JSON). A condition
-/// on one narrows nothing, and a row that holds one in a column that narrows
+/// Some values could be equal to several values that differ: letters on which
+/// collations disagree (`ß`, `ä`), a date in another order than year, month, day,
+/// a large float without a fraction, 16 bytes that are a UUID or text, an
+/// interval, and text in brackets (an array, a range, JSON). A condition on such
+/// a value narrows nothing. A row with such a value in a column that narrows
 /// invalidates the whole table.
 ///
 /// ```
@@ -44,13 +45,13 @@ use serde::Serialize;
 pub enum Scalar {
     /// SQL's `NULL`, Rust's `None` and `()`.
     Null,
-    /// A boolean; spelled as `0` or `1`, which is how SQLite and MySQL keep it.
+    /// A boolean, normalized to `0` or `1`, as SQLite and MySQL store it.
     Bool(bool),
     /// Any integer that fits.
     Int(i128),
     /// An integer above [`i128::MAX`].
     BigInt(u128),
-    /// A finite float; NaN and the infinities are refused where they come in.
+    /// A finite float; NaN and the infinities are refused at conversion.
     Float(f64),
     /// Text, and everything that serde writes as text: UUID, decimal, dates.
     Text(String),
@@ -59,11 +60,11 @@ pub enum Scalar {
 }
 
 impl Scalar {
-    /// Takes a value by way of serde.
+    /// Converts a value with serde.
     ///
     /// # Errors
     ///
-    /// Says what is wrong when the value is a list, a map, NaN or infinite.
+    /// If the value is a list, a map, NaN or infinite.
     pub fn from_serialize<T: Serialize + ?Sized>(value: &T) -> Result<Scalar, crate::Error> {
         match node_of(value) {
             Ok(Node::Scalar(scalar)) => Ok(scalar),
@@ -74,8 +75,8 @@ impl Scalar {
         }
     }
 
-    /// The canonical spelling inside a conjunction key, before escaping. One
-    /// of more than 64 bytes is a digest.
+    /// The normalized form inside the key of a conjunction, before escaping.
+    /// A form of more than 64 bytes is replaced by its digest.
     #[must_use]
     pub fn spelling(&self) -> String {
         let mut out = String::new();

@@ -1,20 +1,20 @@
-//! Numbers, of whatever type and form, in one spelling.
+//! Numbers of all types and forms, in one normalized form.
 //!
-//! Databases compare an integer with a float, a decimal or a text by way of
-//! `f64`, and some keep a float in a text column to 15 digits. So every number
-//! becomes the nearest `f64`, rounded to 15 digits; a fraction is then rounded
-//! to an `f32`, so that a column of single precision meets a condition of
-//! double, and to the 6 digits of it that MySQL prints. Up to 15 digits whole
-//! numbers are exact, but for those that are a date with time.
+//! Databases compare an integer with a float, a decimal or a text through `f64`,
+//! and some store a float in a text column with 15 digits. So every number
+//! becomes the nearest `f64`, rounded to 15 digits. A fraction is then rounded to
+//! an `f32`, so that a column of single precision matches a condition of double
+//! precision, and to the 6 digits that MySQL prints. Whole numbers are exact up
+//! to 15 digits, except those that are a date with time.
 
 use std::fmt::Write;
 
 use super::temporal;
 
-/// The number of digits that an `f64` keeps of any decimal number.
+/// The number of digits that an `f64` preserves of any decimal number.
 const DIGITS: usize = 15;
 
-/// The first whole number that has more.
+/// The first whole number with more digits.
 const EXACT: u64 = 1_000_000_000_000_000;
 
 pub(super) fn spell_int(value: i128, out: &mut String) {
@@ -30,7 +30,7 @@ pub(super) fn spell_int(value: i128, out: &mut String) {
 /// The least number of 14 digits.
 const DATE_TIME: i64 = 10_000_000_000_000;
 
-/// A date with time loses the time, as it does in a column of dates.
+/// A date with time loses the time, as in a date column.
 fn as_date(number: i64) -> i64 {
     if number < DATE_TIME {
         return number;
@@ -39,14 +39,14 @@ fn as_date(number: i64) -> i64 {
     date.and_then(|date| i64::try_from(date).ok()).unwrap_or(number)
 }
 
-/// Whether a column of single precision could hold others equal to a float, or
-/// print it otherwise: a whole one that it has no digits for.
+/// Whether a column of single precision could treat other values as equal to a
+/// float, or print it differently: a whole number that it has no digits for.
 pub(super) fn is_rounded(value: f64) -> bool {
     let value = to_digits(value);
     value.fract() == 0.0 && value.abs() >= 1e6 && f64::from(value as f32) == value
 }
 
-/// To 15 digits, whatever it is printed with: `f64` reads what it prints.
+/// Rounded to 15 digits. `f64` can read what it prints.
 fn to_digits(value: f64) -> f64 {
     if value.fract() == 0.0 {
         return value;
@@ -90,7 +90,7 @@ fn spell_whole(value: f64, out: &mut String) {
     let (head, tail) = digits.split_at(DIGITS);
     let mut head = head.parse::<u64>().unwrap_or_default();
     let mut exponent = tail.len();
-    // A half is rounded up, as databases print it.
+    // Half is rounded up, as databases print it.
     head += u64::from(tail.as_bytes()[0] >= b'5');
     while head % 10 == 0 && head > 0 {
         head /= 10;
@@ -99,8 +99,8 @@ fn spell_whole(value: f64, out: &mut String) {
     let _ = write!(out, "{head}e{exponent}");
 }
 
-/// Decimal numbers of any length, with sign, fraction and exponent, and the
-/// other forms that databases take: `1_000`, `0x1F`. Says whether it was one.
+/// Decimal numbers of any length, with sign, fraction and exponent, and the other
+/// forms that databases accept: `1_000`, `0x1F`. Returns whether it was a number.
 pub(super) fn spell_text(text: &str, out: &mut String) -> bool {
     let (negative, digits) = match text.as_bytes() {
         [b'-', ..] => (true, &text[1..]),
@@ -119,7 +119,7 @@ pub(super) fn spell_text(text: &str, out: &mut String) -> bool {
     spell_digits(negative, digits, out)
 }
 
-/// Without its underscores, each of which must stand between two digits.
+/// Removes underscores, each of which must be between two digits.
 fn without_separators(digits: &str) -> Option<String> {
     let bytes = digits.as_bytes();
     let is_digit = |at: usize| bytes.get(at).is_some_and(u8::is_ascii_hexdigit);
@@ -162,7 +162,7 @@ fn spell_digits(negative: bool, digits: &str, out: &mut String) -> bool {
     }
 }
 
-/// Appends a whole number of 15 digits at most, without leading zeros.
+/// Appends a whole number of at most 15 digits, without leading zeros.
 fn push_digits(negative: bool, digits: &str, out: &mut String) {
     if digits.is_empty() {
         return out.push('0');
@@ -192,7 +192,8 @@ fn of_radix(digits: &str) -> Option<u128> {
 /// A number beyond all floats: its first digits, and its order of magnitude.
 fn spell_beyond(negative: bool, whole: &str, fraction: &str, exponent: &str, out: &mut String) {
     let exponent: i64 = exponent.parse().unwrap_or(i64::MAX);
-    // Without its leading zeros `whole` may be nothing, and the fraction leads.
+    // Without leading zeros `whole` may be empty, and then the fraction
+    // leads.
     let skipped = fraction.len() - fraction.trim_start_matches('0').len();
     let order = if whole.is_empty() { -(skipped as i64) } else { whole.len() as i64 };
     let digits = whole.bytes().chain(fraction.bytes()).skip_while(|digit| *digit == b'0');

@@ -1,4 +1,4 @@
-//! Rows: whatever serde can turn into a map.
+//! Rows: any value that serde can turn into a map.
 
 use std::borrow::Cow;
 
@@ -13,22 +13,23 @@ use crate::queryset::{canonical, is_canonical};
 pub(crate) enum Node {
     Scalar(Scalar),
     Row(Row),
-    /// A list, a tuple or an enum with data: nothing that a column compares.
+    /// A list, a tuple or an enum with data: nothing that a column can be
+    /// compared with.
     Compound,
 }
 
-/// What a row holds for a column.
+/// What a row contains for a column.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Field {
     Scalar(Scalar),
-    /// Present, but no single value: counts as missing.
+    /// Present, but not a single value: counts as missing.
     Compound,
 }
 
 /// A row of a table: column names and values, in any order.
 ///
-/// A row may hold more columns than any queryset names. One that lacks a
-/// column that some scheme of its table needs invalidates the whole table.
+/// A row may have more columns than any queryset names. If it lacks a column that
+/// a scheme of its table needs, it invalidates the whole table.
 ///
 /// ```
 /// use cacheops::Row;
@@ -48,12 +49,11 @@ pub struct Row {
 }
 
 impl Row {
-    /// Takes a struct, a map or anything else that serde writes as a map.
+    /// Converts a struct, a map or anything else that serde writes as a map.
     ///
     /// # Errors
     ///
-    /// Says what it got instead when the value is no map, and passes on the
-    /// error of a `Serialize` implementation that fails.
+    /// If the value is not a map, or its `Serialize` implementation fails.
     pub fn from_serialize<T: Serialize + ?Sized>(value: &T) -> Result<Row, Error> {
         match node_of(value) {
             Ok(Node::Row(row)) => Ok(row),
@@ -68,14 +68,14 @@ impl Row {
         }
     }
 
-    /// The names of the columns, in lower case, in the order they came in.
+    /// The names of the columns, in lower case, in the order of the row.
     pub fn columns(&self) -> impl Iterator<Item = &str> {
         self.fields.iter().map(|(name, _)| name.as_ref())
     }
 
-    /// The value of a column, whose name is given in lower case; `None` when
-    /// the row has no such column, no single value there, or two columns whose
-    /// names differ in case only and whose values differ.
+    /// The value of a column, whose name is given in lower case. `None` if
+    /// the row has no such column, no single value there, or two columns
+    /// whose names differ only in case and whose values differ.
     #[must_use]
     pub fn get(&self, column: &str) -> Option<&Scalar> {
         let mut named = self.fields.iter().filter(|(name, _)| name == column);
@@ -102,7 +102,7 @@ pub(crate) fn node_of<T: Serialize + ?Sized>(value: &T) -> Result<Node, String> 
     value.serialize(NodeSerializer).map_err(|RowError(why)| why)
 }
 
-/// Why a value cannot be taken.
+/// Why a value cannot be converted.
 #[derive(Debug)]
 struct RowError(String);
 
@@ -255,7 +255,8 @@ impl ser::Serializer for NodeSerializer {
     }
 
     fn serialize_map(self, len: Option<usize>) -> Result<RowSerializer, RowError> {
-        // `len` is the caller's word: it sizes nothing beyond reason.
+        // `len` comes from the caller: do not reserve more than is
+        // reasonable.
         Ok(RowSerializer::with_capacity(len.unwrap_or(0).min(64)))
     }
 
@@ -285,7 +286,7 @@ impl RowSerializer {
     }
 }
 
-/// A column of a row: one that cannot be taken counts as missing, so that a
+/// A column of a row. A column that cannot be converted counts as missing, so a
 /// stray NaN or list in a column that no queryset names does no harm.
 fn column<T: Serialize + ?Sized>(value: &T) -> Node {
     value.serialize(NodeSerializer).unwrap_or(Node::Compound)
@@ -337,7 +338,7 @@ impl ser::SerializeStruct for RowSerializer {
     }
 }
 
-/// Swallows what is inside a list or an enum with data.
+/// Ignores the contents of a list or an enum with data.
 struct Ignored;
 
 macro_rules! ignores {

@@ -1,5 +1,5 @@
-//! Scalars through serde: each as the plain value that it is, so that a
-//! queryset can be written by hand in JSON.
+//! Scalars in serde: each as its plain value, so that a queryset can be written
+//! by hand in JSON.
 
 use std::fmt;
 
@@ -13,7 +13,8 @@ impl Serialize for Scalar {
         match self {
             Scalar::Null => serializer.serialize_none(),
             Scalar::Bool(value) => serializer.serialize_bool(*value),
-            // Few formats know 128 bits: the usual integers go as such.
+            // Few formats support 128 bits, so the usual integers are
+            // written with 64.
             Scalar::Int(value) => match (i64::try_from(*value), u64::try_from(*value)) {
                 (Ok(value), _) => serializer.serialize_i64(value),
                 (_, Ok(value)) => serializer.serialize_u64(value),

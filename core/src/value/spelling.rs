@@ -1,23 +1,25 @@
-//! One spelling for all values that a database could hold equal.
+//! One normalized form for all values that a database could treat as equal.
 //!
-//! Merging too much only invalidates too much, so every doubt is decided for
-//! merging: text that looks like a number is spelled as that number, letters
-//! lose their case and accents, an instant is spelled as its day in UTC. Where a value could be equal to several that are not equal among
-//! each other, no spelling can stand for it: such a condition narrows nothing,
-//! and such a row meets everything.
+//! Merging too much only invalidates too much. So every doubt is decided in
+//! favour of merging: text that looks like a number is normalized as that number,
+//! letters lose their case and accents, and an instant becomes its day in UTC. If
+//! a value could be equal to several values that differ among themselves, it has
+//! no normalized form. A condition on it narrows nothing, and a row with it
+//! matches everything.
 
 use sha1::{Digest, Sha1};
 
 use super::{Scalar, forms, letters, number, temporal};
 
-/// The spelling of NULL; no text is spelled like it, since text is lowered.
+/// The normalized form of NULL. No text has it, because texts are in lower case.
 const NULL: &str = "None";
 
-/// Longer spellings are replaced by their digest, in bytes: they stand in keys.
+/// Longer forms are replaced by their digest, because they are part of keys; in
+/// bytes.
 const LONGEST: usize = 64;
 
-/// Appends the canonical spelling of `value` to `out`; false where what it
-/// wrote does not stand for all that the value could be equal to.
+/// Appends the normalized form of `value` to `out`. Returns false if the result
+/// does not represent all values that could be equal.
 #[must_use]
 pub(crate) fn spell(value: &Scalar, out: &mut String) -> bool {
     let start = out.len();
@@ -62,7 +64,7 @@ fn spell_text(text: &str, out: &mut String) -> bool {
         let shown = |c: &char| !letters::is_ignored_byte(*c as u8);
         return spell_ascii(&text.chars().filter(shown).collect::<String>(), out);
     }
-    // Digits, blanks and letters have forms beyond ASCII.
+    // Digits, spaces and letters have forms beyond ASCII.
     let (folded, all_agree) = letters::fold(text);
     if folded.is_ascii() {
         return spell_ascii(&folded, out) && all_agree;
@@ -71,13 +73,13 @@ fn spell_text(text: &str, out: &mut String) -> bool {
     all_agree && is_plain(folded.trim())
 }
 
-/// Whether no type of a column takes text in many forms, of which it is one.
+/// Whether no column type accepts the text in many forms, of which this is one.
 fn is_plain(text: &str) -> bool {
     !forms::has_many_forms(text) && !temporal::begins_like_one(text)
 }
 
 fn spell_ascii(text: &str, out: &mut String) -> bool {
-    // Columns of other types take text with white space around it.
+    // Columns of other types accept text with white space around it.
     let bare = text.trim_matches(|c: char| c.is_ascii_whitespace() || c == '\u{b}');
     if number::spell_text(bare, out) {
         return true;
@@ -104,7 +106,8 @@ fn spell_ascii(text: &str, out: &mut String) -> bool {
     if let Some(bytes) = forms::hex_bytes(bare) {
         return spell_bytes(&bytes, out);
     }
-    // CHAR(n) and the PAD SPACE collations compare without trailing blanks.
+    // CHAR(n) and the PAD SPACE collations ignore trailing spaces in
+    // comparisons.
     let text = text.trim_end_matches(' ');
     out.extend(text.bytes().map(|b| char::from(b.to_ascii_lowercase())));
     is_plain(bare)
@@ -127,7 +130,7 @@ fn spell_bytes(bytes: &[u8], out: &mut String) -> bool {
     }
 }
 
-/// What MySQL's `BIT` may be, which is a number.
+/// A possible value of MySQL's `BIT`, which is a number.
 fn is_bits(bytes: &[u8]) -> bool {
     bytes.len() <= 8 && bytes.iter().any(|b| letters::is_ignored_byte(*b) || !b.is_ascii())
 }

@@ -1,15 +1,16 @@
 //! Dates and times in text, in the order year, month, day.
 //!
-//! Databases and libraries print one instant in many ways (`T` or a blank,
-//! `Z` or `+00:00`, three digits of a second or nine, a zone), take a number
-//! of 8 or 14 digits for it, and drop the time where a column holds a date. So
-//! an instant is spelled as the number of its day in UTC, `20260309`, and a
-//! time of day as `93000`. No calendar library: a date is a number of days.
+//! Databases and libraries print one instant in many ways (`T` or a space, `Z` or
+//! `+00:00`, three digits of a second or nine, a zone). They accept a number of 8
+//! or 14 digits for it, and drop the time if a column holds a date. So an instant
+//! is normalized to the number of its day in UTC, `20260309`, and a time of day
+//! to `93000`. No calendar library is needed: a date is a number of days.
 
 use std::fmt::Write;
 
-/// Appends the spelling of a date, a date with time, or a time of day; nothing
-/// if `text` is none. False where one spelling cannot stand for it.
+/// Appends the normalized form of a date, a date with time, or a time of day;
+/// nothing if `text` is none of these. Returns false if one form cannot represent
+/// it.
 pub(super) fn spell(text: &str, out: &mut String) -> Option<bool> {
     if text.len() < 4 || !text.as_bytes().iter().any(u8::is_ascii_digit) || !text.is_ascii() {
         return None;
@@ -50,8 +51,8 @@ fn spell_instant(text: &str, out: &mut String) -> Option<bool> {
         let offset = cursor.zone()?;
         let written = utc + clock.seconds;
         utc = written - offset;
-        // A column of dates takes the day that is written, and one of times
-        // may round up into the next.
+        // A date column takes the day that is written, and a time column
+        // may round up to the next one.
         let rounds = |at: i64| clock.rounds_up && at.rem_euclid(DAY) == DAY - 1;
         stands = written.div_euclid(DAY) == day
             && utc.div_euclid(DAY) == day
@@ -73,11 +74,11 @@ fn spell_time(text: &str, out: &mut String) -> Option<bool> {
     let offset = cursor.zone()?;
     let time = clock.seconds - offset;
     let _ = write!(out, "{}", time / 3600 * 10_000 + time / 60 % 60 * 100 + time % 60);
-    // One of a span of time is in units that differ, and a zone may be dropped.
+    // An interval has other units, and a zone may be dropped.
     Some(!negative && offset == 0 && !clock.rounds_up && !clock.is_odd && time < DAY)
 }
 
-/// PostgreSQL's `BC`, before which there is a year less.
+/// PostgreSQL's `BC`, where the year number is one less.
 fn without_era(text: &str) -> (&str, bool) {
     let era = text.len().checked_sub(3).and_then(|at| text.split_at_checked(at));
     match era {
@@ -87,8 +88,8 @@ fn without_era(text: &str) -> (&str, bool) {
     }
 }
 
-/// Whether some database could take `text`, which [`spell`] does not, for a
-/// date or a time: in another order, with the name of a month or a zone.
+/// Whether a database could accept `text` as a date or a time although [`spell`]
+/// does not: in another order, or with the name of a month or a zone.
 pub(super) fn begins_like_one(text: &str) -> bool {
     if let Some(time) = text.strip_prefix(['T', 't'])
         && matches!(Cursor(time.as_bytes()).digits(), 2 | 4 | 6)
@@ -104,7 +105,8 @@ pub(super) fn begins_like_one(text: &str) -> bool {
             return cursor.digits() > 0;
         }
         1 | 2 if cursor.eat(b':') => return cursor.digits() == 2,
-        // Of three digits only what could be the beginning of an address.
+        // With three digits, only what could be the beginning of an
+        // address.
         3 if cursor.0.first() != Some(&b'.') => {}
         1..=6 if cursor.punctuation() && matches!(cursor.digits(), 1..=3) => {
             cursor.skip(cursor.digits());
@@ -112,7 +114,8 @@ pub(super) fn begins_like_one(text: &str) -> bool {
                 return false;
             }
             cursor.skip(cursor.digits());
-            // What goes on in a word, as names of pages do, is none.
+            // A text that continues in a word, such as the name of a
+            // page, is not a date.
             return matches!(
                 cursor.0.first(),
                 None | Some(b' ' | b'+' | b'T' | b't' | b'Z' | b'z' | b':')
@@ -173,7 +176,7 @@ fn names_a_day(text: &str) -> bool {
     }
     let words = || text.split(|c: char| !c.is_alphabetic()).filter(|word| !word.is_empty());
     let is_month = |word: &str| is_one_of(&MONTHS, word) || is_one_of(&WORDS[..12], word);
-    // Zones have capitals only, or a slash.
+    // Zones have only capitals, or a slash.
     let is_zone = |word: &str| word.len() <= 5 && word.bytes().all(|b| b.is_ascii_uppercase());
     let is_known = |word: &str| {
         is_month(word) || is_one_of(&WORDS, word) || is_one_of(&["am", "pm", "bc", "ad"], word)
@@ -182,7 +185,7 @@ fn names_a_day(text: &str) -> bool {
 }
 
 /// Days since 1970-01-01 of a date of the proleptic Gregorian calendar, by
-/// counting eras of 400 years from March on.
+/// counting eras of 400 years that begin in March.
 fn days_from_civil(year: i64, month: i64, day: i64) -> i64 {
     let year = if month <= 2 { year - 1 } else { year };
     let era = year.div_euclid(400);
@@ -192,7 +195,7 @@ fn days_from_civil(year: i64, month: i64, day: i64) -> i64 {
     era * 146_097 + day_of_era - 719_468
 }
 
-/// The way back.
+/// The inverse.
 fn civil_from_days(days: i64) -> (i64, i64, i64) {
     let days = days + 719_468;
     let (era, day) = (days.div_euclid(146_097), days.rem_euclid(146_097));
@@ -204,7 +207,7 @@ fn civil_from_days(days: i64) -> (i64, i64, i64) {
     (year + era * 400 + i64::from(month <= 2), month, day)
 }
 
-/// What stands behind a year.
+/// What follows a year.
 enum Rest {
     Date(i64, i64),
     DayOfYear(i64),
@@ -212,9 +215,10 @@ enum Rest {
 
 struct Clock {
     seconds: i64,
-    /// From half a second on, which a column may round up to the next one.
+    /// A fraction of half a second or more, which a column may round up to
+    /// the next second.
     rounds_up: bool,
-    /// A second 60, which is the next minute or none.
+    /// A second 60, which is the next minute or invalid.
     is_odd: bool,
 }
 
@@ -253,12 +257,12 @@ impl Cursor<'_> {
         self.0 = self.0.get(bytes..).unwrap_or_default();
     }
 
-    /// How many digits come next.
+    /// How many digits follow.
     fn digits(&self) -> usize {
         self.0.iter().take_while(|b| b.is_ascii_digit()).count()
     }
 
-    /// What separates the parts of a date: MySQL takes anything.
+    /// A separator of the parts of a date: MySQL accepts any.
     fn punctuation(&mut self) -> bool {
         let found = self.0.first().is_some_and(|b| b.is_ascii_punctuation() && *b != b':');
         self.skip(usize::from(found));
@@ -300,7 +304,7 @@ impl Cursor<'_> {
         Some((year, Rest::Date(month, day)))
     }
 
-    /// `h:mm`, with seconds and a fraction of them or without, `AM` or `PM`.
+    /// `h:mm`, with or without seconds and their fraction, `AM` or `PM`.
     fn clock(&mut self, most_hours: i64) -> Option<Clock> {
         let hours = self.number(1, 6).filter(|h| *h <= most_hours)?;
         self.expect(b':')?;
@@ -342,12 +346,12 @@ impl Cursor<'_> {
         })
     }
 
-    /// Seconds east of UTC of the zone behind a time, up to the end; nothing
+    /// Seconds east of UTC of the zone after a time, up to the end. No zone
     /// counts as UTC.
     fn zone(&mut self) -> Option<i64> {
         self.blanks();
         let offset = self.offset()?;
-        // RFC 9557's `[Europe/Berlin]` behind the offset decides nothing.
+        // RFC 9557's `[Europe/Berlin]` after the offset does not matter.
         if self.0.first() == Some(&b'[') && self.0.last() == Some(&b']') {
             self.0 = &[];
         }
