@@ -1,5 +1,4 @@
-//! As whom a server is spoken to, and whom it may be: credentials and
-//! certificates. Neither is ever printed.
+//! Credentials and certificates for connections. Neither is ever printed.
 
 use std::fmt;
 use std::sync::Arc;
@@ -30,7 +29,7 @@ pub(super) struct ClientCertificate {
 }
 
 impl Tls {
-    /// Trusts the certificates of the system, and shows none.
+    /// Trusts the certificates of the system, and presents none.
     pub fn new() -> Self {
         Tls::default()
     }
@@ -41,8 +40,9 @@ impl Tls {
         self
     }
 
-    /// The certificate to show to the server, with those that vouch for it, and
-    /// its key, in PEM. Redis asks for one by default (`tls-auth-clients yes`).
+    /// The client certificate, with the certificates that vouch for it, and
+    /// its key, in PEM. Redis requires one by default (`tls-auth-clients
+    /// yes`).
     pub fn client_certificate(
         mut self,
         certificate: impl Into<Vec<u8>>,
@@ -67,7 +67,7 @@ impl fmt::Debug for Tls {
     }
 }
 
-/// A user and a password, told anew for each connection; see
+/// A user and a password for one connection; see
 /// [`Redis::credentials`](super::Redis::credentials).
 ///
 /// ```
@@ -83,7 +83,7 @@ pub struct Credentials {
 }
 
 impl Credentials {
-    /// A password, of the default user where none is named.
+    /// A password, and its user; without a user, that of the default user.
     #[must_use]
     pub fn new(user: Option<&str>, password: impl Into<String>) -> Self {
         Credentials { user: user.map(str::to_owned), password: password.into() }
@@ -98,7 +98,7 @@ impl fmt::Debug for Credentials {
 
 type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
-/// Tells the credentials of a connection that is about to be made.
+/// Returns the credentials for a connection that is about to be opened.
 #[derive(Clone)]
 pub(crate) struct CredentialsSource(Arc<dyn Fn() -> Result<Credentials, BoxError> + Send + Sync>);
 
@@ -109,7 +109,7 @@ impl CredentialsSource {
         CredentialsSource(Arc::new(tell))
     }
 
-    /// The credentials, or why there are none. It may block, and panic.
+    /// The credentials, or why there are none. It may block or panic.
     pub(super) fn tell(&self) -> Result<Credentials, String> {
         (self.0)().map_err(|error| error.to_string())
     }
@@ -121,7 +121,7 @@ impl fmt::Debug for CredentialsSource {
     }
 }
 
-/// A URL, or what was taken for one, without what may be its password.
+/// A URL, or a text that was meant as one, without a possible password.
 pub(super) fn redacted(url: &str) -> String {
     let (scheme, rest) = url.split_at(url.find("://").map_or(0, |at| at + 3));
     let shown = match (rest.rfind('@'), rest.find('?')) {
@@ -134,8 +134,8 @@ pub(super) fn redacted(url: &str) -> String {
     format!("{scheme}{shown}")
 }
 
-/// What stands where the port should, and is none, may be a password whose host
-/// was forgotten.
+/// A text in the place of the port that is not a port may be a password whose
+/// host was forgotten.
 fn without_odd_port(rest: &str) -> String {
     let authority = rest.split(['/', '#']).next().unwrap_or_default();
     let host_ends = if authority.starts_with('[') { authority.find(']').unwrap_or(0) } else { 0 };

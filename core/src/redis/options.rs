@@ -1,4 +1,4 @@
-//! Which Redis, and how it is spoken to.
+//! Settings for the connection to Redis.
 
 use std::fmt;
 use std::time::Duration;
@@ -8,14 +8,13 @@ use super::endpoint::Endpoint;
 use super::error::SetupError;
 use crate::error::{Error, ErrorKind};
 
-/// A Redis, Valkey or Dragonfly as the shared tier of a cache: where it is, and
-/// how it is spoken to. A URL alone will do:
-/// [`Builder::redis`](crate::Builder::redis) takes either.
+/// A Redis, Valkey or Dragonfly as the shared tier of a cache: its address, and
+/// the settings for the connection. [`Builder::redis`](crate::Builder::redis)
+/// also accepts a URL alone.
 ///
-/// Nothing is checked, and nobody connected to, before
-/// [`build`](crate::Builder::build). All durations must be a millisecond or
-/// more there, and a hundred years or less but for
-/// [`retention`](Self::retention).
+/// Nothing is checked or connected before [`build`](crate::Builder::build). All
+/// durations must be at least a millisecond and, except for
+/// [`retention`](Self::retention), at most a hundred years.
 ///
 /// ```
 /// use std::time::Duration;
@@ -34,7 +33,7 @@ use crate::error::{Error, ErrorKind};
 ///     .operation_timeout(Duration::from_millis(100));
 /// ```
 ///
-/// What makes no sense, or will not do, is an error of `build`:
+/// Invalid settings are an error of `build`:
 ///
 /// ```
 /// use cacheops::{Cacheops, ErrorKind};
@@ -69,9 +68,9 @@ pub(crate) enum Servers {
     Sentinel { master: String, sentinels: Vec<String> },
 }
 
-/// What a lookup may still find of what *another* process has invalidated;
-/// bounded by one second by default. In the process that invalidates it is
-/// nothing, always, once the call has returned.
+/// How long a lookup may still find what *another* process has invalidated; at
+/// most one second by default. In the process that invalidates, no lookup finds
+/// it once the call has returned.
 ///
 /// ```
 /// use std::time::Duration;
@@ -83,53 +82,53 @@ pub(crate) enum Servers {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Consistency {
-    /// Hits are answered from process memory, and Redis tells of changes by
-    /// push, mostly within a millisecond. Where news may be missing, since the
-    /// connection is gone or silent, nothing is answered from memory that was
-    /// invalidated longer ago than this. A third of it, a second at most, is
-    /// the time between two signs of life that each server is asked for.
+    /// Hits come from process memory, and Redis pushes invalidations, usually
+    /// within a millisecond. If pushes may be missing, because the connection
+    /// is gone or silent, memory still answers for at most this long. The
+    /// time between two heartbeats to each server is a third of it, at most a
+    /// second.
     Bounded(Duration),
-    /// Redis is asked on every hit, in one trip: no lookup finds what was
-    /// invalidated anywhere before it began. For fragments that a page asked
-    /// for the last time too, the lookup began with the page's first.
+    /// Every hit asks Redis, in one round trip: no lookup finds anything that
+    /// was invalidated anywhere before it began. Fragments that the page also
+    /// had the last time are current as of the first lookup of the page.
     Strict,
 }
 
-/// A hundred years: clocks overflow beyond.
+/// A hundred years: clocks overflow beyond that.
 const LONGEST: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
 
 impl Default for Consistency {
-    /// Bounded by a second.
+    /// Bounded by one second.
     fn default() -> Self {
         Consistency::Bounded(Duration::from_secs(1))
     }
 }
 
 impl Redis {
-    /// One server, by its URL: `redis://[user:password@]host[:port][/database]`,
-    /// `rediss://…` for TLS (feature `redis-tls`), or
-    /// `redis+unix:///path[?db=1&user=…&pass=…]`. The port is 6379 and the
-    /// database 0 where the URL names none. Special characters in user and
-    /// password are escaped as in any URL: `p@ss` is `p%40ss`.
+    /// One server, by its URL:
+    /// `redis://[user:password@]host[:port][/database]`, `rediss://…` for TLS
+    /// (feature `redis-tls`), or `redis+unix:///path[?db=1&user=…&pass=…]`.
+    /// The default port is 6379, the default database 0. Escape special
+    /// characters in user and password as in any URL: `p@ss` is `p%40ss`.
     pub fn url(url: impl Into<String>) -> Self {
         Redis::new(Servers::One(url.into()))
     }
 
-    /// A cluster, by the URLs of some of its nodes, of which one must answer: it
-    /// tells the others. User, password and TLS of its URL are used for all of
-    /// them.
+    /// A cluster, by the URLs of some of its nodes. At least one of them must
+    /// answer: it reports the others. The user, password and TLS of its URL
+    /// apply to all nodes.
     pub fn cluster<U: Into<String>>(urls: impl IntoIterator<Item = U>) -> Self {
         Redis::new(Servers::Cluster(urls.into_iter().map(Into::into).collect()))
     }
 
-    /// The master that Sentinel knows by a name; the URLs are those of all
-    /// sentinels. More than half of the sentinels that there are must answer, and
-    /// name one master: without them, or where fewer are listed,
+    /// The master that Sentinel knows by a name, with the URLs of all
+    /// sentinels. More than half of all existing sentinels must answer, and
+    /// name the same master. If they do not, or too few are listed,
     /// [`build`](crate::Builder::build) fails with
-    /// [`Unavailable`](ErrorKind::Unavailable), and later nothing is served and
-    /// invalidations are errors. User, password, database and TLS of the first are used for
-    /// the master; for the sentinels as well, unless
-    /// [`sentinel_login`](Self::sentinel_login) says otherwise.
+    /// [`Unavailable`](ErrorKind::Unavailable); later, nothing is served from
+    /// the cache and invalidations are errors. The user, password, database
+    /// and TLS of the first URL apply to the master. They also apply to the
+    /// sentinels, unless [`sentinel_login`](Self::sentinel_login) is set.
     pub fn sentinel<U: Into<String>>(
         master: impl Into<String>,
         urls: impl IntoIterator<Item = U>,
@@ -157,21 +156,23 @@ impl Redis {
         }
     }
 
-    /// User and password for the sentinels, where they are not the master's; by
-    /// default those of each URL. With `None` twice they are spoken to without.
+    /// User and password for the sentinels, if they differ from those of the
+    /// master; by default those of each URL. With `None` twice, the sentinels
+    /// get no credentials.
     pub fn sentinel_login(mut self, user: Option<&str>, password: Option<&str>) -> Self {
         self.sentinel_login = Some((user.map(str::to_owned), password.map(str::to_owned)));
         self
     }
 
-    /// Tells user and password of each connection that is made, instead of the
-    /// URL: for passwords that are rotated, and tokens that expire. An open
-    /// connection goes on with those that it began with. Sentinels are told
-    /// them too, unless [`sentinel_login`](Self::sentinel_login) is set.
+    /// A function that returns user and password for each connection, instead
+    /// of the URL: for passwords that are rotated, and tokens that expire. An
+    /// open connection keeps the credentials that it began with. The
+    /// sentinels get them too, unless
+    /// [`sentinel_login`](Self::sentinel_login) is set.
     ///
-    /// `tell` runs in a thread of its own, and may take as long as
-    /// [`connect_timeout`](Self::connect_timeout). While it fails the server
-    /// counts as away, and it is asked again.
+    /// `tell` runs on a thread of its own, for at most
+    /// [`connect_timeout`](Self::connect_timeout). While it fails, the server
+    /// counts as unreachable, and the cache calls it again.
     ///
     /// ```
     /// use cacheops::{Credentials, Redis};
@@ -192,67 +193,67 @@ impl Redis {
         self
     }
 
-    /// The certificates to trust instead of those of the system, in PEM. It is
-    /// an error of `build` where nothing is reached over TLS.
+    /// The certificates to trust instead of those of the system, in PEM. If
+    /// no connection uses TLS, this is an error of `build`.
     pub fn ca(mut self, pem: impl Into<Vec<u8>>) -> Self {
         self.tls = self.tls.ca(pem);
         self
     }
 
-    /// The certificates to trust and to show, for whatever is reached over TLS:
-    /// where nothing is, it is an error of `build`.
+    /// The certificates to trust and to present, for all connections with
+    /// TLS. If there are none, this is an error of `build`.
     pub fn tls(mut self, tls: Tls) -> Self {
         self.tls = tls;
         self
     }
 
-    /// The certificates for the sentinels, where they are not the master's. The
-    /// scheme of their URLs says whether they speak TLS.
+    /// The certificates for the sentinels, if they differ from those of the
+    /// master. The scheme of the sentinels' URLs says whether they use TLS.
     pub fn sentinel_tls(mut self, tls: Tls) -> Self {
         self.sentinel_tls = Some(tls);
         self
     }
 
-    /// Whether the master that the sentinels name speaks TLS; by default it
-    /// does if the first URL says so. Another kind of server ignores this.
+    /// Whether the master that the sentinels name uses TLS; by default as in
+    /// the first URL. Ignored without Sentinel.
     pub fn master_tls(mut self, is_tls: bool) -> Self {
         self.master_tls = Some(is_tls);
         self
     }
 
-    /// The longest that connecting to one server may take; one second by
-    /// default.
+    /// The longest time for connecting to one server; one second by default.
     pub fn connect_timeout(mut self, limit: Duration) -> Self {
         self.connect_timeout = limit;
         self
     }
 
-    /// The longest that a trip to Redis, or an answer of the sentinels, may take
-    /// before it is given up, and with it the connection; 250 milliseconds by default. A page that meets
-    /// a silent Redis loses this once, and nothing more until it answers again.
+    /// The longest time for a round trip to Redis, or for an answer of the
+    /// sentinels; 250 milliseconds by default. After that, the cache abandons
+    /// the round trip and the connection. If Redis is silent, a page loses
+    /// this time once, and nothing more until Redis answers again.
     pub fn operation_timeout(mut self, limit: Duration) -> Self {
         self.operation_timeout = limit;
         self
     }
 
-    /// What a lookup may still find of what another process has invalidated;
-    /// bounded by a second by default.
+    /// How long a lookup may still find what another process has invalidated;
+    /// at most one second by default.
     pub fn consistency(mut self, consistency: Consistency) -> Self {
         self.consistency = consistency;
         self
     }
 
-    /// Keeps invalidations that cannot be delivered instead of returning an
-    /// error: `rows` changed rows, tables and names at most, above which whole
-    /// tables are kept, and in the end everything. Off by default.
-    /// They are delivered, in order, before anything else once Redis is back,
-    /// and until then this process serves nothing from it.
+    /// Queues invalidations that cannot be delivered, instead of returning an
+    /// error. Off by default. The queue holds at most `rows` changed rows,
+    /// tables and names; beyond that it holds whole tables, and finally
+    /// everything. When Redis is back, the queue is delivered first, in
+    /// order. Until then this process serves nothing from Redis.
     ///
-    /// **Other processes that do reach Redis go on serving what was
-    /// invalidated here until then**, and for good if this process ends first.
-    /// The safe choice is the default: an error, upon which the application
-    /// can roll back, try again, or refuse the write. It also lets
-    /// [`build`](crate::Builder::build) succeed while Redis is away:
+    /// **Other processes that reach Redis serve the old data until then**,
+    /// and for good if this process ends first. The default is the safe
+    /// choice: an error, after which the application can roll back, try
+    /// again, or refuse the write. This setting also lets
+    /// [`build`](crate::Builder::build) succeed while Redis is unreachable:
     ///
     /// ```
     /// use cacheops::{Cacheops, LinkState, Redis};
@@ -271,26 +272,27 @@ impl Redis {
         self
     }
 
-    /// How long fragments and stamps stay in Redis at most; seven days by
-    /// default. A fragment with a shorter time limit goes by that. It bounds
-    /// what is left behind by pages that nobody asks for any more; what is in
-    /// use is made anew once in so long.
+    /// How long fragments and stamps stay in Redis; seven days by default. A
+    /// fragment with a shorter time limit expires earlier. This limits what
+    /// is left of pages that nobody requests any more. What is in use is
+    /// rendered again once in this time.
     pub fn retention(mut self, retention: Duration) -> Self {
         self.retention = retention;
         self
     }
 
-    /// The longest that callers in other processes wait for one that fills the
+    /// How long callers in other processes wait for a process that fills the
     /// same fragment, before they fill it themselves; two seconds by default.
-    /// A holder that dies delays nobody beyond it. Where
-    /// [`Builder::wait_timeout`](crate::Builder::wait_timeout) is shorter, it counts.
+    /// A process that dies while it fills delays nobody longer. If
+    /// [`Builder::wait_timeout`](crate::Builder::wait_timeout) is shorter, it
+    /// applies.
     pub fn lock_limit(mut self, limit: Duration) -> Self {
         self.lock_limit = limit;
         self
     }
 
-    /// From how many bytes on texts and values are compressed (LZ4), if that
-    /// saves an eighth; 1,024 by default. `usize::MAX` is never.
+    /// The size in bytes from which texts and values are compressed (LZ4), if
+    /// that saves an eighth; 1,024 by default. `usize::MAX` means never.
     pub fn compress_above(mut self, bytes: usize) -> Self {
         self.compress_above = bytes;
         self
@@ -300,7 +302,7 @@ impl Redis {
         self.consistency == Consistency::Strict
     }
 
-    /// How many sentinels are listed, if any.
+    /// The number of listed sentinels, if there are any.
     pub(crate) fn sentinels(&self) -> Option<usize> {
         match &self.servers {
             Servers::Sentinel { sentinels, .. } => Some(sentinels.len()),
@@ -308,12 +310,13 @@ impl Redis {
         }
     }
 
-    /// The longest value that is sent to Redis, in bytes as it lies there,
-    /// compressed; 8 MiB by default. What is longer stays in the memory of the
-    /// process that made it, if there is room. Values of 256 KiB and more go by
-    /// a second connection to each server. If it closes a new one of these, or
-    /// answers an error, as it does above its own limit (`proto-max-bulk-len`),
-    /// values as long are not sent for a minute.
+    /// The size in bytes of the largest value that is sent to Redis, after
+    /// compression; 8 MiB by default. A larger value stays in the memory of
+    /// the process that made it, if there is room. Values of 256 KiB and more
+    /// use a second connection to each server. If the server closes a new
+    /// connection of this kind, or answers with an error, as it does above
+    /// its own limit (`proto-max-bulk-len`), values of this size or larger
+    /// are not sent for a minute.
     pub fn value_limit(mut self, bytes: usize) -> Self {
         self.value_limit = bytes;
         self
@@ -326,18 +329,18 @@ impl Redis {
         }
     }
 
-    /// The way to a sentinel, which its URL says.
+    /// The endpoint of a sentinel, from its URL.
     pub(super) fn of_sentinel(&self, endpoint: &Endpoint) -> Endpoint {
         let tls = self.sentinel_tls.as_ref().unwrap_or(&self.tls);
         endpoint.of_sentinel(self.sentinel_login.as_ref()).over(endpoint.is_tls(), tls)
     }
 
-    /// The way to the master, by the URL of a sentinel.
+    /// The endpoint of the master, from the URL of a sentinel.
     pub(super) fn of_master(&self, endpoint: &Endpoint) -> Endpoint {
         endpoint.over(self.master_tls.unwrap_or(endpoint.is_tls()), &self.tls)
     }
 
-    /// Certificates that nobody would look at are a mistake.
+    /// Certificates that nothing would use are a mistake.
     pub(super) fn check_tls(&self, is_tls: bool, at_sentinels: bool) -> Result<(), SetupError> {
         let unused = |what: &str| {
             Err(SetupError::invalid_config(format!(

@@ -1,4 +1,4 @@
-//! What an application is told of the connection.
+//! The status of the connection, for applications.
 
 /// The connection to the shared tier at one moment; see
 /// [`Cacheops::shared_status`](crate::Cacheops::shared_status).
