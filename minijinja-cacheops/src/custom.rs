@@ -1,4 +1,4 @@
-//! Tags of the application's own.
+//! Tags that an application adds.
 
 use cacheops::QuerySet;
 use minijinja::value::Kwargs;
@@ -7,10 +7,10 @@ use minijinja::{Error, ErrorKind, State, Value};
 use crate::engine::MiniJinjaEngine;
 use crate::querysets;
 
-/// How the body of a tag of one's own is cached.
+/// How the body of such a tag is cached.
 pub type Caching = cacheops::template::Caching<MiniJinjaEngine>;
 
-/// A use of a tag of the application's own: what the author passed, and where.
+/// One use of such a tag: what the author passed, and where.
 pub struct TagCall<'a> {
     pub(crate) state: &'a State<'a, 'a>,
     pub(crate) arguments: &'a [Value],
@@ -18,7 +18,7 @@ pub struct TagCall<'a> {
 }
 
 impl TagCall<'_> {
-    /// A variable of the template; undefined where it has none of the name.
+    /// A variable of the template; undefined if there is none with this name.
     #[must_use]
     pub fn lookup(&self, name: &str) -> Value {
         self.state.lookup(name).unwrap_or_default()
@@ -30,18 +30,18 @@ impl TagCall<'_> {
         self.arguments
     }
 
-    /// The argument of a keyword; undefined where it was not given.
+    /// The argument of a keyword; undefined if it was not given.
     #[must_use]
     pub fn keyword(&self, name: &str) -> Value {
         self.kwargs.get(name).unwrap_or_default()
     }
 
-    /// The querysets in a value: an argument of the tag, say. It takes what
-    /// `cached_as` takes.
+    /// The querysets in a value, such as an argument of the tag. It accepts
+    /// everything that `cached_as` accepts.
     ///
     /// # Errors
     ///
-    /// A value that is no queryset.
+    /// If the value is not a queryset.
     pub fn querysets(&self, value: &Value) -> Result<Vec<QuerySet>, Error> {
         querysets::all_of(value).map_err(|why| Error::new(ErrorKind::InvalidOperation, why))
     }
@@ -53,7 +53,7 @@ impl TagCall<'_> {
     }
 }
 
-/// Statements of the engine, which a tag cannot be called like.
+/// Statements of the engine, which cannot be names of tags.
 pub(crate) const STATEMENTS: [&str; 22] = [
     "autoescape",
     "block",

@@ -1,4 +1,4 @@
-//! Querysets as values in templates, with their rows or without.
+//! Querysets as values in templates, with or without rows.
 
 use std::fmt;
 use std::sync::{Arc, OnceLock};
@@ -9,7 +9,7 @@ use minijinja::value::{Enumerator, Object, ObjectRepr, Serde};
 use minijinja::{Error, ErrorKind, Value};
 use serde::Serialize;
 
-/// A queryset together with the digest that stands for it in keys.
+/// A queryset with the digest that represents it in keys.
 #[derive(Debug)]
 pub(crate) struct HashedQueryset {
     pub(crate) queryset: QuerySet,
@@ -42,9 +42,9 @@ impl Object for PlainQueryset {
 
 /// A queryset as a value for templates, without rows.
 ///
-/// For a queryset whose rows the template iterates, use [`lazy`]. A
-/// [`QuerySet`] that came into the context through serde works as well; this
-/// is faster, since it is hashed once.
+/// If the template iterates over the rows, use [`lazy`]. A [`QuerySet`] that
+/// entered the context through serde works as well. This function is faster,
+/// because it hashes the queryset once.
 ///
 /// ```
 /// use minijinja_cacheops::{cacheops::QuerySet, queryset};
@@ -57,15 +57,16 @@ pub fn queryset(queryset: impl Into<QuerySet>) -> Value {
 }
 
 /// A queryset with its rows, as a value for templates: a list whose query runs
-/// when the template first looks into it, so not at all where the fragment
-/// around it is a hit.
+/// when the template first reads it. If the fragment around it is a hit, the
+/// query does not run.
 ///
-/// It runs at most once while no change meets it, however often the template
-/// iterates. Iterating it inside any fragment makes that fragment depend on
-/// it, with the stamps from before the query ran. Make one for each render.
+/// The query runs at most once while no change matches the queryset, however
+/// often the template iterates. A fragment that iterates over the list depends on
+/// it, with the stamps from before the query. Create one value for each
+/// rendering.
 ///
-/// The error of `run` ends the rendering and stays the `source()` of what the
-/// engine returns.
+/// If `run` fails, the rendering fails. The error is the `source()` of the error
+/// that the engine returns.
 ///
 /// ```
 /// use minijinja::{Environment, context};
@@ -133,7 +134,7 @@ pub(crate) struct Lazy {
 }
 
 impl Lazy {
-    /// The rows; the fill around this point depends on them from now on.
+    /// The rows. The fill around this point depends on them from now on.
     fn load(&self) -> Result<Arc<Vec<Value>>, Error> {
         self.rows.load().map_err(|why| match why {
             RowsError::Queryset(error) => {
@@ -144,7 +145,7 @@ impl Lazy {
     }
 }
 
-/// Rows being gone through.
+/// An iterator over rows.
 struct RowIter {
     rows: Arc<Vec<Value>>,
     next: usize,
@@ -165,7 +166,7 @@ impl Iterator for RowIter {
     }
 }
 
-/// One value, and no word of how many there are.
+/// One value, without a hint how many there are.
 struct OneItem(Option<Value>);
 
 impl Iterator for OneItem {

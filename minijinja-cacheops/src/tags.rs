@@ -1,4 +1,4 @@
-//! The plugin: what it adds to an environment, and how templates pass it.
+//! The plugin: what it adds to an environment, and how templates are loaded.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -19,10 +19,10 @@ use crate::templates::Language;
 
 /// The cache tags of an environment.
 ///
-/// Templates get their tags as they are loaded: through
-/// [`add_template`](Tags::add_template), [`set_loader`](Tags::set_loader) or
-/// [`set_path_loader`](Tags::set_path_loader) in place of the environment's
-/// own methods of these names. The handle is cheap to clone.
+/// Load templates through [`add_template`](Tags::add_template),
+/// [`set_loader`](Tags::set_loader) or
+/// [`set_path_loader`](Tags::set_path_loader), instead of the environment's own
+/// methods. The tags are rewritten during loading. The handle is cheap to clone.
 ///
 /// ```
 /// use minijinja::{Environment, context};
@@ -51,24 +51,25 @@ pub struct Tags {
 }
 
 impl Tags {
-    /// Adds to an environment what the tags become, and the functions
-    /// `queryset` and `get_last_invalidation`.
+    /// Adds the filters and functions of the tags to an environment, among
+    /// them `queryset` and `get_last_invalidation`.
     ///
-    /// All templates of an inheritance are to be loaded through this, those
-    /// without tags too: a layout's fragment differs by what fills its blocks,
-    /// and a child that passed by is not known.
+    /// Load all templates of an inheritance through this, also those without
+    /// tags. The fragment of a layout differs by the templates that fill its
+    /// blocks, and the plugin does not know a child that was loaded
+    /// otherwise.
     ///
-    /// An environment has one cache. A second call with the same one answers
-    /// the same tags, as it does for a clone of the environment; with another
-    /// one, the first stays, and whatever is loaded through the second tags is
-    /// an error.
+    /// An environment has one cache. A second call with the same cache
+    /// returns the same tags, also for a clone of the environment. A second
+    /// call with another cache changes nothing: templates that are loaded
+    /// through the second tags are errors.
     ///
-    /// Over a shared cache the fragments are those of the first environment in
-    /// each process. Every further one in the same cache has its own, which it
-    /// shares with nobody, since it may render the same sources otherwise, by
-    /// other globals, functions or filters: see
-    /// [`install_as`](Tags::install_as). A clone goes on with the fragments of
-    /// the one it is of, until it gets a name by that.
+    /// In a cache that processes share, the first environment of each process
+    /// shares its fragments with the first ones of the others. Every further
+    /// environment in the same cache has its own fragments, because it may
+    /// render the same sources differently, with other globals, functions or
+    /// filters: see [`install_as`](Tags::install_as). A clone uses the
+    /// fragments of its original, until `install_as` gives it a name.
     pub fn install(env: &mut Environment<'_>, cache: &Cacheops) -> Tags {
         match installed(env) {
             Some(shared) => Tags { is_second: !shared.cache.is_same(cache), shared },
@@ -76,11 +77,12 @@ impl Tags {
         }
     }
 
-    /// The same under a name: environments of one name share the fragments of
-    /// templates with the same name and source, in this process and in others.
-    /// So they are to render these alike. For the second environment of an
-    /// application, for one that is made anew while the application runs, and
-    /// for a clone that gets other globals, functions or filters.
+    /// Like [`install`](Tags::install), with a name. Environments with the
+    /// same name share the fragments of templates with the same name and
+    /// source, in this process and in others. So they must render these
+    /// templates alike. Use it for the second environment of an application,
+    /// for one that is recreated while the application runs, and for a clone
+    /// that gets other globals, functions or filters.
     ///
     /// ```
     /// use minijinja::{Environment, context};
@@ -116,13 +118,14 @@ impl Tags {
         Tags { shared, is_second: false }
     }
 
-    /// Adds a template from a string, in place of
+    /// Adds a template from a string, instead of
     /// [`Environment::add_template_owned`].
     ///
     /// # Errors
     ///
-    /// A tag that is wrong, unknown, not closed or crossed, or what the engine
-    /// finds wrong with the rest; name, line and text are the author's.
+    /// If a tag is wrong, unknown, not closed or crossed, or the engine finds
+    /// another mistake. The error shows the name, line and text of the
+    /// author.
     pub fn add_template(
         &self,
         env: &mut Environment<'_>,
@@ -137,10 +140,9 @@ impl Tags {
         }
     }
 
-    /// Sets the loader, in place of [`Environment::set_loader`]. Set the
-    /// environment's syntax and the [`decorator_tag`](Tags::decorator_tag)s
-    /// before. Auto-reload works with
-    /// [`TemplateSource::with_uptodate_check`].
+    /// Sets the loader, instead of [`Environment::set_loader`]. First set the
+    /// environment's syntax and the [`decorator_tag`](Tags::decorator_tag)s.
+    /// Auto-reload works with [`TemplateSource::with_uptodate_check`].
     pub fn set_loader<F, S>(&self, env: &mut Environment<'_>, loader: F)
     where
         F: Fn(&str) -> Result<Option<S>, Error> + Send + Sync + 'static,
@@ -154,9 +156,9 @@ impl Tags {
         });
     }
 
-    /// Loads templates from the files of a folder, in place of
-    /// [`minijinja::path_loader`]; a changed file is loaded anew where the
-    /// environment has auto-reload on, as it does by default.
+    /// Loads templates from the files of a folder, instead of
+    /// [`minijinja::path_loader`]. A changed file is loaded again if the
+    /// environment has auto-reload on, as it has by default.
     pub fn set_path_loader(&self, env: &mut Environment<'_>, folder: impl AsRef<Path>) {
         self.set_loader(env, source::path_loader(folder));
     }
@@ -178,13 +180,13 @@ impl Tags {
         })
     }
 
-    /// What the engine is to get for a source with tags, for templates that
-    /// are neither added nor loaded, such as those of
+    /// The rewritten form of a source with tags, for templates that are
+    /// neither added nor loaded, such as those of
     /// [`Environment::render_named_str`].
     ///
     /// # Errors
     ///
-    /// A tag that is wrong, not closed or crossed.
+    /// If a tag is wrong, not closed or crossed.
     pub fn rewrite(
         &self,
         syntax: &SyntaxConfig,
@@ -209,11 +211,11 @@ impl Tags {
             .map_err(|error| errors::in_tag(name, &error))
     }
 
-    /// Adds a tag of the application's own, `{% name … %}` to `{% endname %}`,
-    /// before the templates that use it are loaded. `decorate` sees its
-    /// arguments and the context, and decides how its body is cached, or that
-    /// it is not; a keyword that it does not ask for is an error. From
-    /// django-cacheops.
+    /// Adds a tag of your own, from `{% name … %}` to `{% endname %}`. Call
+    /// it before you load templates that use the tag. `decorate` receives the
+    /// arguments and the context, and decides how the body is cached, or that
+    /// it is not. A keyword that it does not read is an error. This comes
+    /// from django-cacheops.
     ///
     /// ```
     /// use minijinja::{Environment, context};
@@ -239,8 +241,8 @@ impl Tags {
     ///
     /// # Errors
     ///
-    /// A name that is no identifier, or one of the engine's or of this
-    /// library's own.
+    /// If the name is not an identifier, or is a name of the engine or of
+    /// this library.
     pub fn decorator_tag(
         &self,
         name: impl Into<String>,
@@ -250,12 +252,12 @@ impl Tags {
         added.map_err(|why| Error::new(ErrorKind::InvalidOperation, why))
     }
 
-    /// Sets the formatter, in place of [`Environment::set_formatter`]: the
-    /// engine hands it whatever a template prints, and what is cached has
-    /// passed through it already. Formatters that leave safe strings as they
-    /// are, as those do that end in [`minijinja::escape_formatter`], may be
-    /// set either way; with another one that is not set by this, tags are
-    /// errors.
+    /// Sets the formatter, instead of [`Environment::set_formatter`]. The
+    /// engine passes everything that a template prints to the formatter, and
+    /// a cached fragment has already passed through it. A formatter that
+    /// leaves safe strings alone, as all do that end in
+    /// [`minijinja::escape_formatter`], may be set either way. If another
+    /// formatter is not set with this method, tags are errors.
     pub fn set_formatter<F>(&self, env: &mut Environment<'_>, formatter: F)
     where
         F: Fn(&mut Output, &mut State, &Value) -> Result<(), Error> + Send + Sync + 'static,
@@ -263,19 +265,19 @@ impl Tags {
         env.set_formatter(around_fragments(formatter));
     }
 
-    /// Surrounds fragments with comments that carry their keys,
-    /// `<!--cacheops 0a1b…-->` to `<!--/cacheops 0a1b…-->`, while `is_on` says
-    /// so, in templates that escape HTML: for tools that show what is cached.
-    /// Fragments with marks are others than those without. Only the first call
-    /// counts.
+    /// While `is_on` returns true, surrounds fragments with comments that
+    /// contain their keys, `<!--cacheops 0a1b…-->` to `<!--/cacheops
+    /// 0a1b…-->`, in templates that escape HTML. This is for tools that show
+    /// what is cached. Fragments with marks have other keys than those
+    /// without. Only the first call counts.
     pub fn mark_fragments(&self, is_on: impl Fn(&State<'_, '_>) -> bool + Send + Sync + 'static) {
         // The first one stays: what is rendered already may rely on it.
         let _ = self.shared.marks.set(Box::new(is_on));
     }
 
     /// An error of rendering with all its causes, each with the lines around
-    /// it as the author wrote them. What the engine itself shows in debug mode
-    /// is the rewritten source.
+    /// it as the author wrote them. The engine's own debug output shows the
+    /// rewritten source.
     #[must_use]
     pub fn explain(&self, error: &Error) -> String {
         errors::explain(error, |name| self.shared.templates.original(name))
@@ -288,8 +290,8 @@ impl std::fmt::Debug for Tags {
     }
 }
 
-/// Has the engine read a rewritten source, so that its error can be told of
-/// what the author wrote.
+/// Lets the engine parse a rewritten source, so that its error can be translated
+/// to the text of the author.
 fn check(syntax: &SyntaxConfig, name: &str, author: &str, rewritten: &str) -> Result<(), Error> {
     let mut env = Environment::empty();
     env.set_syntax(syntax.clone());

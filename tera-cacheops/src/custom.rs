@@ -1,4 +1,4 @@
-//! Tags of the application's own.
+//! Tags that an application adds.
 
 use std::cell::RefCell;
 use std::collections::BTreeSet;
@@ -9,10 +9,10 @@ use tera::{Error, Kwargs, State, Value};
 use crate::engine::TeraEngine;
 use crate::querysets;
 
-/// How the body of a tag of one's own is cached.
+/// How the body of such a tag is cached.
 pub type Caching = cacheops::template::Caching<TeraEngine>;
 
-/// A use of a tag of the application's own: what the author passed, and where.
+/// One use of such a tag: what the author passed, and where.
 pub struct TagCall<'a> {
     state: &'a State<'a>,
     kwargs: &'a Kwargs,
@@ -28,7 +28,7 @@ impl<'a> TagCall<'a> {
         TagCall { state, kwargs, arguments, used: RefCell::default() }
     }
 
-    /// A variable of the template; undefined where it has none of the name.
+    /// A variable of the template; undefined if there is none with this name.
     #[must_use]
     pub fn lookup(&self, name: &str) -> Value {
         self.state.get::<Value>(name).ok().flatten().unwrap_or_else(Value::undefined)
@@ -40,19 +40,19 @@ impl<'a> TagCall<'a> {
         &self.arguments
     }
 
-    /// The argument of a keyword; undefined where it was not given.
+    /// The argument of a keyword; undefined if it was not given.
     #[must_use]
     pub fn keyword(&self, name: &str) -> Value {
         self.used.borrow_mut().insert(name.to_owned());
         argument(self.kwargs, name).cloned().unwrap_or_else(Value::undefined)
     }
 
-    /// The querysets in a value: an argument of the tag, say. It takes what
-    /// `cached_as` takes.
+    /// The querysets in a value, such as an argument of the tag. It accepts
+    /// everything that `cached_as` accepts.
     ///
     /// # Errors
     ///
-    /// A value that is no queryset.
+    /// If the value is not a queryset.
     pub fn querysets(&self, value: &Value) -> Result<Vec<QuerySet>, Error> {
         querysets::all_of(value).map_err(Error::message)
     }

@@ -1,4 +1,4 @@
-//! How templates come into a Tera.
+//! Loading templates into a Tera.
 
 use std::cell::OnceCell;
 #[cfg(feature = "glob_fs")]
@@ -21,11 +21,11 @@ use crate::template_set::TemplateSet;
 use crate::{errors, removed};
 
 impl Tags {
-    /// Sets the delimiters, in place of [`Tera::set_delimiters`].
+    /// Sets the delimiters, instead of [`Tera::set_delimiters`].
     ///
     /// # Errors
     ///
-    /// As there.
+    /// As [`Tera::set_delimiters`].
     pub fn set_delimiters(&self, tera: &mut Tera, delimiters: Delimiters) -> TeraResult<()> {
         let syntax = syntax_of(&delimiters);
         tera.set_delimiters(delimiters)?;
@@ -33,12 +33,13 @@ impl Tags {
         Ok(())
     }
 
-    /// Adds a template from a string, in place of [`Tera::add_raw_template`].
+    /// Adds a template from a string, instead of [`Tera::add_raw_template`].
     ///
     /// # Errors
     ///
-    /// A tag that is wrong, unknown, not closed or crossed, or what the engine
-    /// finds wrong with the rest; name, line and text are the author's.
+    /// If a tag is wrong, unknown, not closed or crossed, or the engine finds
+    /// another mistake. The error shows the name, line and text of the
+    /// author.
     pub fn add_template(
         &self,
         tera: &mut Tera,
@@ -48,12 +49,13 @@ impl Tags {
         self.add_templates(tera, [(name, source)])
     }
 
-    /// Adds templates from strings, in place of [`Tera::add_raw_templates`]:
-    /// those that use each other at once.
+    /// Adds templates from strings, instead of [`Tera::add_raw_templates`].
+    /// Add templates that use each other together.
     ///
     /// # Errors
     ///
-    /// As [`add_template`](Tags::add_template); then none is added.
+    /// As [`add_template`](Tags::add_template). If there is an error, no
+    /// template is added.
     pub fn add_templates<N: Into<String>, S: Into<String>>(
         &self,
         tera: &mut Tera,
@@ -64,12 +66,12 @@ impl Tags {
         self.add(tera, &batch, &[])
     }
 
-    /// Adds templates from files, in place of [`Tera::add_template_files`];
-    /// without a name, a template is called like its path.
+    /// Adds templates from files, instead of [`Tera::add_template_files`].
+    /// Without a name, a template has its path as its name.
     ///
     /// # Errors
     ///
-    /// As [`add_template`](Tags::add_template), and a file that cannot be read.
+    /// As [`add_template`](Tags::add_template), or if a file cannot be read.
     pub fn add_template_files<P: AsRef<Path>, N: AsRef<str>>(
         &self,
         tera: &mut Tera,
@@ -91,13 +93,13 @@ impl Tags {
         self.add(tera, &batch, &[])
     }
 
-    /// Loads all templates that a glob finds, in place of
-    /// [`Tera::load_from_glob`]; those loaded otherwise stay.
+    /// Loads all templates that a glob matches, instead of
+    /// [`Tera::load_from_glob`]. Templates that were loaded otherwise stay.
     ///
     /// # Errors
     ///
-    /// As [`add_template_files`](Tags::add_template_files), and a glob that is
-    /// none; then nothing is changed.
+    /// As [`add_template_files`](Tags::add_template_files), or if the glob is
+    /// not valid. If there is an error, nothing changes.
     #[cfg(feature = "glob_fs")]
     pub fn load_from_glob(&self, tera: &mut Tera, glob: &str) -> TeraResult<()> {
         let mut batch = Vec::new();
@@ -115,17 +117,17 @@ impl Tags {
         Ok(())
     }
 
-    /// Loads anew what the glob finds now, in place of [`Tera::full_reload`].
-    /// Tera cannot be told to forget a template, so one whose file is gone
-    /// stays as a source that fails: by the methods of [`Tags`] the error is
-    /// that there is no such template.
+    /// Loads what the glob matches now, instead of [`Tera::full_reload`].
+    /// Tera cannot forget a template. So a template whose file is gone stays
+    /// as a source that fails. The methods of [`Tags`] report that there is
+    /// no such template.
     ///
     /// # Errors
     ///
-    /// As [`load_from_glob`](Tags::load_from_glob), and where there was none.
-    /// If a template uses one whose file is gone, as well; then all stays as
-    /// it was. So it is where Tera would take another by a prefix instead:
-    /// that needs a new Tera.
+    /// As [`load_from_glob`](Tags::load_from_glob), or if no glob was loaded.
+    /// Also if a template uses one whose file is gone, or if Tera would take
+    /// another one through a prefix instead, which needs a new Tera. In these
+    /// cases nothing changes.
     #[cfg(feature = "glob_fs")]
     pub fn full_reload(&self, tera: &mut Tera) -> TeraResult<()> {
         match &self.template_set(tera).glob.pattern {
@@ -182,7 +184,7 @@ impl Tags {
         Ok(())
     }
 
-    /// A source that is not added, as Tera is to have it.
+    /// A source that is not added, in the form for Tera.
     pub(crate) fn one_off(
         &self,
         tera: &Tera,
@@ -207,7 +209,8 @@ impl Tags {
         loaded.map(Arc::new).map_err(|error| tell(&error, &batch(), &template_set))
     }
 
-    /// What a Tera holds, if it reads sources as they are read here.
+    /// The templates of a Tera, if it parses sources in the same way as the
+    /// plugin.
     fn readable(&self, tera: &Tera, syntax: &Syntax) -> TeraResult<Arc<TemplateSet>> {
         check_delimiters(tera, syntax)?;
         Ok(TemplateSet::of(tera, syntax))
@@ -222,7 +225,7 @@ fn tell(error: &LoadError, batch: &[(String, String)], template_set: &TemplateSe
     errors::in_loading(template, source.unwrap_or_default(), *line, detail)
 }
 
-/// Tera does not tell its delimiters: those here must be what it reads.
+/// Tera does not reveal its delimiters: those here must be the ones that it uses.
 fn check_delimiters(tera: &Tera, syntax: &Syntax) -> TeraResult<()> {
     let (start, end) = &syntax.variable;
     let (comment, uncomment) = &syntax.comment;

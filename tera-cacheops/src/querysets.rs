@@ -1,4 +1,4 @@
-//! Querysets as values in templates, with their rows or without.
+//! Querysets as values in templates, with or without rows.
 
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -22,9 +22,9 @@ use crate::seal::{DIGEST, SEAL, Sealed, seal_of};
 
 /// A queryset as a value for templates, without rows.
 ///
-/// For a queryset whose rows the template iterates, use [`lazy`]. A
-/// [`QuerySet`] that came into the context through serde works as well; this
-/// is faster, since it is hashed once.
+/// If the template iterates over the rows, use [`lazy`]. A [`QuerySet`] that
+/// entered the context through serde works as well. This function is faster,
+/// because it hashes the queryset once.
 ///
 /// ```
 /// use tera::Context;
@@ -38,21 +38,20 @@ pub fn queryset(queryset: impl Into<QuerySet>) -> Value {
         .unwrap_or_else(|_| Value::undefined())
 }
 
-/// A queryset with its rows: put it into the context, and have the template
-/// iterate `articles | rows`. Its query runs when the template first does so,
-/// and not at all where the fragment around it is a hit.
+/// A queryset with its rows. Put it into the context, and let the template
+/// iterate over `articles | rows`. The query runs when the template first does
+/// so. If the fragment around it is a hit, the query does not run.
 ///
-/// It runs at most once while no change meets it, however often the template
-/// iterates. Asking for the rows inside any fragment makes that fragment
-/// depend on them, with the stamps from before the query ran. Make one for
-/// each render, and keep it until the rendering has ended: Tera's values are
-/// plain data, so the context does not hold the query.
+/// The query runs at most once while no change matches the queryset, however
+/// often the template iterates. A fragment that gets the rows depends on them,
+/// with the stamps from before the query. Create one value for each rendering,
+/// and keep it until the rendering has ended: Tera's values are plain data, so
+/// the context does not hold the query.
 ///
-/// Ask for the rows **inside** the fragment that shows them. What `rows` gives
-/// is a plain list: in a variable from outside of the tag it cannot tell the
-/// fragment what it depends on, unless the tag names the queryset, or the
-/// variable in `extra`. Hand over the queryset to includes and components, not
-/// its rows.
+/// Get the rows **inside** the fragment that shows them. `rows` returns a plain
+/// list. In a variable from outside of the tag, it cannot tell the fragment what
+/// it depends on, unless the tag names the queryset, or names the variable in
+/// `extra`. Pass the queryset to includes and components, not its rows.
 ///
 /// ```
 /// # use tera::Tera;
@@ -98,23 +97,21 @@ where
     Lazy(Arc::new(LiveRows::new(Rows::new(cache, queryset.into(), run))))
 }
 
-/// A queryset with its rows; see [`lazy`]. What goes into the context is its
-/// queryset, and a number by which its rows are found while this lives. Clones
-/// share their rows.
+/// A queryset with its rows; see [`lazy`]. The context contains the queryset, and
+/// a number that finds its rows while this value lives. Clones share their rows.
 #[derive(Clone)]
 pub struct Lazy(Arc<LiveRows>);
 
 impl Lazy {
-    /// What goes into the context, for
-    /// [`insert_value`](tera::Context::insert_value).
+    /// The value for [`insert_value`](tera::Context::insert_value).
     #[must_use]
     pub fn value(&self) -> Value {
         Value::try_from_serializable(self).unwrap_or_else(|_| Value::undefined())
     }
 
-    /// For functions of templates: the value, whose rows live until the
-    /// rendering ends that is under way in this thread. It must be one by
-    /// [`Tags::render`](crate::Tags::render) or its kin.
+    /// For functions of templates: the value, with rows that live until the
+    /// current rendering of this thread ends. This must be a rendering by
+    /// [`Tags::render`](crate::Tags::render) or another method of `Tags`.
     ///
     /// ```
     /// use tera::{Context, Kwargs, State, Tera};
@@ -154,8 +151,8 @@ impl fmt::Debug for Lazy {
     }
 }
 
-/// `articles | rows` and `rows(of=articles)`: runs the query unless that has
-/// been done. What is a list already passes as it is.
+/// `articles | rows` and `rows(of=articles)`: runs the query, unless it has run.
+/// An ordinary list is returned unchanged.
 pub(crate) fn rows(value: &Value) -> TeraResult<Value> {
     if value.is_array() {
         return Ok(value.clone());
@@ -188,8 +185,8 @@ thread_local! {
     static READ: RefCell<HashMap<[u8; DIGEST], Known>> = RefCell::default();
 }
 
-/// Whether two maps are the same but for what stands for their rows. An author
-/// can change one, and spreading it copies its digest.
+/// Whether two maps are equal except for the number of their rows. An author can
+/// change a map, and spreading it copies its digest.
 fn is_same(one: &Value, other: &Value) -> bool {
     let (Some(one), Some(other)) = (one.as_map(), other.as_map()) else { return false };
     let is_own = |key: &Key<'_>| key.as_str() != Some(SEAL);
@@ -198,7 +195,7 @@ fn is_same(one: &Value, other: &Value) -> bool {
         || one.len() == other.len() && own.all(|(key, value)| other.get(key) == Some(value))
 }
 
-/// How many querysets are remembered as read, in each thread.
+/// How many parsed querysets each thread remembers.
 const MOST_READ: usize = 512;
 
 fn read(value: &Value, digest: &[u8; DIGEST]) -> Result<Rc<QuerySet>, String> {
@@ -226,7 +223,7 @@ fn read(value: &Value, digest: &[u8; DIGEST]) -> Result<Rc<QuerySet>, String> {
     Ok(queryset)
 }
 
-/// Reads the querysets of a tag, and writes into the key what stands for them.
+/// Reads the querysets of a tag, and writes what represents them into the key.
 pub(crate) fn read_all(
     arguments: &[&Value],
     key: &mut KeyWriter,

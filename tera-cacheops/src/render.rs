@@ -1,4 +1,4 @@
-//! Rendering by the plugin: what Tera's own methods do, and a little more.
+//! Rendering by the plugin: what Tera's own methods do, and more.
 
 use std::io::Write;
 use std::sync::Arc;
@@ -12,7 +12,7 @@ use crate::source::ByName;
 use crate::tags::Tags;
 use crate::template_set::TemplateSet;
 
-/// What Tera calls a template that is not added.
+/// Tera's name for a template that is not added.
 const ONE_OFF: &str = "__tera_one_off";
 
 impl Tags {
@@ -20,10 +20,10 @@ impl Tags {
     ///
     /// # Errors
     ///
-    /// As there, told of what the authors wrote. What made it is the
-    /// `source()`, if it is the error of a lazy queryset's query, of a tag of
-    /// the application's own, or of the cache; other errors of functions,
-    /// filters and tests are messages, as in Tera.
+    /// As [`Tera::render`], with the text that the authors wrote. `source()`
+    /// returns the error of the query of a lazy queryset, of a tag of your
+    /// own, or of the cache. Other errors of functions, filters and tests are
+    /// messages, as in Tera.
     pub fn render(&self, tera: &Tera, name: &str, context: &Context) -> TeraResult<String> {
         self.within_page(tera, name, || tera.render(name, context))
     }
@@ -65,10 +65,10 @@ impl Tags {
         self.within(templates, || tera.render_str(&loaded.rewritten, context, autoescape))
     }
 
-    /// Renders a block of a template, as [`Tera::render_block`] does. That one
-    /// gives nothing for a block inside of a cache tag, as it does for one
-    /// inside of a filter section; here such tags do not cache, and a copy of
-    /// the Tera is made for it.
+    /// Renders a block of a template, as [`Tera::render_block`] does. Tera's
+    /// method returns nothing for a block inside a cache tag, as for a block
+    /// inside a filter section. This method renders a copy of the Tera in
+    /// which such tags do not cache.
     ///
     /// # Errors
     ///
@@ -116,7 +116,7 @@ impl Tags {
         RenderGuard::new(self.shared.owner(), self.shared.cache.page())
     }
 
-    /// `templates` are asked for where there is an error.
+    /// `templates` is called if there is an error.
     fn within<R>(
         &self,
         templates: impl FnOnce() -> ByName<LoadedTemplate>,
@@ -146,9 +146,9 @@ impl Tags {
         render().map_err(|error| translate(&guard, error, &self.template_set(tera).all()))
     }
 
-    /// Whether tags can know which page is rendered. One that came past the
-    /// plugin may extend a layout with tags around blocks, and would be taken
-    /// for that.
+    /// Whether tags can know which page is rendered. A template that was not
+    /// loaded through the plugin may extend a layout with tags around blocks,
+    /// and would be mistaken for the layout.
     fn knows(&self, tera: &Tera, name: &str) -> bool {
         // Sites without such tags are not to pay for the question.
         if !self.shared.library.has_block_tags() {
@@ -168,16 +168,17 @@ impl Tags {
         TemplateSet::of(tera, &self.shared.syntax())
     }
 
-    /// An error of Tera's, told of what the authors wrote: for renderings by
-    /// Tera itself. One that does not touch a rewritten line is passed as it
-    /// is.
+    /// An error from Tera's own methods, with the text that the authors
+    /// wrote. If it does not concern a rewritten line, it is returned
+    /// unchanged.
     #[must_use]
     pub fn author_error(&self, error: Error) -> Error {
         errors::translate(error, &self.shared.library.latest())
     }
 
-    /// An error with all its causes, each with the line that the author wrote.
-    /// A cause whose words the error has already is not repeated.
+    /// An error with all its causes, each with the line that the author
+    /// wrote. A cause is not repeated if the message of the error already
+    /// contains it.
     #[must_use]
     pub fn explain(&self, error: &Error) -> String {
         let templates = self.shared.library.latest();
@@ -193,12 +194,13 @@ impl Tags {
         out
     }
 
-    /// What the engine is to get for a source with tags that is not added,
-    /// for [`Tera::render_str`] on this Tera, **as long as it has the same
-    /// templates**: what a source was made into goes on with the fragments of
-    /// those that it used then. So rewrite it anew once a template has changed,
-    /// or have it rendered by [`Tags::render_str`], which does. Each source that
-    /// differs leaves its tags behind, so it is for a bounded number of sources.
+    /// The rewritten form of a source with tags that is not added, for
+    /// [`Tera::render_str`] on this Tera, **as long as it has the same
+    /// templates**. The result keeps using the fragments of the templates
+    /// that the source used at the time of this call. So rewrite the source
+    /// again after a template has changed, or render it with
+    /// [`Tags::render_str`], which does this. Each different source leaves
+    /// its tags in memory, so use it for a bounded number of sources.
     ///
     /// # Errors
     ///
@@ -208,7 +210,7 @@ impl Tags {
     }
 }
 
-/// An error that ended a rendering, told of what the authors wrote.
+/// An error that ended a rendering, with the text that the authors wrote.
 fn translate(guard: &RenderGuard, error: Error, templates: &ByName<LoadedTemplate>) -> Error {
     let cause = guard.cause_of(&error);
     let error = errors::translate(error, templates);

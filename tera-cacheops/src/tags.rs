@@ -1,4 +1,4 @@
-//! The plugin: what it adds to a Tera, and how templates pass it.
+//! The plugin: what it adds to a Tera, and how templates are loaded.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -16,11 +16,10 @@ use crate::template_set::TemplateSet;
 
 /// The cache tags of a Tera.
 ///
-/// Templates get their tags as they are loaded: through
-/// [`add_template`](Tags::add_template) and its kin in place of the methods of
-/// [`Tera`]. They are rendered as ever, by the methods of [`Tera`], or by
-/// those here, whose errors show what the author wrote. The handle is cheap to
-/// clone.
+/// Load templates through [`add_template`](Tags::add_template) and the other
+/// methods here, instead of the methods of [`Tera`]. The tags are rewritten
+/// during loading. Render with the methods of [`Tera`], or with those of `Tags`,
+/// whose errors show what the author wrote. The handle is cheap to clone.
 ///
 /// ```
 /// use tera::{Context, Tera};
@@ -49,44 +48,45 @@ pub struct Tags {
 }
 
 impl Tags {
-    /// Adds to a Tera what the tags become, and the functions and filters
+    /// Adds the filters and functions of the tags to a Tera, among them
     /// `queryset`, `rows` and `get_last_invalidation`.
     ///
-    /// All templates that the ones with tags use are to be loaded through
-    /// this, and all that extend them, those without tags too: a layout's
-    /// fragment differs by what fills its blocks, and of a child that passed by
-    /// nothing is known. [`Tags::render`] renders that without such fragments;
-    /// Tera's own methods never keep what stands in a tag around blocks, unless
-    /// [`assume_all_loaded`](Tags::assume_all_loaded) says that there is no such
-    /// child. A Tera with delimiters of its own is to be told of them by
-    /// [`set_delimiters`](Tags::set_delimiters).
+    /// Load all templates through this that templates with tags use or that
+    /// extend them, also those without tags. The fragment of a layout differs
+    /// by the templates that fill its blocks, and the plugin does not know a
+    /// child that was loaded otherwise. [`Tags::render`] renders such a child
+    /// without these fragments. Tera's own methods never store a tag around
+    /// blocks, unless [`assume_all_loaded`](Tags::assume_all_loaded) says
+    /// that there is no such child. If a Tera has its own delimiters, set
+    /// them with [`set_delimiters`](Tags::set_delimiters).
     ///
-    /// Over a shared cache the fragments are those of the first Tera in each
-    /// process. Every further one in the same cache has its own, which it shares
-    /// with nobody, since it may render the same sources otherwise, by other
-    /// globals, functions or filters: see [`install_as`](Tags::install_as).
-    /// Clones go on with the fragments of the one they are of. Other templates
-    /// in a clone are seen, and so are other prefixes, and whether and how it
-    /// escapes: by what its function makes of each character of ASCII that is
-    /// no letter or digit, and of some others, such as `U+2028`. **Nothing else
-    /// is**: a clone with other functions, filters, tests or globals, or with a
-    /// function that treats only other characters or whole words otherwise,
-    /// needs a value in `extra` that tells it apart, or an installation of its
-    /// own.
+    /// In a cache that processes share, the first Tera of each process shares
+    /// its fragments with the first ones of the others. Every further Tera in
+    /// the same cache has its own fragments, because it may render the same
+    /// sources differently, with other globals, functions or filters: see
+    /// [`install_as`](Tags::install_as). Clones use the fragments of their
+    /// original. The plugin notices other templates in a clone, other
+    /// prefixes, and whether and how it escapes: by the result of its
+    /// function for each ASCII character that is not a letter or digit, and
+    /// for some others, such as `U+2028`. **It notices nothing else**. A
+    /// clone with other functions, filters, tests or globals, or with a
+    /// function that treats only other characters or whole words differently,
+    /// needs a value in `extra` that distinguishes it, or an installation of
+    /// its own.
     ///
-    /// Tera does not tell which functions and filters it has, so those of the
-    /// application with one of the three names are replaced; registered after
-    /// this, they replace those here.
+    /// Tera does not reveal its functions and filters. So this replaces
+    /// functions and filters of the application with one of the three names.
+    /// If they are registered later, they replace those of the plugin.
     ///
-    /// With the first template comes one more, `_cacheops_templates()`, by which a
-    /// Tera and its clones are told from those that only got their functions
-    /// by [`Tera::register_from`].
+    /// With the first template, the plugin adds another function,
+    /// `_cacheops_templates()`. It distinguishes a Tera and its clones from
+    /// those that only got its functions through [`Tera::register_from`].
     ///
-    /// A clone of a Tera needs no `Tags` of its own: it goes on with what it
-    /// has, and may be given other templates by these. But whoever installs
-    /// `Tags` again, into a clone or the same Tera, is to **add all sources
-    /// again**: what was there has been rewritten for the first `Tags`, and
-    /// rendering it is an error that says so.
+    /// A clone of a Tera needs no `Tags` of its own: it keeps what it has,
+    /// and you may add other templates to it with these. But if you install
+    /// `Tags` again, into a clone or the same Tera, **add all sources
+    /// again**. The earlier templates were rewritten for the first `Tags`,
+    /// and rendering them is an error that says so.
     ///
     /// ```
     /// use tera::{Context, Tera};
@@ -112,10 +112,11 @@ impl Tags {
         Tags::install_in(tera, cache, EnvironmentId::next(cache, ENGINE))
     }
 
-    /// The same under a name: Teras of one name share the fragments of templates
-    /// with the same name and source, in this process and in others. So they
-    /// are to render these alike. For the second Tera of an application, and for
-    /// one that is made anew while the application runs.
+    /// Like [`install`](Tags::install), with a name. Teras with the same name
+    /// share the fragments of templates with the same name and source, in
+    /// this process and in others. So they must render these templates alike.
+    /// Use it for the second Tera of an application, and for one that is
+    /// recreated while the application runs.
     ///
     /// ```
     /// use tera::{Context, Tera};
@@ -147,11 +148,11 @@ impl Tags {
         Tags { shared }
     }
 
-    /// Adds a tag of the application's own, `{% name … %}` to `{% endname %}`,
-    /// before the templates that use it are loaded. `decorate` sees its
-    /// arguments and the context, and decides how its body is cached, or that
-    /// it is not; a keyword that it does not ask for is an error. From
-    /// django-cacheops.
+    /// Adds a tag of your own, from `{% name … %}` to `{% endname %}`. Call
+    /// it before you load templates that use the tag. `decorate` receives the
+    /// arguments and the context, and decides how the body is cached, or that
+    /// it is not. A keyword that it does not read is an error. This comes
+    /// from django-cacheops.
     ///
     /// ```
     /// use tera::{Context, Tera};
@@ -183,8 +184,8 @@ impl Tags {
     ///
     /// # Errors
     ///
-    /// A name that is no identifier, or one of the engine's or of this
-    /// library's own.
+    /// If the name is not an identifier, or is a name of the engine or of
+    /// this library.
     pub fn decorator_tag(
         &self,
         name: impl Into<String>,
@@ -194,10 +195,11 @@ impl Tags {
         added.map_err(Error::message)
     }
 
-    /// Says that no template extends one of these that did not come through
-    /// here. Then tags around blocks cache in renderings by Tera's own methods,
-    /// too. Those cannot tell such a child from its layout, so without this
-    /// they render what stands in such a tag each time.
+    /// Declares that every template that extends one of these was loaded
+    /// through `Tags`. Then tags around blocks also cache when Tera's own
+    /// methods render. These methods cannot distinguish a child that was
+    /// loaded otherwise from its layout. So without this call they render
+    /// such tags each time.
     ///
     /// ```
     /// # use tera::{Context, Tera};
@@ -220,11 +222,11 @@ impl Tags {
         self.shared.all_are_loaded.store(true, Ordering::Relaxed);
     }
 
-    /// Surrounds fragments with comments that carry their keys,
-    /// `<!--cacheops 0a1b…-->` to `<!--/cacheops 0a1b…-->`, while `is_on` says
-    /// so, in templates that are escaped: for tools that show what is cached.
-    /// Fragments with marks are others than those without. Only the first call
-    /// counts.
+    /// While `is_on` returns true, surrounds fragments with comments that
+    /// contain their keys, `<!--cacheops 0a1b…-->` to `<!--/cacheops
+    /// 0a1b…-->`, in templates that are escaped. This is for tools that show
+    /// what is cached. Fragments with marks have other keys than those
+    /// without. Only the first call counts.
     pub fn mark_fragments(&self, is_on: impl Fn(&State<'_>) -> bool + Send + Sync + 'static) {
         // The first one stays: what is rendered already may rely on it.
         let _ = self.shared.marks.set(Box::new(is_on));

@@ -10,11 +10,10 @@ use super::options::TagOptions;
 use crate::key::KeyWriter;
 use crate::queryset::QuerySet;
 
-/// How the body of a tag of one's own is cached.
+/// How the body of a tag of your own is cached.
 ///
-/// Plain arguments of the tag (numbers, text, booleans) are part of the key by
-/// themselves; everything else that the body varies by belongs into
-/// [`extra`](Caching::extra).
+/// Plain arguments of the tag (numbers, text, booleans) are always part of the
+/// key. Add everything else that the body varies by to [`extra`](Caching::extra).
 #[must_use]
 pub struct Caching<E> {
     skip: bool,
@@ -27,13 +26,13 @@ pub struct Caching<E> {
 }
 
 impl<E: Engine> Caching<E> {
-    /// As `cached_as` does: until a change can alter `queryset`, or another
-    /// given by [`also`](Caching::also).
+    /// Like `cached_as`: until a change affects `queryset`, or another one
+    /// that is given with [`also`](Caching::also).
     pub fn cached_as(queryset: impl Into<QuerySet>) -> Self {
         Caching::cached().also(queryset)
     }
 
-    /// As `cached` does: until the time limit.
+    /// Like `cached`: until the time limit.
     pub fn cached() -> Self {
         Caching {
             skip: false,
@@ -46,7 +45,7 @@ impl<E: Engine> Caching<E> {
         }
     }
 
-    /// Not at all, and no fragment around it either.
+    /// Not cached at all, and no fragment around it either.
     pub fn skip() -> Self {
         Caching { skip: true, ..Caching::cached() }
     }
@@ -57,11 +56,11 @@ impl<E: Engine> Caching<E> {
         self
     }
 
-    /// What else the body varies by; a second call replaces the first.
+    /// What else the body varies by. A second call replaces the first.
     ///
     /// # Errors
     ///
-    /// A value that is undefined or cannot tell fragments apart.
+    /// If the value is undefined, or cannot distinguish fragments.
     pub fn extra(mut self, extra: &E::Value) -> Result<Self, E::Error> {
         let mut key = KeyWriter::new();
         let mut distinctions = Distinctions::default();
@@ -70,7 +69,7 @@ impl<E: Engine> Caching<E> {
         Ok(self)
     }
 
-    /// The name that `invalidate_fragment` reaches it by.
+    /// The name for `invalidate_fragment`.
     pub fn name(mut self, name: impl Into<String>) -> Self {
         self.name = Some(name.into());
         self
@@ -82,7 +81,8 @@ impl<E: Engine> Caching<E> {
         self
     }
 
-    /// Whether renders that miss together share one; true by default.
+    /// Whether requests that miss at the same time share one fill; true by
+    /// default.
     pub fn lock(mut self, lock: bool) -> Self {
         self.lock = lock;
         self
@@ -94,7 +94,8 @@ impl<E: Engine> Caching<E> {
         self.querysets.iter().collect()
     }
 
-    /// Writes what stands for it, and answers the rest. For plugins.
+    /// Writes what represents it into a key, and returns the rest. For
+    /// plugins.
     #[must_use]
     pub fn options(&self, key: &mut KeyWriter) -> TagOptions<'_> {
         key.list(self.querysets.len());
