@@ -1,5 +1,5 @@
-//! A web application with axum and MiniJinja: a list that is cached until one of
-//! its rows changes, and a form's target that announces the change.
+//! A web application with axum and MiniJinja. It caches a list until one of its
+//! rows changes. A form posts a new row, and the handler announces the change.
 //!
 //! ```console
 //! $ cargo run --example axum_minijinja &
@@ -11,7 +11,7 @@
 //! <ul><li>Ownership</li><li>Lifetimes</li></ul>
 //! ```
 //!
-//! The query runs twice however often the page is asked for.
+//! The query runs twice, however often you request the page.
 #![expect(clippy::print_stdout, reason = "it talks to the terminal")]
 
 use std::sync::{Arc, Mutex, PoisonError};

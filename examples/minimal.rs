@@ -1,4 +1,4 @@
-//! The smallest program: a template, a lazy queryset, and a change of a row.
+//! The smallest program: a template, a lazy queryset, and a changed row.
 //!
 //! ```console
 //! $ cargo run --example minimal
@@ -12,8 +12,9 @@
 //! Stamps, Leases
 //! ```
 //!
-//! The second page is a hit: neither the body nor the query runs. The change in
-//! another category cannot be part of the list, so the third page is a hit, too.
+//! The second page is a hit: the body is not rendered and the query does not run.
+//! The change in another category cannot affect the list, so the third page is
+//! also a hit.
 #![expect(clippy::print_stdout, reason = "it talks to the terminal")]
 
 use minijinja::{Environment, context};

@@ -1,5 +1,5 @@
-//! Two processes that share what they keep over Redis; here two handles stand for
-//! them. It needs a server.
+//! Two processes that share fragments over Redis. Here, two handles stand for the
+//! processes. The example needs a Redis server.
 //!
 //! ```console
 //! $ redis-server --port 6390 &
@@ -12,9 +12,9 @@
 //! one: 3 articles
 //! ```
 //!
-//! The query does not run for the second process: it takes what the first has
-//! stored. In strict mode the first process sees at once that the second has
-//! invalidated it.
+//! The query does not run for the second process, which reads what the first one
+//! has stored. In strict mode, the first process notices at once that the second
+//! one has invalidated it.
 #![expect(clippy::print_stdout, reason = "it talks to the terminal")]
 
 use minijinja_cacheops::cacheops::{Cacheops, Consistency, Error, QuerySet, Redis};

@@ -1,5 +1,6 @@
-//! A tag of a project's own: `{% cache_menu "top" %}` decides in Rust, once, what
-//! a menu depends on, what it varies by, and who is served without the cache.
+//! A tag of your own: `{% cache_menu "top" %}` decides in Rust, in one place,
+//! what a menu depends on, what it varies by, and who is served without the
+//! cache.
 //!
 //! ```console
 //! $ cargo run --example own_tag

@@ -1,5 +1,5 @@
-//! How a project tests its pages: look, change, look again, and move the clock by
-//! hand. The assertions in `main` are what would stand in `#[test]` functions.
+//! How a project tests its pages: read, change, read again, and move the clock by
+//! hand. In a project, the assertions in `main` would be in `#[test]` functions.
 //!
 //! ```console
 //! $ cargo run --example testing

@@ -1,5 +1,5 @@
-//! A blog whose pages are made of cached fragments:
-//! `cargo run --release --example blog`.
+//! A blog whose pages consist of cached fragments: `cargo run --release --example
+//! blog`.
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "it talks to the terminal")]
 
 use std::path::PathBuf;

@@ -1,8 +1,8 @@
-//! What a request cost, and which fragments its page is made of: the bar at
-//! the foot of every page.
+//! The bar at the bottom of every page: what the request cost, and which
+//! fragments the page consists of.
 //!
-//! A page is rendered from beginning to end in one thread, so what happens
-//! meanwhile is counted in a thread-local record.
+//! A page is rendered on one thread, so a thread-local record can count what
+//! happens meanwhile.
 
 use std::cell::RefCell;
 use std::collections::HashMap;

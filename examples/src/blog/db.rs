@@ -1,4 +1,4 @@
-//! The database: its tables, its rows, and the one way to ask it.
+//! The database: its tables, its rows, and its queries.
 
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

@@ -1,4 +1,4 @@
-//! What can go wrong behind a page.
+//! Errors behind a page.
 
 use std::fmt;
 use std::io;

@@ -1,7 +1,7 @@
-//! Forms: what they hold, what is wrong with it, and what comes of it.
+//! Forms: their fields, their mistakes, and their results.
 //!
-//! A form with a mistake comes back with status 422, with what was typed, and
-//! with what is wrong beside each field.
+//! If a form has a mistake, the response has status 422. It shows what was typed,
+//! and the mistake beside each field.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

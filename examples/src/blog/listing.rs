@@ -1,4 +1,4 @@
-//! Lists of articles: which ones, on which page, and what that depends on.
+//! Lists of articles: their contents, their pages, and what they depend on.
 
 use minijinja_cacheops::cacheops::{Cacheops, QuerySet, eq, like};
 use rusqlite::params;

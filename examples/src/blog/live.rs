@@ -1,4 +1,4 @@
-//! What happens in the cache, while it happens: `/cache` and `/cache.json`.
+//! Live events of the cache: `/cache` and `/cache.json`.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

@@ -1,4 +1,4 @@
-//! A blog whose pages are made of cached fragments.
+//! A blog whose pages consist of cached fragments.
 //!
 //! - `queries` says what templates can ask for, and which querysets that is.
 //! - `templates` sets the engine up, MiniJinja or Tera; the templates

@@ -1,4 +1,4 @@
-//! The pages, and how any of them is made.
+//! The pages, and how a page is rendered.
 
 use std::sync::Arc;
 

@@ -1,10 +1,10 @@
-//! What templates can ask the database for: each function is a query and,
-//! beside it, the queryset that tells the cache what it reads.
+//! The queries of the templates. Each function has a query and, beside it, the
+//! queryset that tells the cache what the query reads.
 //!
-//! All but one are lazy: calling one runs nothing; the query runs where the
-//! template iterates the rows, so not at all where the fragment around it is a
-//! hit. And whatever fragment iterates them depends on them, down to the row:
-//! `article(3)` inside a card makes that card depend on `articles: id = 3`.
+//! All but one are lazy: a call runs nothing. The query runs when the template
+//! iterates over the rows, so not at all if the fragment around it is a hit.
+//! Every fragment that iterates over the rows depends on them, down to the row:
+//! `article(3)` inside a card makes the card depend on `articles: id = 3`.
 
 use minijinja_cacheops::cacheops::{QuerySet, eq, is_in};
 use rusqlite::params_from_iter;

@@ -1,4 +1,4 @@
-//! What an empty database begins with: the articles of the handbook, and
+//! The initial contents of the database: the articles of the handbook, and
 //! comments on them.
 
 use rusqlite::{Transaction, params};

@@ -1,4 +1,4 @@
-//! What a request says besides its path: how the reader wants pages.
+//! What a request contains besides its path: the settings of the reader.
 
 use std::convert::Infallible;
 

@@ -1,8 +1,8 @@
-//! Changes of the database, each announced to the cache after its commit:
-//! just the rows that changed, an updated one as it was and as it is.
+//! Changes of the database. Each is announced to the cache after its commit, with
+//! exactly the rows that changed; an updated row with its old and its new values.
 //!
-//! What changes the database answers with what is to be announced, and nothing
-//! where there is no row of the id.
+//! Each function returns what to announce, and nothing if there is no row with
+//! the id.
 
 use std::collections::HashSet;
 
