@@ -1,0 +1,149 @@
+//! Statements that were read, kept by their text.
+
+use std::sync::Arc;
+
+use cacheops::QuerySet;
+use quick_cache::sync::Cache;
+
+use crate::analysis;
+use crate::dialect::Dialect;
+use crate::functions::Functions;
+use crate::parse::parse;
+use crate::plan::Plan;
+use crate::refusal::Refusal;
+use crate::schema::Schema;
+use crate::settings::Settings;
+use crate::value::Value;
+
+/// Reads SQL: a dialect, what is known of the database, and the statements that
+/// were read before.
+///
+/// Make one for each database and keep it; after a change of the schema make a
+/// new one. A clone shares what the first one has read.
+#[derive(Clone, Debug)]
+pub struct Sql {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    settings: Settings,
+    statements: Cache<Box<str>, Arc<Statement>>,
+}
+
+/// How many statements are kept by default.
+const KEPT: usize = 1000;
+
+/// Longer texts are not kept, and stand in keys by their digest, in bytes.
+const LONGEST_KEPT: usize = 64 * 1024;
+
+impl Sql {
+    /// Reads the SQL of a dialect, with the functions that the database comes
+    /// with, and keeps up to 1,000 statements.
+    #[must_use]
+    pub fn new(dialect: Dialect, schema: Schema) -> Self {
+        Sql::with(Settings {
+            dialect,
+            schema,
+            functions: Functions::of(dialect),
+            session: String::new(),
+        })
+    }
+
+    fn with(settings: Settings) -> Self {
+        Sql { inner: Arc::new(Inner { settings, statements: Cache::new(KEPT) }) }
+    }
+
+    /// The same with another list of functions. What was read is read anew.
+    #[must_use]
+    pub fn functions(&self, functions: Functions) -> Self {
+        Sql::with(Settings { functions, ..self.inner.settings.clone() })
+    }
+
+    /// The same for a session in which a text means something else: a search
+    /// path, a role, a time zone. It is part of what identifies a query. What was
+    /// read is read anew.
+    #[must_use]
+    pub fn session(&self, session: &str) -> Self {
+        Sql::with(Settings { session: session.to_owned(), ..self.inner.settings.clone() })
+    }
+
+    /// Reads a statement, or finds what it was read as before. That never
+    /// fails: a text that is not understood is a statement that is refused.
+    #[must_use]
+    pub fn statement(&self, text: &str) -> Arc<Statement> {
+        if let Some(known) = self.inner.statements.get(text) {
+            return known;
+        }
+        let statement = Arc::new(Statement::read(text, &self.inner.settings));
+        if text.len() <= LONGEST_KEPT {
+            self.inner.statements.insert(text.into(), Arc::clone(&statement));
+        }
+        statement
+    }
+}
+
+/// A statement that was read: what it reads, or why its result must not be
+/// kept.
+#[derive(Debug)]
+pub struct Statement {
+    reads: Result<Plan, Refusal>,
+    parameters: Box<[Option<String>]>,
+}
+
+impl Statement {
+    fn read(text: &str, settings: &Settings) -> Self {
+        let parsed = match parse(text, settings.dialect) {
+            Ok(parsed) => parsed,
+            Err(refusal) => return Statement { reads: Err(refusal), parameters: Box::default() },
+        };
+        let reads = analysis::reads(&parsed.statement, settings).map(|reads| Plan {
+            dialect: settings.dialect,
+            identity: identity(text, settings).into(),
+            parameters: parsed.parameters.len(),
+            clocks: reads.clocks.into(),
+            reaches: reads.reaches.into(),
+        });
+        Statement { reads, parameters: parsed.parameters.into() }
+    }
+
+    /// What the query reads with these values: one queryset for each table.
+    /// The first one tells text and values from all others, so that the
+    /// querysets identify the query as well.
+    ///
+    /// # Errors
+    ///
+    /// Why the result must not be kept: see [`Refusal`]. Besides what
+    /// [`refusal`](Self::refusal) says, values can be a reason: another number
+    /// of them than of parameters, and words that ask for the clock.
+    pub fn querysets(&self, values: &[Value]) -> Result<Vec<QuerySet>, Refusal> {
+        match &self.reads {
+            Ok(plan) => plan.fill(values),
+            Err(refusal) => Err(refusal.clone()),
+        }
+    }
+
+    /// Why the result must not be kept, whatever the values are.
+    #[must_use]
+    pub fn refusal(&self) -> Option<&Refusal> {
+        self.reads.as_ref().err()
+    }
+
+    /// The tables that the query reads, each once, by the names by which their
+    /// writes are announced; none for a statement that is refused.
+    pub fn tables(&self) -> impl Iterator<Item = &str> {
+        self.reads.iter().flat_map(|plan| plan.reaches.iter().map(|reach| &*reach.table))
+    }
+
+    /// The parameters in the order in which values are bound, by their names
+    /// where they have some.
+    #[must_use]
+    pub fn parameters(&self) -> &[Option<String>] {
+        &self.parameters
+    }
+}
+
+/// What tells a text from all others.
+fn identity(text: &str, settings: &Settings) -> String {
+    format!("{:?}\u{1f}{}\u{1f}{text}", settings.dialect, settings.session)
+}
