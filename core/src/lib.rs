@@ -88,4 +88,4 @@ pub use read::{Fill, Found, Hit, Lease, Page, Request};
 pub use redis::{Consistency, Credentials, LinkState, Redis, SharedStatus, Tls};
 pub use store::Usage;
 pub use value::{Row, Scalar};
-pub use write::{PendingCommit, WriteEvent};
+pub use write::{PendingCommit, Savepoint, Transaction, WriteEvent};

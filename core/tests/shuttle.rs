@@ -166,6 +166,68 @@ fn a_commit_in_progress() {
     });
 }
 
+/// Two writers in transactions, one of which is rolled back, and two readers, one
+/// of them in a transaction of its own: nobody outside sees what was taken back,
+/// or what is older than what the database shows.
+#[test]
+fn transactions() {
+    const TAKEN_BACK: u64 = 100;
+    check(|| {
+        let cache = Cacheops::in_memory();
+        let row = Arc::new(Row::default());
+        let written = || {
+            let row = std::collections::BTreeMap::from([("id", 1)]);
+            cacheops::WriteEvent::insert("rows", &row)
+        };
+        let writer = |commits: bool| {
+            let (cache, row) = (cache.clone(), row.clone());
+            move || {
+                let transaction = cache.transaction().read_committed();
+                transaction.scope(|| get(&cache, &row));
+                transaction.write(written());
+                // It sees its own row; nobody else does.
+                let own = Row::default();
+                own.version.store(if commits { 1 } else { TAKEN_BACK }, Ordering::SeqCst);
+                let seen = transaction.scope(|| get(&cache, &own));
+                assert_eq!(seen, own.version.load(Ordering::SeqCst));
+                if commits {
+                    let commit = transaction.begin_commit();
+                    row.version.store(1, Ordering::SeqCst);
+                    thread::yield_now();
+                    commit.committed().unwrap();
+                } else {
+                    transaction.rolled_back();
+                }
+            }
+        };
+        let reader = |is_inside: bool| {
+            let (cache, row) = (cache.clone(), row.clone());
+            move || {
+                let snapshot = row.version.load(Ordering::SeqCst);
+                let old = Row::default();
+                old.version.store(snapshot, Ordering::SeqCst);
+                if is_inside {
+                    let transaction = cache.transaction();
+                    let seen = transaction.scope(|| get(&cache, &old));
+                    assert!(seen >= snapshot && seen != TAKEN_BACK, "{seen} in a snapshot");
+                    transaction.rolled_back();
+                }
+                let visible = row.version.load(Ordering::SeqCst);
+                let seen = get(&cache, &row);
+                assert!(seen >= visible && seen != TAKEN_BACK, "{seen}, and {visible} was there");
+            }
+        };
+        let threads = [
+            thread::spawn(writer(true)),
+            thread::spawn(writer(false)),
+            thread::spawn(reader(true)),
+            thread::spawn(reader(false)),
+        ];
+        threads.into_iter().for_each(|thread| thread.join().unwrap());
+        assert_eq!(get(&cache, &row), 1);
+    });
+}
+
 /// Three callers, one fill, unless one of them came before the flight began
 /// or after it had landed: never two at once.
 #[test]

@@ -96,5 +96,6 @@ mod tera_reads;
 mod tera_rows;
 mod tera_scopes;
 mod tera_sharing;
+mod transactions;
 mod values;
 mod waiting;

@@ -20,6 +20,7 @@ use crate::shared::{FillLock, Leased, LookupResult};
 use crate::store::{LeaseScope, Stamp};
 use crate::sync::{Arc, block_on};
 use crate::write::keys::check_name;
+use crate::write::transaction::{self, Readings};
 
 /// What a caller asks for: how the fragment is found, and what it stands on
 /// if it has to be filled. For plugins of template engines.
@@ -167,7 +168,7 @@ impl Cacheops {
         caller: Caller,
     ) -> Result<Attempt, Error> {
         let (inner, Asked { request, address }) = (&*self.inner, *asked);
-        if !inner.is_enabled() {
+        if !inner.is_enabled() || transaction::is_dirty() {
             return Ok(Attempt::Done(inner.bypass(asked, Outcome::Bypassed)));
         }
         if request.skip {
@@ -284,7 +285,7 @@ impl Cacheops {
 
     /// Leads the flight of the fragment, flies alone, or says whom to wait for.
     fn take_off(&self, asked: &Asked<'_>, caller: Caller) -> Result<Option<Lead>, Following> {
-        if !asked.request.lock {
+        if !asked.may_share() {
             return Ok(None);
         }
         match self.inner.flights.join(asked.address.key, caller.is_async) {
@@ -355,9 +356,9 @@ impl Cacheops {
             page: None,
         };
         let stamps = match block_on(inner.lease_scope(&scope, None)) {
-            Some(leased) => leased.stamps,
+            Some(leased) if Readings::begin().are_committed() => leased.stamps,
             // Nothing would tell when the rows change: as if they had.
-            None => vec![Stamp::dropped()],
+            _ => vec![Stamp::dropped()],
         };
         Ok(Lease { stamps: stamps.into(), more: Arc::default(), never, cache: self.clone() })
     }
@@ -394,8 +395,11 @@ impl Lease {
     pub(crate) fn read<R, E>(self, run: impl FnOnce() -> Result<R, E>) -> Result<(R, Lease), E> {
         let stamps = self.stamps.to_vec();
         let recorder = Recorder::new(Dependencies { stamps, ..Dependencies::default() });
-        let entered = recorder.begin();
+        let (entered, readings) = (recorder.begin(), Readings::begin());
         let rows = run()?;
+        if !readings.are_committed() {
+            recorder::unknown(None);
+        }
         drop(entered);
         let mut found = recorder.take();
         let all = std::mem::take(&mut found.stamps);
@@ -502,6 +506,8 @@ pub struct Fill {
     lead: Option<Lead>,
     /// Whether what was read before it began is still as it was.
     is_clean: bool,
+    /// The transactions that it reads in.
+    readings: Readings,
     /// Whether nothing vouches for it, since the shared tier is away.
     is_unvouched: bool,
     done: bool,
@@ -555,6 +561,7 @@ impl Fill {
             prefix: if is_shared { address.prefix().into() } else { Box::default() },
             lock: None,
             // Now, when whatever changes from here on meets a stamp of this fill.
+            readings: Readings::begin(),
             is_clean: recorder::is_data_around_current(request.page),
             recorder: Recorder::new(Dependencies { stamps, ..Dependencies::default() }),
             time_to_live,
@@ -678,6 +685,10 @@ impl Fill {
         self.recorder.leave();
         let mut dependencies = self.recorder.take();
         dependencies.limit(expires_at);
+        if !self.readings.are_committed() {
+            self.is_clean = false;
+            dependencies.uncacheable = true;
+        }
         recorder::made(&dependencies, self.page.as_ref());
         if !self.is_clean {
             // It may show what had changed around it, which its page knows

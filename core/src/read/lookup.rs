@@ -16,6 +16,7 @@ use crate::read::recorder;
 use crate::shared::{Leased, LookupResult};
 use crate::store::{LeaseScope, Stamp};
 use crate::sync::Arc;
+use crate::write::transaction::Readings;
 
 /// Says whether a template that a body was found to use is still the same.
 pub(crate) trait IsSame: Fn(&TemplateUse) -> bool {}
@@ -42,6 +43,14 @@ impl Address<'_> {
 pub(crate) struct Asked<'r> {
     pub(crate) request: &'r Request<'r>,
     pub(crate) address: &'r Address<'r>,
+}
+
+impl Asked<'_> {
+    /// Whether callers that miss together share one fill. What is read of a snapshot
+    /// is for its reader alone.
+    pub(crate) fn may_share(&self) -> bool {
+        self.request.lock && Readings::begin().are_committed()
+    }
 }
 
 impl Inner {
@@ -160,7 +169,7 @@ impl Inner {
         is_same: &(impl IsSame + ?Sized),
         page: Option<&Page>,
     ) -> Result<LookupResult, Outcome> {
-        let Asked { request, address } = asked;
+        let address = asked.address;
         let scope = self.scope(asked, plan);
         let Some(shared) = &self.settings.shared else {
             return Ok(LookupResult::Leased(self.lease_here(&scope), Outcome::NoValue));
@@ -169,8 +178,9 @@ impl Inner {
         let was = self.settings.store.get(&address.key);
         let outdated = was.as_deref().filter(|was| !was.has_current_stamps());
         let holds = |fragment: &Fragment| self.check(fragment, is_same);
-        let mut looked =
-            shared.find_or_lease(&scope, address.key, request.lock, outdated, page, holds).await;
+        let mut looked = shared
+            .find_or_lease(&scope, address.key, asked.may_share(), outdated, page, holds)
+            .await;
         if let Ok(LookupResult::Leased(leased, _)) = &mut looked {
             self.keep_out_commits(&scope, &mut leased.stamps);
         }
@@ -196,7 +206,7 @@ impl Inner {
     /// Takes the stamps of a fill, and asks for its lock; `None` where there is
     /// no line to the shared tier.
     pub(crate) async fn lease(&self, asked: &Asked<'_>, plan: &Plan) -> Option<Leased> {
-        let lock = asked.request.lock.then_some(asked.address.key);
+        let lock = asked.may_share().then_some(asked.address.key);
         self.lease_scope(&self.scope(asked, plan), lock).await
     }
 
@@ -277,7 +287,7 @@ impl Inner {
         }
         let leased = self.lease_scope(&self.scope(asked, plan), None).await;
         let now = self.now();
-        if leased.is_none() {
+        if leased.is_none() || !Readings::begin().are_committed() {
             recorder::unknown(page);
         }
         let stands_on = Dependencies {

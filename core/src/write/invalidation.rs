@@ -54,6 +54,14 @@ impl WriteEvent {
         WriteEvent(Gathered::Everything)
     }
 
+    /// Its table, and how many rows of it, if it is of rows.
+    pub(crate) fn table_and_rows(&self) -> Option<(&str, usize)> {
+        match &self.0 {
+            Gathered::Rows { table, rows } => Some((table, rows.len())),
+            _ => None,
+        }
+    }
+
     fn rows(table: &str, rows: Vec<Result<Row, Error>>) -> Self {
         WriteEvent(Gathered::Rows { table: canonical(table), rows })
     }

@@ -6,5 +6,8 @@ pub(crate) mod delivery;
 pub(crate) mod invalidation;
 pub(crate) mod keys;
 
+pub(crate) mod transaction;
+
 pub use commit::PendingCommit;
 pub use invalidation::WriteEvent;
+pub use transaction::{Savepoint, Transaction};
