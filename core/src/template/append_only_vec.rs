@@ -2,12 +2,12 @@
 
 use std::sync::OnceLock;
 
-/// Things by number. Reading one is two loads, so that threads which render
-/// the same template do not write to a common place; growing is for one thread
-/// at a time, which the caller sees to.
+/// Values by number. Reading one takes two loads, so threads that render the same
+/// template do not write to shared memory. The caller ensures that only one
+/// thread at a time appends.
 #[derive(Debug)]
 pub struct AppendOnlyVec<T> {
-    /// Chunk `n` has room for `FIRST << n` things.
+    /// Chunk `n` has room for `FIRST << n` values.
     chunks: [OnceLock<Box<[OnceLock<T>]>>; CHUNKS],
 }
 
@@ -21,13 +21,13 @@ impl<T> Default for AppendOnlyVec<T> {
 }
 
 impl<T> AppendOnlyVec<T> {
-    /// The thing of a number, if there is one.
+    /// The value of a number, if there is one.
     pub fn get(&self, number: usize) -> Option<&T> {
         let (chunk, place) = place_of(number)?;
         self.chunks.get(chunk)?.get()?.get(place)?.get()
     }
 
-    /// Puts a thing at a number that is free; what is there already stays.
+    /// Stores a value at a free number. An existing value stays.
     pub fn set(&self, number: usize, thing: T) {
         let Some((chunk, place)) = place_of(number) else { return };
         let Some(chunk_cell) = self.chunks.get(chunk) else { return };
@@ -39,7 +39,7 @@ impl<T> AppendOnlyVec<T> {
     }
 }
 
-/// The chunk that holds a number, and the place in it.
+/// The chunk that contains a number, and the position in it.
 fn place_of(number: usize) -> Option<(usize, usize)> {
     let shifted = number.checked_add(FIRST)?;
     let chunk = (shifted / FIRST).ilog2() as usize;

@@ -1,4 +1,4 @@
-//! The arguments of a tag, in either of the two call forms.
+//! The arguments of a tag, in both call forms.
 
 use std::collections::BTreeSet;
 
@@ -13,16 +13,16 @@ pub struct Argument<'s> {
     pub expression: &'s str,
 }
 
-/// The arguments of a tag, brought into one form.
+/// The arguments of a tag, in one form.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Arguments<'s> {
-    /// Those without a keyword; for `cached_as` its querysets.
+    /// The arguments without a keyword; for `cached_as`, its querysets.
     pub positional: Vec<&'s str>,
     /// `timeout`, if given.
     pub timeout: Option<&'s str>,
     /// `name`, if given.
     pub name: Option<&'s str>,
-    /// `extra`: one expression, or the several of Django's form.
+    /// `extra`: one expression, or several in Django's form.
     pub extra: Vec<&'s str>,
     /// `lock`, if given.
     pub lock: Option<&'s str>,
@@ -32,11 +32,11 @@ pub struct Arguments<'s> {
     pub unless: Option<&'s str>,
 }
 
-/// Words that join expressions instead of beginning one.
+/// Words that join expressions and do not begin one.
 const INFIX: [&str; 6] = ["and", "or", "in", "is", "if", "else"];
 
-/// Splits at commas, or at blanks if there is no comma: Django's form.
-/// Answers whether it was the latter.
+/// Splits at commas, or at spaces if there is no comma (Django's form). Returns
+/// whether it split at spaces.
 pub(super) fn split<'s>(
     source: &'s str,
     tokens: &[Token<'s>],
@@ -45,7 +45,7 @@ pub(super) fn split<'s>(
         return Ok((Vec::new(), false));
     }
     let commas = top_level(tokens, |_, token| token.kind == TokenKind::Comma);
-    // Strings behind each other are one, but in Django's form.
+    // Adjacent strings are one, except in Django's form.
     let has_keyword = matches!(tokens, [_, equals, ..] if equals.is_operator("="));
     let are_one = !commas.is_empty() || has_keyword;
     let goes_on = |at: usize| {
@@ -83,7 +83,7 @@ pub(super) fn split<'s>(
     Ok((arguments.collect(), true))
 }
 
-/// The places of tokens outside of parentheses that are as asked for.
+/// The positions of matching tokens outside of parentheses.
 fn top_level<'s>(tokens: &[Token<'s>], matches: impl Fn(usize, &Token<'s>) -> bool) -> Vec<usize> {
     let mut depth = 0;
     let mut places = Vec::new();
@@ -96,9 +96,8 @@ fn top_level<'s>(tokens: &[Token<'s>], matches: impl Fn(usize, &Token<'s>) -> bo
     places
 }
 
-/// Whether the token at `at` begins an expression right behind another. In
-/// Django's form (`by_blanks`) a parenthesis or a sign behind a blank does so
-/// too.
+/// Whether the token at `at` begins an expression directly after another one. In
+/// Django's form (`by_blanks`), a parenthesis or a sign after a space also does.
 fn begins_expression(tokens: &[Token<'_>], at: usize, by_blanks: bool) -> bool {
     let Some(before) = at.checked_sub(1).map(|before| &tokens[before]) else {
         return false;
@@ -107,7 +106,8 @@ fn begins_expression(tokens: &[Token<'_>], at: usize, by_blanks: bool) -> bool {
     let next = tokens.get(at + 1);
     let ended = match before.kind {
         TokenKind::Word => {
-            // The name of an attribute is no keyword, whatever it is.
+            // The name of an attribute is not a keyword, whatever it
+            // is.
             let attribute = at > 1 && tokens[at - 2].is_operator(".");
             attribute || (!INFIX.contains(&before.text) && before.text != "not")
         }
@@ -132,7 +132,7 @@ fn begins_expression(tokens: &[Token<'_>], at: usize, by_blanks: bool) -> bool {
     }
 }
 
-/// `x is divisibleby 3`: the token behind the name of a test belongs to it.
+/// `x is divisibleby 3`: the token after the name of a test belongs to the test.
 fn is_test_argument(tokens: &[Token<'_>], at: usize) -> bool {
     let is = |back: usize, word: &str| {
         at.checked_sub(back).is_some_and(|place| tokens[place].is_word(word))
@@ -258,7 +258,7 @@ impl<'s> Arguments<'s> {
     }
 }
 
-/// The arguments of a tag of the application's own: keywords last, each once.
+/// The arguments of a custom tag: keywords last, each once.
 pub(super) fn of_custom(arguments: Vec<Argument<'_>>) -> Result<Vec<Argument<'_>>, String> {
     let mut keywords = BTreeSet::new();
     for Argument { name, expression } in &arguments {
@@ -277,7 +277,7 @@ pub(super) fn of_custom(arguments: Vec<Argument<'_>>) -> Result<Vec<Argument<'_>
     Ok(arguments)
 }
 
-/// All expressions, none of which may have a keyword.
+/// All expressions, which must not have keywords.
 fn positional<'s>(arguments: &[Argument<'s>]) -> Result<Vec<&'s str>, String> {
     match arguments.iter().find_map(|argument| argument.name) {
         Some(name) => {

@@ -1,9 +1,9 @@
-//! The tags that an application adds.
+//! The custom tags of an application.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, PoisonError, RwLock};
 
-/// What decides how the bodies of an application's tags are cached, by the
+/// The functions that decide how the bodies of custom tags are cached, by the
 /// name of the tag. `D` is a plugin's type of function.
 #[derive(Debug)]
 pub struct CustomTags<D: ?Sized>(RwLock<BTreeMap<String, Arc<D>>>);
@@ -15,12 +15,12 @@ impl<D: ?Sized> Default for CustomTags<D> {
 }
 
 impl<D: ?Sized> CustomTags<D> {
-    /// Adds a tag, or replaces the one of this name; `statements` are the
-    /// engine's.
+    /// Adds a tag, or replaces the one with this name; `statements` are those
+    /// of the engine.
     ///
     /// # Errors
     ///
-    /// A name that no tag can have; the message says why.
+    /// If the name cannot be that of a tag; the message says why.
     pub fn add(&self, name: String, decorate: Arc<D>, statements: &[&str]) -> Result<(), String> {
         check_tag_name(&name, statements)?;
         self.0.write().unwrap_or_else(PoisonError::into_inner).insert(name, decorate);

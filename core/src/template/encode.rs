@@ -3,13 +3,13 @@
 use super::engine::{Datum, Engine};
 use crate::key::KeyWriter;
 
-/// What tells two values apart that are otherwise written alike, since it
-/// shows in a page: text that prints without being escaped, the zero with a
-/// sign, and lists of another kind. It belongs into the key of a fragment, and not into the variant
+/// The marks of values that print differently although they are otherwise encoded
+/// alike: text that prints without escaping, the negative zero, and lists of
+/// another kind. They belong to the key of a fragment, but not to the variant
 /// that `invalidate_fragment_extra` names.
 ///
-/// Holds the places of such values among all single values that were written;
-/// mostly there are none, and then it allocates nothing.
+/// It contains the positions of such values among all single values that were
+/// written. Usually there are none, and then it allocates nothing.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Distinctions {
     leaves: u64,
@@ -29,7 +29,7 @@ impl Distinctions {
         self.leaves += other.leaves;
     }
 
-    /// The places of the marked values.
+    /// The positions of the marked values.
     pub(super) fn into_places(self) -> Vec<u64> {
         self.marked
     }
@@ -41,13 +41,13 @@ impl Distinctions {
     }
 }
 
-/// Writes a value of `extra`; the same bytes as serde gives for the Rust value
-/// that it stands for, so that `invalidate_fragment_extra` finds it. What
-/// these bytes leave out is added to `marks`.
+/// Writes a value of `extra`, with the same bytes as serde writes for the
+/// corresponding Rust value, so that `invalidate_fragment_extra` finds it. What
+/// these bytes omit is added to `marks`.
 ///
 /// # Errors
 ///
-/// A value that cannot tell fragments apart, in words.
+/// A message about a value that cannot distinguish fragments.
 pub fn write_value<E: Engine>(
     value: &E::Value,
     key: &mut KeyWriter,
@@ -56,8 +56,7 @@ pub fn write_value<E: Engine>(
     write::<E>("`extra`", value, key, distinctions)
 }
 
-/// How deep lists and maps may lie in each other. A value of an engine can hold
-/// itself.
+/// The maximum depth of lists and maps. A value of an engine can contain itself.
 pub(super) const DEEPEST: usize = 64;
 
 pub(super) fn too_deep(what: &str) -> String {
@@ -66,8 +65,8 @@ pub(super) fn too_deep(what: &str) -> String {
     )
 }
 
-/// Refuses a value that [`write()`] would refuse for its depth, before others
-/// go through it.
+/// Refuses a value that [`write()`] would refuse because of its depth, before
+/// other code walks through it.
 pub(super) fn check_depth<E: Engine>(what: &str, value: &E::Value) -> Result<(), String> {
     check_below::<E>(what, value, DEEPEST)
 }
@@ -84,7 +83,7 @@ fn check_below<E: Engine>(what: &str, value: &E::Value, depth: usize) -> Result<
     }
 }
 
-/// [`write_value`] for a value that messages call `what`.
+/// [`write_value`] for a value that error messages call `what`.
 pub(super) fn write<E: Engine>(
     what: &str,
     value: &E::Value,
@@ -143,7 +142,7 @@ fn write_below<E: Engine>(
     Ok(())
 }
 
-/// The entries of a map have no order, and neither have their marks.
+/// The entries of a map have no order, and neither do their marks.
 fn write_map<E: Engine>(
     what: &str,
     pairs: &[(E::Value, E::Value)],
@@ -168,8 +167,8 @@ fn write_map<E: Engine>(
     Ok(())
 }
 
-/// Writes an argument of a tag of the application's own: plain ones tell
-/// fragments apart by themselves.
+/// Writes an argument of a custom tag. Plain values distinguish fragments by
+/// themselves.
 pub fn write_plain<E: Engine>(name: &str, value: &E::Value, key: &mut KeyWriter) {
     key.str(name);
     let mut distinctions = Distinctions::default();
@@ -181,7 +180,7 @@ pub fn write_plain<E: Engine>(name: &str, value: &E::Value, key: &mut KeyWriter)
     distinctions.write(key);
 }
 
-/// Writes a fragment's name, or that it has none.
+/// Writes the name of a fragment, or that it has none.
 pub fn write_name(name: Option<&str>, key: &mut KeyWriter) {
     match name {
         Some(name) => key.str(name),

@@ -1,36 +1,37 @@
-//! What tags ask of a template engine: to look into its values.
+//! The interface to a template engine: reading its values.
 
 use serde::Serialize;
 
 use crate::queryset::QuerySet;
 
-/// A template engine, for what the plugins of all engines share. A plugin
-/// implements it for a type of its own.
+/// A template engine, for the code that all plugins share. A plugin implements it
+/// for a type of its own.
 pub trait Engine {
     /// The engine's values.
     type Value: Clone + Serialize;
     /// The engine's errors.
     type Error;
 
-    /// Looks into a value.
+    /// The contents of a value.
     ///
     /// # Errors
     ///
-    /// Why it cannot be looked into, in words.
+    /// A message that says why the value cannot be read.
     fn read(value: &Self::Value) -> Result<Datum<'_, Self::Value>, String>;
 
-    /// Whether a value prints without being escaped.
+    /// Whether a value prints without escaping.
     fn is_safe(value: &Self::Value) -> bool;
 
-    /// Whether a list or map shows in another way than one with the same items
-    /// does, of which the engine has several kinds.
+    /// Whether a list or map prints differently from another kind of list or
+    /// map with the same items, if the engine has several kinds.
     fn shape(value: &Self::Value) -> [bool; 2] {
         let _ = value;
         [false; 2]
     }
 
-    /// Whether a value is a single one that tells fragments apart by itself.
-    /// Looks into no list: that may run a query, or use an iterator up.
+    /// Whether a value is a single value that distinguishes fragments. It
+    /// does not read lists, because this could run a query, or consume an
+    /// iterator.
     fn is_plain(value: &Self::Value) -> bool {
         matches!(
             Self::read(value),
@@ -43,11 +44,11 @@ pub trait Engine {
         )
     }
 
-    /// Whether the engine takes a value for true.
+    /// Whether the engine considers a value true.
     ///
     /// # Errors
     ///
-    /// Why it cannot be looked into, in words.
+    /// A message that says why the value cannot be read.
     fn is_true(value: &Self::Value) -> Result<bool, String> {
         Ok(match Self::read(value)? {
             Datum::None | Datum::Undefined => false,
@@ -61,23 +62,23 @@ pub trait Engine {
         })
     }
 
-    /// The queryset that a map of the engine's stands for.
+    /// The queryset that a map of the engine represents.
     ///
     /// # Errors
     ///
-    /// Why it is none, in words.
+    /// A message that says why it is not a queryset.
     fn read_queryset(value: &Self::Value) -> Result<QuerySet, String>;
 
-    /// An error of the engine's.
+    /// Creates an error of the engine.
     fn error(why: String) -> Self::Error;
 
-    /// An error about a variable that is not defined.
+    /// Creates an error about an undefined variable.
     fn undefined(why: String) -> Self::Error {
         Self::error(why)
     }
 }
 
-/// What a value holds.
+/// The contents of a value.
 #[derive(Clone, Debug)]
 pub enum Datum<'a, V> {
     /// No value at all.
@@ -88,7 +89,7 @@ pub enum Datum<'a, V> {
     Bool(bool),
     /// A number without fraction.
     Int(i128),
-    /// One above all `Int`s.
+    /// An integer above all `Int`s.
     UInt(u128),
     /// A number with a fraction.
     Float(f64),
@@ -96,11 +97,11 @@ pub enum Datum<'a, V> {
     Text(&'a str),
     /// Bytes.
     Bytes(&'a [u8]),
-    /// Values in order.
+    /// A list of values.
     List(Vec<V>),
-    /// Values by key.
+    /// A map of values.
     Map(Vec<(V, V)>),
-    /// Anything else, by the name of its kind.
+    /// Anything else, with the name of its kind.
     Other(String),
 }
 

@@ -1,4 +1,4 @@
-//! Cuts a source into text, expressions and statements, as the engines do.
+//! Splits a source into text, expressions and statements, as the engines do.
 
 use super::tokens::{self, Token};
 
@@ -11,38 +11,37 @@ pub struct Syntax {
     pub variable: (String, String),
     /// Around comments: `{#` and `#}`.
     pub comment: (String, String),
-    /// What begins a statement that ends with its line, if anything does.
+    /// The prefix of a statement that ends with its line, if there is one.
     pub line_statement: Option<String>,
-    /// What begins a comment that ends with its line, if anything does.
+    /// The prefix of a comment that ends with its line, if there is one.
     pub line_comment: Option<String>,
-    /// What else tells the language from others.
+    /// What else distinguishes the language from others.
     pub rules: Rules,
 }
 
-/// What a template language has besides its delimiters.
+/// The properties of a template language besides its delimiters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Rules {
     /// Statements that have an end.
     pub blocks: &'static [&'static str],
     /// How deep cache tags may nest.
     pub max_depth: usize,
-    /// Whether a delimiter inside open parentheses ends nothing.
+    /// Whether a delimiter inside open parentheses is ignored.
     pub balanced: bool,
     /// Whether `+` at an edge keeps the white space there.
     pub plus_trim: bool,
-    /// Whether backticks quote, too.
+    /// Whether backticks are quotes, too.
     pub backticks: bool,
-    /// Whether there are components, `<card />`, and `body` is what a caller
-    /// hands them.
+    /// Whether there are components, `<card />`, whose callers pass `body`.
     pub components: bool,
-    /// A name that no author may use, for the dialect does; nor those that it
-    /// makes of it: with a number behind it, and with `_page`.
+    /// A name that the dialect uses and authors may not. This includes the
+    /// name with a number or `_page` appended.
     pub reserved: Option<&'static str>,
 }
 
 impl Default for Rules {
-    /// Those of Jinja, as MiniJinja has it: its parser takes 150 statements
-    /// inside each other, and a tag becomes three.
+    /// The rules of Jinja, as in MiniJinja: its parser accepts 150 nested
+    /// statements, and a tag becomes three.
     fn default() -> Self {
         Rules {
             blocks: &["for", "if", "with", "autoescape", "filter", "block", "macro", "call"],
@@ -70,15 +69,15 @@ impl Default for Syntax {
     }
 }
 
-/// A piece of source that is no plain text.
+/// A piece of the source that is not plain text.
 #[derive(Debug)]
 pub(super) struct Piece<'s> {
-    /// Where it begins and ends in the source. A line statement takes its
-    /// indentation and the end of its line with it.
+    /// Its range in the source. A line statement includes its indentation and
+    /// the end of its line.
     pub(super) start: usize,
     pub(super) end: usize,
     pub(super) kind: PieceKind,
-    /// What is between the delimiters.
+    /// The text between the delimiters.
     pub(super) tokens: Vec<Token<'s>>,
     /// `-`, `+` or nothing, inside the two delimiters.
     pub(super) trim: (&'s str, &'s str),
@@ -100,18 +99,18 @@ enum Marker {
     LineComment,
 }
 
-/// Iterates over the pieces; ends at the first thing that no engine can read,
-/// which the engine is to report.
+/// Iterates over the pieces. It ends at the first thing that no engine can read,
+/// which the engine then reports.
 pub(super) struct Lexer<'s, 'x> {
     source: &'s str,
     syntax: &'x Syntax,
     at: usize,
-    /// Open parentheses of all kinds. The engines count on through the whole
-    /// source, and end a block only where the count is zero.
+    /// The number of open parentheses of all kinds. The engines count through
+    /// the whole source, and end a block only if the count is zero.
     balance: isize,
-    /// False while something has begun whose end has not been found.
+    /// False while the end of something has not been found.
     whole: bool,
-    /// The beginnings, the longest first.
+    /// The opening delimiters, the longest first.
     markers: Vec<(&'x str, Marker)>,
 }
 
@@ -134,7 +133,7 @@ impl<'s, 'x> Lexer<'s, 'x> {
         self.whole
     }
 
-    /// The next marker at or after the present place.
+    /// The next marker at or after the current position.
     fn find_marker(&self) -> Option<(usize, Marker, usize)> {
         let bytes = self.source.as_bytes();
         let is_first = |byte: u8| self.markers.iter().any(|(m, _)| m.as_bytes()[0] == byte);
@@ -172,7 +171,7 @@ impl<'s, 'x> Lexer<'s, 'x> {
         Some(rest.len() - it.len())
     }
 
-    /// Goes on behind the end of a raw block that has begun.
+    /// Continues after the end of a raw block that has begun.
     fn skip_raw(&mut self) -> Option<()> {
         loop {
             self.skip_past(&self.syntax.block.0)?;
@@ -194,8 +193,8 @@ impl<'s, 'x> Lexer<'s, 'x> {
         self.skip_newline();
     }
 
-    /// MiniJinja takes `\n`, `\r`, or these two in this order; of `\r\n` it
-    /// leaves the second, which is text then.
+    /// MiniJinja accepts `\n`, `\r`, or both in this order. Of `\r\n` it
+    /// leaves the second character, which is then text.
     fn skip_newline(&mut self) {
         for end in ["\n", "\r"] {
             if self.source[self.at..].starts_with(end) {
@@ -295,8 +294,8 @@ impl<'s> Iterator for Lexer<'s, '_> {
 }
 
 impl<'s> Lexer<'s, '_> {
-    /// What begins with a marker: a piece, or something without tokens. None
-    /// at all where its end is missing.
+    /// What begins with a marker: a piece, or something without tokens.
+    /// `None` if its end is missing.
     fn begun(&mut self, start: usize, marker: Marker) -> Option<Option<Piece<'s>>> {
         let syntax = self.syntax;
         match marker {

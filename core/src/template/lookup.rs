@@ -1,4 +1,4 @@
-//! Looking up the fragment of a tag, as the plugins of all engines do.
+//! Looking up the fragment of a tag, for the plugins of all engines.
 
 use std::time::UNIX_EPOCH;
 
@@ -12,14 +12,14 @@ use crate::queryset::QuerySet;
 use crate::read::Page;
 use crate::read::{Found, Request};
 
-/// A tag that is about to be looked up.
+/// A tag whose fragment is to be looked up.
 #[derive(Debug)]
 pub struct TagLookup<'a> {
     /// The querysets that it names.
     pub querysets: &'a [&'a QuerySet],
     /// Its other arguments.
     pub options: &'a TagOptions<'a>,
-    /// Where it stands, for observers: `page.html:12`.
+    /// Its place, for observers: `page.html:12`.
     pub place: &'a str,
     /// The page that is being rendered, if the plugin knows it.
     pub page: Option<&'a Page>,

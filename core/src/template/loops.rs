@@ -1,9 +1,9 @@
-//! What loops do with names, in a language where a loop is a scope: they stand
-//! between what is set inside and the variables outside.
+//! Loops and names, in a language where a loop is a scope: loops separate what is
+//! set inside from the variables outside.
 
 use std::collections::BTreeMap;
 
-/// Where something stands among the loops of its source.
+/// A position among the loops of a source.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Position {
     /// The innermost loop around it.
@@ -12,21 +12,22 @@ pub struct Position {
     pub(super) end: usize,
 }
 
-/// The loops of a source. What they do is kept once for all that stands in
-/// them: a copy for each tag would grow with the square of the source.
+/// The loops of a source. Their data is stored once for everything inside them. A
+/// copy for each tag would grow with the square of the source.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Loops(Vec<Loop>);
 
-/// A loop, with what is set in it.
+/// A loop, with the names that are set in it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Loop {
     around: Option<usize>,
     block: Option<String>,
-    /// The names that it has of its own, and from where on.
+    /// The names of its own variables, and from where on.
     own: BTreeMap<String, usize>,
-    /// The names that are set past it, and where that is last.
+    /// The names that are set outside of its scope, and the last position of
+    /// each.
     global: BTreeMap<String, usize>,
-    /// The first and the last place in which it calls `super`.
+    /// The first and the last position at which it calls `super`.
     supers: Option<(usize, usize)>,
 }
 
@@ -40,7 +41,8 @@ impl Loops {
         self.0.get_mut(index)
     }
 
-    /// Whether a loop around a place has a name of its own there.
+    /// Whether a loop around a position has its own variable of the name
+    /// there.
     #[must_use]
     pub fn is_own(&self, position: &Position, name: &str) -> bool {
         let mut next = position.in_loop;
@@ -53,14 +55,15 @@ impl Loops {
         false
     }
 
-    /// Whether a name is set past the innermost loop further down in it.
+    /// Whether a name is set outside of the scope of the innermost loop,
+    /// later in the loop.
     #[must_use]
     pub fn is_global_behind(&self, position: &Position, name: &str) -> bool {
         let around = position.in_loop.and_then(|index| self.0.get(index));
         around.and_then(|around| around.global.get(name)).is_some_and(|at| *at >= position.end)
     }
 
-    /// The loops in which `super` is called, each with the block it stands in.
+    /// The loops in which `super` is called, each with the block around it.
     pub fn calling_super(&self) -> impl Iterator<Item = (&str, &Loop)> {
         let calling = self.0.iter().filter(|one| one.supers.is_some());
         calling.filter_map(|one| Some((one.block.as_deref()?, one)))
@@ -86,13 +89,13 @@ impl Loop {
         self.supers = Some((first, at));
     }
 
-    /// The names that it has of its own where it calls `super`.
+    /// The names of its own variables where it calls `super`.
     pub fn own_at_super(&self) -> impl Iterator<Item = &str> {
         let last = self.supers.map_or(0, |(_, last)| last);
         self.own.iter().filter(move |(_, at)| **at < last).map(|(name, _)| name.as_str())
     }
 
-    /// The names that are set past it behind a call of `super`.
+    /// The names that are set outside of its scope after a call of `super`.
     pub fn global_behind_super(&self) -> impl Iterator<Item = &str> {
         let first = self.supers.map_or(usize::MAX, |(first, _)| first);
         self.global.iter().filter(move |(_, at)| **at >= first).map(|(name, _)| name.as_str())

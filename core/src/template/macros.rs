@@ -1,16 +1,16 @@
-//! What a source has to do with macros of other sources.
+//! The relation of a source to macros of other sources.
 
 use std::collections::BTreeSet;
 
-/// In engines where an included template sees the macros of what is around it:
-/// which ones a source has for others, and which ones it may use of them.
+/// In engines where an included template sees the macros around it: the macros
+/// that a source offers, and the names that it may use.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Macros<'s> {
-    /// Whether it defines or imports some.
+    /// Whether it defines or imports macros.
     pub has_some: bool,
-    /// Names that it uses, and that it has not itself made a macro before.
+    /// Names that it uses, and that were not macros of its own before.
     pub uses: BTreeSet<&'s str>,
-    /// Whether it includes templates that only rendering tells, which may use
-    /// any name.
+    /// Whether it includes templates that are known only in rendering, which
+    /// may use any name.
     pub may_use_any: bool,
 }

@@ -1,8 +1,8 @@
-//! Comments around fragments, by which a page can show what is cached.
+//! Comments around fragments, with which a page can show what is cached.
 
 use crate::key::FragmentKey;
 
-/// Where a fragment begins and ends in a page.
+/// The comments at the beginning and the end of a fragment.
 #[derive(Clone, Copy, Debug)]
 pub struct Mark {
     /// The key of the fragment.
@@ -10,13 +10,13 @@ pub struct Mark {
 }
 
 impl Mark {
-    /// What stands before it.
+    /// The comment before it.
     #[must_use]
     pub fn begin(&self) -> String {
         format!("<!--cacheops {}-->", self.key)
     }
 
-    /// What stands behind it.
+    /// The comment after it.
     #[must_use]
     pub fn end(&self) -> String {
         format!("<!--/cacheops {}-->", self.key)

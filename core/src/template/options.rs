@@ -6,21 +6,21 @@ use super::encode::{Distinctions, write_name, write_value};
 use super::engine::{Datum, Engine};
 use crate::key::KeyWriter;
 
-/// What a tag says besides its querysets.
+/// The options of a tag: everything besides its querysets.
 #[derive(Clone, Debug)]
 pub struct TagOptions<'a> {
     /// Its time limit.
     pub time_to_live: Option<Duration>,
-    /// The name that reaches it.
+    /// Its name.
     pub name: Option<&'a str>,
-    /// Whether renders that miss together share one.
+    /// Whether requests that miss at the same time share one fill.
     pub lock: bool,
-    /// Told not to cache it.
+    /// Caching is switched off.
     pub skip: bool,
-    /// Told not to cache it by `if` or `unless`: what is around it may be
-    /// cached, and depends on what it stands on.
+    /// Caching is switched off by `if` or `unless`. A fragment around the tag
+    /// may be stored, and depends on what the tag names.
     pub passes: bool,
-    /// What reaches it besides the name.
+    /// The variant for `invalidate_fragment_extra`.
     pub variant: Option<Vec<u8>>,
 }
 
@@ -42,11 +42,12 @@ pub struct TagArguments<'a, V> {
 }
 
 impl<'a> TagOptions<'a> {
-    /// Reads the arguments of a tag, and writes what stands for them.
+    /// Reads the arguments of a tag, and writes what represents them into the
+    /// key.
     ///
     /// # Errors
     ///
-    /// An argument that makes no sense, in words.
+    /// A message about an invalid argument.
     pub fn read<E: Engine>(
         given: &TagArguments<'a, E::Value>,
         key: &mut KeyWriter,

@@ -1,4 +1,5 @@
-//! Finds the tags and what is inside them, and sees that they are whole.
+//! Finds the tags and the contents of their bodies, and checks that they are
+//! complete.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -18,7 +19,7 @@ mod macros;
 mod references;
 mod scopes;
 
-/// Something to be put in place of a range of the source.
+/// A replacement for a range of the source.
 #[derive(Debug)]
 pub(super) struct Edit<'s> {
     pub(super) start: usize,
@@ -32,9 +33,9 @@ pub(super) enum Replacement<'s> {
     Close(usize, Trim<'s>),
     /// The name of a template that is known only when it is rendered.
     Reference(Reference, &'s str),
-    /// What the dialect begins the source with.
+    /// What the dialect writes at the beginning of the source.
     Prelude,
-    /// What it puts before the first piece, whose edges these are.
+    /// What it writes before the first piece, which has these trim markers.
     First(Trim<'s>),
     /// The same inside a block.
     InBlock(Trim<'s>),
@@ -45,13 +46,14 @@ pub(super) enum Replacement<'s> {
 pub(super) struct Parsed<'s> {
     pub(super) tags: Vec<OpenTag<'s>>,
     pub(super) edits: Vec<Edit<'s>>,
-    /// Templates named plainly by `include`, `import`, `from` and `extends`.
+    /// Templates that `include`, `import`, `from` and `extends` name
+    /// literally.
     pub(super) references: BTreeSet<&'s str>,
-    /// Of these, the ones whose macros are used here.
+    /// Those whose macros are used here.
     pub(super) imports: BTreeSet<&'s str>,
     pub(super) dynamic_imports: bool,
     pub(super) calls: Vec<CallSite<'s>>,
-    /// The template that it extends, if its name is plain.
+    /// The template that it extends, if the name is literal.
     pub(super) extends: Option<&'s str>,
     /// Components that it may use.
     pub(super) components: BTreeSet<String>,
@@ -60,7 +62,7 @@ pub(super) struct Parsed<'s> {
     pub(super) blocks: BTreeMap<&'s str, Block<'s>>,
     pub(super) loops: Loops,
     pub(super) exposure: Exposure,
-    /// Whether its macros use blocks, by `self` or `super`.
+    /// Whether its macros use blocks, through `self` or `super`.
     pub(super) macros_use_blocks: bool,
     pub(super) macros: Macros<'s>,
 }
@@ -70,7 +72,7 @@ pub(super) struct Parsed<'s> {
 pub struct CallSite<'s> {
     /// Its line, from 1.
     pub line: usize,
-    /// `name="…"`, if that is among its arguments, as a plain string.
+    /// The argument `name="…"`, if it is a literal string.
     pub name: Option<&'s str>,
 }
 
@@ -104,11 +106,11 @@ struct Parser<'s, 'c> {
     parsed: Parsed<'s>,
     stack: Vec<Open<'s>>,
     line: usize,
-    /// Up to where lines have been counted.
+    /// The position up to which lines have been counted.
     counted: usize,
     /// What the next piece is the first of: the source, or a block.
     begins: Option<Begins>,
-    /// Names that have been made macros.
+    /// Names of macros so far.
     made: BTreeSet<&'s str>,
 }
 
@@ -122,7 +124,7 @@ enum Begins {
 struct Open<'s> {
     name: &'s str,
     line: usize,
-    /// The tag, if it is one; else it is a statement of the engine's.
+    /// The tag, if it is one; otherwise it is a statement of the engine.
     tag: Option<usize>,
     /// The variables set inside so far.
     own: BTreeSet<&'s str>,
@@ -130,13 +132,13 @@ struct Open<'s> {
     repeats: Option<usize>,
     /// The block that this is.
     block: Option<&'s str>,
-    /// If it is a macro, what is known of its caller.
+    /// If it is a macro: what is known about its caller.
     caller: Caller,
 }
 
-/// The engines refuse statements that are nested deeper than they like. Up to
-/// some multiples of what they take, they are followed here, and no further:
-/// most that is done with a piece takes as long as the nesting is deep.
+/// The engines refuse statements that are nested too deep. The parser follows
+/// them up to a small multiple of their limit, and no further, because most work
+/// for a piece takes time in proportion to the nesting depth.
 const DEEP: usize = 8;
 
 impl<'s> Parser<'s, '_> {
@@ -173,8 +175,8 @@ impl<'s> Parser<'s, '_> {
         }
     }
 
-    /// Leaves room for the dialect before the first piece of the source, and of
-    /// each block.
+    /// Reserves a place for the dialect before the first piece of the source,
+    /// and of each block.
     fn first(&mut self, piece: &Piece<'s>) {
         if let Some(begins) = self.begins.take() {
             let keep = if piece.kind == PieceKind::Expression { "+" } else { "" };
@@ -189,7 +191,7 @@ impl<'s> Parser<'s, '_> {
         }
     }
 
-    /// A variable that a dialect puts into the source is not the author's.
+    /// Authors cannot use a variable that a dialect puts into the source.
     fn refuse_reserved(&self, piece: &Piece<'s>) -> Result<(), Error> {
         let Some(reserved) = self.rules.reserved else { return Ok(()) };
         let tokens = &piece.tokens;
@@ -390,7 +392,7 @@ impl<'s> Parser<'s, '_> {
         self.stack.iter().any(|open| open.name == name)
     }
 
-    /// `else` and `elif` are of the statement that was opened last.
+    /// `else` and `elif` belong to the statement that was opened last.
     fn branch(&mut self, name: &str) -> Result<(), Error> {
         let Some(open) = self.stack.last_mut() else { return Ok(()) };
         if let Some(tag) = open.tag {
@@ -433,8 +435,8 @@ impl<'s> Parser<'s, '_> {
         self.parsed.edits.push(Edit { start, end, with });
     }
 
-    /// `whole` is whether all of the source could be read. If not, the engine
-    /// is to report what stopped the reading.
+    /// `whole` tells whether the whole source could be read. If not, the
+    /// engine reports what stopped the reading.
     fn finish(self, whole: bool) -> Result<Parsed<'s>, Error> {
         match self.innermost_tag() {
             Some(tag) if whole => {

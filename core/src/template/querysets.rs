@@ -1,4 +1,4 @@
-//! Querysets made in templates, and given to tags.
+//! Querysets that templates create and that tags receive.
 
 use std::borrow::Borrow;
 
@@ -7,23 +7,23 @@ use super::engine::{Datum, Engine};
 use crate::key::{FragmentKey, KeyWriter};
 use crate::queryset::{Condition, QuerySet, eq, is_in};
 
-/// The querysets of a tag, read from its arguments. `Q` is what a plugin holds a
-/// prepared one by.
+/// The querysets of a tag, read from its arguments. `Q` is the type in which a
+/// plugin holds a prepared queryset.
 #[derive(Debug)]
 pub enum Querysets<Q> {
-    /// One that was prepared, which is the usual case: it is not copied.
+    /// One prepared queryset, the usual case, which is not copied.
     One(Q),
-    /// Any others.
+    /// All other cases.
     Many(Vec<QuerySet>),
 }
 
 impl<Q: Borrow<QuerySet>> Querysets<Q> {
-    /// Reads the arguments, and writes into the key what stands for them.
-    /// `known` answers for values that are querysets by themselves.
+    /// Reads the arguments, and writes what represents them into the key.
+    /// `known` recognizes values that are prepared querysets.
     ///
     /// # Errors
     ///
-    /// A value that is no queryset; the message says why.
+    /// A message about a value that is not a queryset.
     pub fn read_all<'v, E: Engine>(
         arguments: impl IntoIterator<Item = &'v E::Value>,
         known: &dyn Fn(&E::Value) -> Option<QuerySet>,
@@ -42,7 +42,7 @@ impl<Q: Borrow<QuerySet>> Querysets<Q> {
         Ok(Querysets::Many(querysets))
     }
 
-    /// Hands them to a function.
+    /// Passes them to a function.
     pub fn with<R>(&self, f: impl FnOnce(&[&QuerySet]) -> R) -> R {
         match self {
             Querysets::One(queryset) => f(&[queryset.borrow()]),
@@ -51,7 +51,7 @@ impl<Q: Borrow<QuerySet>> Querysets<Q> {
     }
 }
 
-/// The digest that stands for a queryset in keys.
+/// The digest that represents a queryset in keys.
 #[must_use]
 pub fn queryset_digest(queryset: &QuerySet) -> FragmentKey {
     let mut key = KeyWriter::new();
@@ -59,12 +59,12 @@ pub fn queryset_digest(queryset: &QuerySet) -> FragmentKey {
     key.finish()
 }
 
-/// Collects the querysets in a value, in order. `known` answers for values
-/// that are querysets by themselves.
+/// Collects the querysets in a value, in order. `known` recognizes values that
+/// are prepared querysets.
 ///
 /// # Errors
 ///
-/// A value that is no queryset, in words.
+/// A message about a value that is not a queryset.
 pub fn collect_querysets<E: Engine>(
     value: &E::Value,
     known: &dyn Fn(&E::Value) -> Option<QuerySet>,
@@ -120,11 +120,11 @@ fn collect<E: Engine>(
     Ok(())
 }
 
-/// The queryset made by `queryset()`, of a table and conditions by keyword.
+/// The queryset that `queryset()` creates from a table and keyword conditions.
 ///
 /// # Errors
 ///
-/// A value that is undefined, or that no column holds, at whatever depth.
+/// A value, at any depth, that is undefined or that no column can hold.
 pub fn build_queryset<'v, E: Engine>(
     table: &'v E::Value,
     conditions: &[(&str, &'v E::Value)],
@@ -150,7 +150,8 @@ where
     marked::<E>(set, std::iter::once(table).chain(values)).map_err(fail)
 }
 
-/// The queryset, told apart from one of the same values that print another way.
+/// The queryset, distinguished from one with the same values that print
+/// differently.
 fn marked<'v, E: Engine>(
     queryset: QuerySet,
     values: impl IntoIterator<Item = &'v E::Value>,
@@ -166,7 +167,7 @@ where
     Ok(queryset.with_marks(distinctions.into_places()))
 }
 
-/// The condition that a keyword of `queryset()` stands for.
+/// The condition for a keyword of `queryset()`.
 fn condition<E: Engine>(name: &str, value: &E::Value) -> Result<Condition, E::Error> {
     let undefined = || {
         let why = format!("queryset(): `{name}` is undefined; `none` stands for NULL");

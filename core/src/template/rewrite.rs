@@ -1,4 +1,4 @@
-//! Puts an engine's own statements in place of the tags.
+//! Replaces the tags with statements of the engine.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
@@ -10,60 +10,61 @@ use super::open_tag::{Block, Exposure, OpenTag, Reference, Trim};
 use super::parser::{CallSite, Replacement, parse};
 use crate::error::Error;
 
-/// What an engine understands instead of the tags.
+/// How the tags are written in the language of an engine.
 ///
-/// What is written must hold as many line ends as what it replaces: those
-/// inside the expressions of the arguments, and [`Trim::line_end`].
+/// The replacement must have as many line ends as the original: those inside the
+/// expressions of the arguments, and [`Trim::line_end`].
 pub trait Dialect {
-    /// Writes what begins a tag.
+    /// Writes the replacement for the beginning of a tag.
     fn open(&self, tag: &OpenTag<'_>, out: &mut String);
 
-    /// Writes what ends a tag; `edges` are those of its end.
+    /// Writes the replacement for the end of a tag; `edges` are its trim
+    /// markers.
     fn close(&self, tag: &OpenTag<'_>, trim: Trim<'_>, out: &mut String);
 
     /// Writes an expression that names a template.
     fn reference(&self, reference: Reference, expression: &str, out: &mut String);
 
-    /// Writes what the source is to begin with; behind `extends`, if that is
-    /// there.
+    /// Writes the beginning of the source, after `extends` if there is one.
     fn prelude(&self, _out: &mut String) {}
 
-    /// Writes what is to run before the first statement or expression of a
-    /// source, which follows; `edges` are its own. `has_macros` is whether the
-    /// source defines or imports some.
+    /// Writes what must run before the first statement or expression of a
+    /// source, which follows; `edges` are its trim markers. `has_macros`
+    /// tells whether the source defines or imports macros.
     fn first(&self, _trim: Trim<'_>, _has_macros: bool, _out: &mut String) {}
 
-    /// The same for a block: an application can render one by itself.
+    /// The same for a block, because an application can render a block alone.
     fn first_in_block(&self, _trim: Trim<'_>, _out: &mut String) {}
 }
 
-/// A range of the source, and what stands there now.
+/// A range of the source, and the range of its replacement.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SourceMapEntry {
-    /// In what the author wrote.
+    /// In the source of the author.
     pub original: Range<usize>,
-    /// In what the engine gets.
+    /// In the source for the engine.
     pub rewritten: Range<usize>,
 }
 
-/// A source without tags, and what is known of them.
+/// A source whose tags are replaced, and what is known about them.
 #[derive(Debug)]
 pub struct Rewritten<'s> {
-    /// What the engine gets.
+    /// The source for the engine.
     pub source: String,
     /// The tags, in the order of their beginnings.
     pub tags: Vec<OpenTag<'s>>,
-    /// All templates that the source names plainly.
+    /// All templates that the source names literally.
     pub references: BTreeSet<&'s str>,
-    /// Of these, the ones it imports macros from.
+    /// Those from which it imports macros.
     pub imports: BTreeSet<&'s str>,
-    /// Whether it imports macros from templates that only rendering tells.
+    /// Whether it imports macros from templates that are known only in
+    /// rendering.
     pub dynamic_imports: bool,
-    /// The places where `call` hands a body to `cached_as` or `cached`.
+    /// The places where `call` passes a body to `cached_as` or `cached`.
     pub calls: Vec<CallSite<'s>>,
-    /// The template that it extends, if its name is plain.
+    /// The template that it extends, if the name is literal.
     pub extends: Option<&'s str>,
-    /// Components that it may use, and more names perhaps.
+    /// Components that it may use; there may be other names among them.
     pub components: BTreeSet<String>,
     /// Components that it defines.
     pub defines: BTreeSet<String>,
@@ -73,20 +74,21 @@ pub struct Rewritten<'s> {
     pub loops: Loops,
     /// What it shows that a tag elsewhere may have to know.
     pub exposure: Exposure,
-    /// Whether its macros use blocks, by `self` or `super`.
+    /// Whether its macros use blocks, through `self` or `super`.
     pub macros_use_blocks: bool,
-    /// Which macros it has for those it includes, and may use of those around.
+    /// The macros that it offers to included templates, and those from around
+    /// that it may use.
     pub macros: Macros<'s>,
-    /// What was put in place of what, in order.
+    /// The replacements, in order.
     pub source_map: Vec<SourceMapEntry>,
 }
 
-/// Rewrites a source; `custom` are the names of the application's own tags.
+/// Rewrites a source; `custom` are the names of custom tags.
 ///
 /// # Errors
 ///
-/// A tag with wrong arguments, that is not closed, closes nothing, crosses
-/// another statement or nests too deep; the error has the line.
+/// A tag that has wrong arguments, is not closed, closes nothing, crosses another
+/// statement, or nests too deep. The error has the line.
 pub fn rewrite<'s>(
     source: &'s str,
     syntax: &Syntax,

@@ -8,52 +8,56 @@ use crate::key::{FragmentKey, KeyWriter};
 /// A tag of a loaded template.
 #[derive(Debug)]
 pub struct Tag {
-    /// Stands for all about the tag that does not change: its kind, its place
-    /// and the source of its template.
+    /// Represents everything about the tag that does not change: its kind,
+    /// its position, and the source of its template.
     pub key: FragmentKey,
-    /// `cached_as`, `cached`, or a name of the application's own.
+    /// `cached_as`, `cached`, or the name of a custom tag.
     pub name: String,
-    /// As the author wrote it.
+    /// The tag as the author wrote it.
     pub text: String,
     /// `page.html:12`.
     pub place: String,
     /// The arguments that it has.
     pub layout: ArgumentLayout,
-    /// The templates whose sources the body is made of besides its own.
+    /// The other templates whose sources the body is made of.
     pub references: Vec<String>,
-    /// Whether the body holds blocks, or calls `super`, or may by a macro.
+    /// Whether the body contains blocks or calls `super`, or may do so
+    /// through a macro.
     pub has_blocks: bool,
-    /// Whether its template imports macros by names that only rendering tells.
+    /// Whether its template imports macros by names that are known only in
+    /// rendering.
     pub dynamic_imports: bool,
-    /// Names that its template uses, and that may be macros of one around it.
+    /// Names that its template uses, and that may be macros of a template
+    /// around it.
     pub uses: Vec<String>,
-    /// Whether its template includes some that may use any name.
+    /// Whether its template includes templates that may use any name.
     pub may_use_any: bool,
 }
 
-/// Which arguments a tag has, in the order in which they are passed on.
+/// The arguments of a tag, in the order in which they are passed on.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct ArgumentLayout {
-    /// How many querysets.
+    /// The number of querysets.
     pub querysets: usize,
-    /// Whether a time limit.
+    /// Whether it has a time limit.
     pub timeout: bool,
-    /// Whether a name.
+    /// Whether it has a name.
     pub name: bool,
-    /// Whether `lock`.
+    /// Whether it has `lock`.
     pub lock: bool,
-    /// Whether `if`.
+    /// Whether it has `if`.
     pub when: bool,
-    /// Whether `unless`.
+    /// Whether it has `unless`.
     pub unless: bool,
-    /// How many values of `extra`.
+    /// The number of values of `extra`.
     pub extra: usize,
 }
 
 impl Tag {
-    /// Begins the key of its fragment. What else the fragment varies by follows:
-    /// how text is escaped, the arguments, the sources of other templates.
-    /// `is_marked` is whether comments with the key go around it.
+    /// Begins the key of its fragment. The caller adds what else the fragment
+    /// varies by: the escaping mode, the arguments, the sources of other
+    /// templates. `is_marked` tells whether comments with the key surround
+    /// it.
     #[must_use]
     pub fn begin_key(&self, cache: &Cacheops, is_marked: bool) -> KeyWriter {
         let mut key = KeyWriter::new();
@@ -63,8 +67,8 @@ impl Tag {
         key
     }
 
-    /// A tag that was found in the template `template`, whose source `digest`
-    /// stands for.
+    /// A tag of the template `template`, whose source has the digest
+    /// `digest`.
     #[must_use]
     pub fn new(
         template: &str,
@@ -105,8 +109,8 @@ impl Tag {
     }
 }
 
-/// Stands for a source under a name: a changed template is a new fragment,
-/// and so is the same text under another name.
+/// Represents a source with its name: a changed template is a new fragment, and
+/// so is the same text under another name.
 #[must_use]
 pub fn source_digest(name: &str, source: &str) -> FragmentKey {
     let mut key = KeyWriter::new();

@@ -1,4 +1,4 @@
-//! The words of expressions, as far as tags need them: where one argument
+//! The words of expressions, as far as tags need them: to find where one argument
 //! ends and the next begins.
 
 /// A word of an expression.
@@ -28,7 +28,7 @@ impl<'s> Token<'s> {
         self.start + self.text.len()
     }
 
-    /// How it changes the number of open parentheses.
+    /// Its effect on the number of open parentheses.
     pub(super) fn depth(&self) -> isize {
         match self.kind {
             TokenKind::Open => 1,
@@ -45,7 +45,7 @@ impl<'s> Token<'s> {
         self.kind == TokenKind::Operator && self.text == operator
     }
 
-    /// The content of a plain string: one without escapes.
+    /// The content of a literal string without escapes.
     pub(super) fn plain_text(&self) -> Option<&'s str> {
         let inner = self.text.get(1..self.text.len().checked_sub(1)?)?;
         (self.kind == TokenKind::Text && !inner.contains('\\')).then_some(inner)
@@ -58,7 +58,7 @@ pub(super) fn is_attribute(tokens: &[Token<'_>], at: usize) -> bool {
     is_dot(1) && !is_dot(2)
 }
 
-/// Whether a word may be a variable: it is no attribute and no keyword.
+/// Whether a word may be a variable: it is neither an attribute nor a keyword.
 pub(super) fn is_variable(tokens: &[Token<'_>], at: usize) -> bool {
     let is_attribute = is_attribute(tokens, at);
     let is_keyword = tokens.get(at + 1).is_some_and(|next| next.is_operator("="));
@@ -70,8 +70,8 @@ pub(super) fn variables<'s>(tokens: &[Token<'s>]) -> impl Iterator<Item = &'s st
     (0..tokens.len()).filter(|at| is_variable(tokens, *at)).map(|at| tokens[at].text)
 }
 
-/// The first word of `rest`, which begins at `start`; none where a string has
-/// no end or nothing is left.
+/// The first word of `rest`, which begins at `start`. `None` if a string has no
+/// end, or nothing is left.
 pub(super) fn next(rest: &str, start: usize, blank: bool, backticks: bool) -> Option<Token<'_>> {
     let first = rest.chars().next()?;
     let (kind, length) = match first {
@@ -104,7 +104,7 @@ fn string_length(rest: &str, quote: char) -> Option<usize> {
     None
 }
 
-/// Digits, and a dot if a digit follows; letters of radix and exponent.
+/// Digits, and a dot if a digit follows; also letters of a radix or an exponent.
 fn number_length(rest: &str) -> usize {
     let bytes = rest.as_bytes();
     let mut length = 1;

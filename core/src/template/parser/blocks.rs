@@ -1,16 +1,16 @@
-//! Blocks, which other templates may fill.
+//! Blocks, which other templates may replace.
 
 use super::super::lexer::{Piece, PieceKind};
 use super::super::tokens::{Token, TokenKind, is_variable};
 use super::Parser;
 
 impl<'s> Parser<'s, '_> {
-    /// Notes for all open tags that their bodies use blocks.
+    /// Records for all open tags that their bodies use blocks.
     pub(super) fn note_blocks(&mut self, piece: &Piece<'s>) {
         let begins = piece.kind != PieceKind::Expression
             && piece.tokens.first().is_some_and(|first| first.text == "block");
         let calls_super = self.calls(piece, "super");
-        // `self` is a variable like others where there are components.
+        // If there are components, `self` is an ordinary variable.
         let calls_self = !self.rules.components && self.calls(piece, "self");
         if calls_super {
             self.note_super(piece.start);
@@ -28,7 +28,7 @@ impl<'s> Parser<'s, '_> {
         (0..tokens.len()).any(|at| tokens[at].is_word(name) && is_variable(tokens, at))
     }
 
-    /// Notes that `super` is called here, which runs the block of another
+    /// Records that `super` is called here, which runs the block of another
     /// template.
     fn note_super(&mut self, at: usize) {
         for index in self.stack.iter().filter_map(|open| open.repeats) {
@@ -41,7 +41,7 @@ impl<'s> Parser<'s, '_> {
         }
     }
 
-    /// Notes the name of a block that has just begun.
+    /// Records the name of a block that has just begun.
     pub(super) fn begin_block(&mut self, tokens: &[Token<'s>]) {
         let Some(name) = tokens.first().filter(|name| name.kind == TokenKind::Word) else { return };
         let name = name.text;

@@ -1,26 +1,26 @@
-//! `caller`, in engines where a macro is handed a body: it renders what the
-//! key of a tag knows nothing of.
+//! `caller`, in engines that pass a body to a macro. It renders text that the key
+//! of a tag does not cover.
 
 use super::super::lexer::Piece;
 use super::super::tokens::{Token, is_variable};
 use super::Parser;
 use crate::error::Error;
 
-/// What is known of `caller` in a macro.
+/// What is known about `caller` in a macro.
 #[derive(Debug, Default)]
 pub(super) struct Caller {
-    /// The tags in it, but for those that are in another inside.
+    /// The tags in it, except those in an inner macro.
     tags: Vec<usize>,
     is_mentioned: bool,
-    /// The line where it is handed on by another name.
+    /// The line where it is passed on under another name.
     handed_on: Option<usize>,
 }
 
 const WAY_OUT: &str = "every caller would get the body of the first; put the tag around the `call` instead, or take the text before the tag, `set text = caller()`, and give the tag `extra=text`";
 
 impl<'s> Parser<'s, '_> {
-    /// Notes where `caller` is used, and refuses it inside a tag. What reaches
-    /// it in another way, through an include, is refused in rendering.
+    /// Records where `caller` is used, and refuses it inside a tag. If it
+    /// gets there in another way, through an include, rendering fails.
     pub(super) fn note_caller(&mut self, piece: &Piece<'s>) -> Result<(), Error> {
         let tokens = &piece.tokens;
         let is_caller = |at: &usize| tokens[*at].is_word("caller") && is_variable(tokens, *at);
@@ -43,19 +43,20 @@ impl<'s> Parser<'s, '_> {
         Ok(())
     }
 
-    /// Notes a tag that has just been found. Where no macro is around it in
-    /// this source, one may be around an include of it.
+    /// Records a tag that has just been found. If the source has no macro
+    /// around it, one may be around an include of the source.
     pub(super) fn note_tag(&mut self, tag: usize) {
         let around = self.stack.iter_mut().rev().find(|open| matches!(open.name, "macro" | "call"));
         match around {
             Some(open) if open.name == "macro" => open.caller.tags.push(tag),
-            // The body of a call block does not see the caller around it.
+            // The body of a call block does not see the caller around
+            // it.
             Some(_) => {}
             None => self.parsed.tags[tag].may_see_caller = !self.rules.components,
         }
     }
 
-    /// Settles what was noted in a macro that ends.
+    /// Evaluates the records of a macro that ends.
     pub(super) fn end_macro(&mut self, caller: Caller) -> Result<(), Error> {
         let Some(first) = caller.tags.first().filter(|_| caller.is_mentioned) else {
             return Ok(());
@@ -74,8 +75,8 @@ impl<'s> Parser<'s, '_> {
         Ok(())
     }
 
-    /// `loop.changed` remembers what it was last asked, which a hit would not
-    /// have it do.
+    /// `loop.changed` remembers the values of its last call, which a hit
+    /// would skip.
     pub(super) fn refuse_changed(&self, piece: &Piece<'s>) -> Result<(), Error> {
         let asks = |three: &[Token<'_>]| {
             three[0].is_word("loop") && three[1].is_operator(".") && three[2].is_word("changed")
@@ -95,8 +96,7 @@ impl<'s> Parser<'s, '_> {
     }
 }
 
-/// Whether a use of `caller` is neither a call nor a question whether there is
-/// one.
+/// Whether a use of `caller` is neither a call nor a test whether there is one.
 fn is_handed_on(tokens: &[Token<'_>], at: usize) -> bool {
     let next = tokens.get(at + 1);
     let before = at.checked_sub(1).map(|before| &tokens[before]);

@@ -1,4 +1,4 @@
-//! Components, and the variables that no key can hold.
+//! Components, and variables that no key can cover.
 
 use super::super::lexer::Piece;
 use super::super::open_tag::TagKind;
@@ -11,7 +11,8 @@ impl<'s> Parser<'s, '_> {
     pub(super) fn component_call(&mut self, tokens: &[Token<'s>]) -> Result<(), Error> {
         let Some(second) = tokens.get(1) else { return Ok(()) };
         if second.kind == TokenKind::Word {
-            // Its name is no statement's, even if a component is called like one.
+            // Its name is not a statement, even if a component has
+            // the name of one.
             self.push(&self.source[tokens[0].start..second.end()], None);
             return Ok(());
         }
@@ -33,7 +34,7 @@ impl<'s> Parser<'s, '_> {
         }
     }
 
-    /// Notes what may be a use of a component; a comparison does no harm.
+    /// Records a possible use of a component. A comparison is harmless here.
     pub(super) fn note_components(&mut self, tokens: &[Token<'s>]) {
         for (at, token) in tokens.iter().enumerate() {
             let next = tokens.get(at + 1);
@@ -51,8 +52,8 @@ impl<'s> Parser<'s, '_> {
         }
     }
 
-    /// `body` inside a component is what its caller hands it, and the key knows
-    /// nothing of it unless the tag says so.
+    /// `body` inside a component is what the caller passes. The key does not
+    /// cover it unless the tag names it.
     pub(super) fn refuse_body(&mut self, piece: &Piece<'s>) -> Result<(), Error> {
         if !variables(&piece.tokens).any(|name| name == "body") {
             return Ok(());
@@ -78,8 +79,8 @@ impl<'s> Parser<'s, '_> {
         }
     }
 
-    /// Whether the key of a tag holds `body`: by an argument that is a part of
-    /// it. Of a tag of the application's own only plain ones are.
+    /// Whether the key of a tag covers `body`, through an argument that is
+    /// part of the key. In a custom tag, only plain arguments are.
     pub(super) fn names_body(&self, kind: &TagKind<'s>, tokens: &[Token<'s>]) -> bool {
         let arguments = match kind {
             TagKind::Custom(arguments) => {
@@ -120,7 +121,7 @@ impl<'s> Parser<'s, '_> {
     }
 
     fn note_context(&mut self) {
-        // A component has a context of its own.
+        // A component has its own context.
         if !self.stands_in("component") {
             self.parsed.exposure.context = true;
             self.parsed.exposure.context_in_block |= self.stands_in("block");
@@ -128,8 +129,7 @@ impl<'s> Parser<'s, '_> {
     }
 }
 
-/// The dotted name that begins at `first`; blanks around its dots are no part
-/// of it.
+/// The dotted name that begins at `first`, without spaces around its dots.
 fn component_name(tokens: &[Token<'_>], first: usize) -> String {
     let mut name = tokens[first].text.to_owned();
     let mut last = first;

@@ -1,12 +1,12 @@
-//! Macros: which names are some, and which may be those of a template around.
+//! Macros: which names are macros, and which may be macros of a template around.
 
 use super::super::lexer::{Piece, PieceKind};
 use super::super::tokens::{Token, TokenKind, variables};
 use super::Parser;
 
 impl<'s> Parser<'s, '_> {
-    /// Notes the names in a piece. Where one is made a macro outside of any
-    /// other statement, it is that from there on.
+    /// Records the names in a piece. If a name becomes a macro outside of any
+    /// other statement, it is one from there on.
     pub(super) fn note_names(&mut self, piece: &Piece<'s>) {
         let tokens = &piece.tokens;
         let statement = match tokens.first() {
@@ -27,8 +27,8 @@ impl<'s> Parser<'s, '_> {
     }
 }
 
-/// The names that an import gives: that behind `as`, or where there is none
-/// the one that is imported.
+/// The names that an import defines: the one after `as`, or else the imported
+/// one.
 fn imported<'s>(tokens: &[Token<'s>]) -> Vec<&'s str> {
     let Some(start) = tokens.iter().rposition(|token| token.is_word("import")) else {
         return Vec::new();

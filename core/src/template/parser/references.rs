@@ -6,7 +6,7 @@ use super::{CallSite, Open, Parser, Replacement};
 use crate::error::Error;
 
 impl<'s> Parser<'s, '_> {
-    /// Notes a `call` that hands its body to the cache.
+    /// Records a `call` that passes its body to the cache.
     pub(super) fn call(&mut self, tokens: &[Token<'s>]) {
         let caches = |pair: &[Token<'_>]| {
             (pair[0].is_word("cached_as") || pair[0].is_word("cached")) && pair[1].text == "("
@@ -21,8 +21,8 @@ impl<'s> Parser<'s, '_> {
         }
     }
 
-    /// Notes the templates that a statement names, or has the engine tell
-    /// which they are.
+    /// Records the templates that a statement names, or lets the engine
+    /// report them in rendering.
     pub(super) fn reference(&mut self, statement: &str, tokens: &[Token<'s>]) -> Result<(), Error> {
         if let (Some(tag), "extends") = (self.innermost_tag(), statement) {
             let tag = &self.parsed.tags[tag];
@@ -78,7 +78,7 @@ impl<'s> Parser<'s, '_> {
         Ok(())
     }
 
-    /// Notes what is included where a tag around cannot see it.
+    /// Records includes that a tag around them cannot see.
     fn note_include(&mut self, name: &'s str) {
         if self.stands_in("block") {
             self.parsed.exposure.block_includes.insert(name.to_owned());
@@ -89,8 +89,8 @@ impl<'s> Parser<'s, '_> {
     }
 }
 
-/// Whether parentheses around the tokens leave what they are: there is no
-/// comma between them, and none that closes one from outside.
+/// Whether parentheses around the tokens do not change their meaning: no comma is
+/// between them, and no token closes a parenthesis from outside.
 fn is_one(tokens: &[Token<'_>]) -> bool {
     let mut depth = 0;
     tokens.iter().all(|token| {

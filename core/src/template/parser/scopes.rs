@@ -5,7 +5,7 @@ use super::super::tokens::{Token, TokenKind};
 use super::{Assignment, Parser};
 
 impl<'s> Parser<'s, '_> {
-    /// `set x = …` makes a variable, `set x.y = …` changes one, and `set x`
+    /// `set x = …` creates a variable, `set x.y = …` changes one, and `set x`
     /// alone begins a block.
     pub(super) fn set(&mut self, piece: &Piece<'s>, how: Assignment) {
         let tokens = &piece.tokens[1..];
@@ -33,7 +33,7 @@ impl<'s> Parser<'s, '_> {
         }
     }
 
-    /// Notes what a body or a block sets without a scope around it.
+    /// Records what a body or a block sets without a scope around it.
     fn note_set(&mut self, name: &'s str, how: Assignment, at: usize) {
         self.note_in_loops(name, how, at);
         let mut block = None;
@@ -42,7 +42,7 @@ impl<'s> Parser<'s, '_> {
                 break;
             }
             block = block.or(open.block);
-            // Also those around: what a tag puts back is set by it.
+            // Also for the tags around: restoring a variable sets it.
             if let Some(tag) = open.tag {
                 self.parsed.tags[tag].assignments.entry(name).or_default().add(how);
             }
@@ -53,7 +53,7 @@ impl<'s> Parser<'s, '_> {
         }
     }
 
-    /// A name is of the innermost loop, or past all loops.
+    /// A name belongs to the innermost loop, or is outside of all loops.
     fn note_in_loops(&mut self, name: &str, how: Assignment, at: usize) {
         let around = self.stack.iter().rev().filter_map(|open| open.repeats);
         for index in around.take(if how.global { usize::MAX } else { 1 }) {
@@ -76,7 +76,7 @@ impl<'s> Parser<'s, '_> {
         }
     }
 
-    /// Notes a loop that has just begun, and its variables.
+    /// Records a loop that has just begun, and its variables.
     pub(super) fn begin_loop(&mut self, piece: &Piece<'s>) {
         let index = self.parsed.loops.begin(self.innermost_loop(), self.innermost_block());
         let targets = piece.tokens[1..].iter().take_while(|token| !token.is_word("in"));
