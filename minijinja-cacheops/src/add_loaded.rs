@@ -1,20 +1,21 @@
-//! Templates that something else adds to an environment.
+//! Templates that other code adds to an environment.
 
 use minijinja::syntax::SyntaxConfig;
 use minijinja::{Environment, Error};
 
 use crate::tags::Tags;
 
-/// What no template holds: everything is text then.
+/// Delimiters that occur in no template: everything is text then.
 const DELIMITERS: [(&str, &str); 3] =
     [("\0{%cacheops", "%}\0"), ("\0{{cacheops", "}}\0"), ("\0{#cacheops", "#}\0")];
 
 impl Tags {
-    /// Adds the templates that `load` adds by the engine's own methods, whose
-    /// parser does not know the tags: `minijinja_embed::load_templates!`, say.
+    /// Adds the templates that `load` adds with the engine's own methods,
+    /// whose parser does not know the tags, such as
+    /// `minijinja_embed::load_templates!`.
     ///
-    /// `load` gets an environment that takes every source for text. Only names
-    /// and sources pass from there to `env`.
+    /// `load` receives an environment that treats every source as text. Only
+    /// names and sources are copied from it to `env`.
     ///
     /// ```
     /// use minijinja::{Environment, context};
@@ -36,8 +37,8 @@ impl Tags {
     ///
     /// # Errors
     ///
-    /// As [`add_template`](Tags::add_template), for the first template that is
-    /// wrong. Those before it were added.
+    /// As [`add_template`](Tags::add_template), for the first template that
+    /// is wrong. The templates before it were added.
     pub fn add_loaded(
         &self,
         env: &mut Environment<'_>,

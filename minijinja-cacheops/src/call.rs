@@ -1,4 +1,5 @@
-//! `{% call cached_as(…) %}`, for templates that cannot pass through the plugin.
+//! `{% call cached_as(…) %}`, for templates that cannot be loaded through the
+//! plugin.
 
 use cacheops::template::{TagArguments, TagLookup, TagOptions};
 use cacheops::{Found, KeyWriter};
@@ -13,7 +14,7 @@ use crate::shared::Shared;
 use crate::templates::{Calls, Dependencies};
 use crate::{outer_macros, querysets};
 
-/// Runs a body that `{% call %}` handed over, or finds what it rendered.
+/// Runs a body that `{% call %}` passes, or finds its fragment.
 pub(crate) fn call(
     shared: &Shared,
     state: &mut State<'_, '_>,
@@ -85,8 +86,9 @@ fn printed(state: &State<'_, '_>, text: &str) -> Value {
     }
 }
 
-/// Writes which body this is. The engine does not tell from where it calls, so
-/// it is the source of the template, with the name where there are several.
+/// Writes the identity of the body. The engine does not reveal the place of the
+/// call. So it is the source of the template and, if there are several calls, the
+/// name.
 fn write_place(shared: &Shared, state: &State<'_, '_>, key: &mut KeyWriter) -> Result<(), String> {
     let template = state.env().get_template(state.name()).map_err(|_| {
         format!(

@@ -1,5 +1,5 @@
-//! The templates that a body is made of besides its own: their versions are a
-//! part of its key.
+//! The other templates that a body is made of. Their versions are part of its
+//! key.
 
 use cacheops::template::Tag;
 use cacheops::{FragmentKey, KeyWriter};
@@ -10,16 +10,17 @@ use crate::rendering::Rendering;
 use crate::shared::Shared;
 use crate::templates::{Dependencies, Uses};
 
-/// The templates that a body is made of besides its own.
+/// The other templates that a body is made of.
 pub(crate) struct BodySources {
-    /// Which they are, and their version; none if there are none.
+    /// The templates and their version; `None` if there are none.
     pub(crate) others: Option<(Dependencies, FragmentKey)>,
-    /// Whether it cannot be told which ones run: the body is not cached then.
+    /// Whether it is unknown which templates run. The body is not cached
+    /// then.
     pub(crate) are_unclear: bool,
 }
 
 impl BodySources {
-    /// Finds them, and writes their version into the key.
+    /// Finds the templates, and writes their version into the key.
     pub(crate) fn of(
         shared: &Shared,
         state: &State<'_, '_>,
@@ -49,10 +50,9 @@ impl BodySources {
     }
 }
 
-/// Whether more than one inheritance is or was under way in this rendering, or
-/// one of a template that the environment does not know, or that was also
-/// rendered by itself: which templates fill the blocks of a body cannot be told
-/// then.
+/// Whether this rendering uses more than one inheritance, or one of a template
+/// that the environment does not know or that was also rendered by itself. Then
+/// it is unknown which templates fill the blocks of a body.
 fn is_inheritance_unclear(state: &State<'_, '_>) -> bool {
     let is_unknown = |name: &String| state.env().get_template(name).is_err();
     Rendering::trace(state).is_some_and(|trace| {
@@ -60,10 +60,10 @@ fn is_inheritance_unclear(state: &State<'_, '_>) -> bool {
     })
 }
 
-/// Whether this rendering runs another source of a template than the
-/// environment has under its name: one that was loaded anew since, or a text
-/// that is rendered under the name of a template. The version in a key is of
-/// what the environment has.
+/// Whether this rendering runs another source of a template than the environment
+/// has under its name: one that has been loaded again since, or a text that is
+/// rendered under the name of a template. The version in a key is that of the
+/// source in the environment.
 fn runs_another_source(shared: &Shared, state: &State<'_, '_>) -> bool {
     let ran = Rendering::trace(state).map_or(&[][..], |trace| &trace.ran);
     ran.iter()
@@ -80,16 +80,17 @@ pub(crate) fn digest_in_environment(
     Some(shared.with_versions(state, |versions| versions.digest(&template)))
 }
 
-/// Writes the names imported so far: the last one of a name is what is called.
+/// Writes the names imported so far. The last import of a name is the one that is
+/// called.
 fn write_imports(state: &State<'_, '_>, key: &mut KeyWriter) {
     let imports = Rendering::trace(state).map_or(&[][..], |trace| &trace.imports);
     key.list(imports.len());
     imports.iter().for_each(|name| key.str(name));
 }
 
-/// The templates that a body is made of besides its own, if there are any:
-/// those it includes, those whose macros it can call, and where it has blocks
-/// those of the inheritance that is being rendered.
+/// The other templates that a body is made of, if there are any: those that it
+/// includes, those whose macros it can call, and, if it has blocks, those of the
+/// inheritance that is being rendered.
 fn dependencies(
     state: &State<'_, '_>,
     tag: &Tag,

@@ -1,4 +1,4 @@
-//! What MiniJinja gets instead of the tags.
+//! The tags in the language of MiniJinja.
 
 use cacheops::FragmentKey;
 use cacheops::template::{Dialect, OpenTag, Reference, Rules, Syntax, TagKind, Trim};
@@ -6,30 +6,30 @@ use minijinja::syntax::SyntaxConfig;
 
 /// The filter that looks a fragment up, for the tags of the library.
 pub(crate) const BEGIN: &str = "_cacheops_begin";
-/// The same for tags of the application's own.
+/// The same for custom tags.
 pub(crate) const BEGIN_CUSTOM: &str = "_cacheops_begin_custom";
 /// The filter that stores what a body rendered.
 pub(crate) const STORE: &str = "_cacheops_store";
-/// The filter that begins a rendering, if no tag has.
+/// The filter that begins a rendering, if no tag has begun it.
 pub(crate) const PAGE: &str = "_cacheops_page";
-/// What it is given inside a block.
+/// Its argument inside a block.
 pub(crate) const IN_BLOCK: u8 = 2;
 /// The filter that prints a fragment.
 pub(crate) const PRINT: &str = "_cacheops_print";
 /// The filter that copies a namespace before a body assigns to it.
 pub(crate) const COPY: &str = "_cacheops_copy";
-/// The filter that tells which tags the environment has.
+/// The filter that returns the tags of the environment.
 pub(crate) const INSTALLED: &str = "_cacheops_installed";
 /// The filter that refuses a caller inside a body.
 pub(crate) const CALLER: &str = "_cacheops_caller";
-/// The filters that note which template is used.
+/// The filters that record which template is used.
 pub(crate) const USES: &str = "_cacheops_uses";
 pub(crate) const IMPORTS: &str = "_cacheops_imports";
 pub(crate) const IMPORTS_PLAINLY: &str = "_cacheops_imports_plainly";
 pub(crate) const EXTENDS: &str = "_cacheops_extends";
 
-/// The variable that holds the fragment, in a scope of its own around the
-/// body: what the body sets ends with it.
+/// The variable that holds the fragment, in a scope around the body: what the
+/// body sets ends with it.
 pub(crate) const FRAGMENT: &str = "_cacheops";
 
 /// Writes, for a tag of number `first_tag + index`,
@@ -40,15 +40,17 @@ pub(crate) const FRAGMENT: &str = "_cacheops";
 /// {% endset %}{% endif %}{% autoescape false %}{{ _cacheops|_cacheops_print }}{% endautoescape %}{% endwith %}
 /// ```
 ///
-/// and before the first thing else, in each block too, `{% if 0|_cacheops_page %}{% endif %}`, of 1 where there are macros, on as many lines as the author had. Filters, since no variable hides one;
-/// hit and miss print by the same statement, so they cannot differ, and nothing
-/// else prints. The variable holds a number while there is a body to run, and
-/// then what is printed. Within the
-/// body blocks, `super()`, includes and loops work as anywhere.
+/// and, before anything else in the source and in each block, `{% if
+/// 0|_cacheops_page %}{% endif %}` (with 1 where there are macros), on as many
+/// lines as the author had. The tags become filters, because no variable can hide
+/// a filter. A hit and a miss print with the same statement, so they cannot
+/// differ, and nothing else prints. While there is a body to run, the variable
+/// holds a number; after that, it holds what is printed. Blocks, `super()`,
+/// includes and loops work inside the body as anywhere.
 pub(crate) struct MiniJinja<'a> {
     pub(crate) syntax: &'a Syntax,
     pub(crate) first_tag: usize,
-    /// Stands for the source.
+    /// Represents the source.
     pub(crate) digest: FragmentKey,
 }
 
@@ -64,11 +66,11 @@ impl MiniJinja<'_> {
         }
     }
 
-    /// The last two of several statements that stand in the place of one. What
-    /// was a line statement ends as one, so that whatever stands in the next
-    /// line stands at its beginning. It begins behind a carriage return, which
-    /// the engine takes for the end of a line and does not count, and which the
-    /// statement before removes from the text.
+    /// The last two of several statements that replace one. The replacement
+    /// of a line statement ends as a line statement, so that whatever is in
+    /// the next line is at its beginning. It begins after a carriage return,
+    /// which the engine considers the end of a line and does not count, and
+    /// which the previous statement removes from the text.
     fn last_two(&self, out: &mut String, first: &str, last: &str, trim: Trim<'_>) {
         match self.syntax.line_statement.as_deref().filter(|_| trim.is_line) {
             Some(prefix) => {
@@ -181,7 +183,7 @@ impl Dialect for MiniJinja<'_> {
     }
 }
 
-/// How an environment reads its templates.
+/// How an environment parses its templates.
 pub(crate) fn read_syntax(syntax: &SyntaxConfig) -> Syntax {
     let pair = |(start, end): (&str, &str)| (start.to_owned(), end.to_owned());
     Syntax {

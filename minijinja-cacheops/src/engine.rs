@@ -77,22 +77,22 @@ impl Engine for MiniJinjaEngine {
     }
 }
 
-/// The name of a type of the engine's own, without where it lies there.
+/// The name of a type of the engine, without its path.
 fn own_type(value: &Value) -> Option<&'static str> {
     let name = value.as_object()?.type_name().strip_prefix("minijinja::")?;
     let name = name.split('<').next().unwrap_or(name);
     name.rsplit("::").next()
 }
 
-/// Types of the engine that are no more than their items. Not among them are
-/// those that stand for what they do not list: a macro, a module, a `loop`, a
-/// map put together from others, or one of callbacks.
+/// Types of the engine that consist only of their items. This excludes types that
+/// represent something they do not list: a macro, a module, a `loop`, a map that
+/// combines others, or one made of callbacks.
 const TRANSPARENT: [&str; 7] =
     ["GroupTuple", "Iterable", "KwargsValues", "MergeSeq", "Namespace", "StaticKeyMap", "Tuple"];
 
-/// Whether a list or map is no more than its items. An object of the
-/// application's may have attributes and methods that it does not list, and by
-/// default it lists none.
+/// Whether a list or map consists only of its items. An object of the application
+/// may have attributes and methods that it does not list, and by default it lists
+/// none.
 fn is_transparent(value: &Value) -> bool {
     if value.downcast_object_ref::<Lazy>().is_some() {
         return true;

@@ -4,8 +4,8 @@ use std::fmt::Write;
 
 use minijinja::{Environment, Error, ErrorKind, Value, context};
 
-/// An error at a line of a template. The engine alone can set the place of an
-/// error, so it is made to raise this one there.
+/// An error at a line of a template. Only the engine can set the place of an
+/// error, so this makes the engine raise the error there.
 pub(crate) fn at(name: &str, line: usize, error: Error) -> Error {
     let mut env = Environment::empty();
     env.set_debug(false);
@@ -27,7 +27,8 @@ pub(crate) fn in_tag(name: &str, error: &cacheops::Error) -> Error {
     at(name, error.line().unwrap_or(1), Error::new(ErrorKind::SyntaxError, detail))
 }
 
-/// An error that the engine found in a rewritten source, told of the author's.
+/// An error that the engine found in a rewritten source, with the text of the
+/// author.
 pub(crate) fn in_source(name: &str, author: &str, error: &Error) -> Error {
     let line = error.line().unwrap_or(1);
     let mut detail = error.detail().unwrap_or_default().to_owned();
@@ -37,12 +38,13 @@ pub(crate) fn in_source(name: &str, author: &str, error: &Error) -> Error {
     at(name, line, Error::new(error.kind(), detail))
 }
 
-/// An error of a tag in rendering; the engine adds the place.
+/// An error of a tag in rendering. The engine adds the place.
 pub(crate) fn in_rendering(tag: &str, detail: &str) -> Error {
     Error::new(ErrorKind::InvalidOperation, format!("`{tag}`: {detail}"))
 }
 
-/// The whole chain of an error, each with the author's line and its neighbours.
+/// The whole chain of an error, each with the line of the author and its
+/// neighbours.
 pub(crate) fn explain(
     error: &Error,
     author: impl Fn(&str) -> Option<std::sync::Arc<str>>,

@@ -1,9 +1,9 @@
-//! How the place of a fragment escapes, as a part of its key.
+//! The escaping mode at the place of a fragment, as a part of its key.
 
 use cacheops::KeyWriter;
 use minijinja::AutoEscape;
 
-/// Writes how the place escapes: one body gives another text by it.
+/// Writes the escaping mode, because the text of a body depends on it.
 pub(crate) fn write_escaping(mode: &AutoEscape, key: &mut KeyWriter) {
     match mode {
         AutoEscape::None => key.none(),

@@ -1,4 +1,4 @@
-//! A fragment, as it is printed.
+//! A fragment as it is printed.
 
 use std::fmt;
 use std::sync::Arc;
@@ -9,14 +9,14 @@ use cacheops::template::Mark;
 use minijinja::value::{Object, ObjectRepr};
 use minijinja::{Error, ErrorKind, Output, State, Value};
 
-/// What the variable of a tag holds in the end: its text, as it lies in the
-/// cache or as it was rendered. It is false: there is no body to run.
+/// The final value of the variable of a tag: its text, from the cache or as it
+/// was rendered. It is false, because there is no body to run.
 struct Fragment {
     text: Text,
     mark: Option<Mark>,
 }
 
-/// A fragment that was found, for the variable of its tag.
+/// A hit, for the variable of its tag.
 pub(crate) fn found(hit: Hit, mark: Option<Mark>) -> Value {
     Value::from_object(Fragment { text: Text::Found(hit), mark })
 }
@@ -64,9 +64,9 @@ impl fmt::Debug for Fragment {
     }
 }
 
-/// How the environment prints a fragment as it is. A tag prints it where
-/// nothing is escaped; what is left is a formatter that the application may
-/// have set, to which the engine hands whatever a template prints.
+/// How the environment prints a fragment unchanged. A tag prints it where nothing
+/// is escaped. But the application may have set a formatter, to which the engine
+/// passes everything that a template prints.
 #[derive(Debug, Default)]
 pub(crate) struct PrintMode(AtomicU8);
 
@@ -74,11 +74,11 @@ const UNKNOWN: u8 = 0;
 const AS_OBJECT: u8 = 1;
 const AS_SAFE_TEXT: u8 = 2;
 
-/// Holds everything that a formatter may want to change.
+/// Contains everything that a formatter may change.
 const PROBE: &str = " <a href=\"'\\/&amp;\">[{1.50}]\n\t\u{e9}</a> ";
 
 impl PrintMode {
-    /// What the tag prints of its fragment.
+    /// The value that the tag prints.
     pub(crate) fn print(&self, state: &mut State<'_, '_>, value: &Value) -> Result<Value, Error> {
         let Some(fragment) = value.downcast_object_ref::<Fragment>() else {
             return Err(fail("it prints, and has not ended"));
@@ -121,7 +121,7 @@ fn fail(why: &str) -> Error {
     Error::new(ErrorKind::InvalidOperation, format!("a cache tag: {why}"))
 }
 
-/// A formatter that gets everything but fragments.
+/// A formatter that receives everything except fragments.
 pub(crate) fn around_fragments<F>(
     formatter: F,
 ) -> impl Fn(&mut Output<'_>, &mut State<'_, '_>, &Value) -> Result<(), Error>

@@ -1,5 +1,5 @@
-//! What reaches a body without being named in it, and would be shown to others
-//! or be missing on a hit: it is kept out, or refused.
+//! Values that reach a body although the body does not name them. They would be
+//! shown to others, or be missing on a hit. So they are kept out, or refused.
 
 use std::fmt;
 use std::sync::Arc;
@@ -9,7 +9,7 @@ use minijinja::{Error, State, Value};
 
 use crate::errors::in_rendering;
 
-/// In place of a macro's `caller`, inside the body of a tag.
+/// Replaces the `caller` of a macro inside the body of a tag.
 struct RefusedCaller {
     /// The tag.
     text: String,
@@ -34,8 +34,8 @@ impl fmt::Debug for RefusedCaller {
     }
 }
 
-/// What a body sees as `caller`: a variable of that name as it is, and of a
-/// macro's caller that there is one.
+/// The `caller` that a body sees: a variable with this name unchanged, and for
+/// the caller of a macro only that there is one.
 pub(crate) fn caller(value: &Value, tag: &str) -> Value {
     match value.as_object() {
         Some(object) if object.type_name().ends_with("Macro") => {
@@ -50,13 +50,13 @@ pub(crate) fn is_namespace(value: &Value) -> bool {
     value.as_object().is_some_and(|object| object.type_name().ends_with("Namespace"))
 }
 
-/// The namespaces that a body can reach, with what they hold before it runs. It
-/// works on copies of those to which it assigns itself; what a macro or an
+/// The namespaces that a body can reach, with their contents before it runs. The
+/// body works on copies of those to which it assigns itself. What a macro or an
 /// include of it assigns would be missing on a hit.
 #[derive(Default)]
 pub(crate) struct Namespaces(Vec<(String, Value, Pairs)>);
 
-/// How many are looked at.
+/// How many are checked.
 const MOST: usize = 64;
 
 type Pairs = Vec<(Value, Value)>;
@@ -84,7 +84,7 @@ impl Namespaces {
         }
     }
 
-    /// The name of one that holds something else by now.
+    /// The name of a namespace whose contents have changed.
     pub(crate) fn changed(&self) -> Option<&str> {
         let is_changed = |before: &Pairs, now: &Pairs| {
             before.len() != now.len()
@@ -100,7 +100,7 @@ fn pairs_of(value: &Value) -> Pairs {
     names.map(|name| (name.clone(), value.get_item(&name).unwrap_or_default())).collect()
 }
 
-/// Whether two values are alike; not a number is like itself.
+/// Whether two values are equal. NaN equals NaN here.
 fn is_alike(a: &Value, b: &Value) -> bool {
     let is_number = a.kind() == ValueKind::Number;
     a.kind() == b.kind()

@@ -1,5 +1,5 @@
-//! Macros of a template around an include: whoever is included may call them,
-//! without naming the template that they are of.
+//! Macros of a template around an include. The included template may call them
+//! without naming the template that defines them.
 
 use minijinja::{State, Value};
 
@@ -8,12 +8,12 @@ use crate::rendering::Rendering;
 use crate::shared::Shared;
 use crate::templates::{Dependencies, Uses};
 
-/// How many values are looked at. Beyond, there may be a macro.
+/// How many values are checked. If there are more, one may be a macro.
 const MOST: usize = 256;
 
-/// Adds the templates whose macros a body may call, besides those that are
-/// among its sources: all that have macros and began before it in the
-/// rendering, if the body or what it includes uses a name that is a macro here.
+/// Adds the templates whose macros a body may call and that are not among its
+/// sources. These are all templates with macros that began earlier in the
+/// rendering, if the body or an include of it uses a name that is a macro here.
 pub(crate) fn add(
     shared: &Shared,
     state: &State<'_, '_>,
@@ -48,8 +48,8 @@ fn are_used(state: &State<'_, '_>, uses: &Uses<'_>) -> bool {
     uses.any || uses.names.iter().any(&mut is_macro)
 }
 
-/// Whether a value is or holds a macro, or what was imported. Only what the
-/// engine has made is looked into: anything else could begin a query.
+/// Whether a value is or contains a macro or an import. Only values of the engine
+/// are checked, because reading others could run a query.
 fn may_be_macro(value: &Value, left: &mut usize) -> bool {
     let Some(object) = value.as_object() else { return false };
     let kind = object.type_name();

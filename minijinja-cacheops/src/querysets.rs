@@ -1,4 +1,4 @@
-//! Querysets that templates make, and that tags are given.
+//! Querysets that templates create and that tags receive.
 
 use cacheops::template::{Querysets, build_queryset, collect_querysets};
 use cacheops::{KeyWriter, QuerySet};
@@ -8,7 +8,7 @@ use minijinja::{Error, Value};
 use crate::engine::MiniJinjaEngine;
 use crate::queryset_values::{known, queryset};
 
-/// Reads the querysets of a tag, and writes into the key what stands for them.
+/// Reads the querysets of a tag, and writes what represents them into the key.
 pub(crate) fn read<'a>(
     arguments: &'a [Value],
     key: &mut KeyWriter,
@@ -34,8 +34,8 @@ fn copy_known(value: &Value) -> Option<QuerySet> {
     known(value).map(|known| known.queryset.clone())
 }
 
-/// `queryset("articles", category=3, status=["a", "b"])`: the function of that
-/// name for templates.
+/// `queryset("articles", category=3, status=["a", "b"])`: the function for
+/// templates.
 pub(crate) fn queryset_function(table: &Value, conditions: Kwargs) -> Result<Value, Error> {
     let mut given: Vec<(&str, &Value)> = Vec::new();
     for name in conditions.args() {

@@ -1,4 +1,4 @@
-//! The filters and functions that the plugin gives an environment.
+//! The filters and functions that the plugin registers in an environment.
 
 use std::sync::Arc;
 
@@ -11,19 +11,19 @@ use crate::rendering::Rendering;
 use crate::shared::Shared;
 use crate::{call, dialect, guards, querysets, runtime, uses};
 
-/// Gives an environment all of them; those of tags before are replaced.
+/// Registers all of them. They replace those of earlier tags.
 pub(crate) fn register(env: &mut Environment<'_>, shared: &Arc<Shared>) {
     add_filters(env, shared);
     add_functions(env, shared);
 }
 
-/// Hands the tags of an environment to whoever installs some again.
+/// Returns the tags of an environment when they are installed again.
 #[derive(Debug)]
 struct Installed(Arc<Shared>);
 
 impl Object for Installed {}
 
-/// What the tags that an environment has already share.
+/// The shared data of the tags that an environment already has.
 pub(crate) fn installed(env: &Environment<'_>) -> Option<Arc<Shared>> {
     let found = env.empty_state().apply_filter(dialect::INSTALLED, &[Value::from(0)]).ok()?;
     found.downcast_object_ref::<Installed>().map(|installed| installed.0.clone())

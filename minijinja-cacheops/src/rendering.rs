@@ -1,8 +1,8 @@
 //! A rendering: what the plugin keeps in the engine's state.
 //!
-//! A fill lies here and nowhere else. A variable of the template holds no more
-//! than its number, for with debugging switched on an error takes copies of
-//! variables along, and whoever keeps the error would keep the fill.
+//! A fill is stored here only. A variable of the template holds only its number:
+//! in debug mode an error copies variables, and whoever keeps the error would
+//! keep the fill.
 
 use cacheops::template::Mark;
 use cacheops::{Fill, FragmentKey, Page};
@@ -12,39 +12,40 @@ use crate::guards::Namespaces;
 use crate::shared::Shared;
 use crate::templates::Dependencies;
 
-/// What is kept of a rendering, until its state is dropped.
+/// The data of a rendering, until its state is dropped.
 pub(crate) struct Rendering {
-    /// What is asked for and read together.
+    /// The page of the rendering.
     pub(crate) page: Page,
     pub(crate) trace: Trace,
-    /// Those that have begun and not ended, the innermost last.
+    /// The bodies that have begun and not ended, the innermost last.
     bodies: Vec<Body>,
     /// How many have begun.
     count: u64,
 }
 
-/// Templates that were met in a rendering.
+/// The templates that a rendering has used.
 #[derive(Default)]
 pub(crate) struct Trace {
-    /// Those that extend and are extended, by their whole names.
+    /// Those that extend or are extended, by their resolved names.
     pub(crate) chain: Vec<String>,
     /// The last of them that is extended and has not begun.
     pub(crate) parent: Option<String>,
     /// Whether one of them also began by itself.
     pub(crate) is_unclear: bool,
-    /// How many times one that nobody extends here began to extend another.
+    /// How many times a template that nobody extends here began to extend
+    /// another.
     pub(crate) inheritances: usize,
-    /// Those imported by a name that only rendering tells.
+    /// Those that are imported by a name that is known only in rendering.
     pub(crate) imports: Vec<String>,
-    /// Those that have macros, for whom they include to call.
+    /// Those with macros that their includes may call.
     pub(crate) macros: Vec<String>,
     /// Templates that extend or are imported, with the sources that run.
     pub(crate) ran: Vec<(String, FragmentKey)>,
 }
 
 impl Trace {
-    /// Notes the source of a template that runs. One that ran before under
-    /// another source stays noted too.
+    /// Records the source of a template that runs. If it ran before with
+    /// another source, both stay recorded.
     pub(crate) fn note(&mut self, name: String, digest: FragmentKey) {
         if !self.ran.iter().any(|(other, before)| *other == name && *before == digest) {
             self.ran.push((name, digest));
@@ -59,19 +60,19 @@ struct Body {
     mark: Option<Mark>,
 }
 
-/// A fill, and what its key says of the sources of other templates.
+/// A fill, and what its key contains about the sources of other templates.
 pub(crate) struct PendingFill {
     pub(crate) fill: Fill,
     /// The tag, as the author wrote it.
     pub(crate) tag: String,
-    /// Which they are, and their version at the beginning.
+    /// The templates, and their version at the beginning.
     pub(crate) sources: Option<(Dependencies, FragmentKey)>,
-    /// What the namespaces around it held.
+    /// The contents of the namespaces around it.
     pub(crate) namespaces: Option<Namespaces>,
 }
 
 impl Rendering {
-    /// That of a state; begins it where there is none.
+    /// The rendering of a state, which begins if there is none.
     pub(crate) fn of<'s>(shared: &Shared, state: &'s mut State<'_, '_>) -> &'s mut Rendering {
         let rendering = state.get_or_insert_extension_with(|| Rendering {
             page: shared.cache.page(),
@@ -84,12 +85,12 @@ impl Rendering {
         rendering
     }
 
-    /// What was met in the rendering of a state.
+    /// The templates that the rendering of a state has used.
     pub(crate) fn trace<'s>(state: &'s State<'_, '_>) -> Option<&'s Trace> {
         state.get_extension::<Rendering>().map(|rendering| &rendering.trace)
     }
 
-    /// Begins a body; the number by which it ends, above zero.
+    /// Begins a body. Returns the number that ends it, which is above zero.
     pub(crate) fn begin(&mut self, pending: Option<PendingFill>, mark: Option<Mark>) -> u64 {
         self.count += 1;
         if let Some(pending) = &pending {
@@ -99,16 +100,16 @@ impl Rendering {
         self.count
     }
 
-    /// Ends the body of a number, and gives up those inside that have not
-    /// ended: an error that somebody swallowed has ended them. `None` where
-    /// there is none of the number.
+    /// Ends the body of a number, and abandons inner bodies that have not
+    /// ended because the template hides their error. `None` if there is no
+    /// body of the number.
     pub(crate) fn end(&mut self, number: u64) -> Option<(Option<PendingFill>, Option<Mark>)> {
         let place = self.bodies.iter().rposition(|body| body.number == number)?;
         self.give_up(place + 1);
         self.bodies.pop().map(|body| (body.pending, body.mark))
     }
 
-    /// The innermost first, so that each is given up to the one around it.
+    /// The innermost first, so that each is abandoned into the one around it.
     fn give_up(&mut self, keep: usize) {
         while self.bodies.len() > keep {
             self.bodies.pop();

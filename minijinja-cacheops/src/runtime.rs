@@ -1,4 +1,4 @@
-//! What the filters do that a tag becomes.
+//! The filters that a tag becomes.
 
 use cacheops::template::{Mark, Tag, TagArguments, TagLookup, TagOptions, write_plain};
 use cacheops::{Fill, Found, KeyWriter, QuerySet};
@@ -45,7 +45,7 @@ pub(crate) fn begin(
     querysets.with(|querysets| begun.look_up(shared, state, querysets, &options))
 }
 
-/// Begins a tag of the application's own.
+/// Begins a custom tag.
 pub(crate) fn begin_custom(
     shared: &Shared,
     state: &mut State<'_, '_>,
@@ -79,7 +79,7 @@ fn write_arguments(arguments: &[Value], kwargs: &Kwargs, key: &mut KeyWriter) {
 /// A tag whose key is being written.
 struct BegunTag<'a> {
     tag: &'a Tag,
-    /// Whether comments with the key go around the fragment.
+    /// Whether comments with the key surround the fragment.
     is_marked: bool,
     key: KeyWriter,
 }
@@ -99,8 +99,8 @@ impl<'a> BegunTag<'a> {
         Ok(BegunTag { tag, is_marked, key })
     }
 
-    /// Looks the fragment up: gives what prints it, or the number of the body
-    /// that begins.
+    /// Looks the fragment up. Returns the value that prints it, or the number
+    /// of the body that begins.
     fn look_up(
         mut self,
         shared: &Shared,
@@ -145,7 +145,7 @@ fn pending_fill(
     }
 }
 
-/// Ends a tag whose body has run: stores what it rendered, and answers what
+/// Ends a tag whose body has run: stores its output, and returns the value that
 /// prints it.
 pub(crate) fn store(
     shared: &Shared,
@@ -176,7 +176,7 @@ pub(crate) fn store(
     Ok(fragment::rendered(text, mark))
 }
 
-/// A namespace like another, for a body that assigns to it.
+/// A copy of a namespace, for a body that assigns to it.
 pub(crate) fn copy(value: &Value) -> Result<Value, Error> {
     if !is_namespace(value) {
         return Ok(value.clone());

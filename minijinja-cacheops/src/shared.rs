@@ -1,5 +1,5 @@
-//! What the tags of an environment share: the cache, the templates, and what
-//! the application has set.
+//! The shared data of the tags of an environment: the cache, the templates, and
+//! the settings of the application.
 
 use std::sync::{Arc, OnceLock};
 
@@ -12,21 +12,21 @@ use crate::dialect::{MiniJinja, read_syntax};
 use crate::fragment::PrintMode;
 use crate::templates::{Source, Templates, Versions};
 
-/// What the tags of an environment share. A clone of the environment shares
-/// it, too, and all but the key even under another name.
+/// The shared data of the tags of an environment. A clone of the environment
+/// shares it too and, under another name, everything except the key.
 #[derive(Clone)]
 pub(crate) struct Shared {
     pub(crate) cache: Cacheops,
-    /// Stands for the environment in the keys of its fragments.
+    /// Represents the environment in the keys of its fragments.
     pub(crate) environment: FragmentKey,
     pub(crate) templates: Arc<Templates>,
     pub(crate) print_mode: Arc<PrintMode>,
     pub(crate) custom: Arc<CustomTags<Decorator>>,
-    /// Where fragments get comments around them.
+    /// Where comments surround fragments.
     pub(crate) marks: Arc<OnceLock<Box<MarkFilter>>>,
 }
 
-/// What the engine is called in keys.
+/// The name of the engine in keys.
 pub(crate) const ENGINE: &str = "minijinja";
 
 pub(crate) type Decorator = dyn Fn(&TagCall<'_>) -> Result<Caching, Error> + Send + Sync;
@@ -49,7 +49,7 @@ impl Shared {
         Shared { environment: key_of(environment), ..self.clone() }
     }
 
-    /// Whether fragments get comments around them here.
+    /// Whether comments surround fragments here.
     pub(crate) fn has_marks(&self, state: &State<'_, '_>) -> bool {
         let is_html = || matches!(state.auto_escape(), AutoEscape::Html);
         self.marks.get().is_some_and(|is_on| is_html() && is_on(state))
@@ -60,7 +60,7 @@ impl Shared {
         self.with_versions(state, |versions| versions.again(state, used) == *used)
     }
 
-    /// Reads versions of templates with the syntax of the environment.
+    /// Reads the versions of templates with the syntax of the environment.
     pub(crate) fn with_versions<R>(
         &self,
         state: &State<'_, '_>,

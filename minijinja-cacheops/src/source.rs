@@ -1,4 +1,4 @@
-//! The sources that loaders give.
+//! The sources that loaders return.
 
 use std::fmt;
 use std::fs;
@@ -7,12 +7,12 @@ use std::time::SystemTime;
 
 use minijinja::{Error, ErrorKind};
 
-/// Says whether a loaded source is still the present one.
+/// Tells whether a loaded source is still current.
 pub(crate) type UpToDate = Box<dyn Fn() -> bool + Send + Sync>;
 
 /// The source of a template, as a loader of
-/// [`Tags::set_loader`](crate::Tags::set_loader) returns it: text, and if the
-/// engine is to load it anew when it changes, a check for that. It stands for
+/// [`Tags::set_loader`](crate::Tags::set_loader) returns it: a text and,
+/// optionally, a check that tells the engine when to load it again. It replaces
 /// MiniJinja's type of the same name, whose check cannot be passed on.
 ///
 /// ```
@@ -33,7 +33,8 @@ impl TemplateSource {
         TemplateSource { text: text.into(), uptodate: None }
     }
 
-    /// Adds a check: false makes the engine load the template anew.
+    /// Adds a check. If it returns false, the engine loads the template
+    /// again.
     #[must_use]
     pub fn with_uptodate_check(mut self, check: impl Fn() -> bool + Send + Sync + 'static) -> Self {
         self.uptodate = Some(Box::new(check));
@@ -59,8 +60,8 @@ impl From<&str> for TemplateSource {
     }
 }
 
-/// A loader of the files in a folder: names with a segment that begins with a
-/// dot, or with a backslash, do not exist, as in MiniJinja's own.
+/// A loader for the files of a folder. As in MiniJinja's own loader, names with a
+/// backslash, or with a segment that begins with a dot, do not exist.
 pub(crate) fn path_loader(
     folder: impl AsRef<Path>,
 ) -> impl Fn(&str) -> Result<Option<TemplateSource>, Error> + Send + Sync + 'static {

@@ -1,5 +1,4 @@
-//! What is known of the templates: their tags, and which sources they are
-//! made of.
+//! The known templates: their tags, and the sources that they are made of.
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -9,7 +8,7 @@ use cacheops::template::{AppendOnlyVec, Rewritten, Syntax, Tag, source_digest};
 use cacheops::{FragmentKey, KeyWriter, TemplateUse};
 use minijinja::{ErrorKind, State, Template};
 
-/// A source as the engine has it.
+/// A source, as the engine has it.
 #[derive(Debug)]
 pub(crate) struct Source {
     /// What the engine compiled.
@@ -21,21 +20,21 @@ pub(crate) struct Source {
     uses: Vec<String>,
     may_use_any: bool,
     /// For `{% call cached_as(…) %}`: how many there are, and whether their
-    /// names tell them apart.
+    /// names distinguish them.
     pub(crate) calls: Calls,
 }
 
 /// The `{% call cached_as(…) %}` of a template.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Calls {
-    /// One at most, or all with names that differ.
+    /// At most one, or all with different names.
     Distinct,
-    /// On this line is one that could be taken for another.
+    /// On this line is one that could be mistaken for another.
     Ambiguous(usize),
 }
 
-/// All that was loaded. Numbers of tags are never given twice: a page that is
-/// being rendered keeps the version of a template that it began with.
+/// All loaded templates. Numbers of tags are never reused: a page that is being
+/// rendered keeps the version of a template that it began with.
 #[derive(Default)]
 pub(crate) struct Templates {
     tags: AppendOnlyVec<Tag>,
@@ -50,27 +49,27 @@ pub(crate) struct Templates {
 struct Inner {
     /// How many tags there are.
     count: usize,
-    /// The first tag of each source loaded so far, by what it was read with
-    /// and its digest: loading the same again gives the same numbers.
+    /// The first tag of each source loaded so far, by its language and its
+    /// digest. If the same source is loaded again, it gets the same numbers.
     numbered: HashMap<FragmentKey, usize>,
     sources: HashMap<String, Arc<Source>>,
 }
 
-/// What a source is read with.
+/// The language of a source.
 pub(crate) struct Language<'a> {
     pub(crate) syntax: &'a Syntax,
-    /// The tags of the application's own, sorted.
+    /// The custom tags, sorted.
     pub(crate) custom: &'a [String],
 }
 
 impl Language<'_> {
-    /// Stands for a source in this language.
+    /// Represents a source in this language.
     fn key(&self, source: &FragmentKey) -> FragmentKey {
         self.key_of(source, self.custom.iter().map(String::as_str))
     }
 
-    /// The same in the keys of its tags, which a tag that others use leaves as
-    /// they are.
+    /// The same in the keys of its tags. A custom tag that other templates
+    /// use does not change it.
     fn key_of_tags(&self, source: &FragmentKey, done: &Rewritten<'_>) -> FragmentKey {
         self.key_of(source, done.tags.iter().map(|tag| tag.name))
     }
@@ -114,7 +113,7 @@ impl Templates {
         self.inner.write().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Notes what any source may have an effect on.
+    /// Records what any source may affect.
     fn note(&self, original: &str, done: &Rewritten<'_>) {
         if original.contains("namespace") {
             self.use_namespaces.store(true, Ordering::Relaxed);
@@ -124,9 +123,9 @@ impl Templates {
         }
     }
 
-    /// Numbers the tags of a source, unless that has been done. `rewrite` is
-    /// called with the number of the first one. The same source has other tags
-    /// by another language.
+    /// Numbers the tags of a source, unless that has been done. `rewrite`
+    /// receives the number of the first tag. In another language, the same
+    /// source has other tags.
     pub(crate) fn add<'s, E>(
         &self,
         name: &str,
@@ -153,8 +152,8 @@ impl Templates {
         Ok(done.source)
     }
 
-    /// What is known of a compiled template's source; one that was loaded
-    /// past this plugin is read now.
+    /// What is known about the source of a compiled template. If it was not
+    /// loaded through this plugin, it is parsed now.
     pub(crate) fn source(
         &self,
         template: &Template<'_, '_>,
@@ -224,12 +223,12 @@ impl Calls {
     }
 }
 
-/// The templates that a body is made of besides its own.
+/// The other templates that a body is made of.
 #[derive(Debug, Default)]
 pub(crate) struct Dependencies {
-    /// As their names stand in the template of the body.
+    /// By the names in the template of the body.
     pub(crate) named: Vec<String>,
-    /// As they were met in the rendering: by their whole names.
+    /// By the resolved names in the rendering.
     pub(crate) resolved: Vec<String>,
 }
 
@@ -242,15 +241,16 @@ impl Dependencies {
 /// Sources that were visited, by their names.
 type Seen = Vec<(String, Arc<Source>)>;
 
-/// Reads the present sources of templates and of all that these name plainly.
+/// Reads the current sources of templates, and of all templates that these name
+/// literally.
 pub(crate) struct Versions<'a> {
     pub(crate) templates: &'a Templates,
     pub(crate) scan: &'a dyn Fn(&str, &str) -> Source,
 }
 
 impl Versions<'_> {
-    /// Writes what stands for the sources. Looking one up makes the engine load
-    /// it anew if it has changed.
+    /// Writes what represents the sources. Reading a source makes the engine
+    /// load it again if it has changed.
     pub(crate) fn write(
         &self,
         state: &State<'_, '_>,
@@ -286,7 +286,7 @@ impl Versions<'_> {
         }
     }
 
-    /// Stands for the source of a compiled template alone.
+    /// Represents the source of a compiled template alone.
     pub(crate) fn digest(&self, template: &Template<'_, '_>) -> FragmentKey {
         self.templates.source(template, self.scan).digest
     }
@@ -322,10 +322,10 @@ impl Versions<'_> {
         }
     }
 
-    /// The present version of a template that a body used by a variable name,
-    /// which stands in the template of `state`. It is kept by its whole name, or
-    /// where there is none of the name, by where and how it was asked for: the
-    /// name may mean another one elsewhere.
+    /// The current version of a template that a body used by a variable name,
+    /// in the template of `state`. It is stored under its resolved name. If
+    /// there is no template of the name, it is stored by where and how it was
+    /// requested, because the name may mean another template elsewhere.
     pub(crate) fn of(&self, state: &State<'_, '_>, name: &str) -> TemplateUse {
         let found = state.get_template(name);
         let whole = match &found {
@@ -335,7 +335,7 @@ impl Versions<'_> {
         self.used(whole, name, &found)
     }
 
-    /// The present version of one that was used before.
+    /// The current version of a template that was used before.
     pub(crate) fn again(&self, state: &State<'_, '_>, before: &TemplateUse) -> TemplateUse {
         let env = state.env();
         match before.name.split_once('\0') {

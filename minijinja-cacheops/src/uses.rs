@@ -1,4 +1,4 @@
-//! Notes which templates a rendering uses.
+//! Records which templates a rendering uses.
 
 use minijinja::value::ValueKind;
 use minijinja::{Error, State, Value};
@@ -12,8 +12,8 @@ fn resolved(state: &State<'_, '_>, name: &str) -> String {
     state.get_template(name).map_or_else(|_| name.to_owned(), |found| found.name().to_owned())
 }
 
-/// Notes that a template begins. One that is extended, and begins by itself
-/// too, has other blocks then.
+/// Records that a template begins. If a template is extended and also begins by
+/// itself, it has other blocks then.
 pub(crate) fn enter(shared: &Shared, state: &mut State<'_, '_>, has_macros: bool) {
     if has_macros {
         let name = state.name().to_owned();
@@ -34,7 +34,7 @@ pub(crate) fn enter(shared: &Shared, state: &mut State<'_, '_>, has_macros: bool
     }
 }
 
-/// Notes a template that another extends.
+/// Records a template that another one extends.
 pub(crate) fn extends(
     shared: &Shared,
     state: &mut State<'_, '_>,
@@ -62,7 +62,7 @@ pub(crate) fn extends(
     uses(shared, state, name)
 }
 
-/// Notes a template whose macros are imported.
+/// Records a template whose macros are imported.
 pub(crate) fn imports(
     shared: &Shared,
     state: &mut State<'_, '_>,
@@ -76,7 +76,7 @@ pub(crate) fn imports(
     uses(shared, state, name)
 }
 
-/// The same of one whose name stands in the source.
+/// The same for a literal name.
 pub(crate) fn imports_plainly(shared: &Shared, state: &mut State<'_, '_>, name: &Value) -> Value {
     if let Some(name) = name.as_str().map(|name| resolved(state, name)) {
         note(shared, state, &name);
@@ -84,14 +84,14 @@ pub(crate) fn imports_plainly(shared: &Shared, state: &mut State<'_, '_>, name: 
     name.clone()
 }
 
-/// Notes the source of a template whose macros run from now on.
+/// Records the source of a template whose macros run from now on.
 fn note(shared: &Shared, state: &mut State<'_, '_>, name: &str) {
     if let Some(digest) = digest_in_environment(shared, state, name) {
         Rendering::of(shared, state).trace.note(name.to_owned(), digest);
     }
 }
 
-/// Notes a template that a body uses by a name that only rendering tells.
+/// Records a template that a body uses by a name that is known only in rendering.
 pub(crate) fn uses(
     shared: &Shared,
     state: &mut State<'_, '_>,

@@ -1,5 +1,5 @@
-//! What no rewriting can do right is refused: things that hang on more than
-//! one template.
+//! Checks that refuse what no rewriting can make exact, as far as it depends on
+//! more than one template.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -8,17 +8,17 @@ use crate::load_error::LoadError;
 use crate::restore::RestorePlan;
 use crate::source::{ByName, Source, TagFacts};
 
-/// The templates to be looked at.
+/// The templates to check.
 pub(crate) struct Checks<'a> {
     sources: &'a ByName<Source>,
-    /// The templates that components include: what these call `body` is what
-    /// the component was handed.
+    /// The templates that components include. What these call `body` is what
+    /// the component received.
     in_components: BTreeSet<&'a str>,
-    /// Those that show `body`, by themselves or by what they include.
+    /// The templates that show `body`, themselves or through an include.
     show_body: BTreeSet<&'a str>,
     /// The same for all variables.
     show_context: BTreeSet<&'a str>,
-    /// Those whose blocks do.
+    /// The templates whose blocks do so.
     show_context_in_blocks: BTreeSet<&'a str>,
 }
 
@@ -52,7 +52,7 @@ impl<'a> Checks<'a> {
         source.exposure.context_in_block || self.is_any_in(includes, &self.show_context)
     }
 
-    /// Looks at the tags of a template.
+    /// Checks the tags of a template.
     pub(crate) fn of_template(
         &self,
         name: &str,
@@ -71,7 +71,7 @@ impl<'a> Checks<'a> {
         Ok(())
     }
 
-    /// Looks at what the tags of all templates see of the `body` of components.
+    /// Checks what the tags of all templates see of the `body` of components.
     pub(crate) fn bodies(&self) -> Result<(), LoadError> {
         self.sources.iter().try_for_each(|(name, source)| self.bodies_of(name, source))
     }
@@ -84,8 +84,8 @@ impl<'a> Checks<'a> {
         faults.next().map_or(Ok(()), Err)
     }
 
-    /// `body` is what a component is handed, and the key knows nothing of it
-    /// unless the tag says so.
+    /// `body` is what a component receives. The key does not cover it unless
+    /// the tag names it.
     fn body_fault(&self, name: &str, source: &Source, tag: &TagFacts) -> Option<String> {
         let is_handed = self.in_components.contains(name);
         if self.show_body.is_empty() || tag.names_body || !(tag.in_component || is_handed) {
@@ -124,8 +124,8 @@ impl<'a> Checks<'a> {
         shows.map(|name| format!("a block inside it in `{name}` {WHY}"))
     }
 
-    /// The template included by a tag that shows something; `showing` are all
-    /// that do, by what they include too.
+    /// The template that a tag includes and that shows something; `showing`
+    /// are all that do, also through their includes.
     fn included(
         &self,
         source: &Source,
@@ -151,7 +151,7 @@ impl<'a> Checks<'a> {
     }
 }
 
-/// The templates that are included by names, and by these in turn.
+/// The templates that are included by names, and those that these include.
 fn reached<'a, 'n>(
     sources: &'a ByName<Source>,
     names: impl Iterator<Item = &'n String>,

@@ -1,4 +1,4 @@
-//! What Tera gets instead of the tags.
+//! The tags in the language of Tera.
 
 use std::cell::RefCell;
 
@@ -15,18 +15,18 @@ use crate::names::{BEGIN, BEGIN_CUSTOM, FILL, HIT, PAGE, STORE, VARIABLE};
 /// ```
 ///
 /// on as many lines as the author had. Neither statement refuses blocks. They
-/// give the body no scope either, so what it sets is put back behind it:
-/// `{% set _cacheops_7_x = x %}` stands before the filter section, and
-/// `{% set x = _cacheops_7_x %}` behind. A hit sets nothing, so it has nothing
-/// to put back.
+/// give the body no scope either, so the values of what it sets are restored
+/// after it: `{% set _cacheops_7_x = x %}` precedes the filter section, and `{%
+/// set x = _cacheops_7_x %}` follows it. A hit sets nothing, so it has nothing to
+/// restore.
 pub(crate) struct Tera<'a> {
     pub(crate) syntax: &'a Syntax,
     pub(crate) first_tag: usize,
-    /// What stands for the page, if bodies with blocks are to know it.
+    /// The expression for the page, if bodies with blocks need it.
     pub(crate) page: Option<&'a str>,
-    /// What is put back behind each tag.
+    /// What is restored after each tag.
     pub(crate) assignments: &'a [Assignments<'a>],
-    /// Whether tags whose bodies hold blocks become nothing.
+    /// Whether tags whose bodies contain blocks are left out.
     pub(crate) drops_block_tags: bool,
     /// The templates whose names are written with escapes, by the statement
     /// that names them.
@@ -34,7 +34,7 @@ pub(crate) struct Tera<'a> {
 }
 
 impl<'a> Tera<'a> {
-    /// For reading only.
+    /// For parsing only.
     pub(crate) fn reader(syntax: &'a Syntax) -> Self {
         Tera {
             syntax,
@@ -50,14 +50,14 @@ impl<'a> Tera<'a> {
         self.first_tag + tag.index
     }
 
-    /// The statements that keep what a body sets.
+    /// The statements that save the variables that a body sets.
     fn kept(&self, tag: &OpenTag<'_>) -> impl Iterator<Item = String> {
         let number = self.number(tag);
         let names = self.assignments.get(tag.index).into_iter().flatten().map(|(name, _)| name);
         names.map(move |name| format!("set {VARIABLE}_{number}_{name} = {name}"))
     }
 
-    /// The statements that put it back.
+    /// The statements that restore them.
     fn restored(&self, tag: &OpenTag<'_>) -> Vec<String> {
         let number = self.number(tag);
         let mut statements = Vec::new();
@@ -72,13 +72,14 @@ impl<'a> Tera<'a> {
         statements
     }
 
-    /// Whether nothing is to stand in place of a tag but what its sets need:
-    /// without that, what is cached inside and behind it would see them.
+    /// Whether a tag is replaced only by what its assignments need.
+    /// Otherwise, tags inside and after it would see them.
     fn drops(&self, tag: &OpenTag<'_>) -> bool {
         self.drops_block_tags && tag.has_blocks
     }
 
-    /// Writes statements; the edges are those of the first and the last one.
+    /// Writes statements, with the trim markers of the first and the last
+    /// one.
     fn statements(&self, statements: &[String], trim: Trim<'_>, out: &mut String) {
         let (start, end) = &self.syntax.block;
         for (at, statement) in statements.iter().enumerate() {
@@ -130,7 +131,7 @@ fn arguments(tag: &OpenTag<'_>) -> String {
     out
 }
 
-/// What a string of Tera's holds, if the expression is one.
+/// The content of a string literal of Tera, if the expression is one.
 fn unescaped(expression: &str) -> Option<String> {
     let mut inside = expression.chars();
     let quote = inside.next().filter(|first| matches!(first, '"' | '\'' | '`'))?;

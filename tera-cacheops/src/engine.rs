@@ -9,8 +9,8 @@ use tera::{Error, Value};
 use crate::names::VARIABLE;
 use crate::seal::{SEAL, seal_of};
 
-/// How Tera reads templates. Its parser takes 39 statements inside each other,
-/// and a tag becomes two.
+/// How Tera parses templates. Its parser accepts 39 nested statements, and a tag
+/// becomes two.
 pub(crate) const RULES: Rules = Rules {
     blocks: &["for", "if", "filter", "block", "component"],
     max_depth: 19,
@@ -21,7 +21,7 @@ pub(crate) const RULES: Rules = Rules {
     reserved: Some(VARIABLE),
 };
 
-/// Statements of the engine, which a tag cannot be called like.
+/// Statements of the engine, which cannot be names of tags.
 pub(crate) const STATEMENTS: [&str; 14] = [
     "block",
     "break",

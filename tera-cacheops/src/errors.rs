@@ -1,8 +1,8 @@
 //! Errors at the place where the author made them.
 //!
-//! Tera tells of an error in text: a message, the place, the line, and a mark
-//! under it. The plugin reads that, and puts the author's places and lines for
-//! those of the rewritten source.
+//! Tera reports an error as text: a message, the place, the line, and a marker
+//! under it. The plugin parses this, and replaces places and lines of the
+//! rewritten source with those of the author.
 
 use std::ops::Range;
 
@@ -12,7 +12,7 @@ use crate::loaded::LoadedTemplate;
 use crate::names::VARIABLE;
 use crate::source::ByName;
 
-/// An error that the plugin has found in loading.
+/// An error that the plugin found in loading.
 pub(crate) fn in_loading(name: &str, source: &str, line: usize, detail: &str) -> Error {
     let text = source.split('\n').nth(line.saturating_sub(1)).unwrap_or_default();
     // The message begins with the tag, or a word, as the author wrote it.
@@ -26,7 +26,8 @@ pub(crate) fn in_loading(name: &str, source: &str, line: usize, detail: &str) ->
     Error::message(out)
 }
 
-/// Where a text holds another that is no part of a longer word.
+/// The positions at which a text contains another one that is not part of a
+/// longer word.
 pub(crate) fn find_whole(text: &str, part: &str) -> Option<usize> {
     let is_word = |c: char| c == '_' || c.is_alphanumeric();
     let joins = |inner: Option<char>, outer: Option<char>| {
@@ -39,7 +40,7 @@ pub(crate) fn find_whole(text: &str, part: &str) -> Option<usize> {
     })
 }
 
-/// An error that Tera found in rewritten sources, told of the authors'.
+/// An error that Tera found in rewritten sources, with the text of the authors.
 pub(crate) fn translate(error: Error, templates: &ByName<LoadedTemplate>) -> Error {
     let report = error.to_string();
     if let Some(name) = removed(&report, templates) {
@@ -55,14 +56,14 @@ pub(crate) fn translate(error: Error, templates: &ByName<LoadedTemplate>) -> Err
     }
 }
 
-/// The template that is gone, if a report is of what stands in its place.
+/// The template that is gone, if a report is about its replacement.
 fn removed(report: &str, templates: &ByName<LoadedTemplate>) -> Option<String> {
     let lines: Vec<&str> = report.split('\n').collect();
     let first = (0..lines.len()).find_map(|at| Excerpt::read(&lines[at..], templates))?;
     first.template.is_removed.then(|| first.place.name.to_owned())
 }
 
-/// Puts the authors' places and lines into a report of Tera's.
+/// Inserts the places and lines of the authors into a report of Tera.
 pub(crate) fn translate_text(report: &str, templates: &ByName<LoadedTemplate>) -> String {
     let lines: Vec<&str> = report.split('\n').collect();
     let mut out: Vec<String> = Vec::with_capacity(lines.len());
@@ -82,7 +83,7 @@ pub(crate) fn translate_text(report: &str, templates: &ByName<LoadedTemplate>) -
     out.join("\n")
 }
 
-/// Tera lists the variables that there are: not those of the plugin.
+/// Tera lists the existing variables. Those of the plugin are removed.
 fn without_variables(line: &str) -> String {
     const LIST: &str = " Available variables: ";
     let Some((before, list)) = line.split_once(LIST) else { return line.to_owned() };
@@ -116,7 +117,7 @@ impl Place<'_> {
     }
 }
 
-/// A place in a report of Tera's.
+/// A place in a report of Tera.
 struct Excerpt<'a> {
     template: &'a LoadedTemplate,
     head: &'a str,
@@ -126,7 +127,7 @@ struct Excerpt<'a> {
 impl<'a> Excerpt<'a> {
     const LINES: usize = 4;
 
-    /// Reads the lines of a place, if they are one of a known template.
+    /// Parses the lines of a place, if they are one of a known template.
     fn read(lines: &[&'a str], templates: &'a ByName<LoadedTemplate>) -> Option<Self> {
         let [head, bar, quote, under, ..] = lines else { return None };
         let mut parts = head.rsplitn(3, ':');
@@ -152,7 +153,7 @@ impl<'a> Excerpt<'a> {
         is_place.then_some(Excerpt { template, head, place })
     }
 
-    /// The same place in what the author wrote.
+    /// The same place in the text of the author.
     fn translated(&self) -> String {
         let template = self.template;
         let start = offset(&template.rewritten, self.place.line, self.place.column);
@@ -174,8 +175,8 @@ impl<'a> Excerpt<'a> {
         out
     }
 
-    /// What the author wrote where a range is in the rewritten source: the
-    /// same text, or else the whole tag that stood there.
+    /// The text of the author for a range of the rewritten source: the same
+    /// text, or the whole tag that was there.
     fn original_range(&self, range: Range<usize>) -> Range<usize> {
         for entry in &self.template.source_map {
             if entry.rewritten.contains(&range.start) {
@@ -191,8 +192,8 @@ impl<'a> Excerpt<'a> {
         start..self.back(range.end).max(start)
     }
 
-    /// Where the author has what is at a place of the rewritten source; the end
-    /// of a tag for what is inside one.
+    /// The place in the text of the author for a place in the rewritten
+    /// source; the end of a tag for a place inside its replacement.
     fn back(&self, at: usize) -> usize {
         let text = &self.template.source.text;
         let before = self.template.source_map.iter().rfind(|entry| entry.rewritten.start < at);
@@ -204,7 +205,7 @@ impl<'a> Excerpt<'a> {
     }
 }
 
-/// The byte at a line and column.
+/// The byte offset of a line and a column.
 fn offset(text: &str, line: usize, column: usize) -> usize {
     let start = match line {
         1 => 0,
@@ -213,7 +214,7 @@ fn offset(text: &str, line: usize, column: usize) -> usize {
     skip(text, start, column)
 }
 
-/// The byte some characters behind another.
+/// The byte offset some characters later.
 fn skip(text: &str, start: usize, count: usize) -> usize {
     text[start..].char_indices().nth(count).map_or(text.len(), |(at, _)| start + at)
 }

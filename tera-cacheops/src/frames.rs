@@ -1,9 +1,9 @@
-//! The bodies under way in a thread.
+//! The bodies that are running in a thread.
 //!
-//! Tera's state has no room for a fill, so they lie here; what a filter says
-//! to the next one lies here, too. A variable of the rendering holds a token
-//! for each. When an error or a panic ends the rendering, the token goes with
-//! it, and whatever lies here without one is given up.
+//! Tera's state has no room for a fill, so fills are stored here, and so is what
+//! a filter passes to the next one. A variable of the rendering holds a token for
+//! each fill. If an error or a panic ends the rendering, the token is dropped
+//! with it, and a fill without a token is abandoned.
 
 use std::cell::RefCell;
 use std::sync::{Arc, Weak};
@@ -17,7 +17,7 @@ use tera::{Error, Value};
 struct Frame {
     id: u64,
     life: Weak<str>,
-    /// None where the body is not cached.
+    /// `None` if the body is not cached.
     fill: Option<Fill>,
     mark: Option<Mark>,
 }
@@ -77,7 +77,7 @@ pub(crate) fn sweep() {
     }
 }
 
-/// How many bodies are under way.
+/// The number of running bodies.
 pub(crate) fn depth() -> usize {
     with(|frames| frames.open.len()).unwrap_or_default()
 }
@@ -92,7 +92,7 @@ pub(crate) fn cut(depth: usize) {
     }
 }
 
-/// The token of the body that begins, as a value to be held by a variable.
+/// The token of the body that begins, as a value for a variable.
 pub(crate) fn token() -> Value {
     let token = with(|frames| frames.begun.take()).flatten();
     let mut map = Map::new();
@@ -118,12 +118,12 @@ pub(crate) fn end(token: &Value) -> Result<Ended, Error> {
     }
 }
 
-/// Leaves a fragment for the statement that prints it.
+/// Stores a fragment for the statement that prints it.
 pub(crate) fn found(hit: Hit, mark: Option<Mark>) {
     with(|frames| frames.found = Some((hit, mark)));
 }
 
-/// The fragment that was found just now.
+/// The fragment that was just found.
 pub(crate) fn take_found() -> Value {
     match with(|frames| frames.found.take()).flatten() {
         Some((hit, None)) => Value::safe_string(hit.text().unwrap_or_default()),

@@ -5,14 +5,16 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::inheritance::Inheritance;
 use crate::source::{ByName, Source};
 
-/// The families of templates with tags around blocks. A template is of one
-/// family with all that it may extend: so a page and the layout that Tera
-/// takes for it are never in two.
+/// The groups of templates with tags around blocks. A template is in one group
+/// with all templates that it may extend. So a page and the layout that Tera uses
+/// for it are never in different groups.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Groups {
-    /// The template after which its family is called, by each of the others.
+    /// The template that gives its group the name, by each other template of
+    /// the group.
     representatives: BTreeMap<String, String>,
-    /// The templates that extend, by others perhaps, what is not among them.
+    /// The templates that extend a template that is not among them, directly
+    /// or through others.
     pub(crate) incomplete: BTreeSet<String>,
 }
 
@@ -38,8 +40,8 @@ impl Groups {
         self.representatives.contains_key(name)
     }
 
-    /// The families that a template may be of, by their heads: its own, or
-    /// those of all that a prefix could make it.
+    /// The groups that a template may be in, by their heads: its own, or
+    /// those of all templates that a prefix could make it.
     pub(crate) fn representatives_of<T>(&self, all: &ByName<T>, name: &str) -> BTreeSet<&str> {
         let representatives = self.representatives.iter();
         let is_meant = |other: &str| {
@@ -56,7 +58,7 @@ impl Groups {
     }
 }
 
-/// The head of each template's family.
+/// The head of the group of each template.
 fn representatives<'a>(
     sources: &'a ByName<Source>,
     inheritance: &Inheritance<'a>,
@@ -71,7 +73,7 @@ fn representatives<'a>(
     sources.keys().map(|name| (name.as_str(), representative(&representatives, name))).collect()
 }
 
-/// Follows the heads to the last one, which is its own.
+/// Follows the heads to the last one, which is its own head.
 fn representative<'a>(representatives: &BTreeMap<&'a str, &'a str>, name: &'a str) -> &'a str {
     let mut at = name;
     while let Some(next) = representatives.get(at).filter(|next| **next != at) {

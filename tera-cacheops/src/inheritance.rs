@@ -1,4 +1,4 @@
-//! The templates that are rendered together, as one extends another, and the
+//! The templates that are rendered together because one extends another, and the
 //! blocks that run in them.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -8,9 +8,9 @@ use cacheops::template::{Assignments, Loop};
 
 use crate::source::{BlockFacts, ByName, Source};
 
-/// The templates that a name may mean: that of just the name, or else all that
-/// a prefix could make it. Tera does not tell its prefixes, so which of them
-/// it takes is not known.
+/// The templates that a name may mean: the one with exactly this name, or else
+/// all that a prefix could make it. Tera does not reveal its prefixes, so it is
+/// unknown which one it uses.
 pub(crate) fn resolve<'a>(sources: &'a ByName<Source>, name: &str) -> Vec<(&'a str, &'a Source)> {
     if let Some((name, source)) = sources.get_key_value(name) {
         return vec![(name, source)];
@@ -44,8 +44,8 @@ impl<'a> Inheritance<'a> {
         self.parents.iter().flat_map(|(name, all)| all.iter().map(|parent| (*name, *parent)))
     }
 
-    /// The templates that extend one which is not here, and those that extend
-    /// these.
+    /// The templates that extend one that is missing here, and those that
+    /// extend these.
     pub(crate) fn incomplete(&self) -> BTreeSet<&'a str> {
         let is_first = |(name, source): &(&String, &Arc<Source>)| {
             source.extends.is_some() && !self.parents.contains_key(name.as_str())
@@ -54,8 +54,8 @@ impl<'a> Inheritance<'a> {
         follow(&self.children, first.collect())
     }
 
-    /// The templates that may be rendered together with one: those that it
-    /// extends, and those that extend it.
+    /// The templates that may be rendered together with a template: those
+    /// that it extends, and those that extend it.
     pub(crate) fn relatives(&self, name: &'a str) -> Relatives<'a> {
         let mut names = follow(&self.parents, vec![name]);
         names.extend(follow(&self.children, vec![name]));
@@ -64,7 +64,7 @@ impl<'a> Inheritance<'a> {
     }
 }
 
-/// Some templates, and all that the links lead to.
+/// Some templates, and all that are reachable through the links.
 pub(crate) fn follow<'a>(
     links: &BTreeMap<&'a str, Vec<&'a str>>,
     mut next: Vec<&'a str>,
@@ -78,10 +78,10 @@ pub(crate) fn follow<'a>(
     found
 }
 
-/// The templates that may be rendered together with one.
+/// The templates that may be rendered together with a template.
 pub(crate) struct Relatives<'a> {
     pub(crate) members: BTreeMap<&'a str, &'a Source>,
-    /// All that a block may be, by its name.
+    /// All blocks that may run under a name.
     blocks: BTreeMap<&'a str, Vec<&'a BlockFacts>>,
 }
 
@@ -96,7 +96,8 @@ impl<'a> Relatives<'a> {
         Relatives { members, blocks }
     }
 
-    /// All that may run where some blocks run: these, and those in them.
+    /// All blocks that may run where some blocks run: these, and those inside
+    /// them.
     pub(crate) fn runs<'n>(&self, blocks: impl IntoIterator<Item = &'n str>) -> BTreeSet<&'n str>
     where
         'a: 'n,
@@ -112,7 +113,7 @@ impl<'a> Relatives<'a> {
         runs
     }
 
-    /// What blocks set, and those in them.
+    /// What blocks and their inner blocks set.
     pub(crate) fn assignments<'n>(
         &self,
         blocks: impl IntoIterator<Item = &'n str>,
@@ -131,8 +132,8 @@ impl<'a> Relatives<'a> {
         assignments
     }
 
-    /// What loops do with names that a block may run in: those around a
-    /// `super()` in it, or in a block that holds it.
+    /// The loops, around a `super()` in a block or in a block that contains
+    /// it, in which the block may run.
     pub(crate) fn around_super(&self, block: &str) -> AroundSuper<'a> {
         let mut by_block: BTreeMap<&str, Vec<&Loop>> = BTreeMap::new();
         for source in self.members.values() {
@@ -159,7 +160,7 @@ impl<'a> Relatives<'a> {
     }
 }
 
-/// What the loops around a `super()` do with names.
+/// The effect of the loops around a `super()` on names.
 #[derive(Default)]
 pub(crate) struct AroundSuper<'a> {
     pub(crate) own: BTreeSet<&'a str>,

@@ -1,10 +1,9 @@
-//! What is known of the templates: their tags, and which sources they are
-//! made of.
+//! The known templates: their tags, and the sources that they are made of.
 //!
-//! In Tera all names of templates are plain, and templates do not change while
-//! they are rendered. So all that a tag's body can be made of is known when it
-//! is loaded, and its number stands for that: a template is rewritten anew
-//! when another has changed that it uses.
+//! In Tera all names of templates are literal, and templates do not change while
+//! they are rendered. So when a template is loaded, everything that the body of a
+//! tag can be made of is known, and the number of the tag represents it. If a
+//! template changes, the templates that use it are rewritten again.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -24,14 +23,15 @@ use crate::plan::{LoadContext, RewritePlan};
 use crate::restore::RestorePlan;
 use crate::source::{ByName, Language, Source};
 
-/// What a Tera is to get, and what is known of all that it has then.
+/// The sources for a Tera, and what is known about all templates that it has
+/// then.
 pub(crate) struct Changes {
     pub(crate) templates: ByName<LoadedTemplate>,
     pub(crate) groups: Groups,
 }
 
-/// All that was loaded. Numbers of tags are never given twice: a page that is
-/// being rendered keeps the version of a template that it began with.
+/// All loaded templates. Numbers of tags are never reused: a page that is being
+/// rendered keeps the version of a template that it began with.
 pub(crate) struct Library {
     base: Base,
     environment: EnvironmentId,
@@ -42,17 +42,17 @@ pub(crate) struct Library {
 
 #[derive(Default)]
 struct Inner {
-    /// How many tags there are.
+    /// The number of tags.
     count: usize,
-    /// The first tag of each version loaded so far, by its signature: loading
-    /// the same again gives the same numbers.
+    /// The first tag of each version loaded so far, by its signature. If the
+    /// same version is loaded again, it gets the same numbers.
     numbered: BTreeMap<[u8; 20], usize>,
-    /// The latest by name, in whichever Tera.
+    /// The latest by name, in any Tera.
     latest: ByName<LoadedTemplate>,
 }
 
-/// The first number of a library: no two give a tag the same one, so that a
-/// template which was rewritten for another is refused.
+/// The first number of a library. No two libraries use the same number for a tag,
+/// so a template that was rewritten for another library is refused.
 #[derive(Debug)]
 struct Base(usize);
 
@@ -83,17 +83,17 @@ impl Library {
         self.tags.get(number.checked_sub(self.base.0)?)
     }
 
-    /// Whether any Tera has been given a tag whose body holds blocks.
+    /// Whether any Tera has a tag whose body contains blocks.
     pub(crate) fn has_block_tags(&self) -> bool {
         self.has_block_tags.load(Ordering::Acquire)
     }
 
-    /// The latest templates, in whichever Tera they are.
+    /// The latest templates, in any Tera.
     pub(crate) fn latest(&self) -> ByName<LoadedTemplate> {
         self.inner.read().unwrap_or_else(PoisonError::into_inner).latest.clone()
     }
 
-    /// Takes note of what a Tera has taken.
+    /// Records the templates that a Tera has accepted.
     pub(crate) fn commit(&self, changed: ByName<LoadedTemplate>) {
         if changed.values().any(|loaded| loaded.source.has_block_tags) {
             self.has_block_tags.store(true, Ordering::Release);
@@ -101,8 +101,8 @@ impl Library {
         self.inner.write().unwrap_or_else(PoisonError::into_inner).latest.extend(changed);
     }
 
-    /// Reads templates, and rewrites them and all others whose rewriting hangs
-    /// on them; `before` are those that the Tera has.
+    /// Parses templates, and rewrites them and all others whose rewriting
+    /// depends on them; `before` are the templates that the Tera has.
     pub(crate) fn rewrite(
         &self,
         before: &ByName<LoadedTemplate>,
@@ -145,8 +145,8 @@ impl Library {
         Ok(Changes { templates, groups })
     }
 
-    /// Reads a template that is not added, and rewrites it. No other is looked
-    /// at beyond what this one uses.
+    /// Parses a template that is not added, and rewrites it. No other
+    /// template is checked beyond those that it uses.
     pub(crate) fn one_off(
         &self,
         templates: &ByName<LoadedTemplate>,

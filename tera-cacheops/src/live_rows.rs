@@ -1,5 +1,5 @@
-//! The rows of the lazy querysets that live. Tera's values are plain data, so a
-//! value holds no more than the number by which its rows are found here.
+//! The rows of the lazy querysets that are alive. Tera's values are plain data,
+//! so a value contains only the number that finds its rows here.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -8,7 +8,7 @@ use std::sync::{Arc, PoisonError, RwLock, Weak};
 use cacheops::template::Rows;
 use tera::Value;
 
-/// Rows that are found by their number until this is dropped.
+/// Rows that their number finds until this is dropped.
 pub(crate) struct LiveRows {
     pub(crate) number: u64,
     pub(crate) rows: Arc<Rows<Value>>,
@@ -26,7 +26,7 @@ impl LiveRows {
         LiveRows { number, rows }
     }
 
-    /// The rows of a number, if they live.
+    /// The rows of a number, if they are alive.
     pub(crate) fn find(number: u64) -> Option<Arc<Rows<Value>>> {
         let live = LIVE_ROWS.read().unwrap_or_else(PoisonError::into_inner);
         live.get(&number).and_then(Weak::upgrade)

@@ -1,6 +1,6 @@
-//! What is wrong with a template that is loaded.
+//! A mistake in a template that is loaded.
 
-/// What is wrong with a template, and where.
+/// A mistake in a template, and its place.
 #[derive(Debug)]
 pub(crate) struct LoadError {
     pub(crate) template: String,
@@ -9,7 +9,7 @@ pub(crate) struct LoadError {
 }
 
 impl LoadError {
-    /// A tag that is wrong by itself.
+    /// A mistake in a tag itself.
     pub(crate) fn tag(template: &str, error: &cacheops::Error) -> Self {
         LoadError {
             template: template.to_owned(),

@@ -1,4 +1,4 @@
-//! Templates as a Tera has them.
+//! Templates, as a Tera has them.
 
 use std::sync::Arc;
 
@@ -7,18 +7,17 @@ use cacheops::template::{Rewritten, SourceMapEntry};
 
 use crate::source::{ByName, Source};
 
-/// A template as Tera has it.
+/// A template, as Tera has it.
 #[derive(Debug)]
 pub(crate) struct LoadedTemplate {
     pub(crate) source: Arc<Source>,
-    /// Stands for all that its rewriting hangs on.
+    /// Represents everything that its rewriting depends on.
     pub(crate) signature: FragmentKey,
     pub(crate) rewritten: Arc<str>,
     pub(crate) source_map: Vec<SourceMapEntry>,
-    /// The same with nothing in place of the tags whose bodies hold blocks, if
-    /// it has any.
+    /// The same without the tags whose bodies contain blocks, if it has any.
     pub(crate) plain: Option<Arc<LoadedTemplate>>,
-    /// Whether it stands for a template whose file is gone.
+    /// Whether it replaces a template whose file is gone.
     pub(crate) is_removed: bool,
 }
 
@@ -48,7 +47,7 @@ impl LoadedTemplate {
         }
     }
 
-    /// What a template becomes whose file is gone.
+    /// The replacement for a template whose file is gone.
     pub(crate) fn tombstone(before: &LoadedTemplate, rewritten: Arc<str>) -> Self {
         let (source, signature) = (before.source.clone(), before.signature);
         LoadedTemplate {

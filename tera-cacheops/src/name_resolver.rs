@@ -1,4 +1,4 @@
-//! Which of several templates a Tera takes.
+//! Which of several templates a Tera uses.
 
 use std::collections::BTreeSet;
 
@@ -7,9 +7,9 @@ use tera::{Context, Tera};
 
 use crate::source::{ByName, Source};
 
-/// Which template Tera takes for a name, and whose component. It alone knows
-/// its prefixes, so a copy is asked in which each template holds no more than
-/// its number, and so does each of its components.
+/// Which template Tera uses for a name, and whose component. Only Tera knows its
+/// prefixes. So this asks a copy in which each template and each of its
+/// components contains only its number.
 #[derive(Debug)]
 pub(crate) struct NameResolver {
     copy: Option<Tera>,
@@ -17,7 +17,7 @@ pub(crate) struct NameResolver {
 }
 
 impl NameResolver {
-    /// `authors` are the templates that the Tera is to have besides its own.
+    /// `authors` are the templates that the Tera gets in addition to its own.
     pub(crate) fn of(tera: &Tera, sources: &ByName<Source>, syntax: &Syntax) -> Self {
         let own = tera.get_template_names().map(str::to_owned);
         let names = own.chain(sources.keys().cloned()).collect::<BTreeSet<_>>();

@@ -1,4 +1,4 @@
-//! What the rewriting of a template hangs on.
+//! What the rewriting of a template depends on.
 
 use std::cell::OnceCell;
 use std::collections::BTreeMap;
@@ -16,17 +16,17 @@ use crate::names::ENGINE;
 use crate::restore::RestorePlan;
 use crate::source::{ByName, Language, Source};
 
-/// The Tera that is asked while templates are looked at.
+/// The Tera whose templates are checked.
 pub(crate) struct LoadContext<'a> {
     pub(crate) tera: &'a Tera,
     /// The templates whose files are gone, and that it cannot forget.
     pub(crate) removed: &'a ByName<LoadedTemplate>,
-    /// The templates that it holds so far.
+    /// The templates that it has so far.
     pub(crate) before: &'a ByName<LoadedTemplate>,
-    /// The installation that it is of.
+    /// The installation that it belongs to.
     pub(crate) environment: &'a EnvironmentId,
     pub(crate) syntax: &'a Syntax,
-    /// Which of several templates it takes, once that is asked.
+    /// Which of several templates it uses, once this is needed.
     pub(crate) resolver: OnceCell<NameResolver>,
 }
 
@@ -36,18 +36,18 @@ impl LoadContext<'_> {
     }
 }
 
-/// What the rewriting of a template hangs on.
+/// What the rewriting of a template depends on.
 pub(crate) struct RewritePlan<'a> {
-    /// Stands for its source and for all that it uses.
+    /// Represents its source and everything that it uses.
     pub(crate) closure: FragmentKey,
     /// What tells a body with blocks which page is rendered.
     pub(crate) page: Option<String>,
-    /// What its tags put back, by their numbers.
+    /// What its tags restore, by their numbers.
     pub(crate) assignments: &'a [Assignments<'a>],
 }
 
 impl<'a> RewritePlan<'a> {
-    /// `has_page` is whether it is rendered with a tag around blocks.
+    /// `has_page` tells whether it is rendered with a tag around blocks.
     pub(crate) fn of(
         name: &str,
         source: &Source,
@@ -85,8 +85,8 @@ impl<'a> RewritePlan<'a> {
     }
 }
 
-/// Stands for a template and all that it uses: what it includes and extends,
-/// and where its components are defined.
+/// Represents a template and everything that it uses: what it includes and
+/// extends, and where its components are defined.
 fn closure(
     name: &str,
     sources: &ByName<Source>,
@@ -142,8 +142,9 @@ fn closure(
     Ok(key.finish())
 }
 
-/// A template that did not come through the plugin, and that Tera may take for
-/// a name: one of just that name goes before all that a prefix could make it.
+/// A template that was not loaded through the plugin, and that Tera may use for a
+/// name. A template with exactly this name precedes all that a prefix could make
+/// it.
 fn foreign_template<'a>(
     name: &str,
     sources: &ByName<Source>,
@@ -156,8 +157,8 @@ fn foreign_template<'a>(
     context.tera.get_template_names().find(|other| other.ends_with(name) && !known(other))
 }
 
-/// A template or component that did not come through the plugin, and that one
-/// with tags uses.
+/// A template or component that was not loaded through the plugin, and that a
+/// template with tags uses.
 fn foreign(name: &str, sources: &ByName<Source>, used: &str) -> LoadError {
     let tag = sources.get(name).and_then(|source| source.tags.first());
     let text = tag.map_or_else(|| name.to_owned(), |tag| tag.text.clone());

@@ -1,4 +1,4 @@
-//! The filters and functions that the plugin gives a Tera.
+//! The filters and functions that the plugin registers in a Tera.
 
 use std::sync::Arc;
 
@@ -11,7 +11,7 @@ use crate::engine::TeraEngine;
 use crate::shared::Shared;
 use crate::{frames, names, querysets, runtime};
 
-/// Gives a Tera all of them; those of tags before are replaced.
+/// Registers all of them. They replace those of earlier tags.
 pub(crate) fn register(tera: &mut Tera, shared: &Arc<Shared>) {
     register_tags(tera, shared);
     register_functions(tera, &shared.cache);

@@ -1,5 +1,5 @@
-//! Templates whose files are gone. A Tera cannot forget a template, so each
-//! gets a source that fails, and no other may use it.
+//! Templates whose files are gone. A Tera cannot forget a template. So each gets
+//! a source that fails, and no other template may use it.
 
 use std::cell::LazyCell;
 use std::sync::Arc;
@@ -13,16 +13,16 @@ use crate::name_resolver::NameResolver;
 use crate::source::Source;
 use crate::template_set::TemplateSet;
 
-/// What a template becomes whose file is gone. Who renders it is told that
-/// there is none.
+/// The replacement for a template whose file is gone. Rendering it reports that
+/// there is no such template.
 pub(crate) fn tombstone(before: &LoadedTemplate, syntax: &Syntax) -> LoadedTemplate {
     let (start, end) = &syntax.variable;
     let source = format!("{start} throw(message=\"the file of this template is gone\") {end}");
     LoadedTemplate::tombstone(before, source.into())
 }
 
-/// What is wrong where a template uses one that is gone, as Tera itself would
-/// say; `held` is what the Tera is to hold.
+/// The mistake if a template uses one that is gone, as Tera itself would report
+/// it; `held` are the templates that the Tera will have.
 pub(crate) fn fault(tera: &Tera, template_set: &TemplateSet, syntax: &Syntax) -> Option<Error> {
     let may_be_removed = |name: &str| {
         !template_set.templates.contains_key(name)

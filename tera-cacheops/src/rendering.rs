@@ -14,22 +14,23 @@ type Cause = Box<dyn Error + Send + Sync>;
 struct Rendering {
     page: Page,
     owner: Owner,
-    /// How many bodies were under way when it began.
+    /// The number of running bodies when it began.
     depth: usize,
-    /// The last error that Tera got only the words of, with these.
+    /// The last error of which Tera got only the message, with this message.
     cause: Option<(String, Cause)>,
-    /// Rows that functions of the template have made.
+    /// Rows that functions of the template have created.
     kept: Vec<Arc<LiveRows>>,
-    /// Whether tags are not to cache that do not know who fills their blocks.
+    /// Whether tags do not cache if it is unknown which templates fill their
+    /// blocks.
     bypasses_blocks: bool,
 }
 
-/// The tags that a rendering was begun by.
+/// The tags that began a rendering.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Owner(usize);
 
 impl Owner {
-    /// What lives at an address is told from others by it.
+    /// Identified by the address of something that is alive.
     pub(crate) fn at<T>(address: &T) -> Self {
         Owner(std::ptr::from_ref(address).addr())
     }
@@ -39,12 +40,12 @@ thread_local! {
     static RENDERINGS: RefCell<Vec<Rendering>> = const { RefCell::new(Vec::new()) };
 }
 
-/// None where the thread is about to end.
+/// `None` if the thread is about to end.
 fn with<R>(f: impl FnOnce(&mut Vec<Rendering>) -> R) -> Option<R> {
     RENDERINGS.try_with(|renderings| f(&mut renderings.borrow_mut())).ok()
 }
 
-/// Holds as long as the rendering lasts, however it ends.
+/// Lasts as long as the rendering, however it ends.
 pub(crate) struct RenderGuard(());
 
 impl RenderGuard {
@@ -64,7 +65,7 @@ impl RenderGuard {
         RenderGuard(())
     }
 
-    /// Has tags around blocks not cache in this rendering.
+    /// Switches caching off for tags around blocks in this rendering.
     pub(crate) fn bypass_blocks(&self) {
         with(|renderings| {
             if let Some(last) = renderings.last_mut() {
@@ -73,9 +74,9 @@ impl RenderGuard {
         });
     }
 
-    /// The cause of an error that ends the rendering, if Tera was told of it
-    /// in words. One that a function of the template has swallowed is not it:
-    /// its words are not among those of the error.
+    /// The cause of an error that ends the rendering, if Tera got its
+    /// message. If a function of the template has hidden an error, it is not
+    /// the cause: its message is not part of the final error.
     pub(crate) fn cause_of(&self, error: &tera::Error) -> Option<Cause> {
         let (kept, _swallowed) = with(|renderings| {
             let kept = renderings.last_mut()?.cause.take();
@@ -98,7 +99,7 @@ impl Drop for RenderGuard {
     }
 }
 
-/// The page that is being rendered, where these tags have begun it.
+/// The page that is being rendered, if these tags began the rendering.
 pub(crate) fn page(owner: Owner) -> Option<Page> {
     with(|renderings| {
         let last = renderings.last().filter(|last| last.owner == owner)?;
@@ -107,8 +108,8 @@ pub(crate) fn page(owner: Owner) -> Option<Page> {
     .flatten()
 }
 
-/// Whether it is known who fills the blocks of the templates here; none where
-/// these tags have not begun the rendering.
+/// Whether it is known which templates fill the blocks here; `None` if these tags
+/// did not begin the rendering.
 pub(crate) fn knows_blocks(owner: Owner) -> Option<bool> {
     with(|renderings| {
         let last = renderings.last().filter(|last| last.owner == owner)?;
@@ -117,7 +118,7 @@ pub(crate) fn knows_blocks(owner: Owner) -> Option<bool> {
     .flatten()
 }
 
-/// Keeps rows until the rendering ends, if the plugin has begun it.
+/// Keeps rows until the rendering ends, if the plugin began it.
 pub(crate) fn keep_rows(rows: Arc<LiveRows>) {
     with(|renderings| {
         if let Some(last) = renderings.last_mut() {
@@ -126,7 +127,7 @@ pub(crate) fn keep_rows(rows: Arc<LiveRows>) {
     });
 }
 
-/// An error for Tera, which passes on no more than its words; keeps the cause.
+/// An error for Tera, which passes on only its message; the cause is kept here.
 pub(crate) fn caused(words: String, cause: impl Into<Cause>) -> tera::Error {
     let cause = Some((words.clone(), cause.into()));
     // Dropped out here: an error before may render when it is.

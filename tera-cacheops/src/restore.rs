@@ -1,4 +1,4 @@
-//! What the tags of a template have to put back, and where that cannot be done.
+//! What the tags of a template have to restore, and where this is impossible.
 
 use std::collections::BTreeMap;
 
@@ -7,9 +7,10 @@ use cacheops::template::Assignments;
 use crate::inheritance::{AroundSuper, Inheritance, Relatives};
 use crate::source::{Source, TagFacts};
 
-/// What is known of the tags of a template by all that may be rendered with it.
+/// What is known about the tags of a template from all templates that may be
+/// rendered with it.
 pub(crate) struct RestorePlan<'a> {
-    /// Where a tag stands in a block, or runs one.
+    /// The places where a tag is in a block, or runs one.
     relatives: Option<Relatives<'a>>,
     /// By the numbers of the tags.
     pub(crate) assignments: Vec<Assignments<'a>>,
@@ -31,7 +32,7 @@ impl<'a> RestorePlan<'a> {
         RestorePlan { assignments: assignments.collect(), relatives }
     }
 
-    /// That of a template which is rendered by itself only.
+    /// The data of a template that is only rendered alone.
     pub(crate) fn alone(source: &'a Source) -> Self {
         RestorePlan { relatives: None, assignments: source.tags.iter().map(own_sets).collect() }
     }
@@ -44,7 +45,7 @@ impl<'a> RestorePlan<'a> {
             .flat_map(|relatives| relatives.members.iter().map(|(name, it)| (*name, *it)))
     }
 
-    /// Looks at all tags: the first that is wrong, and why.
+    /// Checks all tags. Returns the first one that is wrong, and why.
     pub(crate) fn fault(&self, source: &'a Source) -> Option<(&'a TagFacts, String)> {
         let mut by_block: BTreeMap<&str, AroundSuper<'_>> = BTreeMap::new();
         for (tag, assignments) in source
@@ -73,8 +74,8 @@ fn own_sets(tag: &TagFacts) -> Assignments<'_> {
     tag.assignments.iter().map(|(name, how)| (name.as_str(), *how)).collect()
 }
 
-/// A loop is a scope: what is to be put back in it must not hide, or be hidden
-/// by, what is outside.
+/// A loop is a scope. A variable that is restored in it must not hide a variable
+/// outside, or be hidden by one.
 fn scope_fault(
     source: &Source,
     tag: &TagFacts,

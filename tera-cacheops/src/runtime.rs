@@ -1,4 +1,4 @@
-//! What the filters do that a tag becomes.
+//! The filters that a tag becomes.
 
 use std::rc::Rc;
 
@@ -13,8 +13,8 @@ use crate::names::PAGE;
 use crate::shared::Shared;
 use crate::{frames, querysets, rendering};
 
-/// Begins a `cached_as` or `cached`: looks the fragment up. True where the
-/// body is to run.
+/// Begins a `cached_as` or `cached`: looks the fragment up. True if the body has
+/// to run.
 pub(crate) fn begin(
     shared: &Shared,
     number: usize,
@@ -39,7 +39,7 @@ pub(crate) fn begin(
     querysets.with(|querysets| begun.look_up(shared, state, querysets, &options))
 }
 
-/// The arguments of which a tag has several, by their order.
+/// The arguments that a tag may have several of, in order.
 fn numbered<'k>(kwargs: &'k Kwargs, prefix: &str, count: usize) -> Vec<&'k Value> {
     (0..count).filter_map(|at| argument(kwargs, &format!("{prefix}{at}"))).collect()
 }
@@ -56,7 +56,7 @@ fn read_querysets(
     }
 }
 
-/// Begins a tag of the application's own.
+/// Begins a custom tag.
 pub(crate) fn begin_custom(
     shared: &Shared,
     number: usize,
@@ -80,12 +80,12 @@ pub(crate) fn begin_custom(
     begun.look_up(shared, state, &querysets, &options)
 }
 
-/// An error of a tag in rendering; the engine adds the place.
+/// An error of a tag in rendering. The engine adds the place.
 pub(crate) fn in_rendering(tag: &str, detail: &str) -> Error {
     Error::message(format!("`{tag}`: {detail}"))
 }
 
-/// An error of a tag of the application's own, whose cause is not to be lost.
+/// An error of a custom tag, whose cause must not be lost.
 fn with_cause(error: Error) -> Error {
     match std::error::Error::source(&error) {
         Some(_) => rendering::caused(error.to_string(), error),
@@ -96,7 +96,7 @@ fn with_cause(error: Error) -> Error {
 /// A tag whose key is being written.
 struct BegunTag<'a> {
     tag: &'a Tag,
-    /// Whether comments with the key go around the fragment.
+    /// Whether comments with the key surround the fragment.
     is_marked: bool,
     key: KeyWriter,
 }
@@ -115,7 +115,7 @@ impl<'a> BegunTag<'a> {
         Ok(BegunTag { tag, is_marked, key })
     }
 
-    /// Looks the fragment up. True where the body is to run.
+    /// Looks the fragment up. True if the body has to run.
     fn look_up(
         mut self,
         shared: &Shared,
@@ -154,8 +154,8 @@ impl<'a> BegunTag<'a> {
         }
     }
 
-    /// Writes which page fills the blocks of the body. False where that is not
-    /// known: for a page that did not come through the plugin.
+    /// Writes which page fills the blocks of the body. False if this is
+    /// unknown, because the page was not loaded through the plugin.
     fn write_page(&mut self, shared: &Shared, state: &State<'_>) -> TeraResult<bool> {
         let page = state.get::<Value>(PAGE)?;
         if let Some(page) = &page {
@@ -165,7 +165,7 @@ impl<'a> BegunTag<'a> {
     }
 }
 
-/// Ends a tag whose body has run: stores what it rendered.
+/// Ends a tag whose body has run: stores its output.
 pub(crate) fn store(body: &Value, kwargs: &Kwargs) -> TeraResult<Value> {
     let ended = frames::end(&kwargs.must_get::<Value>("fill")?)?;
     let text = body.as_str().unwrap_or_default();

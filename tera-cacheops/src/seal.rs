@@ -1,5 +1,5 @@
-//! The seal of a queryset's map: it tells a map that the plugin has made from
-//! what an author writes, and carries what the plugin needs of it.
+//! The seal of the map of a queryset. It distinguishes a map of the plugin from a
+//! map of an author, and contains what the plugin needs.
 
 use std::hash::{BuildHasher, RandomState};
 use std::sync::LazyLock;
@@ -10,16 +10,17 @@ use serde::{Serialize, Serializer};
 use tera::Value;
 use tera::value::Key;
 
-/// The name under which a queryset's map carries what stands for it in keys.
+/// The name under which the map of a queryset contains its representation in
+/// keys.
 pub(crate) const SEAL: &str = "_cacheops";
 
 /// The length of a digest.
 pub(crate) const DIGEST: usize = 20;
 
-/// The length of what says that a mark is of this process.
+/// The length of the part that identifies a seal of this process.
 const SECRET: usize = 8;
 
-/// Nobody else knows it, so no map of an author's has a mark by chance.
+/// Nobody else knows it, so no map of an author has it by chance.
 static OWN: LazyLock<[u8; SECRET]> =
     LazyLock::new(|| RandomState::new().hash_one(SEAL).to_le_bytes());
 

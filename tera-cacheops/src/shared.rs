@@ -1,5 +1,5 @@
-//! What the tags of a Tera share: the cache, the templates, and what the
-//! application has set.
+//! The shared data of the tags of a Tera: the cache, the templates, and the
+//! settings of the application.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{OnceLock, PoisonError, RwLock};
@@ -16,15 +16,16 @@ use crate::rendering::{self, Owner};
 pub(crate) type Decorator = dyn Fn(&TagCall<'_>) -> Result<Caching, Error> + Send + Sync;
 pub(crate) type MarkFilter = dyn Fn(&State<'_>) -> bool + Send + Sync;
 
-/// What the tags of a Tera share.
+/// The shared data of the tags of a Tera.
 pub(crate) struct Shared {
     pub(crate) cache: Cacheops,
     pub(crate) library: Library,
     syntax: RwLock<Syntax>,
     pub(crate) custom: CustomTags<Decorator>,
-    /// Where fragments get comments around them.
+    /// Where comments surround fragments.
     pub(crate) marks: OnceLock<Box<MarkFilter>>,
-    /// Whether the application says that all templates came through the plugin.
+    /// Whether the application says that all templates were loaded through
+    /// the plugin.
     pub(crate) all_are_loaded: AtomicBool,
 }
 
@@ -48,30 +49,30 @@ impl Shared {
         *self.syntax.write().unwrap_or_else(PoisonError::into_inner) = syntax;
     }
 
-    /// Whether fragments get comments around them here.
+    /// Whether comments surround fragments here.
     pub(crate) fn has_marks(&self, state: &State<'_>) -> bool {
         self.marks.get().is_some_and(|is_on| state.autoescaping_enabled() && is_on(state))
     }
 
-    /// What tells the renderings of these tags from those of others.
+    /// What distinguishes the renderings of these tags from those of others.
     pub(crate) fn owner(&self) -> Owner {
         Owner::at(self)
     }
 
-    /// The page that is being rendered, where these tags have begun it.
+    /// The page that is being rendered, if these tags began the rendering.
     pub(crate) fn page(&self) -> Option<Page> {
         rendering::page(self.owner())
     }
 
-    /// Whether it is known who fills the blocks of the templates here. In a
-    /// rendering that these tags have not begun, only the application can say.
+    /// Whether it is known which templates fill the blocks here. If these
+    /// tags did not begin the rendering, only the application can say.
     pub(crate) fn knows_blocks(&self) -> bool {
         rendering::knows_blocks(self.owner())
             .unwrap_or_else(|| self.all_are_loaded.load(Ordering::Relaxed))
     }
 }
 
-/// How a Tera with these delimiters reads its templates.
+/// How a Tera with these delimiters parses its templates.
 pub(crate) fn syntax_of(delimiters: &Delimiters) -> Syntax {
     let pair = |start: &str, end: &str| (start.to_owned(), end.to_owned());
     Syntax {

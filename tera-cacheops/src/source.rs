@@ -1,4 +1,4 @@
-//! Templates as their authors wrote them.
+//! Templates, as their authors wrote them.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -12,10 +12,10 @@ use cacheops::template::{
 use crate::dialect;
 use crate::load_error::LoadError;
 
-/// What templates are written in.
+/// The language of templates.
 pub(crate) struct Language<'a> {
     pub(crate) syntax: &'a Syntax,
-    /// The names of the application's own tags.
+    /// The names of the custom tags.
     pub(crate) custom: &'a [String],
 }
 
@@ -33,18 +33,18 @@ pub(crate) struct Source {
     pub(crate) defines: Vec<String>,
     /// Its blocks, by name.
     pub(crate) blocks: BTreeMap<String, BlockFacts>,
-    /// What its loops do with names.
+    /// The effect of its loops on names.
     pub(crate) loops: Loops,
     /// What it shows that a tag elsewhere may have to know.
     pub(crate) exposure: Exposure,
-    /// Those of its references whose names are written with escapes.
+    /// Its references whose names are written with escapes.
     pub(crate) escaped: Vec<String>,
     pub(crate) tags: Vec<TagFacts>,
-    /// Whether a body of its tags holds blocks.
+    /// Whether the body of one of its tags contains blocks.
     pub(crate) has_block_tags: bool,
 }
 
-/// What is known of a block.
+/// What is known about a block.
 #[derive(Debug)]
 pub(crate) struct BlockFacts {
     pub(crate) assignments: BTreeMap<String, Assignment>,
@@ -65,19 +65,19 @@ impl BlockFacts {
     }
 }
 
-/// What is known of a tag and its body.
+/// What is known about a tag and its body.
 #[derive(Debug)]
 pub(crate) struct TagFacts {
-    /// As the author wrote it.
+    /// The tag as the author wrote it.
     pub(crate) text: String,
     pub(crate) line: usize,
-    /// The templates that the body includes by a plain name.
+    /// The templates that the body includes by a literal name.
     pub(crate) includes: Vec<String>,
     pub(crate) assignments: BTreeMap<String, Assignment>,
     pub(crate) position: Position,
-    /// The blocks that the body holds, and those around a `super()` in it.
+    /// The blocks in the body, and those around a `super()` in it.
     pub(crate) blocks: Vec<String>,
-    /// The block that it stands in.
+    /// The block around it.
     pub(crate) in_block: Option<String>,
     pub(crate) in_component: bool,
     pub(crate) names_body: bool,
@@ -106,7 +106,7 @@ impl TagFacts {
 }
 
 impl TagFacts {
-    /// The error where this tag cannot be done right.
+    /// The error for a tag that cannot be exact.
     pub(crate) fn error(&self, template: &str, why: &str) -> LoadError {
         LoadError {
             template: template.to_owned(),

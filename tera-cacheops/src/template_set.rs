@@ -1,10 +1,10 @@
-//! Which templates a Tera holds.
+//! The templates that a Tera has.
 //!
-//! A Tera tells neither its sources nor anything else by which one could be
-//! told from its clones, and clones may be given other templates. So what each
-//! holds travels with it, in a function that it has: asked for, that leaves it
-//! here for whoever asked. `register_from` gives the function to others, but no
-//! templates, so a template says that it is this one's.
+//! A Tera reveals neither its sources nor anything else that distinguishes it
+//! from its clones, and clones may get other templates. So a function of the Tera
+//! carries its set of templates. When called, the function stores the set here
+//! for the caller. `register_from` copies the function to another Tera, but no
+//! templates. So a template tells whether the set belongs to this Tera.
 
 use std::cell::RefCell;
 #[cfg(feature = "glob_fs")]
@@ -21,10 +21,10 @@ use crate::loaded::LoadedTemplate;
 use crate::names::{MARKER, TEMPLATE_SET};
 use crate::source::ByName;
 
-/// What came into a Tera through the plugin.
+/// The templates that the plugin has added to a Tera.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct TemplateSet {
-    /// Which one it is; zero where nothing came.
+    /// Its number; zero if nothing was added.
     pub(crate) id: u64,
     pub(crate) templates: ByName<LoadedTemplate>,
     /// The templates whose files are gone, and that it cannot forget.
@@ -34,7 +34,7 @@ pub(crate) struct TemplateSet {
     pub(crate) glob: Glob,
 }
 
-/// What was loaded by a glob.
+/// The templates that a glob loaded.
 #[cfg(feature = "glob_fs")]
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Glob {
@@ -47,7 +47,7 @@ thread_local! {
 }
 
 impl TemplateSet {
-    /// What a Tera holds.
+    /// The set of a Tera.
     pub(crate) fn of(tera: &Tera, syntax: &Syntax) -> Arc<Self> {
         let (start, end) = &syntax.variable;
         // Nothing is left where it does not have the function.
@@ -65,7 +65,7 @@ impl TemplateSet {
         self.templates.clone().into_iter().chain(self.removed.clone()).collect()
     }
 
-    /// What a Tera holds that has taken something.
+    /// The set of a Tera after it has accepted templates.
     pub(crate) fn after(&self, changed: Changes, removed: ByName<LoadedTemplate>) -> Self {
         static COUNT: AtomicU64 = AtomicU64::new(1);
         let id = COUNT.fetch_add(1, Ordering::Relaxed);
@@ -81,18 +81,19 @@ impl TemplateSet {
         template_set
     }
 
-    /// The template that a Tera is to have which holds this.
+    /// The template that identifies a Tera with this set.
     pub(crate) fn marker(&self) -> (String, String) {
         (MARKER.to_owned(), self.id.to_string())
     }
 
-    /// Whether all that a template extends came through the plugin.
+    /// Whether everything that a template extends was loaded through the
+    /// plugin.
     pub(crate) fn knows_parents(&self, name: &str) -> bool {
         !self.groups.incomplete.contains(name)
     }
 
-    /// The templates that are rendered with tags around blocks where `name` is,
-    /// with nothing in place of those; none where there is no such tag.
+    /// The templates that are rendered with tags around blocks if `name` is
+    /// rendered, without these tags; `None` if there is no such tag.
     pub(crate) fn without_block_tags(&self, name: &str) -> ByName<LoadedTemplate> {
         let representatives = self.groups.representatives_of(&self.templates, name);
         if representatives.is_empty() {
@@ -110,7 +111,7 @@ impl TemplateSet {
         plain.collect()
     }
 
-    /// Has a Tera hold this, and its clones from now on.
+    /// Gives this set to a Tera, and to its clones from now on.
     pub(crate) fn attach_to(self, tera: &mut Tera) {
         let template_set = Arc::new(self);
         tera.register_function(TEMPLATE_SET, move |_: Kwargs, _: &State| {
