@@ -22,6 +22,11 @@
 //! | `advance SECONDS` | lets time pass |
 //! | `enabled true` or `false` | switches the cache |
 //!
+//! A fixture is one test on each store and engine, by its name:
+//! `cargo test -p cacheops-tests --test suite fixtures::in_memory_tera::inheritance`.
+//! With the environment variable `BLESS` set, the tests in memory write what the
+//! steps give into the files; look at the difference before you commit it.
+//!
 //! Where engines spell the same thing in two ways, a step holds both:
 //! `‹x is divisibleby 3¦x is divisible_by(divisor=3)›`, MiniJinja's first.
 
@@ -35,67 +40,11 @@ use cacheops::{Cacheops, ManualClock, QuerySet, Stats};
 use serde_json::{Map, Value as Json};
 
 use crate::{Backend, Context, Delimiters, Engine, Layout, Query, cache_on_clock};
+use steps::Step;
 
-/// A step as it stands in the file.
-#[derive(Debug)]
-struct Step {
-    line: usize,
-    head: String,
-    text: String,
-}
+mod steps;
 
-fn steps(source: &str) -> Vec<Step> {
-    let mut steps: Vec<Step> = Vec::new();
-    let mut lines: Vec<&str> = Vec::new();
-    for (at, line) in source.split('\n').enumerate() {
-        if let Some(head) = line.strip_prefix("--- ") {
-            end_step(&mut steps, &mut lines);
-            let head = head.trim_end().to_owned();
-            steps.push(Step { line: at + 1, head, text: String::new() });
-        } else {
-            lines.push(line);
-        }
-    }
-    end_step(&mut steps, &mut lines);
-    steps
-}
-
-/// Empty lines before the next step are for the eye.
-fn end_step(steps: &mut [Step], lines: &mut Vec<&str>) {
-    let text = lines.join("\n");
-    lines.clear();
-    if let Some(step) = steps.last_mut() {
-        step.text = text.trim_end_matches('\n').to_owned();
-    }
-}
-
-/// The source as one engine spells it.
-pub fn spelled(source: &str, engine: &str) -> String {
-    let mut out = String::with_capacity(source.len());
-    let mut rest = source;
-    while let Some((before, behind)) = rest.split_once('‹') {
-        let (both, after) = behind.split_once('›').expect("‹ has no ›");
-        let (first, second) = both.split_once('¦').expect("‹…› has no ¦");
-        out.push_str(before);
-        out.push_str(if engine == "minijinja" { first } else { second });
-        rest = after;
-    }
-    out + rest
-}
-
-/// The steps that one engine takes.
-fn of_engine(steps: Vec<Step>, engine: &str) -> Vec<Step> {
-    let mut of = "any".to_owned();
-    let mut kept = Vec::new();
-    for step in steps {
-        if let Some(name) = step.head.strip_prefix("engine ") {
-            of = name.trim().to_owned();
-        } else if of == "any" || of == engine {
-            kept.push(step);
-        }
-    }
-    kept
-}
+pub use steps::spelled;
 
 /// Runs a fixture on a store and an engine.
 ///
@@ -107,20 +56,79 @@ pub fn run<B: Backend, E: Engine>(
     source: &str,
     delimiters: Delimiters,
 ) -> Result<(), String> {
-    let steps = of_engine(steps(&spelled(source, E::NAME)), E::NAME);
-    if steps.is_empty() {
-        return match source.contains("\n--- ") {
-            true => Ok(()),
-            false => Err(format!("{name}: a fixture without steps")),
-        };
+    let fail = |step: &Step, why: &str| {
+        let Step { line, head, .. } = step;
+        format!("{name}:{line}, {delimiters:?} delimiters: `{head}`:\n{why}")
+    };
+    let steps = steps_of::<E>(source);
+    if steps.is_empty() && !source.contains("\n--- ") {
+        return Err(format!("{name}: a fixture without steps"));
     }
-    let mut run = Run::<E>::new::<B>(&steps, delimiters);
+    let Some(mut run) = Run::<E>::new::<B>(&steps, delimiters) else { return Ok(()) };
     for step in &steps {
-        run.step(step).map_err(|why| {
-            format!("{name}:{}, {delimiters:?} delimiters: `{}`:\n{why}", step.line, step.head)
-        })?;
+        let got = run.step(step).map_err(|why| fail(step, &why))?;
+        let wanted = delimiters.apply(wanted(step));
+        if let Some(got) = got.filter(|got| *got != wanted) {
+            return Err(fail(step, &format!("gave\n{got}\nand the fixture says\n{wanted}")));
+        }
     }
     Ok(())
+}
+
+/// The fixture with what its steps give on a store and an engine in place of
+/// what it says.
+///
+/// # Errors
+///
+/// A step that fails where it should not, or the other way round.
+pub fn bless<B: Backend, E: Engine>(source: &str) -> Result<String, String> {
+    let (intro, mut all) = steps::parse(source);
+    let steps = steps_of::<E>(source);
+    let run = Run::<E>::new::<B>(&steps, Delimiters::Default);
+    if let Some(mut run) = run {
+        for step in &steps {
+            let got = run.step(step).map_err(|why| format!("`{}`:\n{why}", step.head))?;
+            if let Some(got) = got.filter(|got| *got != wanted(step)) {
+                bless_step(&mut all[step.index], &got, E::NAME);
+            }
+        }
+    }
+    Ok(steps::write(&intro, &all))
+}
+
+fn steps_of<E: Engine>(source: &str) -> Vec<Step> {
+    steps::of_engine(steps::parse(&spelled(source, E::NAME)).1, E::NAME)
+}
+
+/// What a step says that it gives.
+fn wanted(step: &Step) -> &str {
+    match step.head.split_once(' ') {
+        Some(("expect", counts)) => counts,
+        Some(("bad", _)) => steps::bad_template(&step.text).1,
+        _ => &step.text,
+    }
+}
+
+/// Puts what one engine gives into a step, and leaves what the other gives.
+fn bless_step(step: &mut Step, got: &str, engine: &str) {
+    let is_shared = step.engine == "any";
+    let both = |old: &str| {
+        if !is_shared {
+            return got.to_owned();
+        }
+        let is_first = engine == "minijinja";
+        let other = spelled(old, if is_first { "tera" } else { "minijinja" });
+        let (first, second) = if is_first { (got, &*other) } else { (&*other, got) };
+        if first == second { first.to_owned() } else { format!("‹{first}¦{second}›") }
+    };
+    match step.head.split_once(' ') {
+        Some(("expect", counts)) => step.head = format!("expect {}", both(counts)),
+        Some(("bad", _)) => {
+            let (source, old) = steps::bad_template(&step.text);
+            step.text = format!("{source}\n...\n{}", both(old));
+        }
+        _ => step.text = both(&step.text),
+    }
 }
 
 struct Run<E> {
@@ -137,16 +145,17 @@ struct Run<E> {
 type Done = Result<(), String>;
 
 impl<E: Engine> Run<E> {
-    fn new<B: Backend>(steps: &[Step], delimiters: Delimiters) -> Self {
+    /// None where the engine has no steps here.
+    fn new<B: Backend>(steps: &[Step], delimiters: Delimiters) -> Option<Self> {
+        let words = steps.first()?.head.strip_prefix("layout").unwrap_or_default();
         let (cache, clock) = cache_on_clock::<B>();
-        let words = steps[0].head.strip_prefix("layout").unwrap_or_default();
         let has = |word: &str| words.split_whitespace().any(|other| other == word);
         let layout = Layout {
             trim_blocks: has("trim"),
             lstrip_blocks: has("lstrip"),
             line_statements: has("lines"),
         };
-        Run {
+        Some(Run {
             engine: E::new(&cache, delimiters, layout),
             cache,
             clock,
@@ -155,20 +164,35 @@ impl<E: Engine> Run<E> {
             database: Arc::default(),
             queries: Arc::default(),
             before: (Stats::default(), 0),
-        }
+        })
     }
 
-    fn step(&mut self, step: &Step) -> Done {
+    /// Takes a step: what it gives, if the fixture says something of that.
+    fn step(&mut self, step: &Step) -> Result<Option<String>, String> {
         let (word, rest) = step.head.split_once(' ').unwrap_or((&step.head, ""));
         let (first, second) = rest.split_once(' ').unwrap_or((rest, ""));
-        let text = self.delimiters.apply(&step.text);
+        let given = match word {
+            "bad" => {
+                let source = self.delimiters.apply(steps::bad_template(&step.text).0);
+                self.engine.add(second, &source).err().ok_or("it was taken")?
+            }
+            "render" => self.engine.render(first, &self.with(second)?)?,
+            "error" => match self.engine.render(first, &self.with(second)?) {
+                Ok(page) => return Err(format!("it rendered:\n{page}")),
+                Err(error) => error,
+            },
+            "explain" => self.engine.explain(first, &self.with(second)?).trim_end().to_owned(),
+            "expect" => self.count(rest)?,
+            _ => return self.act(word, (first, second), &step.text).map(|()| None),
+        };
+        Ok(Some(given))
+    }
+
+    /// A step that gives nothing.
+    fn act(&mut self, word: &str, (first, second): (&str, &str), text: &str) -> Done {
         match word {
             "layout" | "note" => Ok(()),
-            "template" => self.engine.add(first, &text),
-            "bad" => match self.engine.add(second, &text_of(&text)) {
-                Ok(()) => Err("it was taken".to_owned()),
-                Err(error) => same(&error, &expected(&text)),
-            },
+            "template" => self.engine.add(first, &self.delimiters.apply(text)),
             "queryset" => {
                 self.context.querysets.push((first.to_owned(), queryset(second)?));
                 Ok(())
@@ -178,13 +202,6 @@ impl<E: Engine> Run<E> {
                 self.database.lock().unwrap().insert(first.to_owned(), json(second)?);
                 Ok(())
             }
-            "render" => same(&self.engine.render(first, &self.with(second)?)?, &text),
-            "error" => match self.engine.render(first, &self.with(second)?) {
-                Ok(page) => Err(format!("it rendered:\n{page}")),
-                Err(error) => same(&error, &text),
-            },
-            "explain" => same(self.engine.explain(first, &self.with(second)?).trim_end(), &text),
-            "expect" => self.expect(rest),
             "advance" => {
                 let seconds: f64 = first.parse().map_err(|_| "not a number".to_owned())?;
                 self.clock.advance(Duration::from_secs_f64(seconds));
@@ -249,7 +266,8 @@ impl<E: Engine> Run<E> {
         Ok(context)
     }
 
-    fn expect(&mut self, what: &str) -> Done {
+    /// The counts that a step asks for, since the last time.
+    fn count(&mut self, what: &str) -> Result<String, String> {
         let now = (self.cache.stats(), self.queries.load(Ordering::SeqCst));
         let (before, queries) = std::mem::replace(&mut self.before, now);
         let counts = [
@@ -264,18 +282,8 @@ impl<E: Engine> Run<E> {
             let count = counts.iter().find(|(other, _)| *other == name).ok_or("no such count")?;
             let _ = write!(got, "{name}={} ", count.1);
         }
-        same(got.trim_end(), what)
+        Ok(got.trim_end().to_owned())
     }
-}
-
-/// The source of a bad template: up to a line `...`.
-fn text_of(text: &str) -> String {
-    text.split("\n...\n").next().unwrap_or_default().to_owned()
-}
-
-/// What loading it gives: from a line `...` on.
-fn expected(text: &str) -> String {
-    text.split("\n...\n").nth(1).unwrap_or_default().to_owned()
 }
 
 fn queryset(text: &str) -> Result<QuerySet, String> {
@@ -287,11 +295,4 @@ fn queryset(text: &str) -> Result<QuerySet, String> {
 
 fn json(text: &str) -> Result<Json, String> {
     serde_json::from_str(text).map_err(|error| format!("{error} in {text}"))
-}
-
-fn same(got: &str, wanted: &str) -> Done {
-    if got == wanted {
-        return Ok(());
-    }
-    Err(format!("gave\n{got}\nand the fixture says\n{wanted}"))
 }
