@@ -45,6 +45,12 @@
 //! | `tracing` | yes | events with the target `cacheops`: reads and invalidations at debug level, failures and changes of the connection as warnings |
 //! | `redis` | no | a shared tier for several processes: Redis, Valkey or Dragonfly |
 //! | `redis-tls` | no | TLS for its connections |
+//!
+//! # Stability
+//!
+//! What these pages show follows semantic versioning. The hidden module
+//! `template` is for the plugins of template engines, and may change in any
+//! release: whoever builds on it depends on exactly one version, as they do.
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
@@ -65,6 +71,7 @@ mod redis;
 mod shared;
 mod store;
 mod sync;
+#[doc(hidden)]
 pub mod template;
 mod value;
 mod write;

@@ -34,6 +34,14 @@
 //! the body assigns to a namespace from outside, it works on a copy. Everything
 //! of the engine works inside the body, including blocks and `super()`. Only
 //! `break` and `continue` cannot leave it.
+//!
+//! # Features
+//!
+//! | feature | default | what it adds |
+//! |---|---|---|
+//! | `tracing` | yes | events with the target `cacheops`: reads and invalidations at debug level, failures and changes of the connection as warnings |
+//! | `redis` | no | a shared tier for several processes: Redis, Valkey or Dragonfly |
+//! | `redis-tls` | no | TLS for its connections |
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 

@@ -109,6 +109,15 @@
 //! `get_template_variables` lists them too. Templates of an inheritance with
 //! such a tag have a block of that name. Tags nest 19 deep, because Tera nests
 //! statements 39 deep and a tag becomes two.
+//!
+//! # Features
+//!
+//! | feature | default | what it adds |
+//! |---|---|---|
+//! | `tracing` | yes | events with the target `cacheops`: reads and invalidations at debug level, failures and changes of the connection as warnings |
+//! | `redis` | no | a shared tier for several processes: Redis, Valkey or Dragonfly |
+//! | `redis-tls` | no | TLS for its connections |
+//! | `glob_fs` | no | `Tags::load_from_glob` and `Tags::full_reload`, as in `tera` |
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 

@@ -1,10 +1,11 @@
 //! Cache tags in the source of templates: what the plugins of all engines
-//! share.
+//! share. **Exempt from semantic versioning**: this module may change in any
+//! release, so a plugin depends on exactly one version of the core.
 //!
-//! No engine has tags of one's own, so a plugin rewrites the source as it is
-//! loaded. This module finds the tags, checks that they are whole, and puts in
-//! their place what a [`Dialect`] says; all other text passes byte for byte,
-//! and every line stays the line it was.
+//! No engine lets an application add tags, so a plugin rewrites each source as
+//! it is loaded. This module finds the tags, checks that each is closed, and
+//! puts in its place what a [`Dialect`] writes. All other text stays byte for
+//! byte, and every line keeps its number.
 //!
 //! ```
 //! use cacheops::template::{Dialect, OpenTag, Reference, Syntax, Trim, rewrite};
