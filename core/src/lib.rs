@@ -90,7 +90,7 @@ pub use queryset::{
     Condition, QuerySet, all, any, compare, eq, gt, gte, is_in, is_null, like, lt, lte, ne, not,
     opaque,
 };
-pub use read::{Fill, Found, Hit, Lease, Page, Request};
+pub use read::{Fill, Found, Hit, Lease, Page, Request, RowReader};
 #[cfg(feature = "redis")]
 pub use redis::{Consistency, Credentials, LinkState, Redis, SharedStatus, Tls};
 pub use store::Usage;

@@ -16,8 +16,9 @@ mod none {
     use crate::observe::Outcome;
     use crate::observe::observers::Delivered;
     use crate::prefix::Prefix;
+    use crate::queryset::LeaseScope;
     use crate::read::page::{FragmentRef, Page};
-    use crate::store::{LeaseScope, Stamp};
+    use crate::store::Stamp;
     use crate::sync::Arc;
     use crate::write::keys::Event;
 

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::cache::handle::Cacheops;
+use crate::cache::inner::{Inner, Settings};
 use crate::clock::{Clock, SystemClock};
 use crate::error::{Error, ErrorKind};
 use crate::observe::observers::Observers;
@@ -44,23 +45,25 @@ pub struct Builder {
     wait_timeout: Duration,
 }
 
-/// What the cache is made of, checked.
-pub(crate) struct Settings {
-    pub(crate) store: Arc<MemoryStore>,
-    pub(crate) shared: Option<Tier>,
-    pub(crate) time_to_live: Option<Duration>,
-    pub(crate) profiles: Profiles,
-    pub(crate) limits: Limits,
-    pub(crate) clock: Arc<dyn Clock>,
-    pub(crate) observers: Arc<Observers>,
-    pub(crate) enabled: bool,
-    pub(crate) inspect: bool,
-    pub(crate) wait_timeout: Duration,
-    pub(crate) prefix: Prefix,
+impl Cacheops {
+    /// A cache in this process with the default settings: 64 MiB, no limit on
+    /// the time to live. It needs nothing installed.
+    #[must_use]
+    pub fn in_memory() -> Self {
+        let builder = Builder::new();
+        let prefix = Prefix::new(String::new(), None);
+        let store = builder.store(&prefix);
+        builder.assemble(Profiles::default(), prefix, store, None)
+    }
+
+    /// Begins the settings of a cache.
+    pub fn builder() -> Builder {
+        Builder::new()
+    }
 }
 
 impl Builder {
-    pub(crate) fn new() -> Self {
+    fn new() -> Self {
         Builder {
             prefix: String::new(),
             compute_prefix: None,
@@ -272,14 +275,6 @@ impl Builder {
         Ok(self.assemble(profiles, prefix, store, shared))
     }
 
-    /// Makes the cache of the default settings, which need no check.
-    pub(crate) fn build_default() -> Cacheops {
-        let builder = Builder::new();
-        let prefix = Prefix::new(String::new(), None);
-        let store = builder.store(&prefix);
-        builder.assemble(Profiles::default(), prefix, store, None)
-    }
-
     fn store(&self, prefix: &Prefix) -> Arc<MemoryStore> {
         let meta = StampMetaOptions {
             labels: self.inspect,
@@ -311,7 +306,7 @@ impl Builder {
         store: Arc<MemoryStore>,
         shared: Option<Tier>,
     ) -> Cacheops {
-        Cacheops::from_settings(Settings {
+        Cacheops::new(Inner::new(Settings {
             store,
             shared,
             time_to_live: self.time_to_live,
@@ -323,7 +318,7 @@ impl Builder {
             inspect: self.inspect,
             wait_timeout: self.wait_timeout,
             prefix,
-        })
+        }))
     }
 }
 

@@ -12,11 +12,11 @@ use crate::cache::handle::Cacheops;
 use crate::error::Error;
 use crate::key::{FragmentKey, KeyWriter};
 use crate::queryset::QuerySet;
-use crate::read::fill::{Found, Hit, Request, any_template, zero_time_to_live};
-use crate::read::lookup::Asked;
+use crate::read::attempt::{Found, Hit};
 use crate::read::page::Page;
-use crate::read::recorder::ScopedFuture;
+use crate::read::request::{LookupContext, Request, any_template, zero_time_to_live};
 use crate::sync::block_on;
+use crate::sync::scoped::ScopedFuture;
 
 impl Cacheops {
     /// Caches a value until a change can alter `queryset`, or another given by
@@ -166,18 +166,18 @@ impl<'a> Cached<'a> {
         let querysets: Vec<&QuerySet> = self.querysets.iter().collect();
         let request = self.request(key, &querysets);
         let address = self.cache.inner.address(key, self.querysets.iter());
-        let asked = Asked { request: &request, address: &address };
-        let mut found = self.cache.find_asked(&asked, &any_template)?;
+        let context = LookupContext { request: &request, address: &address };
+        let mut found = self.cache.find_in(&context, &any_template)?;
         if let Found::Hit(hit) = &found {
             if let Some(value) = read(hit) {
                 return Ok(value);
             }
-            found = block_on(self.cache.refill(&asked, hit))?;
+            found = block_on(self.cache.refill(&context, hit))?;
         }
-        let Found::Miss(making) = found else { return fill() };
-        making.enter();
+        let Found::Miss(pending) = found else { return fill() };
+        pending.enter();
         let value = fill()?;
-        block_on(making.finish_value(write(&value)));
+        block_on(pending.finish_value(write(&value)));
         Ok(value)
     }
 
@@ -221,18 +221,18 @@ impl<'a> Cached<'a> {
             let (key, address) = called?;
             let querysets: Vec<&QuerySet> = self.querysets.iter().collect();
             let request = self.request(key, &querysets);
-            let asked = Asked { request: &request, address: &address };
-            let mut found = self.cache.find_async(&asked).await?;
+            let context = LookupContext { request: &request, address: &address };
+            let mut found = self.cache.find_async(&context).await?;
             if let Found::Hit(hit) = &found {
                 if let Some(value) = read(hit) {
                     return Ok(value);
                 }
-                found = self.cache.refill(&asked, hit).await?;
+                found = self.cache.refill(&context, hit).await?;
             }
-            let Found::Miss(making) = found else { return fill().await };
+            let Found::Miss(pending) = found else { return fill().await };
             let value =
-                ScopedFuture::new(making.recorder().clone(), async move { fill().await }).await?;
-            making.finish_value(write(&value)).await;
+                ScopedFuture::new(pending.recorder().clone(), async move { fill().await }).await?;
+            pending.finish_value(write(&value)).await;
             Ok(value)
         }
     }

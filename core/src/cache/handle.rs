@@ -1,28 +1,25 @@
 //! The handle of a cache, and what an application tells it.
 
-use std::collections::BTreeSet;
 use std::future::Future;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde::Serialize;
 
-use crate::cache::{Builder, Settings};
-use crate::clock::micros;
+use crate::cache::inner::Inner;
 use crate::error::Error;
-use crate::fragment::Fragment;
-use crate::key::{FragmentKey, KeyWriter};
-use crate::observe::{Counters, FragmentInfo, Stats};
+use crate::key::KeyWriter;
 use crate::queryset::{QuerySet, canonical, check_table};
-use crate::read::recorder::{self, ScopedFuture, Suppression, SuppressionScope, is_suppressed};
-use crate::read::single_flight::Flights;
-use crate::store::{Dropped, Usage};
-use crate::sync::atomic::{AtomicBool, Ordering};
-use crate::sync::{Arc, Mutex, block_on, lock};
+use crate::read::page::{Page, PrefetchMemory};
+use crate::read::reads::RowReader;
+use crate::read::recorder;
+use crate::store::Dropped;
+use crate::sync::scoped::ScopedFuture;
+use crate::sync::{Arc, block_on};
 use crate::value::Row;
-use crate::write::commit::Commits;
 use crate::write::delivery::Delivery;
 use crate::write::invalidation::{WriteEvent, into_row};
 use crate::write::keys::{Event, check_name};
+use crate::write::suppression::{Suppression, SuppressionScope, is_suppressed};
 
 /// A cache of fragments; the handle is cheap to clone and can be used from
 /// any thread.
@@ -59,41 +56,9 @@ pub struct Cacheops {
     pub(crate) inner: Arc<Inner>,
 }
 
-pub(crate) struct Inner {
-    pub(crate) settings: Settings,
-    pub(crate) flights: Arc<Flights>,
-    pub(crate) counters: Counters,
-    pub(crate) commits: Arc<Commits>,
-    enabled: AtomicBool,
-    /// The engines whose templates have come here.
-    engines: Mutex<BTreeSet<&'static str>>,
-}
-
-impl Inner {
-    pub(crate) fn is_enabled(&self) -> bool {
-        self.enabled.load(Ordering::Relaxed)
-    }
-
-    /// Microseconds since 1970; over a shared tier by its clock.
-    pub(crate) fn now(&self) -> u64 {
-        match &self.settings.shared {
-            Some(shared) => shared.time(),
-            None => micros(self.settings.clock.now()),
-        }
-    }
-}
-
 impl Cacheops {
-    /// A cache in this process with the default settings: 64 MiB, no time
-    /// limits. It needs nothing installed.
-    #[must_use]
-    pub fn in_memory() -> Self {
-        Builder::build_default()
-    }
-
-    /// Begins the settings of a cache.
-    pub fn builder() -> Builder {
-        Builder::new()
+    pub(crate) fn new(inner: Inner) -> Self {
+        Cacheops { inner: Arc::new(inner) }
     }
 
     /// Whether two handles are of one cache.
@@ -102,18 +67,12 @@ impl Cacheops {
         Arc::ptr_eq(&self.inner, &other.inner)
     }
 
-    pub(crate) fn from_settings(settings: Settings) -> Self {
-        let enabled = AtomicBool::new(settings.enabled);
-        Cacheops {
-            inner: Arc::new(Inner {
-                settings,
-                flights: Flights::new(),
-                counters: Counters::new(),
-                commits: Arc::default(),
-                enabled,
-                engines: Mutex::default(),
-            }),
-        }
+    /// Begins a [`Page`]: what is requested with it counts until it ends, and is
+    /// fetched together where there is a shared tier.
+    #[must_use]
+    pub fn page(&self) -> Page {
+        let is_shared = self.inner.settings.shared.is_some();
+        Page::new(is_shared.then(|| self.inner.clone() as Arc<dyn PrefetchMemory>))
     }
 
     /// Invalidates what the row of `table` can be part of. Call it after the
@@ -362,124 +321,35 @@ impl Cacheops {
     /// Has what is around this point depend on all rows of some tables; on those
     /// of all tables nothing can.
     fn depend_on(&self, tables: &[String]) {
-        if !recorder::counts_around(None) {
+        if !recorder::is_recording(None) {
             return;
         }
         let querysets: Vec<QuerySet> = tables.iter().map(QuerySet::table).collect();
         match self.lease(&querysets.iter().collect::<Vec<_>>()) {
-            Ok(lease) if !tables.is_empty() => lease.bind(&std::sync::Arc::new(())),
+            Ok(lease) if !tables.is_empty() => lease.bind(&RowReader::new()),
             _ => {
                 self.do_not_cache();
-                recorder::unknown(None);
+                recorder::note_unknown(None);
             }
         }
     }
 
     /// Whether this is the first environment of an engine that comes here.
-    pub(crate) fn takes_first_environment(&self, engine: &'static str) -> bool {
-        lock(&self.inner.engines).insert(engine)
+    pub(crate) fn is_first_environment(&self, engine: &'static str) -> bool {
+        self.inner.is_first_environment(engine)
     }
 
     /// Switches the cache on or off; for tests. While it is off, everything is
     /// rendered and nothing kept; invalidation goes on, so that nothing stale
     /// is found when it is on again.
     pub fn set_enabled(&self, enabled: bool) {
-        self.inner.enabled.store(enabled, Ordering::SeqCst);
-    }
-
-    /// What has happened since the cache was made.
-    #[must_use]
-    pub fn stats(&self) -> Stats {
-        self.inner.settings.observers.add_to(self.inner.counters.stats())
-    }
-
-    /// How much is kept.
-    #[must_use]
-    pub fn usage(&self) -> Usage {
-        let settings = &self.inner.settings;
-        let mut usage = settings.store.usage();
-        usage.bookkeeping += settings.shared.as_ref().map_or(0, |shared| shared.bookkeeping());
-        usage
-    }
-
-    /// What the line to the shared tier does; `None` without a tier. It asks
-    /// nobody, and is cheap enough for a health check.
-    #[cfg(feature = "redis")]
-    #[must_use]
-    pub fn shared_status(&self) -> Option<crate::SharedStatus> {
-        self.inner.settings.shared.as_ref().map(|shared| shared.status())
-    }
-
-    /// What the shared tier holds of the fragment under a key, and the bytes
-    /// that it takes there; asking does not count as a read. `None` if it holds
-    /// nothing, or if there is no shared tier, or behind a prefix that is
-    /// [computed](Builder::prefix_by). It takes one trip or two.
-    ///
-    /// ```
-    /// # let cache = cacheops::Cacheops::builder().inspect(true).build()?;
-    /// for fragment in cache.fragments() {
-    ///     if let Some((held, bytes)) = cache.shared_fragment(&fragment.key)? {
-    ///         println!("{}: {bytes} bytes, current: {}", held.name, held.is_current);
-    ///     }
-    /// }
-    /// # Ok::<_, cacheops::Error>(())
-    /// ```
-    ///
-    /// # Errors
-    ///
-    /// A shared tier that cannot be reached.
-    #[cfg(feature = "redis")]
-    pub fn shared_fragment(
-        &self,
-        key: &FragmentKey,
-    ) -> Result<Option<(FragmentInfo, usize)>, Error> {
-        let Some(shared) = &self.inner.settings.shared else { return Ok(None) };
-        let found = block_on(shared.peek(self.prefix(), *key))?;
-        Ok(found.map(|(fragment, bytes, holds)| {
-            let info = info_of(*key, &fragment, self.inner.now());
-            (FragmentInfo { is_current: info.is_current && holds, ..info }, bytes)
-        }))
-    }
-
-    /// All fragments in the memory of this process, the youngest first. It
-    /// reads the whole cache; for development and for an operator's page.
-    #[must_use]
-    pub fn fragments(&self) -> Vec<FragmentInfo> {
-        let now = self.inner.now();
-        let all = self.inner.settings.store.fragments();
-        let mut infos: Vec<FragmentInfo> =
-            all.iter().map(|(key, fragment)| info_of(*key, fragment, now)).collect();
-        infos.sort_by(|a, b| a.age.cmp(&b.age).then_with(|| a.key.cmp(&b.key)));
-        infos
-    }
-
-    /// What is known of the fragment under a key, if it is there, current or
-    /// not; asking does not count as a read.
-    #[must_use]
-    pub fn fragment(&self, key: &FragmentKey) -> Option<FragmentInfo> {
-        let fragment = self.inner.settings.store.get(key)?;
-        Some(info_of(*key, &fragment, self.inner.now()))
+        self.inner.set_enabled(enabled);
     }
 
     /// What stands before every key; without what is computed behind it.
     #[must_use]
     pub fn prefix(&self) -> &str {
         self.inner.settings.prefix.fixed()
-    }
-}
-
-fn info_of(key: FragmentKey, fragment: &Fragment, now: u64) -> FragmentInfo {
-    let left = |at: u64| Duration::from_micros(at.saturating_sub(now));
-    let stamps = fragment.stamps();
-    FragmentInfo {
-        key,
-        name: fragment.label().unwrap_or_default().to_owned(),
-        len: fragment.len(),
-        age: Duration::from_micros(now.saturating_sub(fragment.stored_at)),
-        expires_in: fragment.expires_at().map(left),
-        depends_on: stamps.iter().filter_map(|s| s.label().map(str::to_owned)).collect(),
-        is_current: stamps.iter().all(|stamp| stamp.is_current())
-            && fragment.expires_at().is_none_or(|at| at > now),
     }
 }
 

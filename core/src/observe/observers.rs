@@ -1,4 +1,4 @@
-//! Telling those who want to know: observers, `tracing`, and the counters of
+//! Notifying those who want to know: observers, `tracing`, and the counters of
 //! what they are told.
 
 use std::cell::Cell;
@@ -44,7 +44,7 @@ struct Counts {
 
 impl Observers {
     /// Whether anybody wants to hear of reads; nothing is measured otherwise.
-    pub(crate) fn hear_reads(&self) -> bool {
+    pub(crate) fn wants_reads(&self) -> bool {
         #[cfg(feature = "tracing")]
         if tracing::enabled!(target: "cacheops", tracing::Level::DEBUG) {
             return true;
@@ -61,17 +61,17 @@ impl Observers {
             micros = read.time.as_micros() as u64,
             "cache_read"
         );
-        self.tell_each(&self.reads, |observer| observer(read));
+        self.notify_each(&self.reads, |observer| observer(read));
     }
 
     /// Counts an invalidation and tells everybody.
     pub(crate) fn invalidated(&self, event: Event<'_>, outcome: &Result<Delivered, Error>) {
-        self.note(event, outcome);
-        self.tell(event, outcome);
+        self.count(event, outcome);
+        self.notify(event, outcome);
     }
 
     /// Counts an invalidation, and traces it.
-    pub(crate) fn note(&self, event: Event<'_>, outcome: &Result<Delivered, Error>) {
+    pub(crate) fn count(&self, event: Event<'_>, outcome: &Result<Delivered, Error>) {
         let count = match outcome {
             Ok(_) => &self.counts.invalidations,
             Err(_) => &self.counts.failed,
@@ -85,33 +85,33 @@ impl Observers {
 
     /// Whether anybody hears of invalidations.
     #[cfg(feature = "redis")]
-    pub(crate) fn hear_invalidations(&self) -> bool {
+    pub(crate) fn wants_invalidations(&self) -> bool {
         !self.invalidations.is_empty() || !self.failures.is_empty()
     }
 
     /// Tells the observers of an invalidation.
-    pub(crate) fn tell(&self, event: Event<'_>, outcome: &Result<Delivered, Error>) {
+    pub(crate) fn notify(&self, event: Event<'_>, outcome: &Result<Delivered, Error>) {
         let (target, rows) = target(event);
         let (dropped, queued) = match outcome {
             Err(error) => {
                 let failed = InvalidationFailed { target, rows, error };
-                return self.tell_each(&self.failures, |observer| observer(&failed));
+                return self.notify_each(&self.failures, |observer| observer(&failed));
             }
             Ok(Delivered::Dropped(dropped)) => (*dropped, false),
             Ok(Delivered::Queued) => (Dropped::default(), true),
         };
         let Dropped { schemes, stamps, whole_table } = dropped;
         let done = CacheInvalidated { target, rows, schemes, dropped: stamps, whole_table, queued };
-        self.tell_each(&self.invalidations, |observer| observer(&done));
+        self.notify_each(&self.invalidations, |observer| observer(&done));
     }
 
     /// Calls all of them. One that panics is no affair of the cache's, nor of
     /// whoever reads or announces: it is counted, and the others are called.
-    fn tell_each<O>(&self, observers: &[O], call: impl Fn(&O)) {
+    fn notify_each<O>(&self, observers: &[O], call: impl Fn(&O)) {
         if observers.is_empty() {
             return;
         }
-        let _telling = Telling::begin();
+        let _notifying = Notifying::begin();
         for observer in observers {
             if catch_unwind(AssertUnwindSafe(|| call(observer))).is_err() {
                 self.counts.panics.fetch_add(1, Ordering::Relaxed);
@@ -133,28 +133,28 @@ impl Observers {
 }
 
 thread_local! {
-    static TELLING: Cell<u32> = const { Cell::new(0) };
+    static NOTIFYING: Cell<u32> = const { Cell::new(0) };
 }
 
 /// Whether an observer runs in this thread. It must not wait for what another
 /// fills: its own caller may lead that, or what the other waits for.
-pub(crate) fn is_telling() -> bool {
-    TELLING.try_with(|count| count.get() > 0).unwrap_or(false)
+pub(crate) fn is_notifying() -> bool {
+    NOTIFYING.try_with(|count| count.get() > 0).unwrap_or(false)
 }
 
 /// While observers run.
-struct Telling;
+struct Notifying;
 
-impl Telling {
+impl Notifying {
     fn begin() -> Self {
-        let _ = TELLING.try_with(|count| count.set(count.get() + 1));
-        Telling
+        let _ = NOTIFYING.try_with(|count| count.set(count.get() + 1));
+        Notifying
     }
 }
 
-impl Drop for Telling {
+impl Drop for Notifying {
     fn drop(&mut self) {
-        let _ = TELLING.try_with(|count| count.set(count.get().saturating_sub(1)));
+        let _ = NOTIFYING.try_with(|count| count.set(count.get().saturating_sub(1)));
     }
 }
 

@@ -2,11 +2,13 @@
 
 mod condition;
 mod dnf;
+mod scope;
 
 pub use condition::{
     Condition, all, any, compare, eq, gt, gte, is_in, is_null, like, lt, lte, ne, not, opaque,
 };
 pub(crate) use dnf::{Conjunction, Limits, TableDnf, to_dnf};
+pub(crate) use scope::LeaseScope;
 
 use serde::{Deserialize, Serialize};
 use unicode_normalization::UnicodeNormalization;

@@ -1,94 +1,173 @@
-//! What becomes of a caller that waits for another's fill.
+//! Finding a fragment, or waiting for another caller that fills it.
 
+use std::pin::pin;
 use std::time::Instant;
 
 use crate::cache::handle::Cacheops;
 use crate::error::Error;
+use crate::fragment::TemplateUse;
 use crate::observe::Outcome;
-use crate::read::fill::{Attempt, Caller, Found, Hit};
-use crate::read::lookup::{Asked, IsSame};
+use crate::read::attempt::{Attempt, Caller, Found, Hit};
 use crate::read::recorder;
-use crate::read::single_flight::{Flight, Moment};
-use crate::sync::Arc;
-use crate::sync::timer;
-
-/// Whom a caller waits for, and when it came.
-pub(crate) struct Following {
-    pub(crate) flight: Arc<Flight>,
-    pub(crate) came: Moment,
-}
+use crate::read::request::{LookupContext, Plan, Request, SameTemplate, any_template};
+use crate::read::single_flight::Follower;
+use crate::sync::{block_on, timer};
 
 impl Cacheops {
-    /// Waits for another's fill, and then looks again. It waits for a second
-    /// one at most, if it had nothing of the first: an invalidation came, it
-    /// failed, or it was begun too early. In all it waits no longer than the limit; then it
-    /// goes on alone.
-    pub(crate) async fn find_after(
+    /// Looks a fragment up, and waits for another caller that fills it.
+    /// `is_same` says whether a template that its body was found to use
+    /// ([`use_template`](Self::use_template)) is still the same.
+    ///
+    /// # Errors
+    ///
+    /// An invalid queryset, a table without a profile, a time to live of zero.
+    pub fn find(
         &self,
-        asked: &Asked<'_>,
-        is_same: &(impl IsSame + ?Sized),
+        request: &Request<'_>,
+        is_same: &dyn Fn(&TemplateUse) -> bool,
+    ) -> Result<Found, Error> {
+        let address = self.inner.address(request.key, request.querysets.iter().copied());
+        self.find_in(&LookupContext { request, address: &address }, is_same)
+    }
+
+    pub(crate) fn find_in(
+        &self,
+        context: &LookupContext<'_>,
+        is_same: &dyn Fn(&TemplateUse) -> bool,
+    ) -> Result<Found, Error> {
+        let caller = Caller { is_async: false, may_wait: true };
+        match block_on(pin!(self.attempt(context, is_same, caller)))? {
+            Attempt::Done(found) => Ok(found),
+            Attempt::Wait(follower) => {
+                block_on(pin!(self.find_after(context, is_same, caller, follower)))
+            }
+        }
+    }
+
+    pub(crate) async fn find_async(&self, context: &LookupContext<'_>) -> Result<Found, Error> {
+        let caller = Caller { is_async: true, may_wait: true };
+        match self.attempt(context, &any_template, caller).await? {
+            Attempt::Done(found) => Ok(found),
+            Attempt::Wait(follower) => {
+                self.find_after(context, &any_template, caller, follower).await
+            }
+        }
+    }
+
+    /// Waits for the leader, and then makes another attempt. It waits for a
+    /// second leader at most, if the first was of no use: an invalidation
+    /// overtook it, it failed, or it had started too early. It never waits longer
+    /// than the timeout in all; then it goes on alone.
+    async fn find_after(
+        &self,
+        context: &LookupContext<'_>,
+        is_same: &(impl SameTemplate + ?Sized),
         caller: Caller,
-        mut following: Following,
+        mut follower: Follower,
     ) -> Result<Found, Error> {
         let until = timer::after(self.inner.settings.wait_timeout);
-        let came = following.came;
+        let arrived = follower.arrived;
         let mut may_wait = true;
         loop {
-            let Following { flight, .. } = following;
-            let landed = wait(&flight, caller, until).await;
-            if landed && let Some(found) = self.take_left(asked, is_same, &flight, came).await {
+            follower.arrived = arrived;
+            let has_ended = wait(&follower, caller, until).await;
+            if has_ended && let Some(found) = self.take_handoff(context, is_same, &follower).await {
                 return Ok(found);
             }
-            may_wait &= landed && (flight.is_overtaken() || began_too_early(&flight, came));
-            match self.attempt(asked, is_same, Caller { may_wait, ..caller }).await? {
+            let may_wait_again = follower.pending.is_overtaken() || started_too_early(&follower);
+            may_wait &= has_ended && may_wait_again;
+            match self.attempt(context, is_same, Caller { may_wait, ..caller }).await? {
                 Attempt::Done(found) => return Ok(found),
                 Attempt::Wait(_) if !may_wait => {
-                    // Never without waiting; were it so, rendering is always right.
-                    return Ok(self.inner.bypass(asked, Outcome::Bypassed));
+                    // An attempt that may not wait never says so. If it did, the
+                    // caller can still make the fragment for itself.
+                    return Ok(self.inner.bypass(context, Outcome::Bypassed));
                 }
-                Attempt::Wait(next) => following = next,
+                Attempt::Wait(next) => follower = next,
             }
             may_wait = false;
         }
     }
 
-    /// Takes what a fill has left that could not be kept, if it is as good as
-    /// found.
-    async fn take_left(
+    /// Takes what the leader could not store, if it is as good as a hit.
+    async fn take_handoff(
         &self,
-        asked: &Asked<'_>,
-        is_same: &(impl IsSame + ?Sized),
-        flight: &Flight,
-        came: Moment,
+        context: &LookupContext<'_>,
+        is_same: &(impl SameTemplate + ?Sized),
+        follower: &Follower,
     ) -> Option<Found> {
-        let left = flight.left()?;
-        let (inner, fragment) = (&*self.inner, left.fragment.clone());
-        if !left.unvouched {
-            let page = asked.request.page;
-            let found = inner.look_at(asked.address, Some(fragment), page, is_same).await.ok()?;
-            return Some(inner.hit(asked, found));
+        let handoff = follower.pending.handoff()?;
+        let (inner, fragment) = (&*self.inner, handoff.fragment.clone());
+        let page = context.request.page;
+        if !handoff.is_unverified {
+            let found =
+                inner.validate(context.address, Some(fragment), page, is_same).await.ok()?;
+            return Some(inner.hit(context, found));
         }
-        // All that it shows was read after this caller had come, so after all
-        // that was announced before.
-        let expired = fragment.expires_at().is_some_and(|at| at <= inner.now());
-        if !flight.began_after(came) || expired || !fragment.templates().iter().all(is_same) {
+        // Everything that it shows was read after this caller had arrived, so
+        // after every invalidation that had returned by then.
+        let is_expired = fragment.expires_at().is_some_and(|at| at <= inner.now());
+        if !follower.pending.started_after(follower.arrived)
+            || is_expired
+            || !fragment.templates().iter().all(is_same)
+        {
             return None;
         }
-        inner.report(asked, Outcome::BreakerOpen, None);
-        recorder::found(&fragment, asked.request.page);
-        recorder::unknown(asked.request.page);
+        inner.report(context, Outcome::BreakerOpen, None);
+        recorder::note_hit(&fragment, page);
+        recorder::note_unknown(page);
         Some(Found::Hit(Hit(fragment)))
+    }
+
+    /// Whether a fill runs around this point.
+    #[must_use]
+    pub fn is_filling(&self) -> bool {
+        recorder::current().is_some()
+    }
+
+    /// Tells the fill around this point, if there is one, that it must not be
+    /// stored: it shows something that nothing could ever invalidate.
+    pub fn do_not_cache(&self) {
+        recorder::with_current(|fill| fill.uncacheable = true);
+    }
+
+    /// Tells the fill around this point, if there is one, that it used a
+    /// template which its key does not cover.
+    pub fn use_template(&self, template: TemplateUse) {
+        recorder::with_current(|fill| fill.templates.push(template));
+    }
+
+    /// Makes the fill around this point depend on what a fragment stands on that
+    /// is neither looked up nor stored by itself. To be called before its body
+    /// runs. Outside of any fill it counts for the page.
+    ///
+    /// # Errors
+    ///
+    /// As [`find`](Self::find).
+    pub fn pass(&self, request: &Request<'_>) -> Result<(), Error> {
+        if !recorder::is_recording(request.page) {
+            return Ok(());
+        }
+        let inner = &*self.inner;
+        let plan = Plan::of(inner, request)?;
+        let address = inner.address(request.key, request.querysets.iter().copied());
+        let context = LookupContext { request, address: &address };
+        block_on(pin!(inner.depend_on(&context, &plan, plan.never)));
+        Ok(())
     }
 }
 
-/// Whether it has left something that is for those who came earlier.
-fn began_too_early(flight: &Flight, came: Moment) -> bool {
-    flight.left().is_some_and(|left| left.unvouched) && !flight.began_after(came)
+/// Whether the leader handed off something that is only for those who had
+/// arrived earlier.
+fn started_too_early(follower: &Follower) -> bool {
+    let pending = &follower.pending;
+    pending.handoff().is_some_and(|handoff| handoff.is_unverified)
+        && !pending.started_after(follower.arrived)
 }
 
-async fn wait(flight: &Arc<Flight>, caller: Caller, until: Option<Instant>) -> bool {
+async fn wait(follower: &Follower, caller: Caller, until: Option<Instant>) -> bool {
     match caller.is_async {
-        true => flight.clone().landing(until).await,
-        false => flight.wait(until),
+        true => follower.pending.clone().wait_async(until).await,
+        false => follower.pending.wait(until),
     }
 }

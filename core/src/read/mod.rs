@@ -1,12 +1,19 @@
-//! Reading: a request is looked up, and filled where nothing is found.
+//! Reading: a request is looked up, and filled if nothing current is found.
 
+pub(crate) mod attempt;
 pub(crate) mod fill;
-pub(crate) mod find;
-pub(crate) mod lookup;
+mod find;
+pub(crate) mod lease;
+mod lookup;
 pub(crate) mod page;
-mod reads;
+pub(crate) mod reads;
 pub(crate) mod recorder;
+pub(crate) mod request;
 pub(crate) mod single_flight;
 
-pub use fill::{Fill, Found, Hit, Lease, Request};
+pub use attempt::{Found, Hit};
+pub use fill::Fill;
+pub use lease::Lease;
 pub use page::Page;
+pub use reads::RowReader;
+pub use request::Request;

@@ -1,40 +1,38 @@
-//! Pages: what is asked for together. It can be fetched together, and what was
+//! Pages: what is requested together. It can be fetched together, and what was
 //! read for a page counts until the page ends.
 
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
-use crate::cache::handle::{Cacheops, Inner};
 use crate::fragment::Fragment;
 use crate::key::FragmentKey;
 use crate::observe::Outcome;
-use crate::read::reads::{Reads, Strays};
-use crate::read::recorder;
+use crate::read::reads::{PageReads, UnscopedReads};
 use crate::store::Stamp;
 use crate::sync::{Arc, Mutex, Weak, lock};
 
-/// The rendering of one page: what it asks for.
+/// The rendering of one page, begun by [`Cacheops::page`](crate::Cacheops::page).
 ///
 /// **What it has read counts until it ends.** A value that was got with a page,
-/// outside of any other fill, may be shown by one that is filled later: a row
-/// around which a fragment is made, say. A fragment of the page that begins
-/// when such a value has changed is not kept, for it may be made from what is
-/// older than its stamps. A value of which nothing would tell that it changes,
-/// such as one that was read while the shared tier or the cache was off, counts
-/// as changed. With [`enter`](Self::enter) that holds for all that
-/// the thread reads. Without a page, a value that was got counts no longer
-/// than for the fill it was got in.
+/// outside of any fill, may be shown by one that begins later: a row around
+/// which a fragment is made, say. A fragment of the page that begins after such
+/// a value has changed is not stored, for it may be made from data that is older
+/// than its stamps. A value of which nothing reports changes, such as one read
+/// while the shared tier was unreachable or the cache was off, counts as
+/// changed. With [`enter`](Self::enter) the same holds for everything that the
+/// thread reads. A value that was got without a page counts only for the fill
+/// around it.
 ///
-/// Over a shared tier, the first fragment that has to be asked for there brings
-/// along those that followed it the last time, in the same trip. What was
-/// brought along counts for this page only, as of the page's first question,
-/// and no longer than the bound of [`Consistency`](crate::Consistency), a second
-/// in strict mode: then it is asked about again. 64 fragments are brought along
-/// at most.
+/// **Over a shared tier it prefetches.** The first fragment that has to be
+/// looked up there fetches those that followed it the last time, in the same
+/// round trip: 64 at most. What was prefetched counts for this page only, as of
+/// the page's first lookup, and no longer than the bound of
+/// [`Consistency`](crate::Consistency), one second in strict mode. After that
+/// it is looked up again.
 ///
-/// Plugins of engines begin one a rendering. A handler that asks for several
-/// values by itself can begin one, too; a clone is the same page, which ends
-/// with its last clone.
+/// The plugins of template engines begin one page a rendering. A handler that
+/// gets several values itself can begin one, too. A clone is the same page,
+/// which ends with its last clone.
 ///
 /// ```
 /// # use cacheops::{Cacheops, Error, QuerySet, eq};
@@ -46,81 +44,69 @@ use crate::sync::{Arc, Mutex, Weak, lock};
 /// }
 /// # Ok::<_, Error>(())
 /// ```
-#[derive(Clone, Default)]
-pub struct Page(Arc<State>);
+#[derive(Clone)]
+pub struct Page(Arc<PageState>);
 
 /// A page that may have ended.
-pub(crate) type WeakPage = Weak<State>;
+pub(crate) type WeakPage = Weak<PageState>;
 
-#[derive(Default)]
-pub(crate) struct State {
-    read: Mutex<Reads>,
-    shared: Option<Shared>,
+pub(crate) struct PageState {
+    reads: Mutex<PageReads>,
+    /// Only where there is a shared tier.
+    prefetch: Option<Prefetch>,
 }
 
-/// What only a shared tier wants to know.
-struct Shared {
-    cache: Cacheops,
-    asked: Mutex<Asked>,
+/// Remembers from page to page which fragments follow which.
+pub(crate) trait PrefetchMemory: Send + Sync {
+    /// Whether fragments lie behind prefixes of their own.
+    fn has_computed_prefix(&self) -> bool;
+
+    /// What followed a fragment on the last page that looked it up.
+    #[cfg(feature = "redis")]
+    fn prefetch_list(&self, leader: &FragmentKey) -> std::sync::Arc<[FragmentRef]>;
+
+    fn remember(&self, leader: FragmentKey, list: Vec<FragmentRef>);
+}
+
+/// What a page requests, and what it has prefetched.
+struct Prefetch {
+    memory: std::sync::Arc<dyn PrefetchMemory>,
+    requests: Mutex<PageRequests>,
 }
 
 #[derive(Default)]
-struct Asked {
-    /// All that was asked for, in its order.
+struct PageRequests {
+    /// Everything that was requested, in its order.
     fragments: Vec<FragmentRef>,
-    /// Where in it a trip began.
-    trips: Vec<usize>,
-    /// What was brought along, found or not; or what was made since, of which
-    /// nothing is known.
-    ahead: HashMap<FragmentKey, (Instant, Option<Brought>)>,
+    /// Which of them led a round trip.
+    leaders: Vec<usize>,
+    /// What was prefetched, and when. `None` is a fragment that was not found
+    /// and is made since: nothing is known of it any more.
+    prefetched: HashMap<FragmentKey, (Instant, Option<Prefetched>)>,
 }
 
-/// Where a fragment lies.
+/// Identifies a fragment in the shared tier.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct FragmentRef {
     pub(crate) key: FragmentKey,
-    /// Only where it is computed; else it is the same for all.
+    /// Only where it is computed; else all fragments share one.
     pub(crate) prefix: Option<Arc<str>>,
 }
 
-/// A fragment that was brought along, or why it is none.
-type Brought = Result<Arc<Fragment>, Outcome>;
+/// A fragment that was prefetched, or why there is none.
+type Prefetched = Result<Arc<Fragment>, Outcome>;
 
-/// The most fragments that are brought along.
-const MOST: usize = 64;
+/// The most fragments that one lookup prefetches.
+const MAX_PREFETCH: usize = 64;
 
-impl Cacheops {
-    /// Begins a [`Page`]: what is asked for with it counts until it ends, and
-    /// over a shared tier is fetched together.
-    #[must_use]
-    pub fn page(&self) -> Page {
-        let shared = self.inner.settings.shared.as_ref();
-        let shared = shared.map(|_| Shared { cache: self.clone(), asked: Mutex::default() });
-        Page(Arc::new(State { read: Mutex::default(), shared }))
-    }
-}
+/// The most requests that a page remembers.
+const MAX_REQUESTS: usize = MAX_PREFETCH * MAX_PREFETCH;
 
 impl Page {
-    /// Has everything that is read through a cache in this thread, outside of
-    /// any fill, count for this page until it ends: values that are got, and
-    /// rows of lazy querysets. So a handler enters its page first, and gets
-    /// its values and renders with no more to be thought of. It may be entered
-    /// in several threads; a second time in one does nothing.
-    ///
-    /// ```
-    /// # use cacheops::{Cacheops, Error, QuerySet, eq};
-    /// # let cache = Cacheops::in_memory();
-    /// # fn render(_: &[u64]) -> Result<String, Error> { Ok(String::new()) }
-    /// let page = cache.page();
-    /// page.enter();
-    /// let ids = cache.cached_as("articles").get_or_fill(|| Ok::<_, Error>(vec![1, 2]))?;
-    /// // Kept only if the ids are still those.
-    /// let one = QuerySet::table("articles").filter(eq("id", 1));
-    /// let text = cache.cached_as(one).get_or_fill(|| render(&ids))?;
-    /// # Ok::<_, Error>(())
-    /// ```
-    pub fn enter(&self) {
-        recorder::enter_page(self);
+    /// A page that prefetches by `memory`, if there is a shared tier.
+    pub(crate) fn new(memory: Option<std::sync::Arc<dyn PrefetchMemory>>) -> Self {
+        let prefetch = memory.map(|memory| Prefetch { memory, requests: Mutex::default() });
+        Page(Arc::new(PageState { reads: Mutex::default(), prefetch }))
     }
 
     pub(crate) fn downgrade(&self) -> WeakPage {
@@ -135,125 +121,126 @@ impl Page {
         weak.as_ptr() == Arc::as_ptr(&self.0)
     }
 
-    /// Whether it fetches for this cache. For another one, it only notes what has
-    /// been read.
-    pub(crate) fn is_of(&self, cache: &Inner) -> bool {
-        self.0.shared.as_ref().is_some_and(|shared| std::ptr::eq(&*shared.cache.inner, cache))
+    /// Whether it prefetches by `memory`. For any other cache it only notes what
+    /// has been read.
+    pub(crate) fn is_of(&self, memory: &impl PrefetchMemory) -> bool {
+        let own = self.0.prefetch.as_ref().map(|prefetch| std::sync::Arc::as_ptr(&prefetch.memory));
+        own.is_some_and(|own| std::ptr::addr_eq(own, memory))
     }
 
     /// Notes what was read for it outside of any fill.
     pub(crate) fn note_read(&self, stamps: &[Arc<Stamp>]) {
-        lock(&self.0.read).add(stamps);
+        lock(&self.0.reads).add(stamps);
     }
 
-    /// Notes that something was read for it of which nothing tells when it
-    /// changes: as if it had.
+    /// Notes that something was read for it of which nothing reports changes:
+    /// it counts as changed.
     pub(crate) fn note_unknown(&self) {
-        lock(&self.0.read).outdate();
+        lock(&self.0.reads).outdate();
     }
 
     /// Takes over what was read before it.
-    pub(crate) fn claim(&self, strays: &mut Strays) {
-        strays.claim(&mut lock(&self.0.read));
+    pub(crate) fn claim(&self, unscoped: &mut UnscopedReads) {
+        unscoped.claim(&mut lock(&self.0.reads));
     }
 
-    /// Whether what was read for it is still current.
+    /// Whether everything that was read for it is still current.
     pub(crate) fn is_read_current(&self) -> bool {
-        lock(&self.0.read).is_current()
+        lock(&self.0.reads).is_current()
     }
 
     #[cfg(feature = "redis")]
     pub(crate) fn knows_reads(&self) -> bool {
-        lock(&self.0.read).is_whole()
+        lock(&self.0.reads).is_complete()
     }
 
     #[cfg(feature = "redis")]
     pub(crate) fn read_stamps(&self, stamps: &mut Vec<Arc<Stamp>>) {
-        stamps.extend(lock(&self.0.read).stamps().cloned());
+        stamps.extend(lock(&self.0.reads).stamps().cloned());
     }
 
-    /// Notes that a fragment was asked for.
-    pub(crate) fn note(&self, key: FragmentKey, prefix: &str) {
-        let Some(page) = &self.0.shared else { return };
-        let is_computed = page.cache.inner.settings.prefix.is_computed();
-        let mut asked = lock(&page.asked);
-        if asked.fragments.len() < MOST * MOST {
-            asked.fragments.push(FragmentRef { key, prefix: is_computed.then(|| prefix.into()) });
+    /// Notes that a fragment was requested.
+    pub(crate) fn note_request(&self, key: FragmentKey, prefix: &str) {
+        let Some(prefetch) = &self.0.prefetch else { return };
+        let is_computed = prefetch.memory.has_computed_prefix();
+        let mut requests = lock(&prefetch.requests);
+        if requests.fragments.len() < MAX_REQUESTS {
+            requests
+                .fragments
+                .push(FragmentRef { key, prefix: is_computed.then(|| prefix.into()) });
         }
     }
 
-    /// What was brought along of a fragment. What was not found there is made
-    /// now, and so no longer counts.
-    pub(crate) fn take(&self, key: &FragmentKey, bound: Duration) -> Option<Brought> {
-        let mut asked = lock(&self.0.shared.as_ref()?.asked);
-        let (since, brought) = asked.ahead.get_mut(key)?;
+    /// What was prefetched of a fragment less than `bound` ago. One that was
+    /// not found is made now, so that it is returned once.
+    pub(crate) fn take_prefetched(
+        &self,
+        key: &FragmentKey,
+        bound: Duration,
+    ) -> Option<Result<Arc<Fragment>, Outcome>> {
+        let mut requests = lock(&self.0.prefetch.as_ref()?.requests);
+        let (since, prefetched) = requests.prefetched.get_mut(key)?;
         if since.elapsed() >= bound {
-            // It may be asked about again, and lead a trip.
-            asked.ahead.remove(key);
+            // It may be looked up again, and lead a round trip.
+            requests.prefetched.remove(key);
             return None;
         }
-        match brought {
+        match prefetched {
             Some(Ok(fragment)) => Some(Ok(fragment.clone())),
-            _ => brought.take(),
+            _ => prefetched.take(),
         }
     }
 
-    /// What the trip for the fragment asked for last is to bring along. One
-    /// that was brought along itself leads none.
+    /// What the lookup of the fragment requested last is to prefetch. One that
+    /// was prefetched itself leads no round trip.
     #[cfg(feature = "redis")]
     pub(crate) fn begin_trip(&self) -> Vec<FragmentRef> {
-        let Some(page) = &self.0.shared else { return Vec::new() };
-        let mut asked = lock(&page.asked);
-        let place = asked.fragments.len().saturating_sub(1);
-        let Some(leader) = asked.fragments.get(place).map(|fragment| fragment.key) else {
+        let Some(prefetch) = &self.0.prefetch else { return Vec::new() };
+        let mut requests = lock(&prefetch.requests);
+        let place = requests.fragments.len().saturating_sub(1);
+        let Some(leader) = requests.fragments.get(place).map(|it| it.key) else {
             return Vec::new();
         };
-        if asked.ahead.contains_key(&leader) {
+        if requests.prefetched.contains_key(&leader) {
             return Vec::new();
         }
-        asked.trips.push(place);
-        let Some(shared) = &page.cache.inner.settings.shared else { return Vec::new() };
-        let followers = shared.prefetch_list(&leader);
-        followers
-            .iter()
-            .filter(|fragment| !asked.ahead.contains_key(&fragment.key))
-            .cloned()
-            .collect()
+        requests.leaders.push(place);
+        let list = prefetch.memory.prefetch_list(&leader);
+        list.iter().filter(|it| !requests.prefetched.contains_key(&it.key)).cloned().collect()
     }
 
     #[cfg(feature = "redis")]
-    pub(crate) fn bring(&self, key: FragmentKey, since: Instant, found: Brought) {
-        if let Some(page) = &self.0.shared {
-            lock(&page.asked).ahead.insert(key, (since, Some(found)));
+    pub(crate) fn add_prefetched(&self, key: FragmentKey, since: Instant, found: Prefetched) {
+        if let Some(prefetch) = &self.0.prefetch {
+            lock(&prefetch.requests).prefetched.insert(key, (since, Some(found)));
         }
     }
 }
 
-impl Drop for Shared {
-    /// Remembers what followed what: the page's first fragment, and each that
-    /// a trip was made for.
+impl Drop for Prefetch {
+    /// Remembers what followed the page's first fragment, and each that led a
+    /// round trip.
     fn drop(&mut self) {
-        let asked = std::mem::take(&mut *lock(&self.asked));
-        let Some(shared) = &self.cache.inner.settings.shared else { return };
-        let first = (!asked.fragments.is_empty() && asked.trips.first() != Some(&0)).then_some(0);
-        for place in first.into_iter().chain(asked.trips) {
-            let Some((leader, rest)) = asked.fragments.get(place..).and_then(<[_]>::split_first)
-            else {
+        let PageRequests { fragments, leaders, .. } = std::mem::take(&mut *lock(&self.requests));
+        let first = (!fragments.is_empty() && leaders.first() != Some(&0)).then_some(0);
+        for place in first.into_iter().chain(leaders) {
+            let Some((leader, rest)) = fragments.get(place..).and_then(<[_]>::split_first) else {
                 continue;
             };
-            let mut followers: Vec<FragmentRef> = Vec::with_capacity(rest.len().min(MOST));
+            let mut list: Vec<FragmentRef> = Vec::with_capacity(rest.len().min(MAX_PREFETCH));
             for fragment in rest {
-                if followers.len() < MOST && fragment != leader && !followers.contains(fragment) {
-                    followers.push(fragment.clone());
+                if list.len() < MAX_PREFETCH && fragment != leader && !list.contains(fragment) {
+                    list.push(fragment.clone());
                 }
             }
-            shared.remember_prefetch_list(leader.key, followers);
+            self.memory.remember(leader.key, list);
         }
     }
 }
 
 impl std::fmt::Debug for Page {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Page").field("shared", &self.0.shared.is_some()).finish_non_exhaustive()
+        let prefetches = self.0.prefetch.is_some();
+        f.debug_struct("Page").field("prefetches", &prefetches).finish_non_exhaustive()
     }
 }

@@ -1,36 +1,48 @@
 //! What was read outside of any fill, and may be shown by one that begins
-//! later: a row in a loop around a tag, a value that was got from the cache.
-//! Nobody can tell whether it is. So it counts as long as that can be, and a
-//! fill that begins when some of it has changed is not kept. That something
-//! counts for longer than it is shown costs storing, and nothing else.
+//! later: a row in a loop around a tag, a value that came from the cache.
+//! Nobody can tell whether a fill shows it. So it counts for as long as one
+//! may, and a fill that begins after some of it has changed is not stored. To
+//! count it for too long costs a store, and nothing else.
 
 use std::collections::HashSet;
 
 use crate::store::{Stamp, invalidations};
 use crate::sync::Arc;
 
-/// All reads of a rendering: the stamps of what was read, and no more of it, for
-/// a page may last longer than the memory limit keeps a fragment.
+/// Identifies who shows rows: they count while it lives.
+#[derive(Debug, Default)]
+pub struct RowReader(std::sync::Arc<()>);
+
+impl RowReader {
+    /// A reader of its own.
+    #[must_use]
+    pub fn new() -> Self {
+        RowReader::default()
+    }
+}
+
+/// All reads of a page: only their stamps, since a page may outlive what the
+/// memory limit evicts.
 #[derive(Default)]
-pub(crate) struct Reads {
+pub(crate) struct PageReads {
     list: Vec<Arc<Stamp>>,
-    /// At how many the next sweep is due.
+    /// The number of stamps at which the next sweep is due.
     sweep_at: usize,
-    /// Some of it has changed, which cannot be undone: no need to know which.
+    /// Some of it has changed, for good: no need to know which.
     is_outdated: bool,
-    /// How many were found current, and at which count of invalidations.
+    /// The count of invalidations at the last check, and how many stamps were
+    /// found current by it.
     checked: (u64, usize),
 }
 
-/// How many stamps there are before the first sweep.
+/// The number of stamps before the first sweep.
 const FEW: usize = 64;
 
-/// How many different stamps are kept. Beyond that it is as if one had changed:
-/// a page that nobody ends, such as one of a state that an application keeps,
-/// must not grow for good.
-const MOST: usize = 1 << 16;
+/// The most different stamps that a page holds. More count as if one had
+/// changed: a page that an application never ends must not grow for good.
+const MAX_STAMPS: usize = 1 << 16;
 
-impl Reads {
+impl PageReads {
     pub(crate) fn add(&mut self, stamps: &[Arc<Stamp>]) {
         if self.is_outdated || self.ends_with(stamps) {
             return;
@@ -43,15 +55,17 @@ impl Reads {
         }
     }
 
-    /// Whether these were added last, as by a loop that reads one thing.
+    /// Whether these were added last, as by a loop that reads one thing again
+    /// and again.
     fn ends_with(&self, stamps: &[Arc<Stamp>]) -> bool {
         let from = self.list.len().checked_sub(stamps.len());
         let last = from.and_then(|from| self.list.get(from..));
         last.is_some_and(|last| last.iter().zip(stamps).all(|(a, b)| Arc::ptr_eq(a, b)))
     }
 
-    /// Drops doubles; all of them, once one has changed for good. Over a shared
-    /// store a stamp is dropped for less: it can be asked whether it still holds.
+    /// Drops duplicates, and all stamps once one has changed for good. A stamp
+    /// of a shared store may have been dropped for less: the store can tell
+    /// whether it still holds.
     fn sweep(&mut self) {
         if self.list.iter().any(|stamp| has_changed(stamp)) {
             return self.outdate();
@@ -60,16 +74,16 @@ impl Reads {
         self.list.dedup_by(|a, b| Arc::ptr_eq(a, b));
         self.checked = (0, 0);
         self.sweep_at = 2 * self.list.len();
-        if self.list.len() > MOST {
+        if self.list.len() > MAX_STAMPS {
             self.outdate();
         }
     }
 
     pub(crate) fn outdate(&mut self) {
-        *self = Reads { is_outdated: true, ..Reads::default() };
+        *self = PageReads { is_outdated: true, ..PageReads::default() };
     }
 
-    /// Whether all of it is still current; to be asked after a lease.
+    /// Whether all of it is still current; to be called after a lease.
     pub(crate) fn is_current(&mut self) -> bool {
         if self.is_outdated {
             return false;
@@ -88,14 +102,15 @@ impl Reads {
         self.list.iter()
     }
 
-    /// Whether it still knows what was read.
+    /// Whether it still knows all stamps.
     #[cfg(feature = "redis")]
-    pub(crate) fn is_whole(&self) -> bool {
+    pub(crate) fn is_complete(&self) -> bool {
         !self.is_outdated
     }
 }
 
-/// Whether what a stamp stands for has changed, as far as can be told at all.
+/// Whether what a stamp stands for has changed for good, as far as this process
+/// can tell.
 fn has_changed(stamp: &Stamp) -> bool {
     #[cfg(feature = "redis")]
     if stamp.shared().is_some() {
@@ -104,25 +119,24 @@ fn has_changed(stamp: &Stamp) -> bool {
     !stamp.is_current()
 }
 
-/// Rows that were read in a thread. They count while their reader lives,
-/// whatever is rendered meanwhile, and those that were read while nothing was
-/// rendered count for the next rendering in the thread as well: it may have
-/// been handed what is left of them.
-pub(crate) struct Strays {
-    list: Vec<Stray>,
+/// Rows that a thread has read outside of any fill. They count while their
+/// reader lives. Those that were read outside of any page also count for the
+/// next page of the thread, which may show what was made from them.
+pub(crate) struct UnscopedReads {
+    list: Vec<UnscopedRead>,
     sweep_at: usize,
-    /// One that the next rendering is to know has changed already.
+    /// Something that the next page may show has changed, or was forgotten.
     is_outdated: bool,
 }
 
-struct Stray {
+struct UnscopedRead {
     reader: std::sync::Weak<()>,
     stamps: Arc<[Arc<Stamp>]>,
     is_unclaimed: bool,
 }
 
-impl Stray {
-    fn is_read(&self) -> bool {
+impl UnscopedRead {
+    fn has_reader(&self) -> bool {
         self.reader.strong_count() > 0
     }
 
@@ -131,80 +145,79 @@ impl Stray {
     }
 }
 
-impl Strays {
+impl UnscopedReads {
     pub(crate) const fn new() -> Self {
-        Strays { list: Vec::new(), sweep_at: FEW, is_outdated: false }
+        UnscopedReads { list: Vec::new(), sweep_at: FEW, is_outdated: false }
     }
 
     pub(crate) fn add(
         &mut self,
-        reader: &std::sync::Arc<()>,
+        reader: &RowReader,
         stamps: &Arc<[Arc<Stamp>]>,
         is_unclaimed: bool,
     ) {
-        let address = std::sync::Arc::as_ptr(reader);
+        let address = std::sync::Arc::as_ptr(&reader.0);
         let last = self.list.iter_mut().rev().take(FEW);
-        for stray in last.filter(|stray| stray.reader.as_ptr() == address) {
-            if Arc::ptr_eq(&stray.stamps, stamps) {
-                stray.is_unclaimed |= is_unclaimed;
+        for read in last.filter(|read| read.reader.as_ptr() == address) {
+            if Arc::ptr_eq(&read.stamps, stamps) {
+                read.is_unclaimed |= is_unclaimed;
                 return;
             }
-            // What a rendering knows need not count beyond the next look.
-            if !stray.is_unclaimed {
-                (stray.stamps, stray.is_unclaimed) = (stamps.clone(), is_unclaimed);
+            // What a page has noted already is only needed until the next read.
+            if !read.is_unclaimed {
+                (read.stamps, read.is_unclaimed) = (stamps.clone(), is_unclaimed);
                 return;
             }
         }
         if self.list.len() >= self.sweep_at {
             self.sweep();
         }
-        let reader = std::sync::Arc::downgrade(reader);
-        self.list.push(Stray { reader, stamps: stamps.clone(), is_unclaimed });
+        let reader = std::sync::Arc::downgrade(&reader.0);
+        self.list.push(UnscopedRead { reader, stamps: stamps.clone(), is_unclaimed });
     }
 
-    /// Drops those that count no longer. Where nothing is ever rendered, those
-    /// whose readers are gone are not kept for good; nor is what one reader has
-    /// read again and again.
+    /// Drops what no longer counts. In a thread that never enters a page, it
+    /// does not hold reads without readers for good, nor everything that one
+    /// reader has read again and again.
     fn sweep(&mut self) {
-        self.list.retain(|stray| stray.is_read() || stray.is_unclaimed);
-        let waiting = || self.list.iter().filter(|stray| !stray.is_read());
-        if waiting().count() > FEW * FEW || !waiting().all(Stray::is_current) {
+        self.list.retain(|read| read.has_reader() || read.is_unclaimed);
+        let waiting = || self.list.iter().filter(|read| !read.has_reader());
+        if waiting().count() > FEW * FEW || !waiting().all(UnscopedRead::is_current) {
             self.is_outdated = true;
-            self.list.retain(Stray::is_read);
+            self.list.retain(UnscopedRead::has_reader);
         }
         self.list.reverse();
-        // One that has changed stands for all that have.
+        // One changed read of a reader stands for all of them.
         let mut seen = HashSet::new();
-        self.list.retain(|stray| {
-            let is_of = (stray.reader.as_ptr(), stray.is_unclaimed);
-            (stray.is_unclaimed && stray.is_current()) || seen.insert(is_of)
+        self.list.retain(|read| {
+            let is_of = (read.reader.as_ptr(), read.is_unclaimed);
+            (read.is_unclaimed && read.is_current()) || seen.insert(is_of)
         });
         self.list.reverse();
         self.sweep_at = FEW + 2 * self.list.len();
     }
 
-    /// Hands over to a rendering what was read before it.
-    pub(crate) fn claim(&mut self, reads: &mut Reads) {
+    /// Passes what was read before a page to it.
+    pub(crate) fn claim(&mut self, reads: &mut PageReads) {
         if std::mem::take(&mut self.is_outdated) {
             reads.outdate();
         }
-        for stray in self.list.iter_mut().filter(|stray| stray.is_unclaimed) {
-            stray.is_unclaimed = false;
-            reads.add(&stray.stamps);
+        for read in self.list.iter_mut().filter(|read| read.is_unclaimed) {
+            read.is_unclaimed = false;
+            reads.add(&read.stamps);
         }
     }
 
-    /// Whether what can still be read again is current.
+    /// Whether everything that still has a reader is current.
     pub(crate) fn is_current(&self) -> bool {
-        self.list.iter().all(|stray| !stray.is_read() || stray.is_current())
+        self.list.iter().all(|read| !read.has_reader() || read.is_current())
     }
 
     #[cfg(feature = "redis")]
     pub(crate) fn stamps(&self) -> impl Iterator<Item = &Arc<Stamp>> {
-        self.list.iter().filter(|stray| stray.is_read()).flat_map(|stray| stray.stamps.iter())
+        self.list.iter().filter(|read| read.has_reader()).flat_map(|read| read.stamps.iter())
     }
 }
 
 #[cfg(test)]
-#[path = "reads_tests.rs"]
 mod tests;

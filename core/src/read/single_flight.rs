@@ -1,12 +1,14 @@
-//! Single flight: of the callers that miss together, one fills and the others
-//! wait for it. What they wait for is only the end of the fill; then they look
-//! again, and take what they find if its stamps are current. So a caller that
+//! Single flight: of the callers that miss a key together, one (the leader)
+//! fills it and the others (followers) wait.
+//!
+//! Followers wait only for the end of the fill. Then they look the fragment up
+//! again, and use what they find if its stamps are current. So a caller that
 //! arrives after an invalidation never gets what was begun before it, nor does
 //! it wait for that.
 //!
-//! What is made and cannot be kept is handed to those who waited. Nothing
-//! vouches for what was made while the shared tier is away, so it is for those
-//! only who had come when it was begun.
+//! A leader hands what it made and could not store to its followers. While the
+//! shared tier is unreachable nothing verifies what it makes, so that goes only
+//! to callers that had arrived before the fill started.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::future::Future;
@@ -17,59 +19,61 @@ use std::time::{Duration, Instant};
 
 use crate::fragment::{Dependencies, Fragment};
 use crate::key::FragmentKey;
-use crate::read::recorder::Recorder;
+use crate::read::recorder::{Owner, Recorder};
 use crate::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use crate::sync::timer::{self, Deadline};
 use crate::sync::{Arc, Condvar, Mutex, Weak, lock};
 
-/// A fill under way that others wait for.
+/// A fill that others wait for.
 #[derive(Default)]
-pub(crate) struct Flight {
-    /// Led by a future, which may need the very thread that would wait.
+pub(crate) struct PendingFill {
+    /// Whether its leader is a future, which may need the very thread that
+    /// would wait.
     is_async: bool,
-    /// What its leader makes, from when it has looked everywhere.
-    making: OnceLock<Making>,
+    /// Set when the leader has found the fragment nowhere and makes it.
+    started: OnceLock<Started>,
     state: Mutex<State>,
-    landed: Condvar,
-    /// What the fill lasts with, if it does not by itself.
-    lasts: OnceLock<std::sync::Weak<str>>,
-    /// Whether it was overtaken by an invalidation, or has failed: those who waited for it
-    /// had nothing of it, and may wait for another.
+    end: Condvar,
+    /// Whoever the fill ends with, if it can be abandoned without a drop.
+    owner: OnceLock<Owner>,
+    /// Whether an invalidation overtook it, or it failed: its followers got
+    /// nothing from it, and may wait for another.
     is_overtaken: AtomicBool,
-    left: OnceLock<Left>,
+    handoff: OnceLock<Handoff>,
 }
 
-struct Making {
-    began: Moment,
-    /// What it has been found to depend on; `None` where nothing could tell of
-    /// changes from the start.
+struct Started {
+    at: LogicalTime,
+    /// What the fill depends on so far; `None` where nothing reports changes
+    /// from the start.
     recorder: Option<Weak<Recorder>>,
 }
 
-/// What a fill leaves to those who waited for it.
-pub(crate) struct Left {
+/// What a leader gives to its followers without storing it.
+pub(crate) struct Handoff {
     pub(crate) fragment: Arc<Fragment>,
-    /// Whether nothing can vouch for it: it is for those who had come when it
-    /// was begun.
-    pub(crate) unvouched: bool,
+    /// Whether nothing verifies it: then it is only for those who had arrived
+    /// before the fill started.
+    pub(crate) is_unverified: bool,
 }
 
-/// A place in the order in which callers come and fills begin.
+/// A point in the order in which callers arrive and fills start.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct Moment(u64);
+pub(crate) struct LogicalTime(u64);
 
-/// How often a waiting caller looks whether the fill has been given up.
-const LOOK: Duration = Duration::from_millis(10);
+/// How often a blocked follower checks whether the fill was abandoned.
+const POLL_INTERVAL: Duration = Duration::from_millis(10);
 
 #[derive(Default)]
 struct State {
-    landed: bool,
+    has_ended: bool,
     wakers: BTreeMap<u64, Waker>,
     next: u64,
 }
 
-impl Flight {
-    /// Blocks until the fill has ended, or until then; whether it has ended.
+impl PendingFill {
+    /// Blocks until the fill has ended, or until then. Returns whether it has
+    /// ended.
     pub(crate) fn wait(&self, until: Option<Instant>) -> bool {
         if self.is_async {
             return false;
@@ -77,10 +81,10 @@ impl Flight {
         loop {
             let left = timer::left(until);
             let state = lock(&self.state);
-            let step = left.min(LOOK);
-            let waited = self.landed.wait_timeout_while(state, step, |state| !state.landed);
-            let landed = waited.map(|(state, _)| state.landed).unwrap_or(true);
-            if landed || self.is_over() {
+            let step = left.min(POLL_INTERVAL);
+            let waited = self.end.wait_timeout_while(state, step, |state| !state.has_ended);
+            let has_ended = waited.map(|(state, _)| state.has_ended).unwrap_or(true);
+            if has_ended || self.is_obsolete() {
                 return true;
             }
             if left.is_zero() {
@@ -89,74 +93,75 @@ impl Flight {
         }
     }
 
-    pub(crate) fn is_filling(&self) -> bool {
-        self.making.get().is_some()
+    /// [`wait`](Self::wait) as a future.
+    pub(crate) fn wait_async(self: Arc<Self>, until: Option<Instant>) -> WaitForEnd {
+        WaitForEnd { pending: self, until: Deadline::new(until), place: None }
     }
 
-    /// Whether nothing can come of it any more that others could take.
-    fn is_over(&self) -> bool {
-        self.is_given_up() || self.has_found(|found| !found.are_current())
+    /// Whether its leader is making the fragment, and no longer looking for it.
+    pub(crate) fn has_started(&self) -> bool {
+        self.started.get().is_some()
     }
 
-    fn is_given_up(&self) -> bool {
-        self.lasts.get().is_some_and(|life| life.strong_count() == 0)
+    /// Whether followers can no longer use what comes of it.
+    fn is_obsolete(&self) -> bool {
+        self.is_abandoned() || self.has_found(|found| !found.are_current())
+    }
+
+    fn is_abandoned(&self) -> bool {
+        self.owner.get().is_some_and(|owner| owner.strong_count() == 0)
     }
 
     fn has_found(&self, what: impl FnOnce(&Dependencies) -> bool) -> bool {
-        let recorder = self.making.get().and_then(|making| making.recorder.as_ref()?.upgrade());
+        let recorder = self.started.get().and_then(|started| started.recorder.as_ref()?.upgrade());
         recorder.is_some_and(|fill| fill.with(|found| what(found)))
     }
 
-    /// Whether those who waited for it may wait for another.
+    /// Whether its followers may wait for another fill.
     pub(crate) fn is_overtaken(&self) -> bool {
         self.is_overtaken.load(Ordering::SeqCst)
             || self.has_found(|found| !found.has_current_stamps())
     }
 
-    /// Whether its fill began after a caller had come.
-    pub(crate) fn began_after(&self, came: Moment) -> bool {
-        self.making.get().is_some_and(|making| making.began > came)
+    /// Whether the fill started after a caller had arrived.
+    pub(crate) fn started_after(&self, arrived: LogicalTime) -> bool {
+        self.started.get().is_some_and(|started| started.at > arrived)
     }
 
-    /// What it has left, once it has landed.
-    pub(crate) fn left(&self) -> Option<&Left> {
-        self.left.get()
+    /// What the leader has handed off; set before the fill ends.
+    pub(crate) fn handoff(&self) -> Option<&Handoff> {
+        self.handoff.get()
     }
 
-    /// Waits until the fill has ended, or until then; whether it has ended.
-    pub(crate) fn landing(self: Arc<Self>, until: Option<Instant>) -> Landing {
-        Landing { flight: self, until: Deadline::new(until), place: None }
-    }
-
-    fn land(&self) {
+    fn end(&self) {
         let wakers = {
             let mut state = lock(&self.state);
-            state.landed = true;
+            state.has_ended = true;
             std::mem::take(&mut state.wakers)
         };
-        self.landed.notify_all();
+        self.end.notify_all();
         timer::wake_all(wakers.into_values());
     }
 }
 
-/// The end of a fill, as a future.
-pub(crate) struct Landing {
-    flight: Arc<Flight>,
+/// Waits for the end of a fill. The output says whether it has ended.
+pub(crate) struct WaitForEnd {
+    pending: Arc<PendingFill>,
     until: Deadline,
-    /// Its place among those who wait.
+    /// Its place among the wakers.
     place: Option<u64>,
 }
 
-impl Future for Landing {
+impl Future for WaitForEnd {
     type Output = bool;
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<bool> {
         let this = &mut *self;
         let waker = context.waker();
-        // Copied and dropped outside of the lock: both are the runtime's affair.
+        // Cloned and dropped outside of the lock: both run the runtime's code.
         let copy = waker.clone();
-        let mut state = lock(&this.flight.state);
-        if state.landed {
+        let mut state = lock(&this.pending.state);
+        if state.has_ended {
             return Poll::Ready(true);
         }
         if this.until.is_over() {
@@ -176,129 +181,137 @@ impl Future for Landing {
     }
 }
 
-impl Drop for Landing {
+impl Drop for WaitForEnd {
     fn drop(&mut self) {
-        let waker = self.place.and_then(|place| lock(&self.flight.state).wakers.remove(&place));
-        // What dropping it does is the runtime's affair: not under the lock.
+        let waker = self.place.and_then(|place| lock(&self.pending.state).wakers.remove(&place));
+        // Dropped outside of the lock: it runs the runtime's code.
         drop(waker);
     }
 }
 
-/// The fills under way.
-pub(crate) struct Flights {
+/// All pending fills of a cache, by key.
+pub(crate) struct SingleFlight {
     shards: Box<[Mutex<Shard>]>,
     clock: AtomicU64,
 }
 
 #[derive(Default)]
 struct Shard {
-    under_way: HashMap<FragmentKey, Arc<Flight>>,
-    /// What could not be kept lately: nobody waits for it.
-    unkept: VecDeque<FragmentKey>,
+    pending: HashMap<FragmentKey, Arc<PendingFill>>,
+    /// Keys whose fragments could not be stored lately: nobody waits for them.
+    not_stored: VecDeque<FragmentKey>,
 }
 
 const SHARDS: usize = 16;
 
-/// The most that a shard remembers of what could not be kept.
-const MOST_UNKEPT: usize = 32;
+/// The most keys that a shard remembers as not stored.
+const MAX_NOT_STORED: usize = 32;
 
 /// What a caller that missed is to do.
 pub(crate) enum Role {
-    /// Fill; the flight lands when the guard is dropped, however that comes.
-    Lead(Lead),
-    /// Wait for another; it came at that moment.
-    Follow(Arc<Flight>, Moment),
+    /// Fill. The pending fill ends when the guard is dropped.
+    Leader(Leader),
+    /// Wait for the leader.
+    Follower(Follower),
     /// Fill for itself.
-    Alone,
+    Independent,
 }
 
-impl Flights {
+/// Whom a caller waits for, and when it arrived.
+pub(crate) struct Follower {
+    pub(crate) pending: Arc<PendingFill>,
+    pub(crate) arrived: LogicalTime,
+}
+
+impl SingleFlight {
     pub(crate) fn new() -> Arc<Self> {
         let shards = (0..SHARDS).map(|_| Mutex::default()).collect();
-        Arc::new(Flights { shards, clock: AtomicU64::new(0) })
+        Arc::new(SingleFlight { shards, clock: AtomicU64::new(0) })
     }
 
     fn shard(&self, key: &FragmentKey) -> &Mutex<Shard> {
         &self.shards[usize::from(key.as_bytes()[19]) % SHARDS]
     }
 
+    /// Gives a caller that missed `key` its role.
     pub(crate) fn join(self: &Arc<Self>, key: FragmentKey, is_async: bool) -> Role {
-        let came = Moment(self.clock.load(Ordering::SeqCst));
+        let arrived = LogicalTime(self.clock.load(Ordering::SeqCst));
         let mut shard = lock(self.shard(&key));
-        if shard.unkept.contains(&key) {
-            return Role::Alone;
+        if shard.not_stored.contains(&key) {
+            return Role::Independent;
         }
-        if let Some(flight) = shard.under_way.get(&key).filter(|flight| !flight.is_over()) {
-            return Role::Follow(flight.clone(), came);
+        if let Some(pending) = shard.pending.get(&key).filter(|pending| !pending.is_obsolete()) {
+            return Role::Follower(Follower { pending: pending.clone(), arrived });
         }
-        let flight = Arc::new(Flight { is_async, ..Flight::default() });
-        let over = shard.under_way.insert(key, flight.clone());
+        let pending = Arc::new(PendingFill { is_async, ..PendingFill::default() });
+        let obsolete = shard.pending.insert(key, pending.clone());
         drop(shard);
-        // Those who wait for it have nothing of it: they come here again.
-        over.iter().for_each(|over| {
-            over.is_overtaken.store(true, Ordering::SeqCst);
-            over.land();
+        // Its followers cannot use it: they come here again.
+        obsolete.iter().for_each(|obsolete| {
+            obsolete.is_overtaken.store(true, Ordering::SeqCst);
+            obsolete.end();
         });
-        Role::Lead(Lead { key, flight, flights: self.clone() })
+        Role::Leader(Leader { key, pending, single_flight: self.clone() })
     }
 
-    /// Notes whether a fragment could be kept.
-    pub(crate) fn note_kept(&self, key: &FragmentKey, kept: bool) {
-        let unkept = &mut lock(self.shard(key)).unkept;
-        match (unkept.iter().position(|known| known == key), kept) {
-            (Some(place), true) => drop(unkept.remove(place)),
+    /// Notes whether a fragment could be stored.
+    pub(crate) fn note_stored(&self, key: &FragmentKey, is_stored: bool) {
+        let not_stored = &mut lock(self.shard(key)).not_stored;
+        match (not_stored.iter().position(|known| known == key), is_stored) {
+            (Some(place), true) => drop(not_stored.remove(place)),
             (None, false) => {
-                if unkept.len() >= MOST_UNKEPT {
-                    unkept.pop_front();
+                if not_stored.len() >= MAX_NOT_STORED {
+                    not_stored.pop_front();
                 }
-                unkept.push_back(*key);
+                not_stored.push_back(*key);
             }
             _ => {}
         }
     }
 }
 
-/// The duty to end a flight.
-pub(crate) struct Lead {
+/// Ends a pending fill when dropped.
+pub(crate) struct Leader {
     key: FragmentKey,
-    flight: Arc<Flight>,
-    flights: Arc<Flights>,
+    pending: Arc<PendingFill>,
+    single_flight: Arc<SingleFlight>,
 }
 
-impl Lead {
-    /// Notes that it was found nowhere, and is made from now on: while what
-    /// `recorder` has found is current, if anything tells of changes.
-    pub(crate) fn begin_making(&self, recorder: Option<&Arc<Recorder>>) {
-        let began = Moment(self.flights.clock.fetch_add(1, Ordering::SeqCst) + 1);
-        let _ = self.flight.making.set(Making { began, recorder: recorder.map(Arc::downgrade) });
+impl Leader {
+    /// Notes that the fragment was found nowhere and is made from now on. The
+    /// fill is good for followers while what `recorder` has found is current.
+    pub(crate) fn start(&self, recorder: Option<&Arc<Recorder>>) {
+        let at = LogicalTime(self.single_flight.clock.fetch_add(1, Ordering::SeqCst) + 1);
+        let recorder = recorder.map(Arc::downgrade);
+        let _ = self.pending.started.set(Started { at, recorder });
     }
 
-    /// Makes the fill one that has been given up as soon as nobody holds this.
-    pub(crate) fn last_with(&self, life: std::sync::Weak<str>) {
-        let _ = self.flight.lasts.set(life);
+    /// Makes the fill count as abandoned as soon as its owner is gone.
+    pub(crate) fn end_with(&self, owner: Owner) {
+        let _ = self.pending.owner.set(owner);
     }
 
-    /// Leaves what was made to those who wait.
-    pub(crate) fn leave(&self, left: Left) {
-        let _ = self.flight.left.set(left);
+    /// Gives what was made to the followers.
+    pub(crate) fn hand_off(&self, handoff: Handoff) {
+        let _ = self.pending.handoff.set(handoff);
     }
 
-    /// Tells those who wait that an invalidation came before the end, or that it
-    /// has failed.
-    pub(crate) fn overtaken(&self) {
-        self.flight.is_overtaken.store(true, Ordering::SeqCst);
+    /// Tells the followers that an invalidation overtook the fill, or that it
+    /// failed.
+    pub(crate) fn note_overtaken(&self) {
+        self.pending.is_overtaken.store(true, Ordering::SeqCst);
     }
 }
 
-impl Drop for Lead {
+impl Drop for Leader {
     fn drop(&mut self) {
-        let mut shard = lock(self.flights.shard(&self.key));
-        // One that was given up may have been followed by another.
-        let flights = &mut shard.under_way;
-        if flights.get(&self.key).is_some_and(|flight| Arc::ptr_eq(flight, &self.flight)) {
-            flights.remove(&self.key);
+        let mut shard = lock(self.single_flight.shard(&self.key));
+        // Another may have replaced one that was abandoned.
+        let is_own = |pending: &Arc<PendingFill>| Arc::ptr_eq(pending, &self.pending);
+        if shard.pending.get(&self.key).is_some_and(is_own) {
+            shard.pending.remove(&self.key);
         }
         drop(shard);
-        self.flight.land();
+        self.pending.end();
     }
 }

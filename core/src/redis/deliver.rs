@@ -76,8 +76,8 @@ impl SharedState {
         for due in dues {
             // No caller is left to get an error; observers are told.
             let outcome = self.invalidate(&due.prefix, &due.event()).await;
-            observers.note(due.event(), &outcome);
-            if observers.hear_invalidations() {
+            observers.count(due.event(), &outcome);
+            if observers.wants_invalidations() {
                 outcomes.push((due, outcome));
             }
         }
@@ -92,7 +92,7 @@ impl SharedState {
 /// told.
 fn notify(outcomes: Vec<(Due, Result<Delivered, Error>)>, observers: Arc<Observers>) {
     let notify = move || {
-        outcomes.iter().for_each(|(due, outcome)| observers.tell(due.event(), outcome));
+        outcomes.iter().for_each(|(due, outcome)| observers.notify(due.event(), outcome));
     };
     let _ = std::thread::Builder::new().name("cacheops-observers".into()).spawn(notify);
 }

@@ -17,9 +17,10 @@ use super::state::SharedState;
 use super::times;
 use crate::key::FragmentKey;
 use crate::protocol::{Command, LeasePlan, Reply, TablePlan, Token, is_leased};
+use crate::queryset::LeaseScope;
 use crate::read::page::Page;
 use crate::read::recorder;
-use crate::store::{LeaseScope, SharedStamp, Stamp, StampKind, StoreLease};
+use crate::store::{SharedStamp, Stamp, StampKind, StoreLease};
 use crate::write::keys::{Scheme, registry_key};
 
 /// The stamps of a fill, and the lock that it holds.
@@ -242,7 +243,7 @@ impl<'a> LeaseInProgress<'a> {
                 let found = reply.value().and_then(|value| token_at(stamp, value, self.link));
                 found.is_some() && found == stamp.shared().and_then(SharedStamp::token)
             };
-            around_holds = recorder::can_be_asked(self.page)
+            around_holds = recorder::can_revalidate_surroundings(self.page)
                 && replies.len() == around.len()
                 && around.iter().zip(&replies).all(holds);
             settle_all(&self.state.near, self.link, &around, &replies);
@@ -285,6 +286,6 @@ fn schemes_of(registry: &SharedStamp, scope: &LeaseScope<'_>) -> Vec<Vec<u8>> {
 
 /// The stamps that what was read around this point stands on, and those above.
 fn read_around(page: Option<&Page>) -> Vec<Arc<Stamp>> {
-    let line = Lineage::of(&recorder::stamps_around(page));
+    let line = Lineage::of(&recorder::surrounding_stamps(page));
     line.stamps().filter(|stamp| stamp.shared().is_some()).cloned().collect()
 }

@@ -31,8 +31,9 @@ use crate::observe::Outcome;
 use crate::observe::observers::Delivered;
 use crate::prefix::Prefix;
 use crate::protocol::{Command, Reply};
+use crate::queryset::LeaseScope;
 use crate::read::page::{FragmentRef, Page};
-use crate::store::{LeaseScope, MemoryStore};
+use crate::store::MemoryStore;
 use crate::write::keys::Event;
 
 /// The shared tier: Redis, and the supervisor that keeps the connection to it.
@@ -440,7 +441,7 @@ fn bring(
     let mut found = wanted.into_iter().map(|wanted| (wanted.key, wanted.result()));
     let first = found.next().map_or(Err(Outcome::NoValue), |(_, answer)| answer);
     if let Some(page) = page {
-        found.for_each(|(key, answer)| page.bring(key, since, answer));
+        found.for_each(|(key, answer)| page.add_prefetched(key, since, answer));
     }
     first
 }

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use super::container::Container;
 use super::stamp::{Stamp, StampMeta, Stamps, count_invalidation};
 use super::tables::{Table, Tables, widened};
-use super::{Dropped, LeaseScope, StoreLease, Usage};
+use super::{Dropped, StoreLease, Usage};
 #[cfg(feature = "redis")]
 use super::{SharedStamp, StampKind};
 use crate::fragment::Fragment;
@@ -13,6 +13,7 @@ use crate::key::FragmentKey;
 use crate::prefix::Prefix;
 #[cfg(feature = "redis")]
 use crate::protocol::{Token, is_other_epoch};
+use crate::queryset::LeaseScope;
 use crate::queryset::{Conjunction, TableDnf};
 use crate::sync::atomic::{AtomicU64, Ordering};
 use crate::sync::{Arc, RwLock, read, write};

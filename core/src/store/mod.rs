@@ -16,25 +16,8 @@ pub(crate) use token::{SharedStamp, StampKind};
 
 use std::borrow::Cow;
 
-use crate::prefix::Prefixes;
 use crate::queryset::TableDnf;
-#[cfg(feature = "redis")]
-use crate::read::page::Page;
 use crate::sync::Arc;
-
-/// What a fill depends on before anything is read.
-pub(crate) struct LeaseScope<'a> {
-    pub(crate) prefixes: &'a Prefixes<'a>,
-    /// The conjunctions of each table.
-    pub(crate) tables: &'a [TableDnf],
-    /// The fragment's name.
-    pub(crate) name: Option<&'a str>,
-    /// What else it varies by, encoded, if it has a name.
-    pub(crate) variant: Option<&'a [u8]>,
-    /// The page that asks.
-    #[cfg(feature = "redis")]
-    pub(crate) page: Option<&'a Page>,
-}
 
 /// What a lease has taken.
 pub(crate) struct StoreLease<'s> {

@@ -3,9 +3,10 @@
 use std::sync::Barrier;
 
 use super::tables::MOST_SCHEMES;
-use super::{LeaseScope, MemoryStore, Stamp, StampMetaOptions};
+use super::{MemoryStore, Stamp, StampMetaOptions};
 use crate::prefix::Prefix;
 use crate::protocol::Token;
+use crate::queryset::LeaseScope;
 use crate::queryset::{Conjunction, TableDnf};
 use crate::sync::Arc;
 use crate::write::keys::{conjunction_key, registry_key};

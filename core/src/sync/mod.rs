@@ -1,6 +1,7 @@
 //! Locks and threads, from the standard library or from shuttle, which tries
 //! the interleavings (`RUSTFLAGS="--cfg shuttle"`).
 
+pub(crate) mod scoped;
 pub(crate) mod timer;
 
 use std::pin::pin;
@@ -38,60 +39,60 @@ pub(crate) fn write<T>(lock: &RwLock<T>) -> RwLockWriteGuard<'_, T> {
     lock.write().unwrap_or_else(|poisoned| poisoned.into_inner())
 }
 
-/// Runs a future to its end in this thread, which sleeps while there is nothing
-/// to do. It needs no runtime, and may be called from within one, or from
+/// Runs a future to its end in this thread, which sleeps while the future is
+/// pending. It needs no runtime, and may be called from within one, or from
 /// within itself.
 pub(crate) fn block_on<F: Future>(future: F) -> F::Output {
     let mut future = pin!(future);
-    // A thread that is ending keeps nothing.
-    let bell = IDLE.try_with(std::cell::Cell::take).ok().flatten().unwrap_or_default();
-    let mut context = Context::from_waker(&bell.waker);
+    // A thread that is ending has no parker to use again.
+    let parker = IDLE.try_with(std::cell::Cell::take).ok().flatten().unwrap_or_default();
+    let mut context = Context::from_waker(&parker.waker);
     loop {
         if let Poll::Ready(output) = future.as_mut().poll(&mut context) {
-            let _ = IDLE.try_with(|idle| idle.set(Some(bell)));
+            let _ = IDLE.try_with(|idle| idle.set(Some(parker)));
             return output;
         }
-        bell.alarm.wait();
+        parker.wake.wait();
     }
 }
 
 std::thread_local! {
-    /// What woke this thread the last time, to be used again. Whoever still
-    /// holds it wakes a later future once too often, and no more.
-    static IDLE: std::cell::Cell<Option<Bell>> = const { std::cell::Cell::new(None) };
+    /// The parker that this thread used last, to be used again. Whoever still
+    /// holds its waker wakes a later future once too often, and no more.
+    static IDLE: std::cell::Cell<Option<ThreadParker>> = const { std::cell::Cell::new(None) };
 }
 
-/// An alarm, and the waker that rings it.
-struct Bell {
-    alarm: std::sync::Arc<Alarm>,
+/// Parks a thread until its waker is called.
+struct ThreadParker {
+    wake: std::sync::Arc<WakeFlag>,
     waker: Waker,
 }
 
-impl Default for Bell {
+impl Default for ThreadParker {
     fn default() -> Self {
-        let alarm = std::sync::Arc::new(Alarm::default());
-        Bell { waker: Waker::from(alarm.clone()), alarm }
+        let wake = std::sync::Arc::new(WakeFlag::default());
+        ThreadParker { waker: Waker::from(wake.clone()), wake }
     }
 }
 
-/// Wakes a sleeping thread.
+/// Whether a parked thread has been woken.
 #[derive(Default)]
-struct Alarm {
-    rang: std::sync::Mutex<bool>,
-    ring: std::sync::Condvar,
+struct WakeFlag {
+    is_woken: std::sync::Mutex<bool>,
+    changed: std::sync::Condvar,
 }
 
-impl Alarm {
+impl WakeFlag {
     fn wait(&self) {
-        let rang = self.rang.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
-        let woken = self.ring.wait_while(rang, |rang| !*rang);
+        let flag = self.is_woken.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        let woken = self.changed.wait_while(flag, |is_woken| !*is_woken);
         *woken.unwrap_or_else(|poisoned| poisoned.into_inner()) = false;
     }
 }
 
-impl Wake for Alarm {
+impl Wake for WakeFlag {
     fn wake(self: std::sync::Arc<Self>) {
-        *self.rang.lock().unwrap_or_else(|poisoned| poisoned.into_inner()) = true;
-        self.ring.notify_one();
+        *self.is_woken.lock().unwrap_or_else(|poisoned| poisoned.into_inner()) = true;
+        self.changed.notify_one();
     }
 }

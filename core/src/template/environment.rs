@@ -19,7 +19,7 @@ impl EnvironmentId {
     /// One without a name, of an engine, which comes to a cache now.
     #[must_use]
     pub fn next(cache: &Cacheops, engine: &'static str) -> Self {
-        if cache.takes_first_environment(engine) {
+        if cache.is_first_environment(engine) {
             return EnvironmentId(None);
         }
         let random = || RandomState::new().hash_one(engine);

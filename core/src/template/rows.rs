@@ -1,12 +1,13 @@
 //! Rows that are read when, and only when, a template looks into them.
 
 use std::error::Error as StdError;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Mutex, PoisonError};
 
 use crate::cache::handle::Cacheops;
 use crate::error::Error;
 use crate::queryset::QuerySet;
-use crate::read::fill::Lease;
+use crate::read::lease::Lease;
+use crate::read::reads::RowReader;
 use crate::read::recorder;
 
 type Run<R> = dyn Fn() -> Result<R, Box<dyn StdError + Send + Sync>> + Send + Sync;
@@ -19,7 +20,7 @@ pub struct Rows<R> {
     run: Box<Run<R>>,
     loaded: Mutex<Option<Loaded<R>>>,
     /// Lives as long as the rows can be shown.
-    reader: Arc<()>,
+    reader: RowReader,
 }
 
 #[derive(Clone)]
@@ -49,7 +50,7 @@ impl<R: Clone> Rows<R> {
             cache: cache.clone(),
             run: Box::new(run),
             loaded: Mutex::new(None),
-            reader: Arc::new(()),
+            reader: RowReader::new(),
         }
     }
 
@@ -92,7 +93,7 @@ struct Failure<'r, R>(&'r Rows<R>);
 
 impl<R> Drop for Failure<'_, R> {
     fn drop(&mut self) {
-        recorder::failed(&self.0.reader);
+        recorder::note_failed_rows(&self.0.reader);
     }
 }
 

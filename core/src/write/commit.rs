@@ -10,12 +10,10 @@
 
 use std::fmt;
 
-use crate::cache::handle::{Cacheops, Inner};
+use crate::cache::handle::Cacheops;
 use crate::error::Error;
 use crate::fragment::Fragment;
-use crate::queryset::Conjunction;
-use crate::read::recorder::is_suppressed;
-use crate::store::LeaseScope;
+use crate::queryset::{Conjunction, LeaseScope};
 use crate::sync::atomic::{AtomicUsize, Ordering};
 use crate::sync::{Arc, RwLock, block_on, read, write};
 use crate::value::Row;
@@ -25,6 +23,7 @@ use crate::write::keys::{
     Event, Scheme, conjunction_key, conjunction_stem, name_key, registry_key, row_key, variant_key,
     variant_stem,
 };
+use crate::write::suppression::is_suppressed;
 
 /// More rows of one table are marked as the table.
 const MOST_ROWS: usize = 64;
@@ -190,14 +189,6 @@ impl Commits {
                 is_touched
             })
         })
-    }
-}
-
-impl Inner {
-    /// Whether a commit in progress touches a fragment of the shared tier. In
-    /// one process its mark has dropped the stamps.
-    pub(crate) fn is_being_written(&self, fragment: &Fragment) -> bool {
-        self.settings.shared.is_some() && self.commits.touch(fragment)
     }
 }
 

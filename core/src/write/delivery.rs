@@ -5,12 +5,12 @@ use std::collections::VecDeque;
 use crate::cache::handle::Cacheops;
 use crate::error::Error;
 use crate::observe::observers::Delivered;
-use crate::read::recorder::is_suppressed;
 use crate::store::Dropped;
 use crate::sync::block_on;
 use crate::write::commit::CommitMark;
 use crate::write::invalidation::{Due, WriteEvent, gather};
 use crate::write::keys::Event;
+use crate::write::suppression::is_suppressed;
 
 /// Invalidations under way. The data has changed already, so all of them are
 /// carried out, whatever becomes of the future that waits for them.

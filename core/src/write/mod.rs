@@ -5,6 +5,7 @@ pub(crate) mod commit;
 pub(crate) mod delivery;
 pub(crate) mod invalidation;
 pub(crate) mod keys;
+pub(crate) mod suppression;
 
 pub(crate) mod transaction;
 

@@ -7,8 +7,9 @@ use std::fmt;
 use std::future::Future;
 
 use crate::cache::handle::Cacheops;
-use crate::read::recorder::{self, PollScope, ScopedFuture};
+use crate::read::recorder;
 use crate::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use crate::sync::scoped::{PollScope, ScopedFuture};
 use crate::sync::{Arc, Mutex, lock, thread_local};
 use crate::write::commit::PendingCommit;
 use crate::write::invalidation::WriteEvent;
@@ -274,7 +275,7 @@ impl Reading {
     /// Tells what is being made around this point of rows that nobody else sees.
     fn note(&self) {
         if !self.is_committed() {
-            recorder::unknown(None);
+            recorder::note_unknown(None);
         }
     }
 }

@@ -1,0 +1,102 @@
+//! What an application can see of its cache.
+
+use std::time::Duration;
+
+use crate::cache::handle::Cacheops;
+use crate::fragment::Fragment;
+use crate::key::FragmentKey;
+use crate::observe::{FragmentInfo, Stats};
+use crate::store::Usage;
+#[cfg(feature = "redis")]
+use crate::{error::Error, sync::block_on};
+
+impl Cacheops {
+    /// What has happened since the cache was made.
+    #[must_use]
+    pub fn stats(&self) -> Stats {
+        self.inner.settings.observers.add_to(self.inner.counters.stats())
+    }
+
+    /// How much is kept.
+    #[must_use]
+    pub fn usage(&self) -> Usage {
+        let settings = &self.inner.settings;
+        let mut usage = settings.store.usage();
+        usage.bookkeeping += settings.shared.as_ref().map_or(0, |shared| shared.bookkeeping());
+        usage
+    }
+
+    /// What the line to the shared tier does; `None` without a tier. It asks
+    /// nobody, and is cheap enough for a health check.
+    #[cfg(feature = "redis")]
+    #[must_use]
+    pub fn shared_status(&self) -> Option<crate::SharedStatus> {
+        self.inner.settings.shared.as_ref().map(|shared| shared.status())
+    }
+
+    /// What the shared tier holds of the fragment under a key, and the bytes
+    /// that it takes there; asking does not count as a read. `None` if it holds
+    /// nothing, or if there is no shared tier, or behind a prefix that is
+    /// [computed](Builder::prefix_by). It takes one trip or two.
+    ///
+    /// ```
+    /// # let cache = cacheops::Cacheops::builder().inspect(true).build()?;
+    /// for fragment in cache.fragments() {
+    ///     if let Some((held, bytes)) = cache.shared_fragment(&fragment.key)? {
+    ///         println!("{}: {bytes} bytes, current: {}", held.name, held.is_current);
+    ///     }
+    /// }
+    /// # Ok::<_, cacheops::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// A shared tier that cannot be reached.
+    #[cfg(feature = "redis")]
+    pub fn shared_fragment(
+        &self,
+        key: &FragmentKey,
+    ) -> Result<Option<(FragmentInfo, usize)>, Error> {
+        let Some(shared) = &self.inner.settings.shared else { return Ok(None) };
+        let found = block_on(shared.peek(self.prefix(), *key))?;
+        Ok(found.map(|(fragment, bytes, holds)| {
+            let info = info_of(*key, &fragment, self.inner.now());
+            (FragmentInfo { is_current: info.is_current && holds, ..info }, bytes)
+        }))
+    }
+
+    /// All fragments in the memory of this process, the youngest first. It
+    /// reads the whole cache; for development and for an operator's page.
+    #[must_use]
+    pub fn fragments(&self) -> Vec<FragmentInfo> {
+        let now = self.inner.now();
+        let all = self.inner.settings.store.fragments();
+        let mut infos: Vec<FragmentInfo> =
+            all.iter().map(|(key, fragment)| info_of(*key, fragment, now)).collect();
+        infos.sort_by(|a, b| a.age.cmp(&b.age).then_with(|| a.key.cmp(&b.key)));
+        infos
+    }
+
+    /// What is known of the fragment under a key, if it is there, current or
+    /// not; asking does not count as a read.
+    #[must_use]
+    pub fn fragment(&self, key: &FragmentKey) -> Option<FragmentInfo> {
+        let fragment = self.inner.settings.store.get(key)?;
+        Some(info_of(*key, &fragment, self.inner.now()))
+    }
+}
+
+fn info_of(key: FragmentKey, fragment: &Fragment, now: u64) -> FragmentInfo {
+    let left = |at: u64| Duration::from_micros(at.saturating_sub(now));
+    let stamps = fragment.stamps();
+    FragmentInfo {
+        key,
+        name: fragment.label().unwrap_or_default().to_owned(),
+        len: fragment.len(),
+        age: Duration::from_micros(now.saturating_sub(fragment.stored_at)),
+        expires_in: fragment.expires_at().map(left),
+        depends_on: stamps.iter().filter_map(|s| s.label().map(str::to_owned)).collect(),
+        is_current: stamps.iter().all(|stamp| stamp.is_current())
+            && fragment.expires_at().is_none_or(|at| at > now),
+    }
+}
