@@ -6,10 +6,30 @@ pub(crate) use crate::redis::{FillLock, Leased, LookupResult, Tier};
 #[cfg(not(feature = "redis"))]
 pub(crate) use none::{FillLock, Leased, LookupResult, Tier};
 
+use crate::fragment::Fragment;
+use crate::key::FragmentKey;
+use crate::queryset::LeaseScope;
+use crate::read::page::Page;
+
+/// A lookup in the shared tier that takes the lease of a fill along.
+#[cfg_attr(not(feature = "redis"), expect(dead_code, reason = "no tier reads it"))]
+pub(crate) struct LookupRequest<'a> {
+    pub(crate) scope: &'a LeaseScope<'a>,
+    pub(crate) key: FragmentKey,
+    /// The fragment whose lock is asked for, if any.
+    pub(crate) lock: Option<FragmentKey>,
+    /// The fragment in memory that does not hold any more. The next one is likely made
+    /// from the same rows.
+    pub(crate) outdated: Option<&'a Fragment>,
+    /// The page to prefetch for.
+    pub(crate) page: Option<&'a Page>,
+}
+
 #[cfg(not(feature = "redis"))]
 mod none {
     use std::time::Duration;
 
+    use super::LookupRequest;
     use crate::error::Error;
     use crate::fragment::Fragment;
     use crate::key::FragmentKey;
@@ -86,11 +106,7 @@ mod none {
 
         pub(crate) async fn find_or_lease(
             &self,
-            _: &LeaseScope<'_>,
-            _: FragmentKey,
-            _: bool,
-            _: Option<&Fragment>,
-            _: Option<&Page>,
+            _: LookupRequest<'_>,
             _: impl Fn(&Fragment) -> Result<(), Outcome>,
         ) -> Result<LookupResult, Outcome> {
             match *self {}

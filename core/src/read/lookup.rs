@@ -6,7 +6,7 @@ use crate::fragment::Fragment;
 use crate::observe::Outcome;
 use crate::read::page::Page;
 use crate::read::request::{Address, LookupContext, Plan, SameTemplate};
-use crate::shared::LookupResult;
+use crate::shared::{LookupRequest, LookupResult};
 use crate::sync::Arc;
 
 impl Inner {
@@ -114,9 +114,9 @@ impl Inner {
         let near = self.settings.store.get(&address.key);
         let outdated = near.as_deref().filter(|near| !near.has_current_stamps());
         let holds = |fragment: &Fragment| self.check(fragment, is_same);
-        let mut result = shared
-            .find_or_lease(&scope, address.key, context.may_share(), outdated, page, holds)
-            .await;
+        let lock = context.may_share().then_some(address.key);
+        let request = LookupRequest { scope: &scope, key: address.key, lock, outdated, page };
+        let mut result = shared.find_or_lease(request, holds).await;
         if let Ok(LookupResult::Leased(leased, _)) = &mut result {
             self.keep_out_commits(&scope, &mut leased.stamps);
             if let Some(near) = near.filter(|near| self.check(near, is_same).is_err()) {

@@ -8,13 +8,15 @@ use std::time::Duration;
 use redis::{PushInfo, cmd};
 
 use super::bulk::Bulk;
-use super::endpoint::Endpoint;
+use super::consistency::Consistency;
+use super::endpoint::{Endpoint, Transport};
 use super::error::SetupError;
 use super::identity::Identity;
 use super::link::{Link, Server, Topology};
-use super::options::{Redis, Servers};
+use super::options::Redis;
 use super::rights::Rights;
 use super::sentinels::{Sentinels, WatchedSentinels};
+use super::servers::Servers;
 use super::slots::{Range, SLOTS, read_slots};
 use crate::protocol::{Decision, Master};
 
@@ -26,7 +28,7 @@ pub(crate) struct Discovery {
     endpoints: Vec<Endpoint>,
     kind: Kind,
     operation_timeout: Duration,
-    is_strict: bool,
+    consistency: Consistency,
     rights: Rights,
     /// Whether the user was found to have them, which is asked until then.
     has_rights: AtomicBool,
@@ -56,9 +58,9 @@ impl Discovery {
                 let endpoints: Vec<Endpoint> =
                     sentinels.iter().map(endpoint).collect::<Result<_, _>>()?;
                 let sentinels =
-                    endpoints.iter().map(|endpoint| options.of_sentinel(endpoint)).collect();
+                    endpoints.iter().map(|endpoint| of_sentinel(options, endpoint)).collect();
                 let endpoints =
-                    endpoints.iter().map(|endpoint| options.of_master(endpoint)).collect();
+                    endpoints.iter().map(|endpoint| of_master(options, endpoint)).collect();
                 (endpoints, Kind::Sentinel { master: master.clone(), sentinels })
             }
         };
@@ -66,14 +68,25 @@ impl Discovery {
             Kind::Sentinel { sentinels, .. } => sentinels.as_slice(),
             _ => &[],
         };
-        let is_tls = endpoints.iter().chain(sentinels).any(Endpoint::is_tls);
-        options.check_tls(is_tls, sentinels.iter().any(Endpoint::is_tls))?;
-        if is_tls {
+        check_tls(options, &endpoints, sentinels)?;
+        if endpoints.iter().chain(sentinels).any(Endpoint::is_tls) {
             install_tls();
         }
-        let (operation_timeout, is_strict) = (options.operation_timeout, options.is_strict());
+        let (operation_timeout, consistency) = (options.operation_timeout, options.consistency);
+        let rights = match kind {
+            Kind::Cluster => rights.in_cluster(),
+            _ => rights,
+        };
         let has_rights = AtomicBool::new(false);
-        Ok(Discovery { endpoints, kind, operation_timeout, is_strict, rights, has_rights, on_push })
+        Ok(Discovery {
+            endpoints,
+            kind,
+            operation_timeout,
+            consistency,
+            rights,
+            has_rights,
+            on_push,
+        })
     }
 
     /// Connects to all servers that take part; to the master that `sentinels`
@@ -128,12 +141,11 @@ impl Discovery {
         let on_push = self.on_push.clone();
         let connection = endpoint.open(move |push| on_push(session, push)).await?;
         if endpoint.may_lack_rights() && !self.has_rights.load(Ordering::Relaxed) {
-            let is_cluster = matches!(self.kind, Kind::Cluster);
-            self.rights.check(&connection, endpoint.host(), endpoint.user(), is_cluster).await?;
+            self.rights.check(&connection, endpoint.host(), endpoint.user()).await?;
         }
         connection.track().await?;
         let identity = connection.identify().await?;
-        identity.check(endpoint.host(), self.is_strict)?;
+        identity.check(endpoint.host(), self.consistency)?;
         let bulk = Arc::new(Bulk::new(endpoint.clone()));
         let Identity { id, data, .. } = identity;
         let server = Server { host: host.to_owned(), port, connection, bulk, id, data };
@@ -195,6 +207,42 @@ impl Discovery {
             slots.fill(place);
         }
         Ok(Topology { nodes: servers, routes: Some(routes), is_causal: false })
+    }
+}
+
+/// The endpoint of a sentinel, by its URL.
+fn of_sentinel(options: &Redis, endpoint: &Endpoint) -> Endpoint {
+    let tls = options.sentinel_tls.as_ref().unwrap_or(&options.tls);
+    endpoint.of_sentinel(options.sentinel_login.as_ref()).over(endpoint.transport(), tls)
+}
+
+/// The endpoint of the master, by the URL of a sentinel.
+fn of_master(options: &Redis, endpoint: &Endpoint) -> Endpoint {
+    let transport = match options.master_tls {
+        Some(true) => Transport::Tls,
+        Some(false) => Transport::Plain,
+        None => endpoint.transport(),
+    };
+    endpoint.over(transport, &options.tls)
+}
+
+/// An error if certificates are given that no connection would use.
+fn check_tls(
+    options: &Redis,
+    endpoints: &[Endpoint],
+    sentinels: &[Endpoint],
+) -> Result<(), SetupError> {
+    let unused = |what: &str| {
+        Err(SetupError::invalid_config(format!(
+            "{what} is given, and nothing is reached over TLS that would use it: write `rediss://` in the URL"
+        )))
+    };
+    let sentinels_use_tls = sentinels.iter().any(Endpoint::is_tls);
+    let any_uses_tls = sentinels_use_tls || endpoints.iter().any(Endpoint::is_tls);
+    match &options.sentinel_tls {
+        Some(tls) if !tls.is_default() && !sentinels_use_tls => unused("`sentinel_tls`"),
+        _ if !options.tls.is_default() && !any_uses_tls => unused("`ca` or `tls`"),
+        _ => Ok(()),
     }
 }
 

@@ -23,6 +23,13 @@ pub(crate) struct Endpoint {
     limit: Duration,
 }
 
+/// Whether a server is reached over TLS.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Transport {
+    Plain,
+    Tls,
+}
+
 impl Endpoint {
     pub(crate) fn new(
         url: &str,
@@ -51,16 +58,16 @@ impl Endpoint {
     /// The same for another server.
     pub(crate) fn at(&self, host: &str, port: u16) -> Self {
         Endpoint {
-            info: self.info.clone().set_addr(addr(host, port, self.is_tls())),
+            info: self.info.clone().set_addr(addr(host, port, self.transport())),
             ..self.clone()
         }
     }
 
     /// The same with TLS or without, and with these certificates.
-    pub(crate) fn over(&self, is_tls: bool, tls: &Tls) -> Self {
+    pub(crate) fn over(&self, transport: Transport, tls: &Tls) -> Self {
         let addr = match self.info.addr() {
             ConnectionAddr::Tcp(host, port) | ConnectionAddr::TcpTls { host, port, .. } => {
-                addr(host, *port, is_tls)
+                addr(host, *port, transport)
             }
             other => other.clone(),
         };
@@ -103,8 +110,15 @@ impl Endpoint {
         self.credentials.is_some() || self.user().is_some()
     }
 
+    pub(crate) fn transport(&self) -> Transport {
+        match self.info.addr() {
+            ConnectionAddr::TcpTls { .. } => Transport::Tls,
+            _ => Transport::Plain,
+        }
+    }
+
     pub(crate) fn is_tls(&self) -> bool {
-        matches!(self.info.addr(), ConnectionAddr::TcpTls { .. })
+        self.transport() == Transport::Tls
     }
 
     /// Connects; `on_push` hears what the server says unasked, before any
@@ -191,11 +205,11 @@ impl Endpoint {
     }
 }
 
-fn addr(host: &str, port: u16, is_tls: bool) -> ConnectionAddr {
+fn addr(host: &str, port: u16, transport: Transport) -> ConnectionAddr {
     let host = host.to_owned();
-    match is_tls {
-        true => ConnectionAddr::TcpTls { host, port, insecure: false, tls_params: None },
-        false => ConnectionAddr::Tcp(host, port),
+    match transport {
+        Transport::Tls => ConnectionAddr::TcpTls { host, port, insecure: false, tls_params: None },
+        Transport::Plain => ConnectionAddr::Tcp(host, port),
     }
 }
 

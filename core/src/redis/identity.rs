@@ -3,6 +3,7 @@
 
 use redis::Value;
 
+use super::consistency::Consistency;
 use super::error::SetupError;
 
 /// What a server says of itself.
@@ -20,13 +21,13 @@ pub(crate) struct Identity {
 
 impl Identity {
     /// Whether the server will do for what is promised of it.
-    pub(crate) fn check(&self, host: &str, is_strict: bool) -> Result<(), SetupError> {
+    pub(crate) fn check(&self, host: &str, consistency: Consistency) -> Result<(), SetupError> {
         if !self.is_master {
             return Err(SetupError::unavailable(format!(
                 "{host} is a replica: give the URL of its master, or let Sentinel name it (`Redis::sentinel`)"
             )));
         }
-        if !self.is_causal && !is_strict {
+        if !self.is_causal && consistency != Consistency::Strict {
             return Err(SetupError::unfit_server(format!(
                 "{host} is a Dragonfly, which may answer before it tells of earlier changes, so a heartbeat says nothing of what is in memory: use `Consistency::Strict` there"
             )));
@@ -68,7 +69,7 @@ pub(super) fn field<'t>(info: &'t str, name: &str) -> Option<&'t str> {
 
 #[cfg(test)]
 mod tests {
-    use super::{Identity, data_of};
+    use super::{Consistency, Identity, data_of};
 
     #[test]
     fn exchanges_are_told() {
@@ -88,10 +89,10 @@ mod tests {
             is_master,
             is_causal,
         };
-        assert!(server(true, true).check("h", false).is_ok());
-        assert!(server(true, false).check("h", true).is_ok());
-        let error = server(true, false).check("h", false).unwrap_err();
+        assert!(server(true, true).check("h", Consistency::default()).is_ok());
+        assert!(server(true, false).check("h", Consistency::Strict).is_ok());
+        let error = server(true, false).check("h", Consistency::default()).unwrap_err();
         assert!(!error.is_unavailable() && error.text().contains("use `Consistency::Strict`"));
-        assert!(server(false, true).check("h", true).unwrap_err().is_unavailable());
+        assert!(server(false, true).check("h", Consistency::Strict).unwrap_err().is_unavailable());
     }
 }

@@ -2,7 +2,8 @@
 //!
 //! What an application says and is told:
 //!
-//! - `options`, `consistency`, `access`: the settings, credentials and certificates.
+//! - `options`, `servers`, `consistency`, `access`: the settings, with credentials and
+//!   certificates.
 //! - `status`, `log`: the state of the connection, and log events for operators.
 //!
 //! Connections:
@@ -25,7 +26,8 @@
 //!
 //! Operations:
 //!
-//! - `tier`: what the core calls.
+//! - `tier`: what the core calls; `lookup` and `storing` are parts of it, and `prefetch`
+//!   fetches the fragments of a page together.
 //! - `search`, `revalidation`: looking a fragment up, and verifying one in memory.
 //! - `lease`, `fill_lock`: the stamps of a fill, and its lock.
 //! - `deliver`, `last_invalidation`: invalidations and their times.
@@ -38,6 +40,7 @@ mod advice;
 mod bounded_map;
 mod bulk;
 mod codec;
+mod consistency;
 mod deliver;
 mod discover;
 mod endpoint;
@@ -53,10 +56,12 @@ mod lease;
 mod lengths;
 mod link;
 mod log;
+mod lookup;
 mod master_check;
 mod node;
 mod options;
 mod pending;
+mod prefetch;
 mod push;
 mod registries;
 mod revalidation;
@@ -64,11 +69,13 @@ mod rights;
 mod search;
 mod sentinels;
 mod server_clock;
+mod servers;
 mod slots;
 mod stamp_map;
 mod stamps;
 mod state;
 mod status;
+mod storing;
 mod supervisor;
 mod tier;
 mod times;
@@ -76,8 +83,10 @@ mod wire;
 
 pub(crate) use abandoned::AbandonedBatch;
 pub use access::{Credentials, Tls};
+pub use consistency::Consistency;
 pub(crate) use fill_lock::FillLock;
 pub(crate) use lease::Leased;
-pub use options::{Consistency, Redis};
+pub(crate) use lookup::LookupResult;
+pub use options::Redis;
 pub use status::{LinkState, SharedStatus};
-pub(crate) use tier::{LookupResult, Tier};
+pub(crate) use tier::Tier;

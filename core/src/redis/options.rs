@@ -3,9 +3,9 @@
 use std::fmt;
 use std::time::Duration;
 
-use super::access::{Credentials, CredentialsSource, Tls, redacted};
-use super::endpoint::Endpoint;
-use super::error::SetupError;
+use super::access::{Credentials, CredentialsSource, Tls};
+use super::consistency::Consistency;
+use super::servers::Servers;
 use crate::error::{Error, ErrorKind};
 
 /// A Redis, Valkey or Dragonfly as the shared tier of a cache: its address, and
@@ -61,48 +61,8 @@ pub struct Redis {
     pub(crate) value_limit: usize,
 }
 
-#[derive(Clone)]
-pub(crate) enum Servers {
-    One(String),
-    Cluster(Vec<String>),
-    Sentinel { master: String, sentinels: Vec<String> },
-}
-
-/// How long a lookup may still find what *another* process has invalidated; at
-/// most one second by default. In the process that invalidates, no lookup finds
-/// it once the call has returned.
-///
-/// ```
-/// use std::time::Duration;
-/// use cacheops::{Consistency, Redis};
-///
-/// assert_eq!(Consistency::default(), Consistency::Bounded(Duration::from_secs(1)));
-/// let strict = Redis::url("redis://localhost").consistency(Consistency::Strict);
-/// ```
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Consistency {
-    /// Hits come from process memory, and Redis pushes invalidations, usually
-    /// within a millisecond. If pushes may be missing, because the connection
-    /// is gone or silent, memory still answers for at most this long. The
-    /// time between two heartbeats to each server is a third of it, at most a
-    /// second.
-    Bounded(Duration),
-    /// Every hit asks Redis, in one round trip: no lookup finds anything that
-    /// was invalidated anywhere before it began. Fragments that the page also
-    /// had the last time are current as of the first lookup of the page.
-    Strict,
-}
-
 /// A hundred years: clocks overflow beyond that.
 const LONGEST: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
-
-impl Default for Consistency {
-    /// Bounded by one second.
-    fn default() -> Self {
-        Consistency::Bounded(Duration::from_secs(1))
-    }
-}
 
 impl Redis {
     /// One server, by its URL:
@@ -329,31 +289,6 @@ impl Redis {
         }
     }
 
-    /// The endpoint of a sentinel, from its URL.
-    pub(super) fn of_sentinel(&self, endpoint: &Endpoint) -> Endpoint {
-        let tls = self.sentinel_tls.as_ref().unwrap_or(&self.tls);
-        endpoint.of_sentinel(self.sentinel_login.as_ref()).over(endpoint.is_tls(), tls)
-    }
-
-    /// The endpoint of the master, from the URL of a sentinel.
-    pub(super) fn of_master(&self, endpoint: &Endpoint) -> Endpoint {
-        endpoint.over(self.master_tls.unwrap_or(endpoint.is_tls()), &self.tls)
-    }
-
-    /// Certificates that nothing would use are a mistake.
-    pub(super) fn check_tls(&self, is_tls: bool, at_sentinels: bool) -> Result<(), SetupError> {
-        let unused = |what: &str| {
-            Err(SetupError::invalid_config(format!(
-                "{what} is given, and nothing is reached over TLS that would use it: write `rediss://` in the URL"
-            )))
-        };
-        match &self.sentinel_tls {
-            Some(tls) if !tls.is_default() && !at_sentinels => unused("`sentinel_tls`"),
-            _ if !self.tls.is_default() && !is_tls => unused("`ca` or `tls`"),
-            _ => Ok(()),
-        }
-    }
-
     pub(crate) fn check(&self) -> Result<(), Error> {
         let limits = [
             ("time limit for connecting", self.connect_timeout),
@@ -407,21 +342,6 @@ impl fmt::Debug for Redis {
             .field("lock_limit", &self.lock_limit)
             .field("compress_above", &self.compress_above)
             .finish()
-    }
-}
-
-impl fmt::Debug for Servers {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let shown = |urls: &[String]| urls.iter().map(|url| redacted(url)).collect::<Vec<_>>();
-        match self {
-            Servers::One(url) => f.debug_tuple("One").field(&redacted(url)).finish(),
-            Servers::Cluster(urls) => f.debug_tuple("Cluster").field(&shown(urls)).finish(),
-            Servers::Sentinel { master, sentinels } => f
-                .debug_struct("Sentinel")
-                .field("master", master)
-                .field("sentinels", &shown(sentinels))
-                .finish(),
-        }
     }
 }
 

@@ -10,6 +10,7 @@ use redis::{Cmd, Pipeline, Value, cmd};
 
 use super::error::SetupError;
 use super::node::Connection;
+use crate::prefix::Prefix;
 
 /// What the tier will ask of servers, and below which keys.
 #[derive(Clone, Debug)]
@@ -17,6 +18,8 @@ pub(super) struct Rights {
     prefix: String,
     /// Whether more may stand behind the prefix, by what is asked for.
     is_computed: bool,
+    /// Whether the servers are nodes of a cluster.
+    is_cluster: bool,
 }
 
 /// A command and the key that it is sent for.
@@ -93,8 +96,14 @@ struct Missing {
 }
 
 impl Rights {
-    pub(super) fn new(prefix: &str, is_computed: bool) -> Self {
-        Rights { prefix: prefix.to_owned(), is_computed }
+    pub(super) fn new(prefix: &Prefix) -> Self {
+        let (fixed, is_computed) = (prefix.fixed().to_owned(), prefix.is_computed());
+        Rights { prefix: fixed, is_computed, is_cluster: false }
+    }
+
+    /// The same for the nodes of a cluster.
+    pub(super) fn in_cluster(self) -> Self {
+        Rights { is_cluster: true, ..self }
     }
 
     /// Asks a server, in one trip; an error that says what is missing.
@@ -103,11 +112,10 @@ impl Rights {
         connection: &Connection,
         host: &str,
         user: Option<&str>,
-        is_cluster: bool,
     ) -> Result<(), SetupError> {
         let mut probes = self.probes();
         // Last: it counts for the command behind it.
-        probes.extend(is_cluster.then(|| Probe::plain("asking")));
+        probes.extend(self.is_cluster.then(|| Probe::plain("asking")));
         let mut pipeline = Pipeline::with_capacity(probes.len());
         probes.iter().for_each(|probe| {
             pipeline.add_command(probe.command.clone());

@@ -240,7 +240,8 @@ fn grown_fragments_are_not_prefetched_together() {
     for _ in 0..3 {
         page_of(&cache, &large, 4);
         let count = trips.count();
-        assert!(count >= 4, "four of 600 kB in {count} trips");
+        // Together they would take one. The end of an earlier connection may be counted late.
+        assert!(count >= 3, "four of 600 kB in {count} trips");
     }
 }
 
