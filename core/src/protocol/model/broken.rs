@@ -1,9 +1,9 @@
-//! Ways to break the protocol, each of which the search has to find out.
+//! Ways to break the protocol. The search has to find each of them.
 
-/// One step left out, or done wrongly.
+/// One step that is left out or wrong.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Broken {
-    /// Tokens that are one and the same for ever.
+    /// Tokens are always the same.
     ReusedTokens,
     /// The data is read before the stamps.
     DataFirst,
@@ -12,41 +12,40 @@ pub(super) enum Broken {
     /// Schemes are registered when the fragment is stored.
     SchemesAtStore,
     AnnouncedBeforeCommit,
-    /// A sweep goes by the schemes that were last seen.
+    /// A sweep uses the schemes that were last seen.
     OldSchemes,
-    /// A sweep reads the registry before it drops, and not again.
+    /// A sweep reads the registry before it deletes, and not again.
     LooksBefore,
-    /// A stamp that is missing is as good as the one that it was.
+    /// A missing stamp counts as unchanged.
     MissingEqual,
-    /// A fill writes its stamps once more, to make them live longer.
+    /// A fill writes its stamps again to extend their expiry.
     StampsWrittenAgain,
-    /// Only the epoch counts that is read after the schemes.
+    /// Only the epoch that is read after the schemes counts.
     EpochLast,
-    /// Only the epoch counts that is read before the schemes.
+    /// Only the epoch that is read before the schemes counts.
     EpochOnce,
-    /// Nothing is done about a server that has gone back in time.
+    /// A server that has gone back in time is ignored.
     GoesBackUnnoticed,
-    /// Objects are made when the reply is there.
+    /// Objects are created when the reply arrives.
     ObjectsAfterReads,
-    /// A process does not drop in memory what it drops in the store: it is told
-    /// of it, and too late for whoever has called.
+    /// A process does not drop in memory what it deletes in the store. It
+    /// receives a push for it, too late for the caller.
     OwnChangeKept,
-    /// What is in memory is kept when the connection breaks.
+    /// Memory is trusted when the connection breaks.
     KeptAcrossBreak,
     /// A heartbeat counts from when it is sent.
     HeartbeatNotAwaited,
-    /// A sweep in a cluster that goes by one pass.
+    /// A sweep in a cluster has only one pass.
     OnePass,
-    /// A reply from an old connection says something of a stamp of the new.
+    /// A reply from an old connection settles a stamp of the new one.
     OldSessionSettles,
-    /// A fill takes what a lookup has read for leased, whose scheme may not be
-    /// registered.
+    /// A fill treats what a lookup has read as leased, although its scheme
+    /// may not be registered.
     SettledWithoutScheme,
-    /// A store whose table of who has read what overflows does not tell whom it
-    /// forgets.
+    /// A store whose tracking table overflows does not push what it forgets.
     ForgetsUnsaid,
-    /// The schemes of a table end, and its epoch does not.
+    /// The schemes of a table expire, and its epoch does not.
     EpochOutlivesSchemes,
-    /// Whether memory can be trusted is asked after looking at it.
+    /// Memory is read before checking whether it can be trusted.
     TrustLast,
 }

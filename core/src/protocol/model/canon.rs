@@ -1,5 +1,5 @@
-//! One form for states that differ only in what things are called: tokens and
-//! objects are numbered in the order in which they are met.
+//! One canonical form for states that differ only in names: tokens and objects
+//! are numbered in the order in which they occur.
 
 use super::names::Tok;
 use super::near::{Near, Obj, Object};
@@ -12,7 +12,7 @@ pub(super) const FIXED: Tok = 100;
 type Visit<'a> = &'a mut dyn FnMut(&mut u8);
 
 impl State {
-    /// The same state in the form that all its likes have.
+    /// The canonical form of the state.
     pub(super) fn normalize(&mut self) {
         for n in 0..self.processes.len() {
             self.close_connections(n);
@@ -31,7 +31,7 @@ impl State {
         });
     }
 
-    /// A token that is nowhere yet.
+    /// A token that does not occur yet.
     pub(super) fn new_token(&mut self) -> Tok {
         let mut highest = 0;
         self.each_token(&mut |token| {
@@ -42,7 +42,7 @@ impl State {
         highest + 1
     }
 
-    /// A connection ends with the line and whoever still uses it.
+    /// A connection ends with its session and its last user.
     fn close_connections(&mut self, n: usize) {
         let process = &mut self.processes[n];
         let threads = &self.threads;

@@ -19,7 +19,7 @@ impl World {
         self.plan(s, t, stamps)
     }
 
-    /// What has to be registered and read: all that is not known.
+    /// What has to be registered and read: everything that is not known.
     fn plan(&self, s: &mut State, t: usize, stamps: Vec<Obj>) -> Taking {
         let process = s.threads[t].process;
         let schemes = self.schemes(self.fragment(s, t));
@@ -65,7 +65,7 @@ impl World {
         let mut cmds: Vec<Cmd> =
             shipped(taking).commands().iter().map(|command| names().read(command)).collect();
         if self.is(Broken::SchemesAtStore) {
-            // Their places stay, so that the replies can be read.
+            // Their positions stay, so that the replies can be read.
             for cmd in &mut cmds {
                 if matches!(cmd, Cmd::HSetNxScheme(_)) {
                     *cmd = Cmd::Get(Key::Value(0));
@@ -75,7 +75,7 @@ impl World {
         cmds
     }
 
-    /// Takes the replies to a lease; what was found for which object.
+    /// Processes the replies to a lease: what was found for which object.
     pub(super) fn leased(
         &self,
         s: &mut State,
@@ -91,7 +91,7 @@ impl World {
             taking.stamps.iter_mut().for_each(|obj| *obj = near.again(*obj));
         }
         let reply = |reply: &Rep| match reply {
-            // What stands in the places of schemes that are registered later.
+            // The values for schemes that are registered later.
             Rep::Value(_) => Reply::Done(true),
             reply => names().reply(reply),
         };
@@ -106,8 +106,8 @@ impl World {
         }
         for ((key, _, obj), found) in taking.plain.iter().zip(leased.stamps) {
             let found = found.and_then(|value| {
-                let (value, mark) = value.split_at(Token::LEN);
-                let ours = *key != Key::All || mark == [s.identity];
+                let (value, fingerprint) = value.split_at(Token::LEN);
+                let ours = *key != Key::All || fingerprint == [s.identity];
                 Token::read(value).filter(|_| ours || self.is(Broken::GoesBackUnnoticed))
             });
             if self.take(s, t, session, *obj, number_of(found)) && taking.is_registered {
@@ -119,8 +119,8 @@ impl World {
         read
     }
 
-    /// Goes on to a fill, once what is around has been looked at again where
-    /// that has to be.
+    /// Continues with a fill, after checking the stamps around it again where
+    /// this is necessary.
     pub(super) fn fill_soon(&self, s: &mut State, t: usize, session: u8, taking: Taking) {
         let around = self.has_to_verify(s, t);
         if around.is_empty() {
@@ -132,7 +132,7 @@ impl World {
         s.threads[t].at = At::Sent(Pipe::new(session, reads), purpose);
     }
 
-    /// Lets only one of the two looks at the epoch count.
+    /// Lets only one of the two reads of the epoch count.
     fn break_epochs(&self, taking: &Taking, replies: &[Rep], leased: &mut Leased) {
         let reply = match self.broken {
             _ if taking.table.is_none() => return,
@@ -148,8 +148,8 @@ impl World {
         leased.is_registered = true;
     }
 
-    /// The stamps around that have to be looked at after a lease, where their
-    /// news may come after its replies.
+    /// The stamps around that have to be checked after a lease, where their
+    /// pushes may arrive after its replies.
     fn has_to_verify(&self, s: &State, t: usize) -> Vec<Obj> {
         let process = &s.processes[s.threads[t].process];
         let outer = s.threads[t].outer.as_ref();
@@ -158,7 +158,7 @@ impl World {
             .map_or(Vec::new(), |outer| process.near.lineage(&outer.stamps))
     }
 
-    /// Takes the replies to reads of the stamps around.
+    /// Processes the replies to reads of the stamps around.
     pub(super) fn verified(
         &self,
         s: &mut State,
@@ -174,7 +174,7 @@ impl World {
         self.fill(s, t, taking);
     }
 
-    /// Reads the data, now that the stamps are taken, or takes it from around.
+    /// Reads the data after the stamps are taken, or takes it from around.
     fn fill(&self, s: &mut State, t: usize, taking: Taking) {
         let near = &s.processes[s.threads[t].process].near;
         let thread = &s.threads[t];
@@ -191,7 +191,8 @@ impl World {
         s.threads[t].at = At::Made(filling);
     }
 
-    /// Keeps what was made, here and then in the store, if it still holds.
+    /// Stores the result, first here and then in the store, if it is still
+    /// current.
     pub(super) fn keep(&self, s: &mut State, t: usize, filling: Filling) {
         let fragment = self.fragment(s, t);
         let process = &mut s.processes[s.threads[t].process];
@@ -218,7 +219,7 @@ impl World {
         s.threads[t].at = At::Sent(Pipe::new(session, cmds), Purpose::Store(filling));
     }
 
-    /// Ends a fill; what was inside another becomes part of that one.
+    /// Ends a fill. An inner fill becomes part of the outer one.
     pub(super) fn filled(&self, s: &mut State, t: usize, filling: Filling) {
         if s.threads[t].outer.is_none() {
             return self.end_round(s, t);
@@ -226,7 +227,7 @@ impl World {
         self.absorb(s, t, filling.version, filling.stamps, filling.uncacheable);
     }
 
-    /// Goes on with the fill around, which depends on what it has shown.
+    /// Continues with the outer fill, which depends on what it has shown.
     fn absorb(&self, s: &mut State, t: usize, version: u8, stamps: Vec<Obj>, uncacheable: bool) {
         let Some(mut outer) = s.threads[t].outer.take() else { return };
         for obj in stamps {
@@ -242,7 +243,7 @@ impl World {
         s.threads[t].at = At::Made(filling);
     }
 
-    /// Serves a hit, which never may be older than what was announced.
+    /// Serves a hit, which must never be older than what was announced.
     pub(super) fn serve(&self, s: &mut State, t: usize, version: u8, stamps: Vec<Obj>, how: Last) {
         let thread = &mut s.threads[t];
         let floor = thread.floor;

@@ -57,7 +57,8 @@ impl World {
         }
     }
 
-    /// Asks whether what is in memory holds, unless it is known not to.
+    /// Revalidates a fragment in memory, unless it is known not to be
+    /// current.
     pub(super) fn recheck(&self, s: &mut State, t: usize, session: u8, near: Fragment) {
         let mut look = self.begin_look(s, t);
         look.held = self.renew(s, t, &near);
@@ -71,13 +72,13 @@ impl World {
         self.send_look(s, t, session, look, Asks::Stamps);
     }
 
-    /// Reads a value and leases nothing.
+    /// Reads a value without a lease.
     pub(super) fn look_ahead(&self, s: &mut State, t: usize, session: u8) {
         let look = self.begin_look(s, t);
         self.send_look(s, t, session, look, Asks::Value);
     }
 
-    /// Reads the value, and leases.
+    /// Reads the value, with a lease.
     pub(super) fn look_anew(&self, s: &mut State, t: usize, session: u8, was: Option<Fragment>) {
         let mut look = self.begin_look(s, t);
         look.taking = Some(self.lease(s, t));
@@ -87,7 +88,7 @@ impl World {
         self.send_look(s, t, session, look, Asks::ValueAndLease);
     }
 
-    /// The objects in the places of those that a fragment was made under.
+    /// The current objects for the stamps of a fragment.
     fn renew(&self, s: &mut State, t: usize, fragment: &Fragment) -> Vec<Held> {
         let near = &mut s.processes[s.threads[t].process].near;
         let line = near.lineage(&fragment.stamps);
@@ -106,7 +107,7 @@ impl World {
         held
     }
 
-    /// The objects in the places of those that a value was stored with.
+    /// The current objects for the stamps that a value was stored with.
     fn place(&self, s: &mut State, t: usize, value: &Value) -> Vec<Held> {
         let near = &mut s.processes[s.threads[t].process].near;
         let all = near.everything;
@@ -124,7 +125,7 @@ impl World {
         held
     }
 
-    /// Sends what is asked, with the reads of all held stamps that have to be
+    /// Sends the commands, with reads of all held stamps that have to be
     /// read.
     fn send_look(&self, s: &mut State, t: usize, session: u8, mut look: Look, asks: Asks) {
         let near = &s.processes[s.threads[t].process].near;
@@ -153,7 +154,7 @@ impl World {
         s.threads[t].at = At::Sent(Pipe::new(session, cmds), Purpose::Look(look));
     }
 
-    /// What the replies to a trip of a lookup lead to.
+    /// The step that follows from the replies to a round trip of a lookup.
     pub(super) fn looked(&self, s: &mut State, t: usize, pipe: &Pipe, mut look: Look) {
         if look.given_up.is_some() {
             return self.bypass(s, t);
@@ -191,8 +192,8 @@ impl World {
         }
     }
 
-    /// Gives an object the token that was read over a session; false if it
-    /// cannot have it.
+    /// Stores the token of an object that was read in a session; false if the
+    /// object cannot have it.
     pub(super) fn take(
         &self,
         s: &mut State,
@@ -213,7 +214,7 @@ impl World {
         settled
     }
 
-    /// Compares the stamps that are held with those that count.
+    /// Compares the held stamps with those that count.
     fn judge(&self, s: &mut State, t: usize, session: u8, look: Look) {
         let near = &s.processes[s.threads[t].process].near;
         let counts = |held: &Held| {
@@ -259,15 +260,16 @@ impl World {
         match reply {
             Rep::Token(found) => *found,
             Rep::Marked(found) => {
-                let ours = |mark| mark == s.identity || self.is(Broken::GoesBackUnnoticed);
-                found.filter(|(_, mark)| ours(*mark)).map(|(found, _)| found)
+                let ours =
+                    |fingerprint| fingerprint == s.identity || self.is(Broken::GoesBackUnnoticed);
+                found.filter(|(_, fingerprint)| ours(*fingerprint)).map(|(found, _)| found)
             }
             other => panic!("no stamp: {other:?}"),
         }
     }
 }
 
-/// What a trip of a lookup asks for besides stamps.
+/// What a round trip of a lookup requests besides stamps.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Asks {
     Stamps,

@@ -1,4 +1,4 @@
-//! The few keys of the model, and how the shipped code spells them.
+//! The few keys of the model, and their names in the code that ships.
 
 use std::sync::OnceLock;
 
@@ -27,7 +27,7 @@ pub(super) enum Key {
 }
 
 impl Key {
-    /// Its place among the keys that a server tells changes of.
+    /// Its position among the tracked keys.
     pub(super) fn bit(self) -> u8 {
         match self {
             Key::All => 1,
@@ -38,14 +38,14 @@ impl Key {
     }
 }
 
-/// What the shipped code calls things.
+/// The names in the code that ships.
 pub(super) struct Names {
     keys: Vec<(Key, Vec<u8>)>,
     schemes: Vec<Scheme>,
     pub(super) registry: String,
-    /// The row that spells all conjunctions.
+    /// The row that matches all conjunctions.
     pub(super) row: Row,
-    /// One that lacks the fields of some.
+    /// A row that lacks the fields of some schemes.
     pub(super) partial: Row,
 }
 
@@ -139,9 +139,9 @@ impl Names {
     pub(super) fn reply(&self, rep: &Rep) -> Reply {
         match *rep {
             Rep::Token(found) => Reply::Value(found.map(|n| token(n).as_bytes().to_vec())),
-            Rep::Marked(found) => Reply::Value(found.map(|(n, mark)| {
+            Rep::Marked(found) => Reply::Value(found.map(|(n, fingerprint)| {
                 let mut value = token(n).as_bytes().to_vec();
-                value.push(mark);
+                value.push(fingerprint);
                 value
             })),
             Rep::Fields((epoch, schemes)) => {

@@ -1,12 +1,12 @@
-//! Process memory in front of the store: stamps as objects, and what is made
-//! under them. As in [`MemoryStore`](crate::store::MemoryStore), an object is
-//! put in its place before its token is asked for, and dropped by whoever
-//! learns that its key has changed.
+//! Process memory in front of the store: stamps as objects, and the fragments
+//! under them. As in [`MemoryStore`](crate::store::MemoryStore), an object is in
+//! its place before its token is requested, and whoever learns that its key has
+//! changed drops it.
 
 use super::names::{Key, STAMPS, Tok, number, token};
 use crate::protocol::{is_leased, is_other_epoch, stands_for};
 
-/// Where an object lies among those of its process.
+/// The position of an object in its process.
 pub(super) type Obj = u8;
 
 /// A stamp in memory.
@@ -84,7 +84,7 @@ impl Near {
         object.parent.map_or(object.session, |parent| self.session_of(parent))
     }
 
-    /// The object in the place of `key`, made if there is none.
+    /// The object of `key`, created if there is none.
     pub(super) fn at(&mut self, key: Key, parent: Obj) -> Obj {
         match key {
             Key::All => self.everything,
@@ -112,8 +112,8 @@ impl Near {
         }
     }
 
-    /// An object as good as `obj`, made now if that one is dropped: what only a
-    /// broken protocol does.
+    /// A replacement for `obj`, created if `obj` is dropped. Only a broken
+    /// protocol does this.
     pub(super) fn again(&mut self, obj: Obj) -> Obj {
         if self.is_current(obj) {
             return obj;
@@ -129,7 +129,7 @@ impl Near {
         schemes.map(|n| self.at(Key::Stamp(n), epoch)).collect()
     }
 
-    /// Objects and all above them, parents first, each once.
+    /// Objects and all their ancestors, parents first, each once.
     pub(super) fn lineage(&self, stamps: &[Obj]) -> Vec<Obj> {
         let mut line = Vec::new();
         stamps.iter().for_each(|obj| self.add_line(*obj, &mut line));
@@ -146,7 +146,7 @@ impl Near {
         line.push(obj);
     }
 
-    /// Drops what stands under a key that has changed or may have.
+    /// Drops the object of a key that has changed, or may have.
     pub(super) fn key_changed(&mut self, key: Key) {
         match key {
             Key::All => self.replace_everything(),
@@ -191,7 +191,7 @@ impl Near {
         }
     }
 
-    /// Gives an object the token that was read; false if it cannot have it.
+    /// Stores the token of an object; false if the object cannot have it.
     pub(super) fn settle(&mut self, obj: Obj, found: Option<Tok>) -> bool {
         let object = &mut self.objects[usize::from(obj)];
         if object.token.is_none() {
@@ -200,12 +200,12 @@ impl Near {
         stands_for(object.token.map(token), found.map(token))
     }
 
-    /// Notes that a lease has registered the scheme of an object.
+    /// Records that a lease has registered the scheme of an object.
     pub(super) fn note_registered(&mut self, obj: Obj) {
         self.objects[usize::from(obj)].registered = true;
     }
 
-    /// Whether a fill can stand on an object without asking.
+    /// Whether a fill can depend on an object without a request.
     pub(super) fn is_leased(&self, obj: Obj) -> bool {
         let object = self.object(obj);
         is_leased(self.known(obj), matches!(object.key, Key::Stamp(_)), object.registered)
@@ -216,8 +216,8 @@ impl Near {
         self.object(obj).token.map(token)
     }
 
-    /// The tokens that a fragment is stored with: of everything, of the epoch,
-    /// of the rest. `None` if one has none.
+    /// The tokens that a fragment is stored with: of everything, of the
+    /// epoch, of the others. `None` if one is missing.
     pub(super) fn tokens(&self, stamps: &[Obj]) -> Option<(Tok, Tok, [Option<Tok>; STAMPS])> {
         let (mut all, mut epoch, mut plain) = (None, None, [None; STAMPS]);
         for obj in self.lineage(stamps) {

@@ -1,4 +1,4 @@
-//! Runs searches, and tells what they have found.
+//! Runs searches, and reports what they have found.
 
 use std::fmt::Write;
 use std::time::Instant;
@@ -9,7 +9,7 @@ use super::broken::Broken;
 use super::state::{At, State};
 use super::world::{Action, NEAR_HIT, NEVER_STALE, SHARED_HIT, World};
 
-/// Searches all of a world; no lookup in it is ever stale, and hits there are.
+/// Searches a whole world. No lookup in it is ever stale, and there are hits.
 pub(super) fn holds(world: World) {
     let (found, trace) = search(&world);
     assert!(trace.is_none(), "a lookup was stale:\n{}", trace.unwrap_or_default());
@@ -17,14 +17,14 @@ pub(super) fn holds(world: World) {
     assert!(found.contains(&hit), "no lookup found anything: {found:?}");
 }
 
-/// Searches a world with a broken protocol; some lookup in it is stale.
+/// Searches a world with a broken protocol. Some lookup in it is stale.
 pub(super) fn fails(world: World, broken: Broken) {
     let (_, trace) = search(&World { broken: Some(broken), ..world });
     let Some(trace) = trace else { panic!("{broken:?} was not found out") };
     println!("{broken:?}:\n{trace}");
 }
 
-/// What a search has found, and the shortest way to a stale lookup.
+/// The result of a search, and the shortest trace to a stale lookup.
 fn search(world: &World) -> (Vec<&'static str>, Option<String>) {
     let began = Instant::now();
     let stale = HasDiscoveries::AnyOf([NEVER_STALE].into_iter().collect());
@@ -63,7 +63,7 @@ impl World {
                 format!("made of {}, uncacheable: {}", filling.version, filling.uncacheable)
             }
             At::Checked(near) => format!("has seen {} in memory", near.version),
-            At::Linked(session, _) => format!("uses line {session}"),
+            At::Linked(session, _) => format!("uses connection {session}"),
             At::Waiting(version) => format!("announces {version} again"),
             At::Done => String::new(),
         };

@@ -1,37 +1,37 @@
-//! The shared store: keys, commands, and whom it tells of what.
+//! The shared store: its keys, its commands, and its pushes.
 
 use super::names::{Key, STAMPS, Tok};
 use super::state::{Connection, State, Value};
 
-/// What stands in the store.
+/// The contents of the store.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub(super) struct Server {
-    /// The token that everything depends on, and at which server it was made.
+    /// The token of everything, and the server at which it was created.
     pub(super) all: Option<(Tok, u8)>,
     /// The epoch and the schemes of the table.
     pub(super) registry: (Option<Tok>, u8),
-    /// Whether it has been given its time to live.
+    /// Whether its expiry has been set.
     pub(super) is_limited: bool,
     pub(super) stamps: [Option<Tok>; STAMPS],
     pub(super) values: [Option<Value>; 2],
 }
 
-/// A command of the protocol, as the model keeps it.
+/// A command of the protocol, as the model represents it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Cmd {
     Get(Key),
     HGetEpoch,
-    /// Which asks for no news.
+    /// Without tracking.
     HPeekEpoch,
     HGetAll,
     HSetNxEpoch(Tok),
     HSetNxScheme(u8),
-    /// Gives the registry its time to live, if it has none. That it is given a
-    /// later one now and then is the same to all.
+    /// Sets the expiry of the registry, if it has none. Later extensions make
+    /// no difference.
     Limit,
     SetNx(Key, Tok),
     SetValue(u8, Value),
-    /// Only a broken protocol writes a stamp that is there.
+    /// Only a broken protocol overwrites a stamp.
     SetStamp(Key, Tok),
     Unlink(Vec<Key>),
 }
@@ -49,18 +49,18 @@ pub(super) enum Rep {
     Count(u8),
 }
 
-/// What a server says unasked.
+/// A push of the server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Push {
     Changed(Key),
     AllChanged,
 }
 
-/// Whose connection: the process, and which of its sessions.
+/// The owner of a connection: the process, and its session.
 pub(super) type Client = (usize, u8);
 
 impl Cmd {
-    /// Which key it is about; of several, the first.
+    /// The key of the command; of several keys, the first.
     pub(super) fn key(&self) -> Key {
         match self {
             Cmd::Get(key) | Cmd::SetNx(key, _) | Cmd::SetStamp(key, _) => *key,
@@ -77,7 +77,7 @@ impl Cmd {
 }
 
 impl State {
-    /// Carries out one command of a process.
+    /// Executes one command of a process.
     pub(super) fn carry_out(&mut self, client: Client, cmd: &Cmd) -> Rep {
         match cmd {
             Cmd::Get(key) => {
@@ -101,7 +101,7 @@ impl State {
     }
 
     fn write(&mut self, cmd: &Cmd) -> Rep {
-        let mark = self.identity;
+        let fingerprint = self.identity;
         let server = &mut self.server;
         let written = match cmd {
             Cmd::HSetNxEpoch(token) => fill(&mut server.registry.0, *token),
@@ -114,7 +114,7 @@ impl State {
                 let is_there = server.registry != (None, 0);
                 is_there && !std::mem::replace(&mut server.is_limited, true)
             }
-            Cmd::SetNx(Key::All, token) => fill(&mut server.all, (*token, mark)),
+            Cmd::SetNx(Key::All, token) => fill(&mut server.all, (*token, fingerprint)),
             Cmd::SetNx(Key::Stamp(n), token) => fill(&mut server.stamps[usize::from(*n)], *token),
             Cmd::SetStamp(Key::Stamp(n), token) => {
                 server.stamps[usize::from(*n)] = Some(*token);
@@ -132,7 +132,7 @@ impl State {
         Rep::Done(written)
     }
 
-    /// Removes a key; says whether it was there.
+    /// Deletes a key. Returns whether it existed.
     pub(super) fn remove(&mut self, key: Key) -> bool {
         let there = self.server.take(key);
         if there {
@@ -148,15 +148,15 @@ impl State {
         }
     }
 
-    /// Tells all who have read a key that it has changed, once, and whoever
-    /// changed it like the others.
+    /// Pushes the change of a key once to all processes that have read it,
+    /// including the one that changed it.
     fn tell(&mut self, key: Key) {
         for connection in self.processes.iter_mut().flat_map(|it| &mut it.connections) {
             connection.forget(key);
         }
     }
 
-    /// Removes all keys at once.
+    /// Deletes all keys at once.
     pub(super) fn flush(&mut self) {
         self.server = Server::default();
         for connection in self.processes.iter_mut().flat_map(|it| &mut it.connections) {
@@ -167,7 +167,7 @@ impl State {
 }
 
 impl Connection {
-    /// Remembers no more that the key was read, and says so.
+    /// Forgets that the key was read, and pushes this.
     pub(super) fn forget(&mut self, key: Key) {
         if self.tracks & key.bit() != 0 {
             self.tracks &= !key.bit();
@@ -199,7 +199,7 @@ impl Server {
     }
 }
 
-/// Writes what is not there yet.
+/// Writes a value if there is none.
 fn fill<T>(place: &mut Option<T>, new: T) -> bool {
     let empty = place.is_none();
     if empty {

@@ -10,9 +10,9 @@ pub(super) struct State {
     pub(super) db: u8,
     /// The latest version whose invalidation has returned.
     pub(super) floor: u8,
-    /// Which server the store is: another one after going back in time.
+    /// The server of the store; a different one after going back in time.
     pub(super) identity: u8,
-    /// A state that it may go back to.
+    /// A state that the store may go back to.
     pub(super) saved: Option<Server>,
     pub(super) left: Mishaps,
     pub(super) server: Server,
@@ -20,18 +20,18 @@ pub(super) struct State {
     pub(super) threads: Vec<Thread>,
 }
 
-/// How many mishaps of each kind are still to come.
+/// How many faults of each kind may still happen.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub(super) struct Mishaps {
     /// A key is lost.
     pub(super) losses: u8,
-    /// How often the store may forget who has read what.
+    /// How often the store may drop an entry of its tracking table.
     pub(super) overflows: u8,
     /// All keys are lost.
     pub(super) flushes: u8,
     /// A connection breaks.
     pub(super) cuts: u8,
-    /// A process gives a connection up that still works.
+    /// A process gives up a connection that works.
     pub(super) doubts: u8,
     /// The store goes back in time.
     pub(super) rollbacks: u8,
@@ -41,7 +41,7 @@ pub(super) struct Mishaps {
     pub(super) pauses: u8,
 }
 
-/// A fragment as it lies in the store.
+/// A fragment in the store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Value {
     /// The version of the data that it was made from.
@@ -54,12 +54,12 @@ pub(super) struct Value {
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Process {
     pub(super) near: Near,
-    /// The session of the line, if it holds.
+    /// The session of the connection, if there is one.
     pub(super) link: Option<u8>,
     pub(super) trusted: bool,
-    /// Its line is given up, and what is in memory not yet.
+    /// Its connection is given up, and memory is still trusted.
     pub(super) has_to_distrust: bool,
-    /// That of the line, and older ones that are still in use.
+    /// The current connection, and older ones that are still in use.
     pub(super) connections: Vec<Connection>,
     /// The registry as the last invalidation saw it.
     pub(super) registry: (Option<Tok>, u8),
@@ -74,24 +74,24 @@ pub(super) struct Process {
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Connection {
     pub(super) session: u8,
-    /// What the server tells it of, as bits.
+    /// The keys that the server tracks for it, as bits.
     pub(super) tracks: u8,
-    /// What it has been told and has not heard yet.
+    /// The pushes that it has not received yet.
     pub(super) queue: Vec<Push>,
 }
 
-/// One line of things done one after the other.
+/// A thread.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Thread {
     pub(super) process: usize,
     /// How many of its rounds are over.
     pub(super) round: u8,
     pub(super) at: At,
-    /// What may be served at least to the lookup under way.
+    /// The oldest version that the current lookup may serve.
     pub(super) floor: u8,
     /// The version that a broken protocol has opened.
     pub(super) opened: u8,
-    /// The fill around the one under way.
+    /// The fill around the current one.
     pub(super) outer: Option<Outer>,
     pub(super) last: Last,
 }
@@ -102,7 +102,7 @@ pub(super) enum Last {
     Nothing,
     NearHit,
     SharedHit,
-    /// What never may be.
+    /// What must never happen.
     Stale {
         served: u8,
         floor: u8,
@@ -116,40 +116,41 @@ pub(super) struct Outer {
     pub(super) uncacheable: bool,
 }
 
-/// Where a thread is.
+/// The position of a thread.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) enum At {
     Idle,
     /// A fragment in memory has current stamps; whether they can be trusted is
     /// still to be seen.
     Checked(Fragment),
-    /// It has a line, and has not used it.
+    /// It has a connection, and has not used it.
     Linked(u8, Next),
     Sent(Pipe, Purpose),
     /// The data has been read.
     Made(Filling),
-    /// A change is committed and cannot be announced for want of a line.
+    /// A change is committed, and cannot be announced because there is no
+    /// connection.
     Waiting(u8),
     Done,
 }
 
-/// What a thread wants a line for.
+/// What a thread needs a connection for.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Next {
-    /// To ask whether what is in memory holds.
+    /// To revalidate a fragment in memory.
     Recheck(Fragment),
-    /// To fetch a value ahead.
+    /// To prefetch a value.
     Ahead,
     /// To read the value and to lease, given what does not hold any more.
     Anew(Option<Fragment>),
 }
 
-/// Commands on their way.
+/// Commands in flight.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Pipe {
     pub(super) session: u8,
     pub(super) cmds: Vec<Cmd>,
-    /// Which are carried out, as bits.
+    /// Which are executed, as bits.
     pub(super) done: u16,
     pub(super) replies: Vec<Rep>,
     /// How many pushes come before the last reply.

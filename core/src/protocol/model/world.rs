@@ -1,4 +1,4 @@
-//! What takes part in a search, and the steps that it takes.
+//! The participants of a search, and their steps.
 
 use stateright::{Model, Property};
 
@@ -10,7 +10,7 @@ use super::state::{
     At, Connection, Filling, Last, Mishaps, Next, Pipe, Process, Purpose, State, Thread,
 };
 
-/// What is searched: who takes part, and what may go wrong.
+/// A world to search: the participants, and the faults that may happen.
 #[derive(Clone, Debug)]
 pub(super) struct World {
     /// For each process, whether it reads in strict mode.
@@ -22,12 +22,12 @@ pub(super) struct World {
     /// Which keys may be lost.
     pub(super) losable: Vec<Key>,
     pub(super) broken: Option<Broken>,
-    /// Whether values are fetched ahead, as for what follows on a page.
+    /// Whether values are prefetched, as for the next fragments of a page.
     pub(super) ahead_of_pages: bool,
-    /// Whether a thread that has a line may be slow to use it.
+    /// Whether a thread with a connection may be slow to use it.
     pub(super) slow_lines: bool,
-    /// Threads whose next rounds have been run before the search begins, one
-    /// after the other.
+    /// Threads whose next rounds run before the search begins, one after the
+    /// other.
     pub(super) before: Vec<usize>,
     /// Threads that have read the data of a list before the search begins.
     pub(super) inside: Vec<usize>,
@@ -58,17 +58,18 @@ pub(super) enum Change {
 /// One step of a search.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Action {
-    /// A thread goes on; of several commands, by the one of this number.
+    /// A thread continues; with several commands, by the one with this
+    /// number.
     Run(usize, usize),
     Hear(usize, u8),
-    Beat(usize),
+    Heartbeat(usize),
     Pause(usize),
     Cut(usize),
     Doubt(usize),
     Distrust(usize),
     Connect(usize),
     Lose(Key),
-    /// The store has no more room to remember that a process has read a key.
+    /// The tracking table of the store is full.
     Overflow(usize, Key),
     GiveUp(usize),
     Flush,
@@ -140,8 +141,8 @@ impl World {
         }
     }
 
-    /// Whether the stamp of everything stands still: its reads then take no
-    /// step of their own.
+    /// Whether the stamp of everything never changes. Reading it then needs
+    /// no step of its own.
     fn is_all_fixed(&self) -> bool {
         let writes = |(_, role): &(usize, Role)| match role {
             Role::Writer(changes) => changes.contains(&Change::Everything),
@@ -161,7 +162,7 @@ impl World {
         thread.at = if thread.round < self.rounds(t) { At::Idle } else { At::Done };
     }
 
-    /// Goes on without the cache; what is around is not stored then.
+    /// Continues without the cache. Outer fragments are not stored then.
     pub(super) fn bypass(&self, s: &mut State, t: usize) {
         match s.threads[t].outer.take() {
             Some(outer) => {
@@ -172,7 +173,7 @@ impl World {
         }
     }
 
-    /// Takes the line, if there is one.
+    /// Takes the connection, if there is one.
     pub(super) fn ask_for_line(&self, s: &mut State, t: usize, next: Next) {
         let Some(session) = s.processes[s.threads[t].process].link else {
             return self.bypass(s, t);
@@ -211,7 +212,7 @@ impl World {
         }
     }
 
-    /// Carries a command out, or takes the replies to all.
+    /// Executes a command, or processes the replies to all.
     fn go_on(&self, s: &mut State, t: usize, mut pipe: Pipe, purpose: Purpose, choice: usize) {
         let n = s.threads[t].process;
         if !pipe.is_finished() {
@@ -236,7 +237,7 @@ impl World {
         }
     }
 
-    /// The line was lost on the way.
+    /// The connection was lost midway.
     fn fail(&self, s: &mut State, t: usize, purpose: Purpose) {
         match purpose {
             Purpose::Look(_) | Purpose::Verify(..) => self.bypass(s, t),
@@ -254,7 +255,7 @@ impl World {
             connection.map_or(0, |it| it.queue.len() as u8)
         };
         let mut next = Some(choice);
-        // News of the last command come after its reply.
+        // Pushes for the last command follow its reply.
         let mut before_last = 0;
         while let Some(at) = next {
             before_last = told(s);
@@ -273,8 +274,8 @@ impl World {
             || (*cmd == Cmd::Limit && s.server.is_limited)
     }
 
-    /// The commands that may be carried out next: the first, or in a cluster
-    /// the first of each key.
+    /// The commands that may be executed next: the first one or, in a
+    /// cluster, the first one of each key.
     fn first_of_keys(&self, pipe: &Pipe) -> impl Iterator<Item = usize> {
         let open: Vec<usize> = pipe.open().collect();
         let key = |n: usize| pipe.cmds[n].key();
@@ -291,7 +292,7 @@ impl World {
         actions.extend(self.first_of_keys(pipe).map(|n| Action::Run(t, n)));
     }
 
-    /// Runs a thread until then, and hears all that is told of it.
+    /// Runs a thread until a condition holds, and receives all its pushes.
     fn run_until(&self, s: &mut State, t: usize, then: impl Fn(&Thread) -> bool) {
         while !then(&s.threads[t]) {
             self.run_first(s, t);

@@ -1,4 +1,4 @@
-//! What is searched: small worlds, each around one thing that can go wrong.
+//! The worlds to search: small ones, each for one kind of fault.
 
 use super::names::Key;
 use super::state::Mishaps;
@@ -36,7 +36,7 @@ pub(super) fn strict() -> World {
     two(STRICT, &[(0, Reader(OF_ROW, 1)), (1, Reader(OF_ROW, 1)), (1, Writer(&[Row]))])
 }
 
-/// The same where values are fetched ahead, as for what follows on a page.
+/// The same with prefetched values, as for the next fragments of a page.
 pub(super) fn strict_ahead() -> World {
     World { ahead_of_pages: true, ..strict() }
 }
@@ -52,12 +52,12 @@ pub(super) fn stored() -> World {
     World { before: vec![0], ..two(BOUNDED, &threads) }
 }
 
-/// The same where values are fetched ahead.
+/// The same with prefetched values.
 pub(super) fn stored_ahead() -> World {
     World { ahead_of_pages: true, ..stored() }
 }
 
-/// The same in memory, where news of the change have to come.
+/// The same in memory, where the pushes of the change have to arrive.
 pub(super) fn bounded() -> World {
     two(BOUNDED, &[(0, Reader(OF_ROW, 2)), (1, Writer(&[Row]))])
 }
@@ -67,17 +67,18 @@ pub(super) fn bounded_readers() -> World {
     two(BOUNDED, &[(0, Reader(OF_ROW, 2)), (1, Reader(OF_ROW, 1)), (1, Writer(&[Row]))])
 }
 
-/// The same where values are fetched ahead.
+/// The same with prefetched values.
 pub(super) fn bounded_ahead() -> World {
     World { ahead_of_pages: true, ..bounded_readers() }
 }
 
-/// All in one process, which is told late of a table that it drops itself.
+/// All in one process, which receives the push late for a table that it drops
+/// itself.
 pub(super) fn own_table() -> World {
     alone(BOUNDED, &[Reader(OF_ROW, 2), Writer(&[Table])])
 }
 
-/// All in one process, which is told of what it does itself.
+/// All in one process, which receives pushes for its own changes.
 pub(super) fn threads() -> World {
     alone(BOUNDED, &[Reader(OF_ROW, 2), Reader(OF_ROW, 1), Writer(&[Row])])
 }
@@ -93,8 +94,8 @@ pub(super) fn tables() -> World {
     two(BOUNDED, &[(0, Reader(OF_ROW, 2)), (1, Writer(&[Table]))])
 }
 
-/// Both processes change the row: what one of them does ends what the other
-/// would have been told.
+/// Both processes change the row. What one of them does removes the tracking that
+/// the other relies on.
 pub(super) fn writers() -> World {
     two(BOUNDED, &[(0, Reader(OF_ROW, 2)), (0, Writer(&[Row])), (1, Writer(&[Row]))])
 }
@@ -106,7 +107,7 @@ pub(super) fn schemes() -> World {
     World { before: vec![0, 2], ..alone(STRICT, &threads) }
 }
 
-/// The same in another process, which fetches ahead what does not hold.
+/// The same in another process, which prefetches a value that is not current.
 pub(super) fn schemes_ahead() -> World {
     let threads = [
         (1, Reader(OF_ROW, 1)),
@@ -141,7 +142,7 @@ pub(super) fn short_races() -> World {
     World { before: vec![0], ..two(BOUNDED, &threads) }
 }
 
-/// A list has read its row, and hands it to a fragment of the row.
+/// A list has read its row, and passes it to a fragment of the row.
 pub(super) fn nested() -> World {
     let threads = [Nested(1), Reader(OF_ROW, 1), Writer(&[Row])];
     World { inside: vec![0], ..alone(STRICT, &threads) }
@@ -158,8 +159,8 @@ pub(super) fn nested_in_cluster() -> World {
     World { is_cluster: true, ..nested_elsewhere() }
 }
 
-/// The same, from when the row's fill is about to register, and the sweep has
-/// read what is registered.
+/// The same, starting when the fill of the row is about to register, and the
+/// sweep has read what is registered.
 pub(super) fn nested_in_cluster_ahead() -> World {
     World { ahead: vec![(0, 2), (2, 3)], ..nested_in_cluster() }
 }
@@ -208,15 +209,15 @@ pub(super) fn going_back() -> World {
     with(mishaps, World { before: vec![0], ..two(STRICT, &threads) })
 }
 
-/// A connection breaks, and the time passes that news may take.
+/// A connection breaks, and the time passes that pushes may take.
 pub(super) fn cut() -> World {
     let threads = [(0, Reader(OF_ROW, 3)), (1, Writer(&[Row]))];
     let mishaps = Mishaps { cuts: 1, pauses: 1, ..Mishaps::default() };
     with(mishaps, World { before: vec![0], ..two(BOUNDED, &threads) })
 }
 
-/// A process gives a connection up which still works, and which some of its
-/// threads still use.
+/// A process gives up a connection that works and that some of its threads still
+/// use.
 pub(super) fn given_up() -> World {
     let threads = [
         (1, Reader(OF_ROW, 1)),
@@ -229,8 +230,8 @@ pub(super) fn given_up() -> World {
     with(mishaps, world)
 }
 
-/// A lookup of a list is given up, and its table is dropped meanwhile, of which
-/// another fragment of the table is made.
+/// A lookup of a list is given up. Meanwhile its table is dropped, and another
+/// fragment of the table is filled.
 pub(super) fn lookups_given_up() -> World {
     let threads = [(0, Reader(OF_ROW, 3)), (0, Reader(LIST, 1)), (1, Writer(&[Table]))];
     let mishaps = Mishaps { give_ups: 1, ..Mishaps::default() };
@@ -256,7 +257,7 @@ pub(super) fn partial() -> World {
     two(BOUNDED, &threads)
 }
 
-/// More of all: takes minutes.
+/// More of everything: takes minutes.
 pub(super) fn wide() -> World {
     let threads = [
         (1, Reader(OF_ROW, 1)),

@@ -18,7 +18,7 @@ impl World {
         self.announce(s, t, version);
     }
 
-    /// Begins to announce a version, if there is a line.
+    /// Begins to announce a version, if there is a connection.
     pub(super) fn announce(&self, s: &mut State, t: usize, version: u8) {
         let process = &s.processes[s.threads[t].process];
         let Some(session) = process.link else { return };
@@ -34,13 +34,13 @@ impl World {
         s.threads[t].at = At::Sent(pipe, Purpose::Drop(key, version));
     }
 
-    /// Takes the replies to the commands of a sweep.
+    /// Processes the replies to the commands of a sweep.
     pub(super) fn swept(&self, s: &mut State, t: usize, pipe: &Pipe, mut sweep: Sweeping) {
         sweep.replies.push(pipe.replies.clone());
         self.sweep(s, t, pipe.session, sweep);
     }
 
-    /// What comes next in a sweep that has been told so much.
+    /// The next step of a sweep with these replies.
     fn sweep(&self, s: &mut State, t: usize, session: u8, sweep: Sweeping) {
         match self.next(self.kind_of_change(s, t), &sweep) {
             Next::Send(commands) => {
@@ -84,7 +84,7 @@ impl World {
         next
     }
 
-    /// A sweep that reads the registry first and not again.
+    /// A broken sweep that reads the registry first, and not again.
     fn look_before(&self, target: &SweepTarget<'_>, told: &Sweeping) -> Next {
         let found = match told.replies.first().map(|replies| &replies[..]) {
             None => return Next::Send(vec![Command::HGetAll(target.registry.to_vec())]),
@@ -117,7 +117,7 @@ impl World {
         process.registry = names().seen(&swept.registry);
     }
 
-    /// Takes the reply to the drop of one key.
+    /// Processes the reply to the deletion of one key.
     pub(super) fn dropped(&self, s: &mut State, t: usize, key: Key, version: u8) {
         let process = &mut s.processes[s.threads[t].process];
         if !self.is(Broken::OwnChangeKept) {
@@ -138,14 +138,14 @@ impl World {
         self.end_round(s, t);
     }
 
-    /// An invalidation that failed on the way begins again over the next line.
+    /// An invalidation that failed starts again over the next connection.
     pub(super) fn undelivered(&self, s: &mut State, t: usize, version: u8) {
         s.processes[s.threads[t].process].near.replace_everything();
         s.threads[t].at = At::Waiting(version);
     }
 }
 
-/// What a sweep has done that stops after its first drops.
+/// The result of a sweep that stops after its first deletions.
 fn dropped(next: &Next, registry: (Option<u8>, u8)) -> Swept {
     let mut swept = Swept { registry: names().registry(registry), ..Swept::default() };
     if let Next::Send(commands) = next {

@@ -1,25 +1,26 @@
 //! Two live masters, and sentinels that lag: a search of its own.
 //!
-//! Three sentinels, each with its own view of who the master is; two servers,
-//! of which both may call themselves master, or one be a replica that lags;
-//! processes that fill, read and announce at whichever they are connected to.
-//! The decision is the shipped [`Quorum`](crate::protocol::Quorum). Of the stamps
-//! protocol there is one stamp left, with the stamp of everything above it that
-//! bears the mark of its server; the other search is about the rest.
+//! The world has three sentinels, each with its own view of who the master is;
+//! two servers, which may both call themselves master, or of which one may be a
+//! replica that lags; and processes that fill, read and announce at the server
+//! they are connected to. The decision is the shipped
+//! [`Quorum`](crate::protocol::Quorum). Of the protocol of stamps, only one stamp
+//! is left, with the stamp of everything above it, which contains the fingerprint
+//! of its server. The other search covers the rest.
 //!
 //! Any sentinel may begin a failover, adopt its epoch late, and tell the others
-//! late or never; the old master may go on for ever, or be told, which cuts its
-//! connections. A question may be answered by any sentinels in any
-//! order, or be given up.
+//! late or never. The old master may continue for ever, or be told, which cuts
+//! its connections. Any sentinels may answer a query in any order, or it may be
+//! given up.
 //!
-//! **Never stale**: a strict lookup serves nothing older than what had been
-//! announced by anybody when it began; one in memory nothing older than what had
-//! been announced when the last heartbeat that counts began. And hits there are,
-//! and announcements at a master that is not the first.
+//! **Never stale**: a strict lookup serves nothing older than what anybody had
+//! announced when it began. A lookup in memory serves nothing older than what had
+//! been announced when the last valid heartbeat began. There are also hits, and
+//! announcements at a master that is not the first.
 //!
-//! Each way in [`Broken`] to do it wrong is found out.
+//! The search finds every way in [`Broken`] to do it wrong.
 //!
-//! - `state`: a state; `world`: who takes part, and the steps.
+//! - `state`: a state; `world`: the participants and the steps.
 //! - `servers`: sentinels and servers; `process`: connecting, lookups, fills,
 //!   announcements, heartbeats.
 //! - `tests`: the searches.
@@ -30,28 +31,28 @@ mod state;
 mod tests;
 mod world;
 
-/// Ways to do it wrong, each of which the search has to find out.
+/// Ways to do it wrong. The search has to find each of them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 enum Broken {
     /// The first sentinel to answer decides.
     FirstAnswer,
-    /// Sentinels that do not answer say nothing against a server.
+    /// Sentinels that do not answer count in favour of a server.
     SilenceAgrees,
-    /// A lookup goes by what was answered before it began.
+    /// A lookup uses an answer from before it began.
     OldAnswer,
-    /// A heartbeat vouches for memory, whoever is master.
+    /// A heartbeat renews trust whoever is master.
     HeartbeatUnconfirmed,
-    /// Only those who read ask.
+    /// Only readers ask the sentinels.
     AnnouncedAnywhere,
-    /// An announcement goes by what was answered before the commit.
+    /// An announcement uses an answer from before the commit.
     AskedBeforeCommit,
-    /// One address under two epochs is one master.
+    /// One address under two epochs counts as one master.
     EpochIgnored,
-    /// A server is used that one sentinel has named.
+    /// A server is used after one sentinel has named it.
     UsedTooEarly,
-    /// What was made at a server holds there after the next failover, too.
+    /// What was stored at a server stays valid there after the next failover.
     MarkWithoutEpoch,
-    /// A server that is made a replica keeps its connections, and nobody looks
-    /// whether its data is still the same.
+    /// A server that becomes a replica keeps its connections, and nobody
+    /// checks whether its data is the same.
     ConnectionsSurvive,
 }

@@ -2,66 +2,68 @@
 
 use super::Broken;
 use super::state::{
-    At, Beat, Fragment, Joining, Last, Link, Mark, Process, Question, Server, State,
+    At, Fingerprint, Fragment, Heartbeat, Joining, Last, Link, Process, SentinelQuery, Server,
+    State,
 };
 use super::world::{Action, Role, Slot, World};
 
 impl Process {
-    pub(super) fn question(&self, slot: Slot) -> Option<&Question> {
+    pub(super) fn query(&self, slot: Slot) -> Option<&SentinelQuery> {
         match (slot, &self.joining, &self.at) {
-            (Slot::Beat, ..) => self.beat.as_ref().map(|beat| &beat.question),
-            (_, Joining::Asking(question) | Joining::Confirming(_, question), _) => Some(question),
-            (.., At::Looking { question, .. }) => question.as_ref(),
-            (.., At::Announcing { question, .. }) => Some(question),
+            (Slot::Heartbeat, ..) => self.heartbeat.as_ref().map(|heartbeat| &heartbeat.query),
+            (_, Joining::Asking(query) | Joining::Confirming(_, query), _) => Some(query),
+            (.., At::Looking { query, .. }) => query.as_ref(),
+            (.., At::Announcing { query, .. }) => Some(query),
             _ => None,
         }
     }
 
-    pub(super) fn question_mut(&mut self, slot: Slot) -> Option<&mut Question> {
+    pub(super) fn query_mut(&mut self, slot: Slot) -> Option<&mut SentinelQuery> {
         match (slot, &mut self.joining, &mut self.at) {
-            (Slot::Beat, ..) => self.beat.as_mut().map(|beat| &mut beat.question),
-            (_, Joining::Asking(question) | Joining::Confirming(_, question), _) => Some(question),
-            (.., At::Looking { question, .. }) => question.as_mut(),
-            (.., At::Announcing { question, .. }) => Some(question),
+            (Slot::Heartbeat, ..) => self.heartbeat.as_mut().map(|heartbeat| &mut heartbeat.query),
+            (_, Joining::Asking(query) | Joining::Confirming(_, query), _) => Some(query),
+            (.., At::Looking { query, .. }) => query.as_mut(),
+            (.., At::Announcing { query, .. }) => Some(query),
             _ => None,
         }
     }
 }
 
 impl Process {
-    pub(super) fn questions(&self) -> impl Iterator<Item = &Question> {
-        [Slot::Main, Slot::Beat].into_iter().filter_map(|slot| self.question(slot))
+    pub(super) fn queries(&self) -> impl Iterator<Item = &SentinelQuery> {
+        [Slot::Main, Slot::Heartbeat].into_iter().filter_map(|slot| self.query(slot))
     }
 
-    pub(super) fn questions_mut(&mut self) -> impl Iterator<Item = &mut Question> {
-        let beat = self.beat.iter_mut().map(|beat| &mut beat.question);
+    pub(super) fn queries_mut(&mut self) -> impl Iterator<Item = &mut SentinelQuery> {
+        let heartbeat = self.heartbeat.iter_mut().map(|heartbeat| &mut heartbeat.query);
         let joining = match &mut self.joining {
-            Joining::Asking(question) | Joining::Confirming(_, question) => Some(question),
+            Joining::Asking(query) | Joining::Confirming(_, query) => Some(query),
             _ => None,
         };
         let at = match &mut self.at {
-            At::Looking { question, .. } => question.as_mut(),
-            At::Announcing { question, .. } => Some(question),
+            At::Looking { query, .. } => query.as_mut(),
+            At::Announcing { query, .. } => Some(query),
             _ => None,
         };
-        joining.or(at).into_iter().chain(beat)
+        joining.or(at).into_iter().chain(heartbeat)
     }
 }
 
 impl World {
-    /// Which epoch's master a question has come to name; `None` inside if none.
-    pub(super) fn answer(&self, question: &Question) -> Option<Option<u8>> {
+    /// The epoch whose master a query has named; the inner `None` if there is
+    /// none.
+    pub(super) fn answer(&self, query: &SentinelQuery) -> Option<Option<u8>> {
         if self.is(Broken::FirstAnswer) {
-            let first = question.told.iter().flatten().next();
-            return first.map(|epoch| Some(*epoch)).or(question.is_over.then_some(None));
+            let first = query.told.iter().flatten().next();
+            return first.map(|epoch| Some(*epoch)).or(query.is_over.then_some(None));
         }
-        question.decision()
+        query.decision()
     }
 
     /// Whether a link counts, once that is known.
-    fn counts(&self, s: &State, link: Link, question: Option<&Question>) -> Option<bool> {
-        let Some(question) = question else { return Some(true) };
-        Some(match self.answer(question)? {
+    fn counts(&self, s: &State, link: Link, query: Option<&SentinelQuery>) -> Option<bool> {
+        let Some(query) = query else { return Some(true) };
+        Some(match self.answer(query)? {
             Some(epoch) if self.is(Broken::EpochIgnored) => {
                 s.of_epoch[usize::from(epoch)] == link.server
             }
@@ -70,12 +72,12 @@ impl World {
         })
     }
 
-    /// Gives the link up, with all that goes by it.
+    /// Gives the connection up, with everything that uses it.
     pub(super) fn lose(&self, s: &mut State, p: usize) {
         let process = &mut s.processes[p];
         process.link = None;
         process.joining = Joining::Not;
-        (process.near, process.heard, process.beat) = (None, None, None);
+        (process.near, process.heard, process.heartbeat) = (None, None, None);
         process.at = match &process.at {
             At::Announcing { .. } | At::Waiting => At::Waiting,
             At::Idle | At::Done => return,
@@ -105,21 +107,21 @@ impl World {
             actions.push(Action::Trip(p));
         }
         if self.roles[p] == Role::Bounded && process.link.is_some() {
-            match &process.beat {
-                None if process.heard != Some(s.floor) => actions.push(Action::Beat(p)),
-                Some(beat) if !beat.is_answered => actions.push(Action::Heard(p)),
-                Some(beat) if self.vouches(s, process, beat).is_some() => {
+            match &process.heartbeat {
+                None if process.heard != Some(s.floor) => actions.push(Action::Heartbeat(p)),
+                Some(heartbeat) if !heartbeat.is_answered => actions.push(Action::Heard(p)),
+                Some(heartbeat) if self.vouches(s, process, heartbeat).is_some() => {
                     actions.push(Action::Vouch(p));
                 }
                 _ => {}
             }
         }
-        for slot in [Slot::Main, Slot::Beat] {
-            let Some(question) = process.question(slot) else { continue };
-            if self.answer(question).is_some() {
+        for slot in [Slot::Main, Slot::Heartbeat] {
+            let Some(query) = process.query(slot) else { continue };
+            if self.answer(query).is_some() {
                 continue;
             }
-            let open = (0..question.told.len()).filter(|n| question.told[*n].is_none());
+            let open = (0..query.told.len()).filter(|n| query.told[*n].is_none());
             actions.extend(open.map(|n| Action::Vote(p, slot, n)));
             if s.silences > 0 {
                 actions.push(Action::GiveUp(p, slot));
@@ -130,19 +132,18 @@ impl World {
     fn may_step(&self, s: &State, process: &Process) -> bool {
         match (&process.link, &process.joining, &process.at) {
             (None, Joining::Not | Joining::Named(_), _) => true,
-            (None, Joining::Asking(question), _) => {
-                self.is(Broken::UsedTooEarly) && question.told.iter().any(Option::is_some)
-                    || self.answer(question).is_some()
+            (None, Joining::Asking(query), _) => {
+                self.is(Broken::UsedTooEarly) && query.told.iter().any(Option::is_some)
+                    || self.answer(query).is_some()
             }
-            (None, Joining::Confirming(link, question), _) => {
-                self.counts(s, *link, Some(question)).is_some() || self.is(Broken::UsedTooEarly)
+            (None, Joining::Confirming(link, query), _) => {
+                self.counts(s, *link, Some(query)).is_some() || self.is(Broken::UsedTooEarly)
             }
-            (Some(link), _, At::Looking { question, found: Some(_) }) => {
-                self.counts(s, *link, question.as_ref()).is_some()
+            (Some(link), _, At::Looking { query, found: Some(_) }) => {
+                self.counts(s, *link, query.as_ref()).is_some()
             }
-            (Some(link), _, At::Announcing { question, is_dropped: true }) => {
-                self.counts(s, *link, Some(question)).is_some()
-                    || self.is(Broken::AnnouncedAnywhere)
+            (Some(link), _, At::Announcing { query, is_dropped: true }) => {
+                self.counts(s, *link, Some(query)).is_some() || self.is(Broken::AnnouncedAnywhere)
             }
             (Some(_), _, At::Looking { .. } | At::Announcing { .. }) => false,
             _ => true,
@@ -162,8 +163,8 @@ impl World {
                 self.lease(s, p, link);
             }
             At::Idle => self.look(s, p),
-            At::Looking { question, found } => {
-                self.judge(s, p, link, question.as_ref(), found.flatten());
+            At::Looking { query, found } => {
+                self.judge(s, p, link, query.as_ref(), found.flatten());
             }
             At::Leased(token) => {
                 let version = s.db;
@@ -177,7 +178,7 @@ impl World {
                 self.keep_near(s, p, fragment);
                 self.end(s, p, Last::NoAnswer);
             }
-            At::Announcing { question, .. } => self.announced(s, p, link, &question),
+            At::Announcing { query, .. } => self.announced(s, p, link, &query),
             At::Done => {}
         }
     }
@@ -186,10 +187,10 @@ impl World {
     fn join(&self, s: &mut State, p: usize) {
         let joining = std::mem::replace(&mut s.processes[p].joining, Joining::Not);
         s.processes[p].joining = match joining {
-            Joining::Not => Joining::Asking(Question::default()),
-            Joining::Asking(question) => {
-                let first = question.told.iter().flatten().next().copied();
-                match self.answer(&question).flatten() {
+            Joining::Not => Joining::Asking(SentinelQuery::default()),
+            Joining::Asking(query) => {
+                let first = query.told.iter().flatten().next().copied();
+                match self.answer(&query).flatten() {
                     Some(epoch) => Joining::Named(epoch),
                     None if self.is(Broken::UsedTooEarly) => {
                         first.map_or(Joining::Not, Joining::Named)
@@ -202,13 +203,13 @@ impl World {
                 let Server { is_master, identity, .. } = s.servers[server];
                 let link = Link { server, epoch, identity };
                 match is_master {
-                    true => Joining::Confirming(link, Question::default()),
+                    true => Joining::Confirming(link, SentinelQuery::default()),
                     false => Joining::Not,
                 }
             }
-            Joining::Confirming(link, question) => {
+            Joining::Confirming(link, query) => {
                 let skips = self.is(Broken::UsedTooEarly);
-                if skips || self.counts(s, link, Some(&question)) == Some(true) {
+                if skips || self.counts(s, link, Some(&query)) == Some(true) {
                     self.joined(s, p, link);
                 }
                 Joining::Not
@@ -216,21 +217,21 @@ impl World {
         };
     }
 
-    /// Whether what is there was made at another server, or before a failover.
-    fn is_of_other(&self, mark: Option<Mark>, link: Link) -> bool {
-        let Some((identity, epoch)) = mark else { return false };
+    /// Whether the data was made at another server, or before a failover.
+    fn is_of_other(&self, fingerprint: Option<Fingerprint>, link: Link) -> bool {
+        let Some((identity, epoch)) = fingerprint else { return false };
         identity != link.identity || epoch != link.epoch && !self.is(Broken::MarkWithoutEpoch)
     }
 
-    /// What the server holds is dropped, unless it was made there.
+    /// The data of the server is dropped, unless it was made there.
     fn joined(&self, s: &mut State, p: usize, link: Link) {
-        let is_of_other = self.is_of_other(s.servers[link.server].data.mark, link);
+        let is_of_other = self.is_of_other(s.servers[link.server].data.fingerprint, link);
         let server = s.server(link);
         if is_of_other {
             if !server.is_master {
                 return;
             }
-            (server.data.mark, server.data.stamp) = (None, None);
+            (server.data.fingerprint, server.data.stamp) = (None, None);
         }
         s.processes[p].link = Some(link);
     }
@@ -244,21 +245,22 @@ impl World {
         }
         let asks = is_strict || process.heard.is_none();
         process.floor = process.heard.filter(|_| !asks).unwrap_or(s.floor);
-        let question = asks.then(Question::default).filter(|_| !self.is(Broken::OldAnswer));
-        process.at = At::Looking { question, found: None };
+        let query = asks.then(SentinelQuery::default).filter(|_| !self.is(Broken::OldAnswer));
+        process.at = At::Looking { query, found: None };
     }
 
-    /// The master carries out what a process has sent.
+    /// The master executes what a process has sent.
     pub(super) fn trip(&self, s: &mut State, p: usize) {
         let Some(link) = s.processes[p].link else { return };
         let Server { is_master, data, .. } = s.servers[link.server];
         match &mut s.processes[p].at {
             At::Looking { found, .. } => {
-                if self.is_of_other(data.mark, link) {
+                if self.is_of_other(data.fingerprint, link) {
                     // The servers have changed.
                     return self.lose(s, p);
                 }
-                let holds = |it: &Fragment| data.stamp == Some(it.token) && data.mark.is_some();
+                let holds =
+                    |it: &Fragment| data.stamp == Some(it.token) && data.fingerprint.is_some();
                 *found = Some(data.value.filter(holds));
             }
             At::Announcing { is_dropped, .. } if is_master => {
@@ -275,11 +277,11 @@ impl World {
         s: &mut State,
         p: usize,
         link: Link,
-        question: Option<&Question>,
+        query: Option<&SentinelQuery>,
         found: Option<Fragment>,
     ) {
-        if self.counts(s, link, question) != Some(true) {
-            s.processes[p].at = At::Looking { question: None, found: None };
+        if self.counts(s, link, query) != Some(true) {
+            s.processes[p].at = At::Looking { query: None, found: None };
             return self.lose(s, p);
         }
         match found {
@@ -296,7 +298,7 @@ impl World {
         self.end(s, p, last);
     }
 
-    /// Keeps it in memory, unless news have met it on the way.
+    /// Stores it in memory, unless a push has dropped it meanwhile.
     fn keep_near(&self, s: &mut State, p: usize, fragment: Fragment) {
         let is_bounded = self.roles[p] == Role::Bounded;
         if let Some(link) = s.processes[p].link.filter(|_| is_bounded) {
@@ -307,28 +309,28 @@ impl World {
 
     fn lease(&self, s: &mut State, p: usize, link: Link) {
         let token = s.tokens + 1;
-        let is_of_other = self.is_of_other(s.servers[link.server].data.mark, link);
+        let is_of_other = self.is_of_other(s.servers[link.server].data.fingerprint, link);
         let server = s.server(link);
         if !server.is_master || is_of_other {
-            s.processes[p].at = At::Looking { question: None, found: None };
+            s.processes[p].at = At::Looking { query: None, found: None };
             return self.lose(s, p);
         }
-        server.data.mark = Some(link.mark());
+        server.data.fingerprint = Some(link.fingerprint());
         let leased = *server.data.stamp.get_or_insert(token);
         s.tokens = s.tokens.max(leased);
         s.processes[p].at = At::Leased(leased);
     }
 
     fn announce(&self, s: &mut State, p: usize, link: Link) {
-        let mut question = Question::default();
+        let mut query = SentinelQuery::default();
         if self.is(Broken::AskedBeforeCommit) {
-            question.told = [Some(link.epoch); super::state::SENTINELS];
+            query.told = [Some(link.epoch); super::state::SENTINELS];
         }
-        s.processes[p].at = At::Announcing { question, is_dropped: false };
+        s.processes[p].at = At::Announcing { query, is_dropped: false };
     }
 
-    fn announced(&self, s: &mut State, p: usize, link: Link, question: &Question) {
-        let counts = self.counts(s, link, Some(question)) == Some(true);
+    fn announced(&self, s: &mut State, p: usize, link: Link, query: &SentinelQuery) {
+        let counts = self.counts(s, link, Some(query)) == Some(true);
         if counts || self.is(Broken::AnnouncedAnywhere) {
             s.floor = s.db;
             s.has_moved |= link.epoch > 0;
@@ -338,12 +340,13 @@ impl World {
         self.lose(s, p);
     }
 
-    pub(super) fn beat(&self, s: &mut State, p: usize) {
-        let beat = Beat { question: Question::default(), floor: s.floor, is_answered: false };
-        s.processes[p].beat = Some(beat);
+    pub(super) fn heartbeat(&self, s: &mut State, p: usize) {
+        let heartbeat =
+            Heartbeat { query: SentinelQuery::default(), floor: s.floor, is_answered: false };
+        s.processes[p].heartbeat = Some(heartbeat);
     }
 
-    /// The master answers a heartbeat, after all news of before.
+    /// The master answers a heartbeat, after all earlier pushes.
     pub(super) fn heard(&self, s: &mut State, p: usize) {
         let Some(link) = s.processes[p].link else { return };
         let Server { is_master, data, .. } = s.servers[link.server];
@@ -352,20 +355,20 @@ impl World {
         }
         let process = &mut s.processes[p];
         process.near = process.near.filter(|near| data.stamp == Some(near.token));
-        process.beat.iter_mut().for_each(|beat| beat.is_answered = true);
+        process.heartbeat.iter_mut().for_each(|heartbeat| heartbeat.is_answered = true);
     }
 
-    fn vouches(&self, s: &State, process: &Process, beat: &Beat) -> Option<bool> {
+    fn vouches(&self, s: &State, process: &Process, heartbeat: &Heartbeat) -> Option<bool> {
         if self.is(Broken::HeartbeatUnconfirmed) {
             return Some(true);
         }
-        self.counts(s, process.link?, Some(&beat.question))
+        self.counts(s, process.link?, Some(&heartbeat.query))
     }
 
     pub(super) fn vouch(&self, s: &mut State, p: usize) {
-        let Some(beat) = s.processes[p].beat.take() else { return };
-        match self.vouches(s, &s.processes[p], &beat) {
-            Some(true) => s.processes[p].heard = Some(beat.floor),
+        let Some(heartbeat) = s.processes[p].heartbeat.take() else { return };
+        match self.vouches(s, &s.processes[p], &heartbeat) {
+            Some(true) => s.processes[p].heard = Some(heartbeat.floor),
             _ => self.lose(s, p),
         }
     }

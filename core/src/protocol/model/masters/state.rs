@@ -22,7 +22,7 @@ pub(super) struct State {
     /// The last token, and the last identity of a server.
     pub(super) tokens: u8,
     pub(super) identities: u8,
-    /// How many questions may still be given up.
+    /// How many queries may still be given up.
     pub(super) silences: u8,
     pub(super) processes: Vec<Process>,
     /// An announcement has returned at another master than the first.
@@ -37,17 +37,18 @@ pub(super) struct Server {
     pub(super) data: Data,
 }
 
-/// What a server holds, and a replica copies.
+/// The data of a server, which a replica copies.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub(super) struct Data {
-    /// The stamp of everything: at whom it was made, and by which epoch.
-    pub(super) mark: Option<Mark>,
+    /// The fingerprint in the stamp of everything: the server and the epoch
+    /// at which it was created.
+    pub(super) fingerprint: Option<Fingerprint>,
     pub(super) stamp: Option<u8>,
     pub(super) value: Option<Fragment>,
 }
 
-/// Who a server is, and by which epoch it is the master.
-pub(super) type Mark = (u8, u8);
+/// The identity of a server, and the epoch under which it is the master.
+pub(super) type Fingerprint = (u8, u8);
 
 /// A fragment: the version of its data, and the stamp it was made under.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -63,12 +64,12 @@ pub(super) struct Process {
     pub(super) at: At,
     /// Lookups or changes that are still to come.
     pub(super) left: u8,
-    /// What was announced when the lookup under way began.
+    /// What had been announced when the current lookup began.
     pub(super) floor: u8,
     pub(super) near: Option<Fragment>,
-    /// Whether memory is vouched for: up to what was announced then.
+    /// Whether memory is trusted, up to what had been announced then.
     pub(super) heard: Option<u8>,
-    pub(super) beat: Option<Beat>,
+    pub(super) heartbeat: Option<Heartbeat>,
     pub(super) last: Last,
 }
 
@@ -83,23 +84,23 @@ pub(super) struct Link {
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Joining {
     Not,
-    Asking(Question),
+    Asking(SentinelQuery),
     /// A majority has named this epoch's.
     Named(u8),
-    Confirming(Link, Question),
+    Confirming(Link, SentinelQuery),
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) enum At {
     Idle,
     Looking {
-        question: Option<Question>,
+        query: Option<SentinelQuery>,
         found: Option<Option<Fragment>>,
     },
     Leased(u8),
     Made(Fragment),
     Announcing {
-        question: Question,
+        query: SentinelQuery,
         is_dropped: bool,
     },
     /// A change is committed and not announced.
@@ -108,8 +109,8 @@ pub(super) enum At {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(super) struct Beat {
-    pub(super) question: Question,
+pub(super) struct Heartbeat {
+    pub(super) query: SentinelQuery,
     /// What was announced when it began.
     pub(super) floor: u8,
     pub(super) is_answered: bool,
@@ -122,9 +123,9 @@ pub(super) enum Last {
     Stale { served: u8, floor: u8 },
 }
 
-/// A question to the sentinels under way, and the epochs that they have told.
+/// A query to the sentinels in progress, and the epochs that they have reported.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
-pub(super) struct Question {
+pub(super) struct SentinelQuery {
     pub(super) told: [Option<u8>; SENTINELS],
     /// It was given up.
     pub(super) is_over: bool,
@@ -159,7 +160,7 @@ fn decide(told: [Option<usize>; SENTINELS]) -> Option<Option<u8>> {
     })
 }
 
-impl Question {
+impl SentinelQuery {
     /// The epoch that a majority has named, or that none has.
     pub(super) fn decision(&self) -> Option<Option<u8>> {
         if self.is_over {
@@ -172,7 +173,7 @@ impl Question {
 }
 
 impl Link {
-    pub(super) fn mark(self) -> Mark {
+    pub(super) fn fingerprint(self) -> Fingerprint {
         (self.identity, self.epoch)
     }
 }
@@ -182,12 +183,12 @@ impl State {
         &mut self.servers[link.server]
     }
 
-    /// Sentinels are alike: all their orders are one state.
+    /// Sentinels are interchangeable: all their orders are one state.
     pub(super) fn normalize(&mut self) {
         let mut order = [0, 1, 2];
         order.sort_by_key(|n| {
-            let questions = self.processes.iter().flat_map(Process::questions);
-            let told: Vec<Option<u8>> = questions.map(|question| question.told[*n]).collect();
+            let queries = self.processes.iter().flat_map(Process::queries);
+            let told: Vec<Option<u8>> = queries.map(|query| query.told[*n]).collect();
             (self.views[*n], self.promoting == Some(*n), told)
         });
         if order == [0, 1, 2] {
@@ -195,8 +196,8 @@ impl State {
         }
         self.views = order.map(|n| self.views[n]);
         self.promoting = self.promoting.and_then(|n| order.iter().position(|it| *it == n));
-        for question in self.processes.iter_mut().flat_map(Process::questions_mut) {
-            question.told = order.map(|n| question.told[n]);
+        for query in self.processes.iter_mut().flat_map(Process::queries_mut) {
+            query.told = order.map(|n| query.told[n]);
         }
     }
 }

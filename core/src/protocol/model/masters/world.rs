@@ -28,11 +28,11 @@ pub(super) enum Role {
     Writer,
 }
 
-/// Which question of a process.
+/// Which query of a process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Slot {
     Main,
-    Beat,
+    Heartbeat,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -44,7 +44,7 @@ pub(super) enum Action {
     /// A sentinel answers it.
     Vote(usize, Slot, usize),
     GiveUp(usize, Slot),
-    Beat(usize),
+    Heartbeat(usize),
     Heard(usize),
     Vouch(usize),
     /// A sentinel promotes another server; and learns that it is a master.
@@ -74,8 +74,8 @@ impl World {
 
     fn vote(&self, s: &mut State, p: usize, slot: Slot, n: usize) {
         let view = s.views[n];
-        if let Some(question) = s.processes[p].question_mut(slot) {
-            question.told[n] = Some(view);
+        if let Some(query) = s.processes[p].query_mut(slot) {
+            query.told[n] = Some(view);
         }
     }
 }
@@ -86,8 +86,8 @@ impl Model for World {
 
     fn init_states(&self) -> Vec<State> {
         // A fragment has been stored at the first master.
-        let (value, mark) = (Some(Fragment { version: 0, token: 1 }), Some((0, 0)));
-        let first = Data { mark, stamp: Some(1), value };
+        let (value, fingerprint) = (Some(Fragment { version: 0, token: 1 }), Some((0, 0)));
+        let first = Data { fingerprint, stamp: Some(1), value };
         let server = |is_master, data| Server { is_master, identity: 0, data };
         let process = |left: &u8| Process {
             joining: Joining::Not,
@@ -97,7 +97,7 @@ impl Model for World {
             floor: 0,
             near: None,
             heard: None,
-            beat: None,
+            heartbeat: None,
             last: Last::NoAnswer,
         };
         let mut start = State {
@@ -137,9 +137,9 @@ impl Model for World {
             Action::Vote(p, slot, n) => self.vote(&mut s, p, slot, n),
             Action::GiveUp(p, slot) => {
                 s.silences -= 1;
-                s.processes[p].question_mut(slot).into_iter().for_each(|it| it.is_over = true);
+                s.processes[p].query_mut(slot).into_iter().for_each(|it| it.is_over = true);
             }
-            Action::Beat(p) => self.beat(&mut s, p),
+            Action::Heartbeat(p) => self.heartbeat(&mut s, p),
             Action::Heard(p) => self.heard(&mut s, p),
             Action::Vouch(p) => self.vouch(&mut s, p),
             other => self.happen(&mut s, other),

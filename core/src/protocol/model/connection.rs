@@ -1,4 +1,4 @@
-//! The line between a process and the store: news, heartbeats, breaks.
+//! The connection between a process and the store: pushes, heartbeats, breaks.
 
 use super::broken::Broken;
 use super::names::Key;
@@ -7,7 +7,7 @@ use super::state::{At, Connection, Look, Pipe, Purpose, State, Thread};
 use super::world::{Action, World};
 
 impl World {
-    /// What may happen besides the steps of threads.
+    /// What may happen in addition to the steps of threads.
     pub(super) fn mishaps(&self, s: &State, actions: &mut Vec<Action>) {
         let left = &s.left;
         for (n, process) in s.processes.iter().enumerate() {
@@ -32,7 +32,7 @@ impl World {
                 actions.push(Action::Pause(n));
             }
             if self.may_beat(s, n) {
-                actions.push(Action::Beat(n));
+                actions.push(Action::Heartbeat(n));
             }
         }
         if left.give_ups > 0 {
@@ -66,19 +66,21 @@ impl World {
     fn may_beat(&self, s: &State, n: usize) -> bool {
         let process = &s.processes[n];
         let Some(link) = process.link.filter(|_| !self.strict[n]) else { return false };
-        let news = process.connections.iter().any(|it| it.session == link && !it.queue.is_empty());
-        news || process.heard_floor < s.floor || !process.trusted
+        let has_pushes =
+            process.connections.iter().any(|it| it.session == link && !it.queue.is_empty());
+        has_pushes || process.heard_floor < s.floor || !process.trusted
     }
 
     pub(super) fn befall(&self, s: &mut State, action: &Action) {
         match *action {
             Action::Run(..) => {}
             Action::Hear(n, session) => self.hear(s, n, session),
-            Action::Beat(n) => self.beat(s, n),
+            Action::Heartbeat(n) => self.heartbeat(s, n),
             Action::Pause(n) => {
                 s.left.pauses -= 1;
                 s.processes[n].trusted = false;
-                // What had been announced is older than the bound now.
+                // The earlier announcements are now older than
+                // the bound.
                 s.processes[n].heard_floor = s.floor;
             }
             Action::Cut(n) => {
@@ -116,8 +118,8 @@ impl World {
         }
     }
 
-    /// A lookup is given up by who asked for it. Its commands are carried out
-    /// all the same, and nobody takes in what they find.
+    /// The caller gives a lookup up. Its commands are still executed, and
+    /// nobody processes the replies.
     fn give_up(&self, s: &mut State, t: usize) {
         let n = s.threads[t].process;
         let sent = |thread: &Thread| thread.process == n && matches!(thread.at, At::Sent(..));
@@ -128,8 +130,8 @@ impl World {
         look.given_up = Some(bits);
     }
 
-    /// The store has no more room for who has read what, and tells whom it
-    /// forgets.
+    /// The tracking table of the store is full. The store drops an entry, and
+    /// pushes this to the process.
     fn overflow(&self, s: &mut State, n: usize, key: Key) {
         for connection in &mut s.processes[n].connections {
             if self.is(Broken::ForgetsUnsaid) {
@@ -139,7 +141,7 @@ impl World {
         }
     }
 
-    /// Whether what a thread has sent is behind a lookup that was given up.
+    /// Whether the commands of a thread follow a lookup that was given up.
     pub(super) fn is_behind(&self, s: &State, t: usize) -> bool {
         s.threads.iter().any(|thread| match &thread.at {
             At::Sent(pipe, Purpose::Look(Look { given_up: Some(before), .. })) => {
@@ -151,7 +153,8 @@ impl World {
         })
     }
 
-    /// What a thread sends from now on is behind all that was given up.
+    /// The commands of a thread from now on follow everything that was given
+    /// up.
     pub(super) fn fall_behind(&self, s: &mut State, t: usize) {
         for thread in &mut s.threads {
             if let At::Sent(_, Purpose::Look(Look { given_up: Some(before), .. })) = &mut thread.at
@@ -161,7 +164,7 @@ impl World {
         }
     }
 
-    /// Hears one piece of news.
+    /// Receives one push.
     fn hear(&self, s: &mut State, n: usize, session: u8) {
         let process = &mut s.processes[n];
         let Some(connection) = process.connections.iter_mut().find(|it| it.session == session)
@@ -181,7 +184,7 @@ impl World {
         }
     }
 
-    /// All processes hear all news.
+    /// All processes receive all pushes.
     pub(super) fn hear_all(&self, s: &mut State) {
         for n in 0..s.processes.len() {
             while let Some(it) = s.processes[n].connections.iter().find(|it| !it.queue.is_empty()) {
@@ -190,14 +193,14 @@ impl World {
         }
     }
 
-    /// A heartbeat is answered, and so all news up to now are heard.
-    fn beat(&self, s: &mut State, n: usize) {
+    /// A heartbeat is answered, so all pushes up to now have been received.
+    fn heartbeat(&self, s: &mut State, n: usize) {
         let Some(session) = s.processes[n].link else { return };
-        let news = |s: &State| {
+        let has_pushes = |s: &State| {
             let of_line = |it: &&Connection| it.session == session;
             s.processes[n].connections.iter().find(of_line).is_some_and(|it| !it.queue.is_empty())
         };
-        while !self.is(Broken::HeartbeatNotAwaited) && news(s) {
+        while !self.is(Broken::HeartbeatNotAwaited) && has_pushes(s) {
             self.hear(s, n, session);
         }
         s.processes[n].heard_floor = s.floor;
@@ -214,14 +217,14 @@ impl World {
         }
     }
 
-    /// The process gives the connection up, which still works.
+    /// The process gives up a connection that works.
     fn doubt(&self, s: &mut State, n: usize) {
         if let Some(session) = s.processes[n].link {
             self.lose_line_of(s, n, session);
         }
     }
 
-    /// A thread gives the line up.
+    /// A thread gives the connection up.
     pub(super) fn lose_line(&self, s: &mut State, t: usize, session: u8) {
         self.lose_line_of(s, s.threads[t].process, session);
     }
@@ -242,10 +245,10 @@ impl World {
         s.processes[n].near.replace_everything();
     }
 
-    /// Connects again: sees whether the store is the one that it was, and
-    /// trusts nothing from before.
+    /// Connects again: checks whether the store is the same, and trusts
+    /// nothing from before.
     fn connect(&self, s: &mut State, n: usize) {
-        let is_known = s.server.all.is_none_or(|(_, mark)| mark == s.identity);
+        let is_known = s.server.all.is_none_or(|(_, fingerprint)| fingerprint == s.identity);
         let is_other = s.processes[n].identity != s.identity || !is_known;
         if is_other && !self.is(Broken::GoesBackUnnoticed) {
             s.remove(Key::All);
