@@ -1,4 +1,4 @@
-//! What went wrong in connecting, and what to do about it.
+//! Why connecting failed, and what to do about it.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use super::error::SetupError;
 
 pub(super) fn bad_url(url: &str, error: &RedisError) -> SetupError {
     let text = error.to_string();
-    // Without its detail, which quotes the URL.
+    // The detail quotes the URL, which may contain a password.
     let detail = error.detail().map(|detail| format!(": {detail}")).unwrap_or_default();
     let text = text.strip_suffix(&detail).unwrap_or("it does not parse");
     SetupError::invalid_config(format!(
@@ -20,7 +20,7 @@ pub(super) fn bad_url(url: &str, error: &RedisError) -> SetupError {
     ))
 }
 
-/// What went wrong in connecting, and what to do.
+/// Turns an error of the client library into one that says what to do.
 pub(super) fn explain(addr: &ConnectionAddr, error: &RedisError) -> SetupError {
     let text = format!("{addr}: {error}");
     if matches!(error.kind(), redis::ErrorKind::RESP3NotSupported) {
@@ -49,8 +49,7 @@ pub(super) fn explain(addr: &ConnectionAddr, error: &RedisError) -> SetupError {
     SetupError::unavailable(text)
 }
 
-/// What to do about a refusal in the handshake of TLS. Only its text tells of
-/// it: it comes as an error of input and output.
+/// Advice for a failed TLS handshake. It comes as an I/O error, so only its text tells.
 fn about_certificates(text: &str) -> Option<&'static str> {
     let has = |words: &[&str]| words.iter().any(|word| text.contains(word));
     if has(&["CertificateRequired", "HandshakeFailure", "BadCertificate", "CertificateUnknown"]) {
@@ -69,9 +68,8 @@ fn about_certificates(text: &str) -> Option<&'static str> {
     None
 }
 
-/// What a server says that ends a connection before it is spoken to, as Redis
-/// does with one client too many. The client's library tells of a broken pipe
-/// only.
+/// What a server says before it closes a new connection, as Redis does when there are
+/// too many clients. The client library reports a broken pipe only.
 pub(super) async fn why_closed(
     addr: &ConnectionAddr,
     error: &RedisError,
@@ -88,7 +86,7 @@ pub(super) async fn why_closed(
         let line = String::from_utf8_lossy(&said[..length]).into_owned();
         Some(line.strip_prefix('-')?.trim_end().to_owned())
     };
-    // A server that takes the connection says nothing unasked.
+    // A server that accepts the connection sends nothing by itself.
     let patience = limit.min(Duration::from_millis(100));
     tokio::time::timeout(patience, ask).await.ok().flatten()
 }

@@ -1,8 +1,7 @@
-//! What the tier remembers beside the fragments: bounded in bytes, the least
-//! useful make way.
+//! Maps bounded in bytes, for what the tier keeps beside the fragments. The least
+//! useful entries are evicted.
 //!
-//! Nothing here is needed: what was forgotten is put together again. So what
-//! does not fit is not kept.
+//! Everything in them can be computed again.
 
 use std::borrow::Borrow;
 use std::hash::Hash;
@@ -10,7 +9,7 @@ use std::hash::Hash;
 use quick_cache::sync::{Cache, DefaultLifecycle};
 use quick_cache::{DefaultHashBuilder, OptionsBuilder, Weighter};
 
-/// What knows what it takes, in bytes, with all that only it may keep alive.
+/// The size of a value in bytes, with everything that only the value keeps alive.
 pub(crate) trait Weight {
     fn weight(&self) -> usize;
 }
@@ -18,7 +17,7 @@ pub(crate) trait Weight {
 #[derive(Clone, Debug)]
 struct ByBytes;
 
-/// The place of an entry, and the counts of what is shared.
+/// The overhead of an entry, and the reference counts of its value.
 const PLACE: usize = 64;
 
 impl<K, V: Weight> Weighter<K, V> for ByBytes {
@@ -27,19 +26,18 @@ impl<K, V: Weight> Weighter<K, V> for ByBytes {
     }
 }
 
-/// No shard is smaller: an entry must fit into one.
+/// The smallest shard. An entry must fit into one shard.
 const SMALLEST_SHARD: u64 = 1 << 20;
 
-/// What part of the limit of fragments each kind of what is remembered may take
-/// beside it.
+/// Each map may take this part of the limit of fragments.
 const PART: u64 = 8;
 
-/// Values under their keys.
+/// A map whose values know their size.
 #[derive(Debug)]
 pub(crate) struct BoundedMap<K, V>(Cache<K, V, ByBytes, DefaultHashBuilder>);
 
 impl<K: Eq + Hash + Clone, V: Weight + Clone> BoundedMap<K, V> {
-    /// Room for what goes with `limit` bytes of fragments.
+    /// A map beside `limit` bytes of fragments.
     pub(crate) fn beside(limit: u64) -> Self {
         let bytes = (limit / PART).max(1);
         let shards = 1 << (bytes / SMALLEST_SHARD).clamp(1, 64).ilog2();
@@ -49,7 +47,7 @@ impl<K: Eq + Hash + Clone, V: Weight + Clone> BoundedMap<K, V> {
         let (hasher, lifecycle) = (DefaultHashBuilder::default(), DefaultLifecycle::default());
         BoundedMap(match options.build() {
             Ok(options) => Cache::with_options(options, ByBytes, hasher, lifecycle),
-            // The builder fails only for want of the two capacities above.
+            // The builder fails only if one of the two capacities above is missing.
             Err(_) => Cache::with(64, bytes, ByBytes, hasher, lifecycle),
         })
     }
@@ -72,7 +70,7 @@ impl<K: Eq + Hash + Clone, V: Weight + Clone> BoundedMap<K, V> {
         self.0.remove(key);
     }
 
-    /// What all that is kept takes, in bytes.
+    /// The size of all entries, in bytes.
     pub(crate) fn bytes(&self) -> u64 {
         self.0.weight()
     }

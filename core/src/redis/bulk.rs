@@ -1,6 +1,6 @@
-//! Large values go by a connection of their own: a server that will not take
-//! one (`proto-max-bulk-len`) closes the connection that it came by, with all
-//! that is under way there. Invalidations must not be.
+//! Large values use a connection of their own. A server that refuses a value
+//! (`proto-max-bulk-len`) closes the connection that it came by, with everything that
+//! is in flight there, which must not be invalidations.
 
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -13,21 +13,20 @@ use super::node::Connection;
 use super::slots::read_redirection;
 use crate::sync::lock;
 
-/// From how many bytes on a value is a large one. Redis can be told to take no
-/// more than a mebibyte at once, and no less.
+/// The size from which a value is large. The limit of Redis can be set to a mebibyte,
+/// and no lower.
 pub(crate) const LARGE: usize = 256 << 10;
 
-/// How long a size counts as refused. It may have been another reason.
+/// How long a size counts as refused. There may have been another reason.
 const REMEMBERED: Duration = Duration::from_secs(60);
 
-/// The connection to one server by which large values go, made when the first
-/// one comes.
+/// The connection to one server for large values, opened with the first of them.
 pub(crate) struct Bulk {
     endpoint: Endpoint,
     connection: Mutex<Option<Connection>>,
-    /// Who connects, one at a time.
+    /// Lets one caller at a time connect.
     opening: tokio::sync::Mutex<()>,
-    /// The smallest size that was refused, and until when that counts.
+    /// The smallest size that was refused, and until when the refusal counts.
     refused: Mutex<Option<(usize, Instant)>>,
 }
 
@@ -41,8 +40,8 @@ impl Bulk {
         }
     }
 
-    /// Sends one command with a value of so many bytes, unless as many were
-    /// refused a while ago.
+    /// Sends one command with a value of this size, unless as large a value was refused
+    /// a while ago.
     pub(crate) async fn send(
         self: &Arc<Self>,
         command: Pipeline,
@@ -54,34 +53,33 @@ impl Bulk {
             return;
         }
         let bulk = self.clone();
-        // There, since connecting needs the runtime, and is not to end with the
-        // caller.
+        // On the runtime: connecting needs it, and must not end with the caller.
         let sending = handle.spawn(async move {
             match tokio::time::timeout(limit, bulk.try_send(&command)).await {
                 Ok(Outcome::Refused) => bulk.note_refused(bytes),
                 Ok(Outcome::Taken | Outcome::Unknown) => {}
-                // What is half written may not hold up the next.
+                // A half-written value must not delay the next one.
                 Err(_) => *lock(&bulk.connection) = None,
             }
         });
-        // It ends early only with the runtime.
+        // The task ends early only if the runtime ends.
         let _ = sending.await;
     }
 
-    /// By the connection that there is; by a new one, if that has ended, which
-    /// also happens to one that was idle for long, or by which another value
-    /// went that is too large.
+    /// Sends by the open connection, or by a new one if that has ended. The server may
+    /// have closed it because it was idle, or because of another value that was too
+    /// large.
     async fn try_send(&self, command: &Pipeline) -> Outcome {
         if let Some(settled) = self.by_open(command).await {
             return settled;
         }
         let _turn = self.opening.lock().await;
-        // Another may have made one meanwhile.
+        // Another caller may have opened one meanwhile.
         if let Some(settled) = self.by_open(command).await {
             return settled;
         }
         let Ok(new) = self.endpoint.open(|_| {}).await else { return Outcome::Unknown };
-        // Nothing else goes by it yet, so whatever ends it is this value.
+        // This is its first value, so the value is what ends it.
         let outcome = ask(&new, command).await;
         if outcome != Outcome::Refused {
             *lock(&self.connection) = Some(new);
@@ -89,8 +87,7 @@ impl Bulk {
         outcome
     }
 
-    /// What came of it by the connection that there is; `None`, and no
-    /// connection, if that has not stood it.
+    /// Sends by the open connection. `None` if it has ended; it is forgotten then.
     async fn by_open(&self, command: &Pipeline) -> Option<Outcome> {
         let open = lock(&self.connection).clone()?;
         let outcome = ask(&open, command).await;
@@ -114,21 +111,21 @@ impl Bulk {
     }
 }
 
-/// What came of sending a value.
+/// The result of sending a value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Outcome {
     Taken,
-    /// The server has closed the connection, or answered an error.
+    /// The server closed the connection, or answered with an error.
     Refused,
-    /// Nothing that tells of the size.
+    /// Nothing was learned about the size.
     Unknown,
 }
 
 async fn ask(connection: &Connection, command: &Pipeline) -> Outcome {
     let answers = connection.send(command, 1).await;
     match answers.as_deref().map(<[Value]>::first) {
-        // The fragment's slot is elsewhere. Whoever reads it is told so too, and
-        // learns where.
+        // The slot has moved. A lookup of the fragment is redirected too, and updates
+        // the routes.
         Ok(Some(answer)) if read_redirection(answer).is_some() => Outcome::Unknown,
         Ok(Some(Value::ServerError(_))) | Err(_) => Outcome::Refused,
         Ok(_) => Outcome::Taken,

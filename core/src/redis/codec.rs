@@ -1,4 +1,4 @@
-//! How a fragment is written down in the shared store.
+//! How a fragment is encoded in the store.
 //!
 //! | bytes | what |
 //! |---|---|
@@ -9,10 +9,10 @@
 //! | … | when it was stored and when it expires, its stamps, the templates it used, its label |
 //! | … | the text or value, compressed where that paid |
 //!
-//! Numbers have as many bytes as they need. Times are in microseconds, since
-//! 1970 or, for the end, since it was stored. Of a stamp's key goes what that of
-//! its parent does not tell. Whatever cannot be read, because it is damaged or
-//! was written by another version, is as good as not there.
+//! Numbers have a variable length. Times are in microseconds: since 1970, or for the
+//! expiry since the fragment was stored. Of the key of a stamp only the part is written
+//! that its parent does not imply. A fragment that cannot be decoded, because it is
+//! damaged or another version wrote it, is a miss.
 
 use super::stamp_map::{Lineage, StampMap};
 use crate::fragment::{Body, Fragment, TemplateUse};
@@ -30,19 +30,19 @@ const COMPRESSED: u8 = 2;
 const EXPIRES: u8 = 4;
 const RARE: u8 = 8;
 
-/// A stamp as it was written down; parents come before their children.
+/// A stamp as it was encoded. Parents come before their children.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Node {
     pub(crate) kind: StampKind,
     pub(crate) key: Vec<u8>,
     pub(crate) token: Token,
-    /// Where in the list its parent is.
+    /// The index of its parent.
     pub(crate) parent: usize,
-    /// Whether the fragment names it, and not only something below it.
+    /// Whether the fragment itself depends on it, and not only a stamp below it.
     pub(crate) named: bool,
 }
 
-/// A fragment as it was written down.
+/// A fragment as it was encoded.
 #[derive(Clone, Debug)]
 pub(crate) struct Written {
     pub(crate) body: Body,
@@ -53,8 +53,8 @@ pub(crate) struct Written {
     pub(crate) expires_at: Option<u64>,
 }
 
-/// Writes a fragment down. `None` when a stamp has no token, which means that
-/// nothing in the shared store says when it stops to hold.
+/// Encodes a fragment. `None` if one of its stamps has no token: nothing in the store
+/// would tell when the fragment stops to hold.
 pub(crate) fn encode(
     key: FragmentKey,
     fragment: &Fragment,
@@ -62,7 +62,7 @@ pub(crate) fn encode(
 ) -> Option<Vec<u8>> {
     let bytes = fragment.body.as_bytes();
     let compressed = (bytes.len() >= compress_above).then(|| lz4_flex::compress(bytes));
-    // It pays when it saves an eighth.
+    // Compression pays if it saves an eighth.
     let compressed = compressed.filter(|packed| packed.len() < bytes.len() / 8 * 7);
     let rare = !fragment.templates().is_empty() || fragment.label().is_some();
     let mut out = Vec::with_capacity(128 + compressed.as_ref().map_or(bytes.len(), Vec::len));
@@ -143,7 +143,7 @@ fn write_rare(out: &mut Vec<u8>, fragment: &Fragment) {
     }
 }
 
-/// Seven bits a byte, the low ones first.
+/// Seven bits a byte, the lowest first.
 fn number(out: &mut Vec<u8>, mut number: u64) {
     while number >= 0x80 {
         out.push(number as u8 | 0x80);
@@ -157,7 +157,7 @@ fn text(out: &mut Vec<u8>, bytes: &[u8]) {
     out.extend(bytes);
 }
 
-/// Reads what [`encode`] wrote; `None` for anything else.
+/// Decodes what [`encode`] wrote; `None` for anything else.
 pub(crate) fn decode(key: FragmentKey, bytes: &[u8], everything: &[u8]) -> Option<Written> {
     let (head, rest) = bytes.split_first_chunk::<HEAD>()?;
     let sum = u32::from_le_bytes([head[2], head[3], head[4], head[5]]);
@@ -220,7 +220,7 @@ impl<'a> Reader<'a> {
                 _ => return None,
             };
             let (named, parent) = (head & 4 != 0, head >> 4);
-            // The first stands above all others, and is its own parent.
+            // The first is the stamp of everything, and its own parent.
             if (parent >= at && at > 0) || (at == 0) != (kind == StampKind::Everything) {
                 return None;
             }
@@ -250,7 +250,7 @@ impl<'a> Reader<'a> {
             self.0.to_vec()
         } else {
             let len = usize::try_from(self.number()?).ok()?;
-            // LZ4 makes at most 255 of one.
+            // LZ4 expands by a factor of 255 at most.
             if len / 255 > self.0.len() {
                 return None;
             }

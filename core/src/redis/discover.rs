@@ -20,17 +20,17 @@ use super::servers::Servers;
 use super::slots::{Range, SLOTS, read_slots};
 use crate::protocol::{Decision, Master};
 
-/// What hears the pushes of a session.
+/// Called for each push, with the session of its connection.
 pub(crate) type OnPush = Arc<dyn Fn(u64, PushInfo) + Send + Sync>;
 
-/// Where to look for the servers.
+/// How to find the servers.
 pub(crate) struct Discovery {
     endpoints: Vec<Endpoint>,
     kind: Kind,
     operation_timeout: Duration,
     consistency: Consistency,
     rights: Rights,
-    /// Whether the user was found to have them, which is asked until then.
+    /// Whether the check of the rights has passed; it runs until then.
     has_rights: AtomicBool,
     on_push: OnPush,
 }
@@ -89,8 +89,8 @@ impl Discovery {
         })
     }
 
-    /// Connects to all servers that take part; to the master that `sentinels`
-    /// name, where there are any.
+    /// Connects to all servers of a session: to one, to the masters of a cluster, or to
+    /// the master that `sentinels` name.
     pub(crate) async fn link(
         &self,
         session: u64,
@@ -130,7 +130,7 @@ impl Discovery {
         Some(WatchedSentinels { endpoints, master, limit: self.operation_timeout })
     }
 
-    /// Connects to a server that is to be written to.
+    /// Connects to a server that the cache writes to, and checks it.
     async fn join(
         &self,
         session: u64,
@@ -152,8 +152,7 @@ impl Discovery {
         Ok((server, identity.is_causal))
     }
 
-    /// Connects to all masters of a cluster, told by the first node that
-    /// answers.
+    /// Connects to all masters of a cluster, as the first node that answers lists them.
     async fn cluster(&self, session: u64) -> Result<Topology, SetupError> {
         let mut last = SetupError::unavailable("no node answers");
         for endpoint in &self.endpoints {
@@ -257,12 +256,11 @@ async fn named(sentinels: &Sentinels) -> Result<Arc<Master>, SetupError> {
     }
 }
 
-/// TLS needs a provider of cryptography, and takes the one that the process
-/// has chosen; where none is, this one.
+/// Installs a cryptography provider for TLS, unless the process has chosen one.
 fn install_tls() {
     #[cfg(feature = "redis-tls")]
     if rustls::crypto::CryptoProvider::get_default().is_none() {
-        // Another may be chosen at this moment, which is as good.
+        // Another thread may install one at this moment, which is as good.
         let _ = rustls::crypto::ring::default_provider().install_default();
     }
 }

@@ -1,4 +1,4 @@
-//! The way to one server: where it is, as whom it is spoken to, in how long.
+//! How one server is reached: its address, the credentials, the time limit.
 
 use std::time::Duration;
 
@@ -12,13 +12,13 @@ use super::advice::{bad_url, explain, why_closed};
 use super::error::SetupError;
 use super::node::Connection;
 
-/// How a server is reached: where, as whom, in how long.
+/// How a server is reached.
 #[derive(Clone)]
 pub(crate) struct Endpoint {
     info: ConnectionInfo,
     #[cfg_attr(not(feature = "redis-tls"), allow(dead_code))]
     tls: Tls,
-    /// Tells the credentials of each connection, instead of those of the URL.
+    /// Returns the credentials for each connection, instead of those of the URL.
     credentials: Option<CredentialsSource>,
     limit: Duration,
 }
@@ -45,7 +45,7 @@ impl Endpoint {
             )));
         }
         if url.contains('#') && !matches!(info.addr(), ConnectionAddr::Unix(_)) {
-            // Not quoted: what stands there may be a password.
+            // The text behind `#` may be a password, so it is not quoted.
             return Err(SetupError::invalid_config(
                 "a URL of a Redis has no `#`; in a password it is written `%23`, and certificates are always checked: name those to trust by `Redis::ca`",
             ));
@@ -55,7 +55,7 @@ impl Endpoint {
         Ok(Endpoint { info, tls: tls.clone(), credentials: credentials.cloned(), limit })
     }
 
-    /// The same for another server.
+    /// The endpoint of another server, with the same settings.
     pub(crate) fn at(&self, host: &str, port: u16) -> Self {
         Endpoint {
             info: self.info.clone().set_addr(addr(host, port, self.transport())),
@@ -63,7 +63,7 @@ impl Endpoint {
         }
     }
 
-    /// The same with TLS or without, and with these certificates.
+    /// The endpoint over another transport, with these certificates.
     pub(crate) fn over(&self, transport: Transport, tls: &Tls) -> Self {
         let addr = match self.info.addr() {
             ConnectionAddr::Tcp(host, port) | ConnectionAddr::TcpTls { host, port, .. } => {
@@ -74,7 +74,8 @@ impl Endpoint {
         Endpoint { info: self.info.clone().set_addr(addr), tls: tls.clone(), ..self.clone() }
     }
 
-    /// The same as another user; without a database, which sentinels lack.
+    /// The endpoint as a sentinel is reached: with another login, and without a
+    /// database, which sentinels do not have.
     pub(crate) fn of_sentinel(&self, login: Option<&(Option<String>, Option<String>)>) -> Self {
         let old = self.info.redis_settings();
         let (user, password) = match login {
@@ -94,18 +95,18 @@ impl Endpoint {
         }
     }
 
-    /// Where it leads, for people.
+    /// The address, for messages.
     pub(crate) fn address(&self) -> String {
         self.info.addr().to_string()
     }
 
-    /// As whom the server is spoken to; `None` where that is told later, or is
-    /// the default user.
+    /// The user of the URL. `None` for the default user, or if credentials are returned
+    /// later.
     pub(super) fn user(&self) -> Option<&str> {
         self.info.redis_settings().username().filter(|_| self.credentials.is_none())
     }
 
-    /// Whether it may be spoken to as a user who lacks rights.
+    /// Whether the user may be one that lacks rights.
     pub(super) fn may_lack_rights(&self) -> bool {
         self.credentials.is_some() || self.user().is_some()
     }
@@ -121,9 +122,8 @@ impl Endpoint {
         self.transport() == Transport::Tls
     }
 
-    /// Connects; `on_push` hears what the server says unasked, before any
-    /// answer that it sends afterwards is handed out, and when the connection
-    /// has ended.
+    /// Connects. `on_push` is called for each push, before any later reply is returned,
+    /// and when the connection ends.
     pub(crate) async fn open(
         &self,
         on_push: impl Fn(PushInfo) + Send + Sync + 'static,
@@ -162,8 +162,9 @@ impl Endpoint {
         client.map_err(|error| explain(self.info.addr(), &error))
     }
 
-    /// Where and as whom, with the credentials of this moment. They are told in
-    /// a thread of their own: all time limits hang on this one.
+    /// The connection settings with the current credentials. The application's function
+    /// runs on a thread of its own, because the supervisor's thread drives all time
+    /// limits.
     async fn info_now(&self) -> Result<ConnectionInfo, SetupError> {
         let Some(source) = self.credentials.clone() else { return Ok(self.info.clone()) };
         let telling = tokio::task::spawn_blocking(move || source.tell());

@@ -7,11 +7,10 @@ use std::time::{Duration, Instant};
 use super::state::SharedState;
 use crate::protocol::{Command, Reply, Token};
 
-/// A lock on the filling of a fragment, asked for or held; given back when it
-/// is dropped.
+/// The lock on filling a fragment, requested or held. Dropping it releases it.
 pub(crate) struct FillLock {
     pub(super) key: Vec<u8>,
-    /// What tells it from that of another.
+    /// Tells this lock from that of another process.
     token: Token,
     until: Instant,
     state: Arc<SharedState>,
@@ -20,7 +19,7 @@ pub(crate) struct FillLock {
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum LockPhase {
-    /// It may be had, and may be another's.
+    /// Requested: this process may have it, or another one.
     Asked,
     HeldStamp,
     Done,
@@ -34,28 +33,28 @@ impl FillLock {
         Some(FillLock { key, token, until, state, phase: LockPhase::Asked })
     }
 
-    /// The command that asks for it.
+    /// The command that requests it.
     pub(super) fn command(&self) -> Command {
         let (key, token) = (self.key.as_slice().into(), self.token.as_bytes().to_vec());
         Command::SetNx(key, token, Some(self.state.options.lock_limit))
     }
 
-    /// The lock, if the reply says that it was got.
+    /// The lock, if the reply says that it was granted.
     pub(super) fn answered(mut self, reply: Option<&Reply>) -> Option<Self> {
         let got = reply == Some(&Reply::Done(true));
         self.phase = if got { LockPhase::HeldStamp } else { LockPhase::Done };
         got.then_some(self)
     }
 
-    /// Gives the lock back by the command that is returned, unless it may have
-    /// gone to another by now.
+    /// The command that releases the lock, unless it may have expired and gone to
+    /// another process.
     pub(super) fn release(mut self) -> Option<Command> {
         let held = self.end() == LockPhase::HeldStamp;
         held.then(|| Command::Unlink(vec![self.key.clone()]))
     }
 
-    /// What it is, if there is still something to give back; and nothing from
-    /// now on.
+    /// The phase that it was in, if there is something to release. It is done from now
+    /// on.
     fn end(&mut self) -> LockPhase {
         let phase = std::mem::replace(&mut self.phase, LockPhase::Done);
         let in_time = Instant::now() + Duration::from_millis(50) < self.until;
@@ -64,7 +63,7 @@ impl FillLock {
 }
 
 impl Drop for FillLock {
-    /// A fill that came to nothing lets the others go on.
+    /// A fill that came to nothing does not hold up other processes.
     fn drop(&mut self) {
         let phase = self.end();
         if phase == LockPhase::Done {

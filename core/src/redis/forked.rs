@@ -1,16 +1,16 @@
-//! A process that was forked off one that had built a cache has a copy of all
-//! but the threads, so nobody there keeps the connection: who waited for it
-//! would wait without end, and what is written to it would be mixed up with what
-//! the other process writes. Nothing is asked of the server there.
+//! Child processes. A process that was forked after the cache was built has a copy of
+//! it without the supervisor's thread: nobody there keeps the connection, callers would
+//! wait for ever, and what they write would mix with what the parent writes. So a child
+//! sends nothing to the server.
 
 use super::error::LinkError;
 use crate::error::{Error, ErrorKind};
 
-/// What is told in a child.
+/// The reason that a child gets.
 pub(super) const FORKED: &str =
     "this process was forked off the one that built the cache: build one in each process";
 
-/// The process that has the thread that keeps the connection.
+/// The process that the supervisor runs in.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct OwnerProcess(u32);
 
@@ -19,8 +19,8 @@ impl OwnerProcess {
         OwnerProcess(std::process::id())
     }
 
-    /// Whether this is another process. It costs a call of the system, so it
-    /// is for trips, not for what is in memory.
+    /// Whether this is another process. This takes a system call, so it is for round
+    /// trips, not for hits in memory.
     pub(super) fn is_other_process(self) -> bool {
         self.is_not(std::process::id())
     }
@@ -35,13 +35,13 @@ impl OwnerProcess {
     }
 }
 
-/// Why a child's trip comes to nothing.
+/// The error of a round trip in a child.
 pub(super) fn link_error() -> LinkError {
     LinkError::new(FORKED)
 }
 
-/// What a child's invalidation comes to, whatever the settings: nobody there
-/// would deliver what is kept.
+/// The error of an invalidation in a child, whatever the settings: nobody there would
+/// deliver a queue.
 pub(super) fn invalidation_error() -> Error {
     Error::new(ErrorKind::InvalidConfig, format!("redis: {FORKED}"))
 }
@@ -64,7 +64,7 @@ mod tests {
         assert!(OwnerProcess(1).is_not(2) && !OwnerProcess(1).is_not(1));
     }
 
-    /// As it is in a child: no thread, and a state that the other one left.
+    /// The state of a child: no supervisor, and a connection of the parent.
     #[test]
     fn a_child_is_told() {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();

@@ -9,18 +9,18 @@ use super::error::SetupError;
 /// What a server says of itself.
 #[derive(Clone, Debug)]
 pub(crate) struct Identity {
-    /// Another one after every start of the server, and after every time that
-    /// it took its data from another one.
+    /// Changes with each start of the server, and whenever the server takes over the
+    /// data of another.
     pub(crate) id: String,
-    /// The part of it that may change while it runs.
+    /// The part that may change while the server runs.
     pub(crate) data: String,
     pub(crate) is_master: bool,
-    /// Whether news of a change come before answers that already show it.
+    /// Whether the server sends a push before replies that already show the change.
     pub(crate) is_causal: bool,
 }
 
 impl Identity {
-    /// Whether the server will do for what is promised of it.
+    /// Checks whether the cache can use the server with this consistency.
     pub(crate) fn check(&self, host: &str, consistency: Consistency) -> Result<(), SetupError> {
         if !self.is_master {
             return Err(SetupError::unavailable(format!(
@@ -36,13 +36,12 @@ impl Identity {
     }
 }
 
-/// Commands that put other data in the place of what is there, and of which
-/// nobody is told, or that bring stamps back which had been dropped.
+/// Commands that exchange data without a push, or that bring dropped stamps back.
 const EXCHANGES: [&str; 2] = ["swapdb", "restore"];
 
-/// Which data a server has, by its answers to `INFO replication` and `INFO
-/// commandstats`: another one after every time that it took its data from
-/// another server, or was made to exchange it.
+/// The data that a server holds, by its answers to `INFO replication` and `INFO
+/// commandstats`. It changes whenever the server takes over the data of another, or a
+/// command exchanges it.
 pub(super) fn data_of(replication: &str, commands: &str) -> String {
     let calls = |name: &str| {
         let calls = field(commands, &format!("cmdstat_{name}"))?.strip_prefix("calls=")?;
@@ -52,7 +51,7 @@ pub(super) fn data_of(replication: &str, commands: &str) -> String {
     format!("{}/{exchanges}", field(replication, "master_replid").unwrap_or_default())
 }
 
-/// The answer to INFO.
+/// The text of a reply to INFO.
 pub(super) fn text(info: Value) -> String {
     match info {
         Value::BulkString(bytes) => String::from_utf8_lossy(&bytes).into_owned(),
@@ -61,7 +60,7 @@ pub(super) fn text(info: Value) -> String {
     }
 }
 
-/// A field in the answer to INFO.
+/// A field in the text of a reply to INFO.
 pub(super) fn field<'t>(info: &'t str, name: &str) -> Option<&'t str> {
     let mut lines = info.lines();
     lines.find_map(|line| line.strip_prefix(name)?.strip_prefix(':')).map(str::trim)

@@ -1,4 +1,4 @@
-//! Waiting for keys to change.
+//! Waiting for a key to change.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
@@ -7,11 +7,11 @@ use tokio::sync::Notify;
 
 use crate::sync::lock;
 
-/// Those who wait, by key.
+/// All waiting callers, by key.
 #[derive(Debug, Default)]
 pub(crate) struct KeyWaiters(Mutex<HashMap<Vec<u8>, Arc<Notify>>>);
 
-/// One that waits for a key to change.
+/// A caller that waits for a key to change.
 pub(crate) struct KeyWaiter<'k> {
     all: &'k KeyWaiters,
     key: &'k [u8],
@@ -19,14 +19,14 @@ pub(crate) struct KeyWaiter<'k> {
 }
 
 impl KeyWaiters {
-    /// Wakes those who wait for a key to change.
+    /// Wakes all callers that wait for a key.
     pub(crate) fn wake(&self, key: &[u8]) {
         if let Some(woken) = lock(&self.0).get(key) {
             woken.notify_waiters();
         }
     }
 
-    /// What is woken when the key is heard to have changed.
+    /// Registers a caller, which pushes for the key wake.
     pub(crate) fn wait_for<'k>(&'k self, key: &'k [u8]) -> KeyWaiter<'k> {
         let woken = lock(&self.0).entry(key.to_vec()).or_default().clone();
         KeyWaiter { all: self, key, woken: Some(woken) }
@@ -34,7 +34,7 @@ impl KeyWaiters {
 }
 
 impl KeyWaiter<'_> {
-    /// The next change, from when this is called.
+    /// The next change after this call.
     pub(crate) fn next(&self) -> impl Future<Output = ()> {
         let change = self.woken.as_ref().map(|woken| woken.clone().notified_owned());
         async {

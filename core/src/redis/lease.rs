@@ -1,4 +1,4 @@
-//! Taking the stamps of a fill, and its lock.
+//! The lease of a fill: its stamps and its lock.
 
 use std::collections::HashSet;
 use std::ops::Range;
@@ -23,42 +23,41 @@ use crate::read::recorder;
 use crate::store::{SharedStamp, Stamp, StampKind, StoreLease};
 use crate::write::keys::{Scheme, registry_key};
 
-/// The stamps of a fill, and the lock that it holds.
+/// The stamps of a fill, and its lock.
 pub(crate) struct Leased {
     pub(crate) stamps: Vec<Arc<Stamp>>,
-    /// Whether another process fills the same fragment.
+    /// Whether another process is filling the fragment.
     pub(crate) is_taken: bool,
     pub(crate) lock: Option<FillLock>,
-    /// Whether what was read around is unchanged, whatever news have said of
-    /// it: they also come of what this process writes itself.
+    /// Whether the store still has the stamps of what was read around the fill. Pushes
+    /// may have dropped them in memory because of this process' own writes.
     pub(crate) around_holds: bool,
 }
 
-/// A lease under way: its commands go with others, or by themselves, and what
-/// they find is settled before anything else is made of the replies. Dropped,
-/// it gives its lock back.
+/// A lease in progress. Its commands are sent by themselves or with others, and
+/// `settle` comes before any other use of the replies. Dropping it releases its lock.
 pub(crate) struct LeaseInProgress<'a> {
     state: &'a Arc<SharedState>,
     link: &'a Arc<Link>,
     stamps: Vec<Arc<Stamp>>,
-    /// Those of them and above them that are leased already.
+    /// Those of the stamps, and of the stamps above them, that are leased already.
     leased: Vec<Arc<Stamp>>,
     plan: LeasePlan,
     owners: Owners,
-    /// What is begun is noted to begin now, by the server's clock.
+    /// The time by the server's clock.
     now: u64,
-    /// The lock that is asked for.
+    /// The lock that is requested.
     lock: Option<FillLock>,
     is_taken: bool,
-    /// Whether all stamps were found, and all schemes registered.
+    /// Whether all stamps were found and all schemes registered.
     is_granted: bool,
-    /// The page that asks.
+    /// The page of the request.
     page: Option<&'a Page>,
-    /// Where among the commands the plan is.
+    /// The position of the plan among the commands.
     planned: Range<usize>,
 }
 
-/// Whose tokens a plan asks for, in its order.
+/// The stamps whose tokens a plan reads, in its order.
 #[derive(Default)]
 struct Owners {
     epochs: Vec<Arc<Stamp>>,
@@ -66,9 +65,8 @@ struct Owners {
 }
 
 impl<'a> LeaseInProgress<'a> {
-    /// Puts the stamps in their places, before anything is asked; `lock` names
-    /// the fragment whose lock is asked for. `None` where the system has no
-    /// randomness for tokens.
+    /// Puts the stamps into memory before anything is sent. `lock` names the fragment
+    /// whose lock is requested. `None` if the system has no randomness for tokens.
     pub(crate) fn begin(
         state: &'a Arc<SharedState>,
         link: &'a Arc<Link>,
@@ -102,7 +100,7 @@ impl<'a> LeaseInProgress<'a> {
         Some(leasing)
     }
 
-    /// What has to be written and read for plain keys.
+    /// Plans what to write and read for plain keys.
     fn plan_stamps(&mut self, new: &[Arc<Stamp>]) -> Option<()> {
         let retention = Some(self.state.options.retention);
         for stamp in new {
@@ -120,8 +118,8 @@ impl<'a> LeaseInProgress<'a> {
         Some(())
     }
 
-    /// What has to be registered: the schemes of all tables of which a stamp is
-    /// new, be it of the table or of a conjunction.
+    /// Plans what to register: the schemes of each table with a new stamp, be it the
+    /// epoch or the stamp of a conjunction.
     fn plan_epochs(&mut self, new: &[Arc<Stamp>], scope: &LeaseScope<'_>) -> Option<()> {
         let options = &self.state.options;
         let until = lifetime_of_registries(self.state.clock.server_now(), options.retention);
@@ -143,17 +141,17 @@ impl<'a> LeaseInProgress<'a> {
         Some(())
     }
 
-    /// The stamps that there was nothing to register for.
+    /// The stamps that were leased before.
     pub(crate) fn leased(&self) -> &[Arc<Stamp>] {
         &self.leased
     }
 
-    /// The stamps that its commands read.
+    /// The stamps that the commands read.
     pub(crate) fn new_stamps(&self) -> impl Iterator<Item = &Arc<Stamp>> {
         self.owners.epochs.iter().chain(&self.owners.stamps)
     }
 
-    /// What has to be sent.
+    /// The commands to send.
     pub(crate) fn commands(&mut self) -> Vec<Command> {
         let state = &self.state;
         let mut commands = Vec::new();
@@ -167,8 +165,8 @@ impl<'a> LeaseInProgress<'a> {
         commands
     }
 
-    /// Takes in the replies to [`commands`](Self::commands), and tells the
-    /// token that was found for each stamp.
+    /// Takes the replies to [`commands`](Self::commands), and passes on the token that
+    /// was found for each stamp.
     pub(crate) fn settle(
         &mut self,
         replies: &[Reply],
@@ -184,8 +182,7 @@ impl<'a> LeaseInProgress<'a> {
         Ok(())
     }
 
-    /// Gives the stamps the tokens that were found; those that cannot have one
-    /// are dropped.
+    /// Gives the stamps the tokens that were found, and drops those without one.
     fn settle_plan(
         &mut self,
         replies: &[Reply],
@@ -209,34 +206,33 @@ impl<'a> LeaseInProgress<'a> {
         }
         self.is_granted &= leased.is_registered;
         if !leased.is_registered {
-            // Changes would not find what is filled now.
+            // Invalidations would not find what is filled now.
             self.stamps.push(Stamp::dropped());
         }
         Ok(())
     }
 
-    /// Whether a stamp is gone already, though the server has given all that
-    /// was asked for: one that was thought to be leased, or one that news have
-    /// dropped meanwhile.
+    /// Whether a stamp is gone although the server granted everything: it seemed leased
+    /// and was not, or a push has dropped it meanwhile.
     pub(crate) fn has_lost(&self) -> bool {
         self.is_granted
             && self.leased.iter().chain(self.new_stamps()).any(|stamp| !stamp.is_current())
     }
 
-    /// Takes the lock over from a lease before this one.
+    /// Takes over the lock of an earlier lease.
     pub(crate) fn take_over(&mut self, before: &mut LeaseInProgress<'_>) {
         self.is_taken = before.is_taken;
         self.lock = before.lock.take();
     }
 
-    /// What came of it, for a fill that begins now.
+    /// Ends the lease; the fill begins now.
     pub(crate) async fn finish(mut self) -> Option<Leased> {
         let around = read_around(self.page);
         let is_doubtful = around.iter().any(|stamp| !stamp.is_current());
         let mut around_holds = false;
         if !self.link.is_causal || is_doubtful {
-            // The stamps around are looked at when this returns: as they are
-            // now, and not as the last news left them.
+            // The caller checks the stamps around when this returns. They are read
+            // again, since pushes may be late or may come from own writes.
             let reads: Vec<Command> = around.iter().filter_map(read_command).collect();
             let replies = self.state.run(self.link, &reads).await.ok()?;
             let holds = |(stamp, reply): (&Arc<Stamp>, &Reply)| {
@@ -253,10 +249,9 @@ impl<'a> LeaseInProgress<'a> {
     }
 }
 
-/// Until when a registry is to live that is used now, in milliseconds since
-/// 1970: longer than any stamp that is registered in it now, and the same for
-/// some time, so that it is rarely written. Whoever has it in memory is told of
-/// every write.
+/// When a registry that is used now expires, in milliseconds since 1970: later than any
+/// stamp that is registered in it. The time moves in large steps, because each write is
+/// pushed to all processes that have read the registry.
 fn lifetime_of_registries(now: u64, retention: Duration) -> u64 {
     const SHORTEST: Duration = Duration::from_secs(60);
     const LONGEST: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
@@ -264,7 +259,7 @@ fn lifetime_of_registries(now: u64, retention: Duration) -> u64 {
     (now / 1_000 / step + 2) * step
 }
 
-/// Whether this process has leased a stamp already.
+/// Whether this process has leased the stamp already.
 fn has_lease(stamp: &Arc<Stamp>) -> bool {
     let has_scheme = stamp.parent().is_some_and(is_epoch);
     let known = |shared: &SharedStamp| (shared.token(), shared.is_registered());
@@ -284,7 +279,7 @@ fn schemes_of(registry: &SharedStamp, scope: &LeaseScope<'_>) -> Vec<Vec<u8>> {
     schemes
 }
 
-/// The stamps that what was read around this point stands on, and those above.
+/// The stamps of what was read around the fill, and the stamps above them.
 fn read_around(page: Option<&Page>) -> Vec<Arc<Stamp>> {
     let line = Lineage::of(&recorder::surrounding_stamps(page));
     line.stamps().filter(|stamp| stamp.shared().is_some()).cloned().collect()

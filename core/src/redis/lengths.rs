@@ -1,20 +1,20 @@
-//! How long fragments are that a trip may bring along.
+//! The lengths of fragments, which limit how many one round trip prefetches.
 
 use quick_cache::sync::Cache;
 
 use crate::key::FragmentKey;
 
-/// The most bytes that a trip brings along, whose time limit holds for all of it.
+/// The most bytes that one round trip prefetches: its time limit holds for all of them.
 pub(crate) const MOST_AHEAD: usize = 1 << 20;
 
-/// What a fragment counts for that is not known to be longer: as many as a page
-/// brings along are no more than [`MOST_AHEAD`].
+/// The length that counts for a fragment that is not known to be longer. The fragments
+/// of a page together stay within [`MOST_AHEAD`].
 const USUAL: usize = MOST_AHEAD / 64;
 
-/// Long fragments that are remembered, whether memory has room for them or not.
+/// How many long fragments are remembered, whether memory has room for them or not.
 const MOST: usize = 16_384;
 
-/// The lengths of fragments as they were last made here or read.
+/// The lengths of fragments as they were last filled or read.
 pub(crate) struct Lengths(Cache<FragmentKey, usize>);
 
 impl Lengths {

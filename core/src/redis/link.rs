@@ -1,5 +1,4 @@
-//! The line to the shared store while it holds: one connection, or one to each
-//! master of a cluster.
+//! The connections of one session: one, or one to each master of a cluster.
 
 use std::pin::pin;
 use std::sync::{Arc, RwLock};
@@ -17,40 +16,40 @@ use super::slots::{SLOTS, read_redirection, slot_of};
 use super::wire;
 use crate::protocol::{Command, Master, Reply};
 
-/// The line to the shared store from when it was set up until it is lost.
+/// The connections of one session, from setup until they are given up.
 pub(crate) struct Link {
-    /// Which one it is; never the number of another.
+    /// The number of the session, which is never used again.
     pub(crate) session: u64,
     pub(crate) nodes: Vec<Server>,
     routes: Option<RwLock<Box<[u16; SLOTS]>>>,
-    /// Whether news of a change come before answers that already show it.
+    /// Whether a push comes before replies that already show the change.
     pub(crate) is_causal: bool,
-    /// A short mark of who the servers are: the same for the same ones.
+    /// The fingerprint of the servers: the same servers have the same one.
     pub(crate) fingerprint: [u8; FINGERPRINT_LEN],
-    /// What the sentinels called the server when it was connected to.
+    /// The master that the sentinels named during setup.
     pub(crate) master: Option<Arc<Master>>,
     limit: Duration,
     handle: Handle,
 }
 
-/// One server of it.
+/// One of the servers.
 #[derive(Clone)]
 pub(crate) struct Server {
     pub(crate) host: String,
     pub(crate) port: u16,
     pub(crate) connection: Connection,
-    /// What large values go by.
+    /// The connection for large values.
     pub(crate) bulk: Arc<Bulk>,
-    /// Who it is; another where it has gone back in time.
+    /// Its identity, which changes if it goes back in time.
     pub(crate) id: String,
-    /// Which data it has had since it was connected to.
+    /// Its data during setup.
     pub(crate) data: String,
 }
 
 /// The servers of a session.
 pub(crate) struct Topology {
     pub(crate) nodes: Vec<Server>,
-    /// Which of them serves each slot of a cluster.
+    /// The server of each slot of a cluster, by its position.
     pub(crate) routes: Option<Box<[u16; SLOTS]>>,
     /// Whether each server sends a push before replies that already show the change.
     pub(crate) is_causal: bool,
@@ -59,7 +58,7 @@ pub(crate) struct Topology {
 /// The length of a server fingerprint.
 pub(crate) const FINGERPRINT_LEN: usize = 8;
 
-/// Redirections that are followed for one command.
+/// How many redirections are followed for one command.
 const MOST_REDIRECTIONS: usize = 8;
 
 impl Link {
@@ -73,7 +72,7 @@ impl Link {
         let Topology { nodes, routes, is_causal } = topology;
         Link {
             session,
-            // Connections are not ordered among each other.
+            // Connections have no order among each other.
             is_causal: is_causal && nodes.len() == 1,
             fingerprint: fingerprint_of(&nodes, master.as_deref()),
             nodes,
@@ -84,14 +83,14 @@ impl Link {
         }
     }
 
-    /// Whether one command drops all its keys in one atomic step, and commands
-    /// are carried out in their order.
+    /// Whether one command deletes all its keys in one atomic step, and commands are
+    /// executed in order.
     pub(crate) fn drops_atomically(&self) -> bool {
         self.routes.is_none() && self.is_causal
     }
 
-    /// Sends commands, in one trip where no server redirects; in order to each
-    /// server.
+    /// Sends commands, in one round trip unless a server redirects. Each server
+    /// executes its commands in order.
     pub(crate) async fn run(&self, commands: &[Command]) -> Result<Vec<Reply>, LinkError> {
         if commands.is_empty() {
             return Ok(Vec::new());
@@ -102,7 +101,7 @@ impl Link {
         }
     }
 
-    /// [`run`](Self::run) for commands that were written before.
+    /// [`run`](Self::run) for commands that are encoded already.
     pub(crate) async fn run_ready(
         &self,
         commands: &[Command],
@@ -123,15 +122,15 @@ impl Link {
         commands: &[Command],
         written: &Pipeline,
     ) -> Result<Vec<Reply>, LinkError> {
-        // Pinned where it is: it is large, and moving it takes time.
+        // Pinned in place: the future is large, and moving it takes time.
         let sending = pin!(self.nodes[0].connection.send(written, wire::answers(commands)));
         wire::replies(commands, self.in_time(sending).await?)
     }
 
-    /// Asks all servers for a sign of life: the time of the first, sent when the
-    /// earliest was. An error where one has other data than when it was connected
-    /// to. One server alone tells what lies under `everything`; those of a cluster
-    /// have one database, which nobody can exchange.
+    /// Sends a heartbeat to all servers. The result has the time of the first server,
+    /// and counts from when the earliest was sent. An error if a server has other data
+    /// than during setup. A single server also reads the key `everything`; a cluster
+    /// has one database, which nobody can exchange.
     pub(crate) async fn heartbeat(&self, everything: &[u8]) -> Result<Heartbeat, LinkError> {
         let everything = self.routes.is_none().then_some(everything);
         let heartbeats = self.nodes.iter().map(|node| node.connection.heartbeat(everything));
@@ -144,9 +143,8 @@ impl Link {
         all.ok_or_else(|| LinkError::new("no server"))
     }
 
-    /// Writes a large value by a connection of its own, which nothing else goes
-    /// by: a server closes it where it will not take so much. Whatever comes of
-    /// it, the link holds.
+    /// Writes a large value by a connection of its own. If the server closes that, the
+    /// session goes on.
     pub(crate) async fn store(&self, key: Vec<u8>, value: Vec<u8>, limit: Option<Duration>) {
         let node = match &self.routes {
             None => 0,
@@ -161,7 +159,8 @@ impl Link {
         self.nodes[node].bulk.send(pipeline, bytes, self.limit, &self.handle).await;
     }
 
-    /// A key behind a stem on each server, as far as the stem allows.
+    /// For each server a key that begins with `stem` and that it serves, if there is
+    /// one.
     pub(crate) fn a_key_of_each(&self, stem: &str) -> Vec<Vec<u8>> {
         let keys = (0..64 * self.nodes.len()).map(|n| format!("{stem}{n}").into_bytes());
         let Some(routes) = &self.routes else { return keys.take(1).collect() };
@@ -175,7 +174,7 @@ impl Link {
         found.into_iter().flatten().collect()
     }
 
-    /// Waits no longer than an operation may take.
+    /// Applies the operation timeout.
     async fn in_time<T>(
         &self,
         work: impl Future<Output = Result<T, LinkError>>,
@@ -192,7 +191,7 @@ impl Link {
         routes: &RwLock<Box<[u16; SLOTS]>>,
         commands: &[Command],
     ) -> Result<Vec<Reply>, LinkError> {
-        // A command with several keys is cut into one for each.
+        // A command with several keys is split into one for each key.
         let parts: Vec<(usize, Command)> = commands
             .iter()
             .enumerate()
@@ -238,8 +237,7 @@ impl Link {
         whole.ok_or_else(|| LinkError::new("an answer is missing"))
     }
 
-    /// The reply to a command that `asked` has answered, wherever the cluster
-    /// redirects it.
+    /// Follows redirections of a command that the server `asked` has answered.
     async fn follow(
         &self,
         routes: &RwLock<Box<[u16; SLOTS]>>,
@@ -287,7 +285,7 @@ fn fingerprint_of(nodes: &[Server], master: Option<&Master>) -> [u8; FINGERPRINT
     std::array::from_fn(|n| digest[n])
 }
 
-/// A command for each key.
+/// Splits a command into one for each key.
 fn split(command: &Command) -> Vec<Command> {
     match command {
         Command::Unlink(keys) => {
@@ -297,7 +295,7 @@ fn split(command: &Command) -> Vec<Command> {
     }
 }
 
-/// Adds the reply to a part of a command to those before.
+/// Adds the reply to a part of a command to the replies before.
 fn merge(whole: &mut Option<Reply>, part: Reply) {
     *whole = Some(match (whole.take(), part) {
         (Some(Reply::Count(a)), Reply::Count(b)) => Reply::Count(a + b),

@@ -1,9 +1,8 @@
-//! Whether the server at the other end is still the master, where sentinels
-//! say who is.
+//! Whether the server is still the master, where sentinels name it.
 //!
-//! Whoever reads, announces or beats takes a [`Question`] first, and confirms
-//! what it has done by the answer. That is enough on both sides, since nobody
-//! uses a server before a majority has named it: `docs/decisions.md` has the
+//! A lookup, an invalidation or a heartbeat begins a [`MasterCheck`] before it sends
+//! anything, and confirms the master when it has the replies. This is enough, because
+//! no server is used before a majority has named it; `docs/decisions.md` has the
 //! argument.
 
 use std::time::Instant;
@@ -13,19 +12,19 @@ use super::link::Link;
 use super::state::SharedState;
 use crate::protocol::{Decision, Ticket};
 
-/// A question to the sentinels that is under way; none where there are none,
-/// or nobody has to be asked.
+/// A check in progress. It has no ticket if there are no sentinels, or if they need not
+/// be asked.
 #[must_use]
 pub(crate) struct MasterCheck {
     ticket: Option<Ticket>,
-    /// When it was asked at the earliest.
+    /// The earliest time at which the sentinels were asked.
     pub(crate) since: Instant,
 }
 
-/// Why a link is not vouched for.
+/// Why a server is not confirmed as the master.
 #[derive(Debug)]
 pub(crate) enum MasterCheckError {
-    /// A majority names another master, or this one in a later epoch.
+    /// A majority names another master, or this one under a later epoch.
     OtherMaster(LinkError),
     /// No majority has answered.
     NoMajority(LinkError),
@@ -40,13 +39,13 @@ impl From<MasterCheckError> for LinkError {
 }
 
 impl SharedState {
-    /// Has the sentinels asked who the master is, from now on.
+    /// Begins a check: the sentinels are asked from now on.
     pub(crate) fn begin_master_check(&self) -> MasterCheck {
         let since = Instant::now();
         MasterCheck { ticket: self.sentinels.as_ref().map(|all| all.ask()), since }
     }
 
-    /// The same for a lookup: one that is in the bound needs no answer.
+    /// Begins a check for a lookup. One that may rely on memory needs none.
     pub(crate) fn begin_lookup_check(&self) -> MasterCheck {
         match self.sentinels {
             Some(_) if self.options.is_strict() || !self.is_trusted() => self.begin_master_check(),
@@ -54,8 +53,8 @@ impl SharedState {
         }
     }
 
-    /// Whether a majority says that `link` leads to the master; as long as an
-    /// operation may take.
+    /// Confirms that `link` leads to the master. This waits for the sentinels, for one
+    /// operation timeout at most.
     pub(crate) async fn confirm_master(
         &self,
         link: &Link,

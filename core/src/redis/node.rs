@@ -1,4 +1,4 @@
-//! A connection to one server, and what has to be true of a server.
+//! A connection to one server.
 
 use std::time::Instant;
 
@@ -19,7 +19,7 @@ impl Connection {
         Connection(connection)
     }
 
-    /// Sends a pipeline; the answers, errors of the server among them.
+    /// Sends a pipeline. Errors of the server are among the replies.
     pub(crate) async fn send(
         &self,
         pipeline: &Pipeline,
@@ -46,10 +46,9 @@ impl Connection {
         }
     }
 
-    /// Asks the server to tell of changes of what is read from now on, unless a
-    /// read says otherwise. Without NOLOOP: that would leave out whatever one's
-    /// own commands make the server forget, be it evicted, expired, or pushed out
-    /// of its table of who has read what.
+    /// Switches tracking on, except for reads that say otherwise. NOLOOP is not used:
+    /// it would suppress the pushes for keys that the server evicts or forgets because
+    /// of this connection's own commands.
     pub(crate) async fn track(&self) -> Result<(), SetupError> {
         let tracking = cmd("CLIENT").arg("TRACKING").arg("ON").arg("OPTOUT").to_owned();
         match self.ask(&tracking).await {
@@ -60,7 +59,7 @@ impl Connection {
         }
     }
 
-    /// Reads who the server is, and whether it will do.
+    /// Reads the identity of the server.
     pub(crate) async fn identify(&self) -> Result<Identity, SetupError> {
         let refuses = |error: LinkError| {
             SetupError::unfit_server(format!(
@@ -79,7 +78,7 @@ impl Connection {
                 "the server is version {version}: it needs Redis 7, Valkey 8 or Dragonfly"
             )));
         }
-        // Either changes when a server takes over what another had.
+        // Both change when a server takes over the data of another.
         let data = data_of(&text, &commands);
         let ids = [field("run_id"), field("master_replid")].map(Option::unwrap_or_default);
         if ids.iter().all(|id| id.is_empty()) {
@@ -95,8 +94,8 @@ impl Connection {
         })
     }
 
-    /// Asks the server how it is. Its answer comes after all news of earlier
-    /// changes. `everything` is the key to look at with it.
+    /// Sends a heartbeat. The reply comes behind the pushes of all earlier changes.
+    /// `everything` is the key of a stamp to read with it.
     pub(crate) async fn heartbeat(
         &self,
         everything: Option<&[u8]>,
@@ -144,11 +143,11 @@ impl Peeked {
 /// The reply to a heartbeat.
 #[derive(Clone, Debug)]
 pub(crate) struct Heartbeat {
-    /// When it was asked.
+    /// When the heartbeat was sent.
     pub(crate) sent: Instant,
-    /// Its time, in microseconds since 1970.
+    /// The server's time, in microseconds since 1970.
     pub(crate) time: u64,
-    /// Which data it has.
+    /// The data that the server holds.
     pub(crate) data: String,
     /// The stamp of everything, if it was asked for.
     pub(crate) everything: Option<Peeked>,

@@ -1,10 +1,10 @@
-//! Invalidations that could not be delivered yet.
+//! Queued invalidations, which could not be delivered yet.
 
 use crate::write::invalidation::Due;
 use crate::write::keys::Event;
 
-/// Invalidations in their order, bounded: where there are too many, they are
-/// replaced by wider ones. None is ever lost.
+/// A bounded queue. If there are too many invalidations, wider ones replace them; none
+/// is lost.
 #[derive(Debug)]
 pub(crate) struct Pending {
     queue: Vec<Due>,
@@ -22,7 +22,7 @@ impl Pending {
         self.queue.is_empty()
     }
 
-    /// How many rows, tables and names have not been delivered yet.
+    /// How many rows, tables and names are not delivered yet.
     pub(crate) fn len(&self) -> usize {
         self.waiting() + self.under_way
     }
@@ -44,7 +44,7 @@ impl Pending {
         }
     }
 
-    /// Turns rows into their tables, each once, in the place of its first.
+    /// Replaces rows by their tables, each once, at the position of its first row.
     fn widen_rows(&mut self) {
         let mut wide: Vec<Due> = Vec::new();
         for queue in self.queue.drain(..) {
@@ -56,19 +56,18 @@ impl Pending {
         self.queue = wide;
     }
 
-    /// Takes all that is there, to be delivered.
+    /// Takes all invalidations, to deliver them.
     pub(crate) fn take(&mut self) -> Vec<Due> {
         self.under_way = self.waiting();
         std::mem::take(&mut self.queue)
     }
 
-    /// Counts so many rows, tables and names of those that were taken as
-    /// delivered.
+    /// Counts this many of the taken rows, tables and names as delivered.
     pub(crate) fn delivered(&mut self, count: usize) {
         self.under_way = self.under_way.saturating_sub(count);
     }
 
-    /// Puts back, in front, what could not be delivered after all.
+    /// Puts back, in front, what could not be delivered.
     pub(crate) fn put_back(&mut self, mut queue: Vec<Due>) {
         queue.append(&mut self.queue);
         self.queue = queue;

@@ -1,8 +1,8 @@
-//! Whether a fragment in memory holds, asked again and again.
+//! Prepared revalidations: whether a fragment in memory still holds.
 //!
-//! In strict mode each hit asks for the same tokens as the one before. What is
-//! sent is put together once, as long as the fragment stands under the same
-//! stamps; the answers count as those of any other lookup.
+//! In strict mode each hit reads the same tokens as the hit before. The commands are
+//! encoded once, and reused as long as the fragment has the same stamps. The replies
+//! count like those of any other lookup.
 
 use std::sync::{Arc, Weak};
 
@@ -19,22 +19,22 @@ use crate::key::FragmentKey;
 use crate::protocol::{Command, Token, Verdict, verdict};
 use crate::store::{MemoryStore, Stamp};
 
-/// The questions that were asked last.
+/// The revalidations that were used last, by fragment.
 pub(crate) struct PreparedRevalidations(BoundedMap<FragmentKey, Arc<PreparedRevalidation>>);
 
-/// A question that is ready to be sent.
+/// A revalidation that is ready to be sent.
 pub(crate) struct PreparedRevalidation {
-    /// What it is about. Kept by its address only; that is nobody else's, as
-    /// long as this is there.
+    /// The fragment, identified by its address. No other fragment can have the address
+    /// while this reference exists.
     fragment: Weak<Fragment>,
-    /// What it was made under, in the order of the answers.
+    /// The stamps that the fragment was made under, in the order of the replies.
     stamps: Box<[(Arc<Stamp>, Token)]>,
     commands: Box<[Command]>,
     pipeline: Pipeline,
 }
 
 impl PreparedRevalidations {
-    /// Room for what goes with `limit` bytes of fragments.
+    /// Room beside `limit` bytes of fragments.
     pub(crate) fn beside(limit: u64) -> Self {
         PreparedRevalidations(BoundedMap::beside(limit))
     }
@@ -44,8 +44,8 @@ impl PreparedRevalidations {
         self.0.bytes()
     }
 
-    /// The question for a fragment whose stamps are current; put together if
-    /// it is another than the one before. `None` if a token is not known.
+    /// The revalidation of a fragment whose stamps are current, prepared now unless it
+    /// exists. `None` if a token is not known.
     pub(crate) fn of(
         &self,
         key: &FragmentKey,
@@ -62,12 +62,12 @@ impl PreparedRevalidations {
     }
 }
 
-/// The stamps count in full: when the fragment has gone, it is the question that
-/// keeps them.
+/// The stamps count in full: when the fragment is gone, only the revalidation keeps
+/// them alive.
 impl Weight for Arc<PreparedRevalidation> {
     fn weight(&self) -> usize {
         const EACH: usize = size_of::<(Arc<Stamp>, Token)>() + size_of::<Command>();
-        // A stamp with its place in the store, a command of its own as written.
+        // A stamp, and its command as it is encoded.
         const STAMP: usize = 80;
         const WRITTEN: usize = 120;
         let of_one = |(stamp, _): &(Arc<Stamp>, Token)| {
@@ -81,7 +81,7 @@ impl Weight for Arc<PreparedRevalidation> {
 impl PreparedRevalidation {
     fn new(near: &Arc<Fragment>) -> Option<Self> {
         let line = Lineage::of(near.stamps());
-        // Keys in a row are read by one command.
+        // Consecutive reads of keys become one command.
         let (epochs, others): (Vec<_>, Vec<_>) = line.stamps().partition(|stamp| is_epoch(stamp));
         let in_order = others.into_iter().chain(epochs);
         let known = |stamp: &Arc<Stamp>| Some((stamp.clone(), stamp.shared()?.token()?));
@@ -93,7 +93,8 @@ impl PreparedRevalidation {
         Some(PreparedRevalidation { fragment: Arc::downgrade(near), stamps, commands, pipeline })
     }
 
-    /// Whether what it is about holds now. What does not is dropped in memory.
+    /// Compares the stamps with those in the store. Stamps that have changed are
+    /// dropped in memory.
     pub(crate) async fn run(&self, near: &MemoryStore, link: &Link) -> Result<Verdict, LinkError> {
         let replies = link.run_ready(&self.commands, &self.pipeline).await?;
         let mut found = Vec::with_capacity(self.stamps.len());

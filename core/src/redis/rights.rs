@@ -1,10 +1,10 @@
-//! Whether the user may do all that the tier does, asked once for each server
-//! before anything is written: what is refused later would keep nothing, and
-//! fail each invalidation.
+//! Whether the user may do everything that the tier does. This is checked once for each
+//! server before anything is written: a right that is missing later would fail every
+//! invalidation.
 //!
-//! Each command is sent in a form that changes nothing. A server looks at the
-//! rights before anything else: an answer other than `NOPERM` means that the
-//! user may. Nothing is asked of a server that no user is named for.
+//! Each command is sent in a form that changes nothing. A server checks the rights
+//! first, so any answer other than `NOPERM` means that the user has the right. Nothing
+//! is checked if no user is named.
 
 use redis::{Cmd, Pipeline, Value, cmd};
 
@@ -12,11 +12,11 @@ use super::error::SetupError;
 use super::node::Connection;
 use crate::prefix::Prefix;
 
-/// What the tier will ask of servers, and below which keys.
+/// What the tier needs, and for which keys.
 #[derive(Clone, Debug)]
 pub(super) struct Rights {
     prefix: String,
-    /// Whether more may stand behind the prefix, by what is asked for.
+    /// Whether the prefix goes on with a part that is computed for each request.
     is_computed: bool,
     /// Whether the servers are nodes of a cluster.
     is_cluster: bool,
@@ -25,9 +25,9 @@ pub(super) struct Rights {
 /// A command and the key that it is sent for.
 struct Probe {
     command: Cmd,
-    /// As `ACL SETUSER` takes it.
+    /// The name, as `ACL SETUSER` accepts it.
     name: &'static str,
-    /// Behind the prefix, as a pattern; none for a command without a key.
+    /// The pattern behind the prefix; `None` for a command without a key.
     keys: Option<&'static str>,
 }
 
@@ -41,7 +41,7 @@ impl Probe {
         match name {
             "client|tracking" => command.arg("OFF"),
             "client|caching" => command.arg("NO"),
-            // The shortest.
+            // The section with the shortest reply.
             "info" => command.arg("cpu"),
             _ => &mut command,
         };
@@ -49,18 +49,18 @@ impl Probe {
     }
 }
 
-/// What the connection itself needs.
+/// The commands of the connection itself.
 const PLAIN: [&str; 5] = ["client|tracking", "client|caching", "info", "time", "role"];
 
-/// What a command is sent with behind its key, so that it changes nothing: it
-/// finds no key, or its arguments contradict each other.
+/// The arguments behind the key with which a command changes nothing: the key does not
+/// exist, or the arguments contradict each other.
 fn idle(name: &str) -> &'static [&'static str] {
     match name {
         "get" | "mget" | "unlink" | "hgetall" => &[],
         "set" => &["", "XX", "NX"],
         "hget" => &["_"],
         "hsetnx" => &["_", ""],
-        // Long ago: it drops what `hsetnx` has written.
+        // A time in the past: this deletes what `hsetnx` has written.
         "pexpireat" => &["1"],
         "zadd" => &["XX", "1", ""],
         "zincrby" => &["none", ""],
@@ -69,8 +69,8 @@ fn idle(name: &str) -> &'static [&'static str] {
     }
 }
 
-/// The kinds of keys with the commands that go to them. No key of the tier ends
-/// where one of the patterns has its star.
+/// The kinds of keys, with the commands for each. No key of the tier ends at the star
+/// of a pattern.
 const OF_CALLS: [(&str, &[&str]); 6] = [
     ("frag:*", &["get", "mget", "set"]),
     ("lock:*", &["get", "set", "unlink"]),
@@ -80,15 +80,15 @@ const OF_CALLS: [(&str, &[&str]); 6] = [
     ("schemes:*", &["hget", "hgetall", "hsetnx", "pexpireat", "unlink"]),
 ];
 
-/// The same for what a cache has once, whatever prefixes are computed. Nothing
-/// unlinks what lies there.
+/// The keys that a cache has once, whatever prefixes are computed. Nothing deletes the
+/// first two.
 const OF_ALL: [(&str, &[&str]); 3] = [
     ("all", &["get", "set"]),
     ("last", &["zadd", "zincrby", "zmscore", "zrange"]),
     ("drops:*", &["unlink"]),
 ];
 
-/// What the user lacks.
+/// The missing rights.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Missing {
     commands: Vec<&'static str>,
@@ -101,12 +101,12 @@ impl Rights {
         Rights { prefix: fixed, is_computed, is_cluster: false }
     }
 
-    /// The same for the nodes of a cluster.
+    /// The rights that nodes of a cluster need.
     pub(super) fn in_cluster(self) -> Self {
         Rights { is_cluster: true, ..self }
     }
 
-    /// Asks a server, in one trip; an error that says what is missing.
+    /// Checks a server, in one round trip. The error names what is missing.
     pub(super) async fn check(
         &self,
         connection: &Connection,
@@ -114,7 +114,7 @@ impl Rights {
         user: Option<&str>,
     ) -> Result<(), SetupError> {
         let mut probes = self.probes();
-        // Last: it counts for the command behind it.
+        // The last one, since it affects the command behind it.
         probes.extend(self.is_cluster.then(|| Probe::plain("asking")));
         let mut pipeline = Pipeline::with_capacity(probes.len());
         probes.iter().for_each(|probe| {
@@ -131,7 +131,7 @@ impl Rights {
 
     fn probes(&self) -> Vec<Probe> {
         let of_calls = match self.is_computed {
-            // What will stand behind the prefix is not known yet.
+            // The computed part of the prefix is not known yet.
             true => &[],
             false => OF_CALLS.as_slice(),
         };
@@ -192,12 +192,12 @@ fn note(all: &mut Vec<&'static str>, one: &'static str) {
     }
 }
 
-/// Servers have one code for both, and each version its own words.
+/// Servers use one error code for commands and keys, and each version its own words.
 fn is_about_keys(details: &str) -> bool {
     details.contains("key") && !details.contains("command")
 }
 
-/// As a pattern that stands for itself alone.
+/// Escapes a prefix, so that as a pattern it matches itself only.
 fn literally(prefix: &str) -> String {
     prefix.chars().fold(String::new(), |mut text, c| {
         if "*?[]\\".contains(c) {

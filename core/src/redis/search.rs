@@ -1,8 +1,8 @@
-//! A lookup in the shared store.
+//! The search for fragments in the store.
 //!
-//! What is in memory of the fragment needs only its stamps compared; else the
-//! fragment itself is read, with the stamps taken that it would be filled with,
-//! and then those of its stamps that are not known by that.
+//! If the fragment is in memory, only its stamps are compared. Else the fragment is
+//! read, in the same round trip as its lease; then those of its stamps that this did
+//! not read.
 
 use std::sync::Arc;
 use std::vec;
@@ -22,64 +22,65 @@ use crate::protocol::{Command, Reply, Token, Verdict, current, has_to_be_read, v
 use crate::store::{MemoryStore, Stamp, StampKind};
 use crate::write::keys::everything_key;
 
-/// A lookup under way, of one fragment or of several at once.
+/// A search in progress, for one fragment or several.
 pub(crate) struct Search<'a> {
     state: &'a SharedState,
     pub(super) link: &'a Arc<Link>,
-    /// Whether only what is read from now on counts.
+    /// Whether the tokens in memory count.
     afresh: bool,
-    /// What has been read of which stamps, or is being read.
+    /// The stamps that have been read, or are being read.
     read: StampMap<Read>,
 }
 
-/// The order in which stamps are read: keys in a row go in one command.
+/// The order in which stamps are read: consecutive reads of keys become one command.
 const EPOCHS_LAST: [bool; 2] = [false, true];
 
-/// What has been read of a stamp. It is kept, lest another takes its place.
+/// What was read of a stamp. The reference keeps its address from being reused.
 struct Read {
     stamp: Arc<Stamp>,
     found: Option<Token>,
 }
 
-/// A fragment that is looked for.
+/// A fragment that the search looks for.
 pub(crate) struct Entry<'p> {
     pub(crate) key: FragmentKey,
     prefix: &'p str,
     near: Option<Arc<Fragment>>,
     held: Vec<HeldStamp>,
-    /// What is known of it so far.
+    /// What is known of the fragment so far.
     state: EntryState,
 }
 
 enum EntryState {
-    /// It has to be read, for want of what is said.
+    /// The fragment has to be read; if it is not found, this is the outcome.
     Pending(Outcome),
     Known(Result<Arc<Fragment>, Outcome>),
 }
 
-/// A stamp that a fragment was made under, and the one in its place.
+/// A stamp that a fragment was made under, and the stamp in memory that stands for the
+/// same key now.
 struct HeldStamp {
     made_under: Option<Token>,
     stamp: Arc<Stamp>,
-    /// Whether the fragment names it, and not only something below it.
+    /// Whether the fragment itself depends on it, and not only a stamp below it.
     named: bool,
 }
 
-/// The token of a stamp, as far as it is known in memory.
+/// The token of a stamp, if memory knows it.
 fn known(stamp: &Stamp) -> Option<Token> {
     stamp.shared().and_then(|shared| shared.token())
 }
 
 impl<'p> Entry<'p> {
-    /// A fragment, and what is in memory of it.
+    /// A fragment to look for. `near` is the one in memory.
     pub(crate) fn new(prefix: &'p str, key: FragmentKey, near: Option<Arc<Fragment>>) -> Self {
         let state = EntryState::Pending(Outcome::NoValue);
         Entry { key, prefix, near, held: Vec::new(), state }
     }
 
-    /// The command that reads it.
+    /// The command that reads the fragment.
     fn read(&self) -> Command {
-        // Its stamps tell whether it holds: no news of itself are needed.
+        // The fragment itself is not tracked: its stamps tell whether it holds.
         Command::Peek(fragment_key(self.prefix, self.key).into())
     }
 
@@ -104,9 +105,8 @@ impl<'a> Search<'a> {
         &self.state.near
     }
 
-    /// A fragment whose value has to be read. `was` does not hold any more, and
-    /// is of use for its stamps only: what it was made from the last time is
-    /// likely what it is made from.
+    /// A fragment that has to be read. `was` does not hold any more; its stamps are
+    /// likely those of the next one.
     pub(crate) fn anew<'p>(
         &self,
         prefix: &'p str,
@@ -121,9 +121,9 @@ impl<'a> Search<'a> {
         entry
     }
 
-    /// Answers for all that is wanted, with a lease in the same trip; an error
-    /// if the line failed. The first is not read again if what is in memory of
-    /// it does not hold: a lease goes with that.
+    /// Finds the result of all entries, and takes a lease in the same round trip. An
+    /// error means that the connection failed. If the first entry is in memory and does
+    /// not hold, it is not read again: the caller takes a lease for it.
     pub(crate) async fn find(
         &mut self,
         entries: &mut [Entry<'_>],
@@ -137,14 +137,13 @@ impl<'a> Search<'a> {
         }
         self.judge_values(entries, values).await?;
         let Some((_, prefetched)) = entries.split_first_mut() else { return Ok(()) };
-        // What was in memory and does not hold may have been made anew.
+        // Another process may have stored the prefetched fragments anew.
         let is_requested = |entry: &Entry<'_>| entry.near.is_some() && entry.is_pending();
         let values = self.read_values(prefetched, None, is_requested).await?;
         self.judge_values(prefetched, values).await
     }
 
-    /// Puts the stamps in their places that a fragment in memory was made
-    /// under.
+    /// Finds the current stamps of a fragment in memory.
     fn hold_near(&self, entry: &mut Entry<'_>) {
         let Some(near) = &entry.near else { return };
         entry.held = renew(self.near(), near.stamps());
@@ -163,8 +162,8 @@ impl<'a> Search<'a> {
         };
     }
 
-    /// Takes a lease, and reads the values of those that are asked for, and the
-    /// stamps that are held; the values, and whose they are.
+    /// Takes a lease, and reads the entries that are requested and the stamps that are
+    /// held. Returns the values with the positions of their entries.
     async fn read_values(
         &mut self,
         entries: &[Entry<'_>],
@@ -176,7 +175,7 @@ impl<'a> Search<'a> {
         let mut commands = Vec::new();
         if let Some(leasing) = &mut leasing {
             commands = leasing.commands();
-            // Read by the lease itself.
+            // The lease reads these.
             leasing.new_stamps().for_each(|stamp| self.note(stamp, None));
         }
         let taken = commands.len();
@@ -192,12 +191,12 @@ impl<'a> Search<'a> {
         Ok(requested.into_iter().zip(values).collect())
     }
 
-    /// Notes what has been read of a stamp.
+    /// Notes what was read of a stamp.
     fn note(&mut self, stamp: &Arc<Stamp>, found: Option<Token>) {
         self.read.insert(stamp, Read { stamp: stamp.clone(), found });
     }
 
-    /// Judges what was read by its stamps, after reading those.
+    /// Reads the stamps of the values that were read, and judges these by them.
     async fn judge_values(
         &mut self,
         entries: &mut [Entry<'_>],
@@ -227,7 +226,7 @@ impl<'a> Search<'a> {
         Ok(())
     }
 
-    /// What lies in the store, its length there, and whether it holds.
+    /// The fragment in the store, its length there, and whether it holds.
     pub(crate) async fn peek(
         &mut self,
         entry: Entry<'_>,
@@ -247,15 +246,15 @@ impl<'a> Search<'a> {
         decode(key, value, &everything_key(&self.state.prefix))
     }
 
-    /// Whether news have come that the fragment does not hold any more. Where
-    /// only the stamp of everything is gone, memory is unverified as a whole.
+    /// Whether a push has dropped a stamp of the fragment in this session. If only the
+    /// stamp of everything was replaced, memory as a whole is unverified.
     pub(crate) fn was_invalidated(&self, fragment: &Fragment) -> bool {
         let is_of_now = |stamp: &&Arc<Stamp>| session_of(stamp) == self.link.session;
         fragment.stamps().iter().filter(is_of_now).any(|stamp| stamp.was_dropped())
     }
 
-    /// Sends `commands`, and with them reads of those of `stamps` that have to
-    /// be read; the replies to the former.
+    /// Sends `commands`, together with reads of those of `stamps` that have to be read.
+    /// Returns the replies to the former.
     async fn read_stamps<'s>(
         &mut self,
         mut commands: Vec<Command>,
@@ -264,7 +263,7 @@ impl<'a> Search<'a> {
         let first = self.read.len();
         for stamp in stamps {
             if has_to_be_read(self.afresh, known(stamp)) {
-                // What is asked for is not there until the answer says so.
+                // Without a reply the stamp counts as missing.
                 self.read.insert_new(stamp, || Read { stamp: stamp.clone(), found: None });
             }
         }
@@ -279,7 +278,7 @@ impl<'a> Search<'a> {
         Ok(replies)
     }
 
-    /// Takes in the replies to the reads of all stamps but the first so many.
+    /// Takes the replies to the reads of all stamps from position `first` on.
     fn take_in(
         &mut self,
         first: usize,
@@ -310,10 +309,10 @@ impl<'a> Search<'a> {
         verdict
     }
 
-    /// What has just been made, under the stamps that are in their places now,
-    /// if the tokens that it was made under still count: pushes have dropped
-    /// stamps of it. Tokens that were read by another link say nothing, and a
-    /// stamp that has no place in the store was dropped for good by its lease.
+    /// The fragment that was just filled, under the current stamps, if the tokens that
+    /// it was made under still count although pushes have dropped stamps of it. Tokens
+    /// that another session has read do not count, and a stamp without a key in the
+    /// store was dropped for good by its lease.
     pub(crate) async fn restamp_if_current(
         &mut self,
         made: &Fragment,
@@ -332,7 +331,7 @@ impl<'a> Search<'a> {
         Ok(Some(made.restamped(stamps.collect())))
     }
 
-    /// Keeps what was in memory under the stamps that it was found to hold by.
+    /// Keeps a fragment in memory under the stamps that it was found to hold by.
     fn keep_near(
         &self,
         key: FragmentKey,
@@ -372,7 +371,7 @@ fn restored(written: Written, stamps: Vec<Arc<Stamp>>) -> Fragment {
     Fragment::new(written.body, dependencies, written.stored_at, written.label.as_deref())
 }
 
-/// The stamps in the places of those that a fragment in memory was made under.
+/// The current stamps for those that a fragment in memory was made under.
 fn renew(near: &MemoryStore, stamps: &[Arc<Stamp>]) -> Vec<HeldStamp> {
     let line = Lineage::of(stamps);
     let mut held: Vec<HeldStamp> = Vec::with_capacity(line.len());
@@ -392,7 +391,7 @@ fn renew(near: &MemoryStore, stamps: &[Arc<Stamp>]) -> Vec<HeldStamp> {
     held
 }
 
-/// The stamps in the places of those that a fragment was written down with.
+/// The current stamps for those that a fragment was encoded with.
 fn place(near: &MemoryStore, written: &Written) -> Vec<HeldStamp> {
     let mut held: Vec<HeldStamp> = Vec::with_capacity(written.nodes.len());
     for node in &written.nodes {

@@ -1,10 +1,9 @@
-//! Asking the sentinels who the master is: all at once, over connections that
-//! are kept, for all callers together.
+//! Asking the sentinels for the master: all of them at the same time, over connections
+//! that stay open, for all callers together.
 //!
-//! A caller takes a ticket before it sends anything to the master, and looks at
-//! what is decided when the master has answered. So the question takes no time
-//! of its own while the sentinels are as near as the master. What an answer
-//! counts for is decided in [`Quorum`].
+//! A caller takes a ticket before it sends anything to the master, and reads the
+//! decision when the master has replied. So the check takes no extra time while the
+//! sentinels are as near as the master. [`Quorum`] decides what an answer counts for.
 
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -22,11 +21,10 @@ use super::wire::number;
 use crate::protocol::{Decision, Master, NoAnswer, Quorum, Ticket, View};
 use crate::sync::lock;
 
-/// A sentinel that has just failed is not asked again before this has passed,
-/// however many callers come.
+/// How long a sentinel that has failed is not asked again, however many callers come.
 const PAUSE: Duration = Duration::from_millis(50);
 
-/// The sentinels to ask, and what for.
+/// The sentinels to ask, and the master to ask for.
 pub(crate) struct WatchedSentinels {
     pub(crate) endpoints: Vec<Endpoint>,
     /// The name by which they know the master.
@@ -35,13 +33,13 @@ pub(crate) struct WatchedSentinels {
     pub(crate) limit: Duration,
 }
 
-/// What the callers share of the sentinels.
+/// What all callers share of the sentinels.
 #[derive(Debug)]
 pub(crate) struct Sentinels {
     quorum: Mutex<Quorum>,
-    /// A caller has come.
+    /// Wakes the task that asks.
     wanted: Notify,
-    /// Something is decided.
+    /// Wakes callers that wait for a decision.
     decided: Notify,
 }
 
@@ -51,20 +49,19 @@ impl Sentinels {
         Sentinels { quorum, wanted: Notify::new(), decided: Notify::new() }
     }
 
-    /// Has the sentinels asked from now on.
+    /// Requests a decision. Only answers that are requested from now on count for it.
     pub(crate) fn ask(&self) -> Ticket {
         let ticket = lock(&self.quorum).ticket();
         self.wanted.notify_one();
         ticket
     }
 
-    /// What is decided by now.
+    /// The decision, if there is one by now.
     pub(crate) fn decision(&self, ticket: Ticket) -> Option<Decision> {
         lock(&self.quorum).decision(ticket)
     }
 
-    /// What is decided, in the end: each sentinel answers or fails within its
-    /// time limits.
+    /// Waits for the decision. Each sentinel answers or fails within its time limits.
     pub(crate) async fn decided(&self, ticket: Ticket) -> Decision {
         loop {
             let decided = self.decided.notified();
@@ -75,7 +72,7 @@ impl Sentinels {
         }
     }
 
-    /// Asks the sentinels whenever a caller wants it, without end.
+    /// Asks the sentinels whenever a caller requests a decision. It does not return.
     pub(crate) async fn serve(&self, watched: WatchedSentinels) {
         let WatchedSentinels { endpoints, master, limit } = watched;
         let clients = endpoints.into_iter();
@@ -108,15 +105,15 @@ impl Sentinels {
     }
 }
 
-/// One of the sentinels, and the connection to it.
+/// A sentinel, and the connection to it.
 struct SentinelClient {
     endpoint: Endpoint,
     query: MasterQuery,
-    /// How long an answer may take.
+    /// The time limit of an answer.
     limit: Duration,
-    /// With the name that the sentinel gives itself.
+    /// The connection, and the id of the sentinel.
     connection: Option<(Connection, String)>,
-    /// When it failed last, and why.
+    /// When and why it failed last.
     failed: Option<(Instant, NoAnswer)>,
 }
 
@@ -126,8 +123,8 @@ impl SentinelClient {
         SentinelClient { endpoint, query, limit, connection: None, failed: None }
     }
 
-    /// Asks it, over the connection that there is; over a new one where there is
-    /// none, or it has ended meanwhile.
+    /// Asks the sentinel, over the open connection, or over a new one if that has
+    /// ended.
     async fn ask(mut self) -> (Self, Result<View, NoAnswer>) {
         if let Some((at, error)) = &self.failed
             && at.elapsed() < PAUSE
@@ -187,7 +184,7 @@ impl SentinelClient {
     }
 }
 
-/// What a sentinel is asked.
+/// The commands for a sentinel.
 struct MasterQuery {
     master: String,
     plain: Pipeline,
@@ -224,9 +221,9 @@ impl MasterQuery {
         Ok(View { sentinel: sentinel.clone(), master, others: reply.others })
     }
 
-    /// While a sentinel carries out a failover it knows the new epoch before it
-    /// calls the new master by that name. Then only `GET-MASTER-ADDR-BY-NAME`
-    /// tells the master; its epoch is the one that is told before and behind.
+    /// During a failover that it carries out, a sentinel knows the new epoch before it
+    /// reports the new master. Only `GET-MASTER-ADDR-BY-NAME` names the new master
+    /// then. The epoch counts if it is the same before and after that.
     async fn send_in_failover(
         &self,
         connection: &Connection,
@@ -261,7 +258,7 @@ impl MasterQuery {
     }
 }
 
-/// What of the answer to `SENTINEL MASTER` counts.
+/// The relevant fields of the reply to `SENTINEL MASTER`.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct MasterReply {
     host: String,

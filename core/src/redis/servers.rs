@@ -1,4 +1,4 @@
-//! Which servers an application names.
+//! The servers that an application names.
 
 use std::fmt;
 

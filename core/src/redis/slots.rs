@@ -4,11 +4,11 @@ use redis::Value;
 
 use super::wire::number;
 
-/// How many slots a cluster has.
+/// The number of slots.
 pub(crate) const SLOTS: usize = 16_384;
 
-/// The slot of a key: that of what stands in its first braces, if anything
-/// does, else of all of it.
+/// The slot of a key: of the text in its first braces, if there is any, else of the
+/// whole key.
 pub(crate) fn slot_of(key: &[u8]) -> usize {
     let tag = key.iter().position(|byte| *byte == b'{').and_then(|open| {
         let inside = &key[open + 1..];
@@ -27,7 +27,7 @@ fn crc16(bytes: &[u8]) -> u16 {
     })
 }
 
-/// A master and the slots that it serves, ends included.
+/// A master and a range of slots that it serves, ends included.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Range {
     pub(crate) from: usize,
@@ -37,7 +37,7 @@ pub(crate) struct Range {
     pub(crate) port: u16,
 }
 
-/// Reads the answer to `CLUSTER SLOTS`; `None` if slots are not served.
+/// Parses the reply to `CLUSTER SLOTS`; `None` if not all slots are served.
 pub(crate) fn read_slots(value: &Value) -> Option<Vec<Range>> {
     let Value::Array(rows) = value else { return None };
     let mut ranges = Vec::with_capacity(rows.len());
@@ -60,24 +60,23 @@ pub(crate) fn read_slots(value: &Value) -> Option<Vec<Range>> {
     (served >= SLOTS).then_some(ranges)
 }
 
-/// The host of an endpoint, as a cluster writes it in its slots and in its
-/// redirections; none for the server that was asked, which does not know how it
-/// is reached.
+/// The host in a list of slots or in a redirection. `None` means the server that was
+/// asked: it does not know its own name.
 fn host_of(written: &str) -> Option<&str> {
     Some(written).filter(|host| !matches!(*host, "" | "?"))
 }
 
-/// Where a cluster sends a command on to.
+/// Where a cluster redirects a command to.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Redirection<'v> {
-    /// The slot, if it has moved for good.
+    /// The slot, if it has moved permanently.
     pub(crate) moved: Option<usize>,
     /// None for the server that was asked.
     pub(crate) host: Option<&'v str>,
     pub(crate) port: u16,
 }
 
-/// Reads `MOVED slot host:port` and `ASK slot host:port`.
+/// Parses `MOVED slot host:port` and `ASK slot host:port`.
 pub(crate) fn read_redirection(value: &Value) -> Option<Redirection<'_>> {
     let Value::ServerError(error) = value else { return None };
     let is_moved = match error.code() {

@@ -1,19 +1,18 @@
-//! What is known of stamps, by where they are in memory: for as long as they
-//! are kept there by others.
+//! Maps of stamps by their address in memory. The caller keeps the stamps alive.
 
 use std::collections::HashMap;
 
 use crate::store::Stamp;
 use crate::sync::Arc;
 
-/// A map of stamps. Most are so small that looking through them is the fastest.
+/// A map of stamps. Most are small, and a linear search is the fastest.
 pub(crate) struct StampMap<V> {
     entries: Vec<(usize, V)>,
-    /// Where the entries are, if they are many.
+    /// The positions of the entries, if there are many.
     index: HashMap<usize, usize>,
 }
 
-/// From so many entries on they are found by the index.
+/// From this size on, entries are found by the index.
 const MANY: usize = 16;
 
 impl<V> Default for StampMap<V> {
@@ -31,12 +30,12 @@ impl<V> StampMap<V> {
         self.entries.len()
     }
 
-    /// In the order in which they came.
+    /// In the order of insertion.
     pub(crate) fn values(&self) -> impl Iterator<Item = &V> {
         self.values_from(0)
     }
 
-    /// Without the first so many.
+    /// From the position `first` on.
     pub(crate) fn values_from(&self, first: usize) -> impl Iterator<Item = &V> {
         self.entries[first..].iter().map(|(_, value)| value)
     }
@@ -60,7 +59,7 @@ impl<V> StampMap<V> {
         }
     }
 
-    /// Does so if there is none; whether it did.
+    /// Inserts a value unless there is one; whether it did.
     pub(crate) fn insert_new(&mut self, stamp: &Arc<Stamp>, value: impl FnOnce() -> V) -> bool {
         let is_new = !self.has(stamp);
         if is_new {
@@ -69,7 +68,7 @@ impl<V> StampMap<V> {
         is_new
     }
 
-    /// Where in that order it is.
+    /// The position of a stamp.
     pub(crate) fn position_of(&self, stamp: &Arc<Stamp>) -> Option<usize> {
         let address = address(stamp);
         if self.entries.len() < MANY {
@@ -89,7 +88,7 @@ impl<V> StampMap<V> {
     }
 }
 
-/// Stamps and all that is above them, parents first, each once.
+/// Stamps and all stamps above them, parents first, each once.
 #[derive(Default)]
 pub(crate) struct Lineage(StampMap<Arc<Stamp>>);
 
@@ -118,7 +117,7 @@ impl Lineage {
         self.0.values()
     }
 
-    /// Where the one above is; that of the first for what has none.
+    /// The position of a parent; zero for the stamp without one.
     pub(crate) fn position_of(&self, parent: Option<&Arc<Stamp>>) -> usize {
         parent.and_then(|parent| self.0.position_of(parent)).unwrap_or(0)
     }

@@ -1,4 +1,4 @@
-//! Commands and replies as the redis crate has them.
+//! Encoding commands and decoding replies, in the types of redis-rs.
 
 use std::time::Duration;
 
@@ -7,11 +7,11 @@ use redis::{Cmd, Pipeline, Value};
 use super::error::LinkError;
 use crate::protocol::{Command, Reply, Unless};
 
-/// A hundred years: servers refuse what overflows their clock.
+/// A hundred years. Servers refuse times that overflow their clock.
 const LONGEST: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
 
-/// Writes commands as a pipeline for one server. Reads of several keys in a
-/// row become one command; [`replies`] takes its answer apart again.
+/// Encodes commands as a pipeline for one server. Consecutive reads become one command;
+/// [`replies`] splits its reply again.
 pub(crate) fn pipeline(commands: &[Command]) -> Pipeline {
     let mut pipeline = Pipeline::with_capacity(commands.len());
     for run in runs(commands) {
@@ -34,8 +34,8 @@ pub(crate) fn pipeline(commands: &[Command]) -> Pipeline {
     pipeline
 }
 
-/// Adds what a command is written as, and before it what says that it asks for
-/// no news.
+/// Adds an encoded command. If it is not tracked, the command that says so comes before
+/// it.
 pub(crate) fn add(pipeline: &mut Pipeline, command: &Command, written: Cmd) {
     if is_untracked(command) {
         pipeline.cmd("CLIENT").arg("CACHING").arg("NO");
@@ -43,7 +43,7 @@ pub(crate) fn add(pipeline: &mut Pipeline, command: &Command, written: Cmd) {
     pipeline.add_command(written);
 }
 
-/// How many answers come to what [`add`] adds; the last counts.
+/// How many replies [`add`] causes; the last one counts.
 pub(crate) fn answers_to(command: &Command) -> usize {
     1 + usize::from(is_untracked(command))
 }
@@ -52,18 +52,18 @@ fn is_untracked(command: &Command) -> bool {
     matches!(command, Command::Peek(_) | Command::HPeek(..))
 }
 
-/// The commands in runs that go as one.
+/// Splits commands into runs that are sent as one.
 fn runs(commands: &[Command]) -> impl Iterator<Item = &[Command]> {
     use Command::{Get, Peek};
     commands.chunk_by(|a, b| matches!((a, b), (Get(_), Get(_)) | (Peek(_), Peek(_))))
 }
 
-/// How many answers [`pipeline`] gets.
+/// How many replies [`pipeline`] causes.
 pub(crate) fn answers(commands: &[Command]) -> usize {
     runs(commands).map(|run| answers_to(&run[0])).sum()
 }
 
-/// Writes one command.
+/// Encodes one command.
 pub(crate) fn write(command: &Command) -> Cmd {
     let mut out = Cmd::new();
     match command {
@@ -104,7 +104,7 @@ pub(crate) fn write(command: &Command) -> Cmd {
     out
 }
 
-/// A command with room for arguments of so many bytes together.
+/// A command with capacity for its arguments.
 fn sized(name: &str, arguments: usize, bytes: usize) -> Cmd {
     let mut command = Cmd::with_capacity(1 + arguments, name.len() + bytes);
     command.arg(name);
@@ -139,7 +139,7 @@ pub(crate) fn key(command: &Command) -> &[u8] {
     }
 }
 
-/// Reads the answers to a [`pipeline`].
+/// Decodes the replies to a [`pipeline`].
 pub(crate) fn replies(commands: &[Command], values: Vec<Value>) -> Result<Vec<Reply>, LinkError> {
     let mut replies = Vec::with_capacity(commands.len());
     let mut values = values.into_iter();
@@ -162,11 +162,11 @@ pub(crate) fn replies(commands: &[Command], values: Vec<Value>) -> Result<Vec<Re
     Ok(replies)
 }
 
-/// Reads the answer to one command.
+/// Decodes the reply to one command.
 pub(crate) fn reply(command: &Command, value: Value) -> Result<Reply, LinkError> {
     if let Value::ServerError(error) = value {
         let text = format!("{} {}", error.code(), error.details().unwrap_or_default());
-        // The server itself is in no state to be asked.
+        // The server as a whole cannot be used.
         const UNFIT: [&str; 7] =
             ["LOADING", "READONLY", "MASTERDOWN", "CLUSTERDOWN", "NOAUTH", "BUSY", "UNKILLABLE"];
         return match UNFIT.contains(&error.code()) {
@@ -224,11 +224,11 @@ fn list(value: Value) -> Vec<Value> {
     }
 }
 
-/// A whole number, however the server writes it.
+/// A whole number, in any of the forms that servers use.
 pub(crate) fn number(value: &Value) -> Option<u64> {
     match value {
         Value::Int(number) => u64::try_from(*number).ok(),
-        // Scores are microseconds, far below where doubles skip any.
+        // Scores are microseconds, far below the numbers that a double skips.
         Value::Double(number) => (*number >= 0.0).then_some(*number as u64),
         Value::BulkString(bytes) => {
             let text = std::str::from_utf8(bytes).ok()?;
