@@ -15,7 +15,7 @@ use crate::queryset::Limits;
 use crate::shared::Tier;
 use crate::store::{MemoryStore, StampMetaOptions};
 
-/// Settings of a [`Cacheops`], begun by [`Cacheops::builder`].
+/// Settings of a [`Cacheops`]; see [`Cacheops::builder`].
 ///
 /// ```
 /// use std::time::Duration;
@@ -46,8 +46,8 @@ pub struct Builder {
 }
 
 impl Cacheops {
-    /// A cache in this process with the default settings: 64 MiB, no limit on
-    /// the time to live. It needs nothing installed.
+    /// A cache in this process with the default settings: 64 MiB, no time
+    /// limit. It needs no server.
     #[must_use]
     pub fn in_memory() -> Self {
         let builder = Builder::new();
@@ -56,7 +56,7 @@ impl Cacheops {
         builder.assemble(Profiles::default(), prefix, store, None)
     }
 
-    /// Begins the settings of a cache.
+    /// Creates the settings of a cache.
     pub fn builder() -> Builder {
         Builder::new()
     }
@@ -81,19 +81,20 @@ impl Builder {
         }
     }
 
-    /// Stands before every key, so that several caches can share a store; an
-    /// invalidation reaches only what lies under its own. Empty by default.
+    /// The prefix of every key, so that several caches can share a store. An
+    /// invalidation reaches only keys under its own prefix. Empty by default.
     pub fn prefix(mut self, prefix: impl Into<String>) -> Self {
         self.prefix = prefix.into();
         self
     }
 
-    /// Computes what stands behind the fixed prefix, from the tables that a
-    /// key is about: one store for many tenants. It is called for the tables
-    /// of each fragment, and for each table of its own, when stamps are taken
-    /// and when rows change; what it returns for one table must be the same in
-    /// both. It may look at a thread-local tenant. None is computed by default,
-    /// and [`invalidate_all`](Cacheops::invalidate_all) reaches all of them.
+    /// Computes a prefix that follows the fixed one, from the tables that a
+    /// key belongs to: one store for many tenants. It is called for the
+    /// tables of each fragment, and for each table alone, when stamps are
+    /// leased and when rows change. For one table it must return the same
+    /// text in both cases. It may read a thread-local tenant. By default no
+    /// prefix is computed. [`invalidate_all`](Cacheops::invalidate_all)
+    /// reaches all computed prefixes.
     ///
     /// ```
     /// # use cacheops::Cacheops;
@@ -111,9 +112,9 @@ impl Builder {
         self
     }
 
-    /// Shares fragments and invalidations with other processes by a Redis,
-    /// given by its URL or in [more detail](crate::Redis). The memory of this
-    /// process stays in front of it. None by default.
+    /// Shares fragments and invalidations with other processes over a Redis,
+    /// given by its URL or with [more settings](crate::Redis). The memory of
+    /// this process stays in front of it. None by default.
     ///
     /// ```no_run
     /// # use cacheops::Cacheops;
@@ -121,56 +122,58 @@ impl Builder {
     /// # Ok::<_, cacheops::Error>(())
     /// ```
     ///
-    /// [`build`](Self::build) connects, and waits for that: a server that is
-    /// too old, or cannot be reached, is an error there. It starts a thread,
-    /// which ends with the last handle of the cache; no runtime is needed.
+    /// [`build`](Self::build) connects, and waits for the connection. A
+    /// server that is too old or unreachable is an error there. It starts a
+    /// thread, which ends with the last handle of the cache. No async runtime
+    /// is needed.
     #[cfg(feature = "redis")]
     pub fn redis(mut self, redis: impl Into<crate::redis::Redis>) -> Self {
         self.redis = Some(redis.into());
         self
     }
 
-    /// The most memory that fragments may take, in bytes, what it costs to
-    /// keep them included. 64 MiB by default. The cache has up to 64 shards,
-    /// and a fragment must fit into one: below 8 MiB that is all of the limit,
-    /// above it never less than 4 MiB.
+    /// The memory for fragments in bytes, including the overhead of storing
+    /// them; 64 MiB by default. The cache has up to 64 shards, and a fragment
+    /// must fit into one. With a limit below 8 MiB, one shard has all of it;
+    /// above, a shard has at least 4 MiB.
     pub fn memory_limit(mut self, bytes: u64) -> Self {
         self.memory_limit = bytes;
         self
     }
 
-    /// The time limit of fragments for which neither they themselves nor a
-    /// profile say one. None by default: what is exact needs no time limit.
+    /// The time limit of fragments if neither they nor a profile have one.
+    /// None by default, because exact data needs no time limit.
     pub fn time_to_live(mut self, time_to_live: Duration) -> Self {
         self.time_to_live = Some(time_to_live);
         self
     }
 
-    /// What holds for the tables of a pattern: a name, `prefix.*`, or `*`.
-    /// The longest that fits a table wins. With none at all, every table has
-    /// the default profile; with some, a table that none covers is an error.
+    /// The settings for the tables of a pattern: a name, `prefix.*`, or `*`.
+    /// The longest pattern that matches wins. Without any profile, every
+    /// table has the default profile. With profiles, a table that none covers
+    /// is an error.
     pub fn profile(mut self, pattern: impl Into<String>, profile: Profile) -> Self {
         self.profiles.push((pattern.into(), profile));
         self
     }
 
     /// The largest number of values in an `IN` that still narrows
-    /// invalidation; 8 by default. A fragment gets a stamp for each. Other
-    /// conditions narrow by up to 64 conjunctions in any case.
+    /// invalidations; 8 by default. A fragment gets a stamp for each value.
+    /// Other conditions always narrow by up to 64 conjunctions.
     pub fn in_limit(mut self, values: usize) -> Self {
         self.limits.in_values = values;
         self
     }
 
-    /// What tells the time; by default the machine's clock, and over a shared
-    /// tier the server's, which is the same for all machines.
+    /// The clock; by default that of the machine and, over a shared tier,
+    /// that of the server, which is the same for all machines.
     pub fn clock(mut self, clock: Arc<dyn Clock>) -> Self {
         self.clock = Some(clock);
         self
     }
 
-    /// Is called for every fragment asked for, in the thread that asks. A panic
-    /// of an observer is caught, and counted in
+    /// An observer of every lookup. It runs on the thread that looks up. If
+    /// it panics, the panic is caught, and counted in
     /// [`Stats::observer_panics`](crate::Stats::observer_panics).
     pub fn on_cache_read(
         mut self,
@@ -180,10 +183,10 @@ impl Builder {
         self
     }
 
-    /// Is called for every invalidation, when it has been done: in the thread
-    /// that has done it, and for the rest of a batch whose future was dropped
-    /// in one of the cache's own, if one can be had. A panic of an observer is
-    /// caught, and counted in
+    /// An observer of every completed invalidation. It runs on the thread
+    /// that has carried it out. For the rest of a batch whose future was
+    /// dropped, this is a thread of the cache, if one can be started. If it
+    /// panics, the panic is caught, and counted in
     /// [`Stats::observer_panics`](crate::Stats::observer_panics).
     pub fn on_cache_invalidated(
         mut self,
@@ -193,10 +196,11 @@ impl Builder {
         self
     }
 
-    /// Is called for every invalidation that did not reach the shared tier, as
-    /// [`on_cache_invalidated`](Self::on_cache_invalidated) is for the others:
-    /// other processes may go on serving what it was about. Never without a
-    /// shared tier, nor for what is kept until it can be delivered.
+    /// An observer of every invalidation that did not reach the shared tier,
+    /// with the same rules as
+    /// [`on_cache_invalidated`](Self::on_cache_invalidated): other processes
+    /// may still serve what was to be invalidated. It is never called without
+    /// a shared tier, nor for an invalidation that is queued.
     ///
     /// ```
     /// use std::sync::atomic::{AtomicU64, Ordering};
@@ -220,41 +224,41 @@ impl Builder {
         self
     }
 
-    /// Whether the cache caches; false makes it a no-op: everything is
-    /// rendered, nothing kept. See [`Cacheops::set_enabled`].
+    /// Whether the cache caches. If false, everything is rendered and nothing
+    /// is stored. See [`Cacheops::set_enabled`].
     pub fn enabled(mut self, enabled: bool) -> Self {
         self.enabled = enabled;
         self
     }
 
-    /// Whether fragments remember their names and what they depend on in
-    /// words, for [`Cacheops::fragments`]. Costs about 150 bytes a fragment;
-    /// off by default.
+    /// Whether fragments remember their names, and their dependencies as
+    /// text, for [`Cacheops::fragments`]. This costs about 150 bytes for each
+    /// fragment. Off by default.
     pub fn inspect(mut self, inspect: bool) -> Self {
         self.inspect = inspect;
         self
     }
 
-    /// The longest that a caller waits for others that fill the same fragment,
-    /// be it a thread or a future, before it renders for itself; 10 seconds by
-    /// default. Futures need no runtime for it: where one waits, a thread
-    /// `cacheops-timer` keeps the time, one for all caches of the process.
+    /// How long a caller, thread or future, waits for another one that fills
+    /// the same fragment, before it renders for itself; 10 seconds by
+    /// default. A waiting future needs no runtime: a thread `cacheops-timer`
+    /// keeps the time for all caches of the process.
     pub fn wait_timeout(mut self, limit: Duration) -> Self {
         self.wait_timeout = limit;
         self
     }
 
-    /// Makes the cache.
+    /// Creates the cache.
     ///
     /// # Errors
     ///
-    /// Says which setting makes no sense: a pattern of tables, two profiles
-    /// for one, a time limit or a memory limit of zero. With the feature
-    /// `redis` also a URL that is none or a user who is refused
-    /// ([`InvalidConfig`](ErrorKind::InvalidConfig)), a server that is too old
-    /// or of another kind ([`UnfitServer`](ErrorKind::UnfitServer)), and one
-    /// that cannot be reached ([`Unavailable`](ErrorKind::Unavailable)), which
-    /// is worth another try.
+    /// If a setting is not valid: a pattern of tables, two profiles for one
+    /// pattern, a time limit or a memory limit of zero. With the feature
+    /// `redis`, also if a URL is not valid or a user is refused
+    /// ([`InvalidConfig`](ErrorKind::InvalidConfig)), if a server is too old
+    /// or of another kind ([`UnfitServer`](ErrorKind::UnfitServer)), or if it
+    /// is unreachable ([`Unavailable`](ErrorKind::Unavailable)), where
+    /// another attempt may succeed.
     pub fn build(mut self) -> Result<Cacheops, Error> {
         if self.memory_limit == 0 {
             return Err(Error::new(

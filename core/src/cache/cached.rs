@@ -1,4 +1,4 @@
-//! Caching any value around a closure.
+//! Caching the value of any closure.
 
 use std::any::type_name;
 use std::future::Future;
@@ -19,8 +19,8 @@ use crate::sync::block_on;
 use crate::sync::scoped::ScopedFuture;
 
 impl Cacheops {
-    /// Caches a value until a change can alter `queryset`, or another given by
-    /// [`also`](Cached::also).
+    /// Caches a value until a change affects `queryset`, or another one that
+    /// is given with [`also`](Cached::also).
     ///
     /// ```
     /// # use cacheops::{Cacheops, Error, QuerySet, eq};
@@ -47,16 +47,15 @@ impl Cacheops {
     }
 }
 
-/// A value about to be cached, begun by [`Cacheops::cached_as`] or
+/// A value that is about to be cached; see [`Cacheops::cached_as`] and
 /// [`Cacheops::cached`].
 ///
-/// Its key covers where in the source it was begun, the types of the value and
-/// of the closure, the querysets, and what is given here. Whatever else the
-/// value depends on belongs into [`extra`](Cached::extra). A helper around it
-/// is one place for all its callers, whose closures may be of one type by
-/// name: mark it `#[track_caller]`, or tell them apart by `extra` or `name`. So is
-/// one use of a macro: two calls in its body are at one place, where the macro was
-/// used. Give each a `name`.
+/// Its key covers the place of the call in the source, the types of the value and
+/// of the closure, the querysets, and what is given here. Add everything else
+/// that the value depends on to [`extra`](Cached::extra). A helper is one place
+/// for all its callers, and their closures may have the same type name. Mark it
+/// `#[track_caller]`, or distinguish the callers by `extra` or `name`. One use of
+/// a macro is also one place: if its body has two calls, give each a `name`.
 #[must_use]
 pub struct Cached<'a> {
     cache: &'a Cacheops,
@@ -64,7 +63,7 @@ pub struct Cached<'a> {
     place: &'static Location<'static>,
     name: Option<String>,
     extra: KeyWriter,
-    /// The same with the signs of zeros, where there are any.
+    /// The same with the signs of zeros, if there are negative ones.
     signed_extra: Option<KeyWriter>,
     has_extra: bool,
     time_to_live: Option<Duration>,
@@ -97,7 +96,7 @@ impl<'a> Cached<'a> {
         self
     }
 
-    /// What else the value varies by; a second call replaces the first. Maps
+    /// What else the value varies by. A second call replaces the first. Maps
     /// and `HashSet`s have no order; see [`KeyWriter::serialize`].
     pub fn extra<T: Serialize + ?Sized>(mut self, extra: &T) -> Self {
         self.extra.clear();
@@ -115,14 +114,15 @@ impl<'a> Cached<'a> {
         self
     }
 
-    /// The name that [`invalidate_fragment`](Cacheops::invalidate_fragment)
-    /// and observers know it by.
+    /// The name for [`invalidate_fragment`](Cacheops::invalidate_fragment)
+    /// and for observers.
     pub fn name(mut self, name: impl Into<String>) -> Self {
         self.name = Some(name.into());
         self
     }
 
-    /// The time limit, from when the value is stored; above zero.
+    /// The time limit, from the moment at which the value is stored; above
+    /// zero.
     pub fn time_to_live(mut self, time_to_live: Duration) -> Self {
         if time_to_live.is_zero() {
             self.mistake.get_or_insert_with(zero_time_to_live);
@@ -131,31 +131,32 @@ impl<'a> Cached<'a> {
         self
     }
 
-    /// Whether callers that miss together share one fill; true by default.
+    /// Whether callers that miss at the same time share one fill; true by
+    /// default.
     pub fn lock(mut self, lock: bool) -> Self {
         self.lock = lock;
         self
     }
 
-    /// The page that asks: over a shared tier, what a page asks for together
-    /// is fetched together.
+    /// The page of the lookup. Over a shared tier, the lookups of a page are
+    /// fetched together.
     pub fn page(mut self, page: &Page) -> Self {
         self.page = Some(page.clone());
         self
     }
 
-    /// The value from the cache, or made by `fill`.
+    /// The value from the cache, or from `fill`.
     ///
-    /// Everything that is looked up in this cache while `fill` runs, in this
-    /// thread, becomes a dependency of the value. A value that serde cannot
-    /// write is returned and not kept; one that it cannot read back is made
-    /// anew, and kept in place of the other.
+    /// Everything that `fill` looks up in this cache on this thread becomes a
+    /// dependency of the value. A value that serde cannot write is returned
+    /// and not stored. A value that serde cannot read back is computed again,
+    /// and replaced.
     ///
     /// # Errors
     ///
-    /// The error of `fill`, unchanged, and nothing is kept. Before `fill`
-    /// runs, a mistake in the call: a queryset or an extra that makes no
-    /// sense, a time limit of zero, a table without profile.
+    /// The error of `fill`, unchanged; nothing is stored then. Before `fill`
+    /// runs, an error in the call: an invalid queryset or extra, a time limit
+    /// of zero, or a table without a profile.
     pub fn get_or_fill<T, E, F>(self, fill: F) -> Result<T, E>
     where
         T: Serialize + DeserializeOwned,
@@ -181,16 +182,15 @@ impl<'a> Cached<'a> {
         Ok(value)
     }
 
-    /// [`get_or_fill`](Self::get_or_fill) for a value that is made by a
-    /// future. It needs no particular runtime, and no runtime at all on a hit.
+    /// [`get_or_fill`](Self::get_or_fill) for the value of a future. It works
+    /// with any runtime. A hit needs none.
     ///
-    /// Who asks is decided when this is called, and not when the future is
-    /// polled, or on which thread: what lies behind a
-    /// [computed prefix](crate::Builder::prefix_by) is asked for, filled and
-    /// kept as the calling thread computes it. A future that misses together
-    /// with another waits for that one, for the
-    /// [`wait_timeout`](crate::Builder::wait_timeout) at most; then it fills for
-    /// itself. Hits wait for none.
+    /// The caller is decided when this function is called, not when or where
+    /// the future is polled. A [computed prefix](crate::Builder::prefix_by)
+    /// is that of the calling thread. A future that misses waits for another
+    /// one that fills the same value, at most for the
+    /// [`wait_timeout`](crate::Builder::wait_timeout). Then it fills for
+    /// itself. Hits never wait.
     ///
     /// ```
     /// # async fn handler(cache: cacheops::Cacheops) -> Result<u64, cacheops::Error> {

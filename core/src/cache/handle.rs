@@ -1,4 +1,4 @@
-//! The handle of a cache, and what an application tells it.
+//! The handle of a cache, through which an application announces changes.
 
 use std::future::Future;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -21,8 +21,8 @@ use crate::write::invalidation::{WriteEvent, into_row};
 use crate::write::keys::{Event, check_name};
 use crate::write::suppression::{Suppression, SuppressionScope, is_suppressed};
 
-/// A cache of fragments; the handle is cheap to clone and can be used from
-/// any thread.
+/// A cache of fragments. The handle is cheap to clone and can be used from any
+/// thread.
 ///
 /// ```
 /// use cacheops::{Cacheops, QuerySet, eq};
@@ -61,47 +61,47 @@ impl Cacheops {
         Cacheops { inner: Arc::new(inner) }
     }
 
-    /// Whether two handles are of one cache.
+    /// Whether two handles belong to the same cache.
     #[must_use]
     pub fn is_same(&self, other: &Cacheops) -> bool {
         Arc::ptr_eq(&self.inner, &other.inner)
     }
 
-    /// Begins a [`Page`]: what is requested with it counts until it ends, and is
-    /// fetched together where there is a shared tier.
+    /// Creates a [`Page`]. What is requested with it counts until the page
+    /// ends and, over a shared tier, is fetched together.
     #[must_use]
     pub fn page(&self) -> Page {
         let is_shared = self.inner.settings.shared.is_some();
         Page::new(is_shared.then(|| self.inner.clone() as Arc<dyn PrefetchMemory>))
     }
 
-    /// Invalidates what the row of `table` can be part of. Call it after the
-    /// commit, with the row as it is after an insert or as it was before a
-    /// delete. For an update both count: see
+    /// Invalidates the fragments that the row of `table` can be part of. Call
+    /// it after the commit: with the new row after an insert, with the old
+    /// row after a delete. An update needs both: see
     /// [`invalidate_change`](Self::invalidate_change).
     ///
     /// When it has returned, no lookup that starts later finds anything made
-    /// from data read before.
+    /// from data that was read earlier.
     ///
     /// # Errors
     ///
-    /// A row that is no map; the whole table has been invalidated then. A
-    /// shared tier that cannot be reached ([`ErrorKind::Unavailable`]): other
-    /// processes may go on serving what was to be invalidated.
+    /// If the row is not a map; the whole table has been invalidated then. If the
+    /// shared tier is unreachable ([`ErrorKind::Unavailable`]): other processes may
+    /// still serve what was to be invalidated.
     ///
     /// [`ErrorKind::Unavailable`]: crate::ErrorKind::Unavailable
     pub fn invalidate_obj<T: Serialize + ?Sized>(&self, table: &str, row: &T) -> Result<(), Error> {
         block_on(self.invalidate_rows(table, [into_row(row)]))
     }
 
-    /// Invalidates what the rows of `table` can be part of, in one go. Rows
-    /// that would drop more than 100,000 stamps (rows times the schemes of the
-    /// table) invalidate the whole table instead.
+    /// Invalidates the fragments that the rows of `table` can be part of,
+    /// together. If the rows would drop more than 100,000 stamps (rows times
+    /// the schemes of the table), the whole table is invalidated instead.
     ///
     /// # Errors
     ///
-    /// The first row that is no map; the whole table has been invalidated then.
-    /// A shared tier that cannot be reached.
+    /// The first row that is not a map; the whole table has been invalidated then.
+    /// An unreachable shared tier.
     pub fn invalidate_objs<T: Serialize>(
         &self,
         table: &str,
@@ -110,13 +110,13 @@ impl Cacheops {
         block_on(self.invalidate_rows(table, rows.into_iter().map(|row| into_row(&row))))
     }
 
-    /// Invalidates what an updated row was or is part of.
+    /// Invalidates the fragments that an updated row was or is part of.
     ///
     /// # Errors
     ///
-    /// A row that is no map; the whole table has been invalidated then. A
-    /// shared tier that cannot be reached ([`ErrorKind::Unavailable`]): other
-    /// processes may go on serving what was to be invalidated.
+    /// If the row is not a map; the whole table has been invalidated then. If the
+    /// shared tier is unreachable ([`ErrorKind::Unavailable`]): other processes may
+    /// still serve what was to be invalidated.
     ///
     /// [`ErrorKind::Unavailable`]: crate::ErrorKind::Unavailable
     pub fn invalidate_change<T: Serialize + ?Sized, U: Serialize + ?Sized>(
@@ -128,8 +128,8 @@ impl Cacheops {
         block_on(self.invalidate_rows(table, [into_row(old), into_row(new)]))
     }
 
-    /// Invalidates what many changes met, of any tables. All of them are
-    /// carried out, whatever error comes of one.
+    /// Invalidates the fragments that many changes affect, of any tables. All
+    /// of them are carried out, even if one has an error.
     ///
     /// ```
     /// use cacheops::{Cacheops, WriteEvent};
@@ -147,8 +147,8 @@ impl Cacheops {
     ///
     /// # Errors
     ///
-    /// The first row that is no map; its whole table has been invalidated. A
-    /// shared tier that cannot be reached.
+    /// The first row that is not a map; its whole table has been invalidated.
+    /// An unreachable shared tier.
     pub fn invalidate_batch(
         &self,
         events: impl IntoIterator<Item = WriteEvent>,
@@ -157,15 +157,15 @@ impl Cacheops {
     }
 
     /// [`invalidate_batch`](Self::invalidate_batch) as a future, which waits
-    /// for a shared tier without holding up the thread. It needs no particular
+    /// for a shared tier without blocking the thread. It works with any
     /// runtime.
     ///
-    /// What is announced, and behind which [prefixes](Builder::prefix_by), is
-    /// decided when this is called, and so is [silence](Self::no_invalidation).
-    /// From then on it is carried out to its end: if the future is dropped, as
-    /// by a client that goes away, even before it was polled, the thread that
-    /// keeps the connection does the rest. Without a shared tier it is done
-    /// when this returns.
+    /// The changes, their [prefixes](Builder::prefix_by) and
+    /// [suppression](Self::no_invalidation) are decided when this function is
+    /// called. From then on, the batch completes. If the future is dropped,
+    /// for example because a client disconnects, the thread that maintains
+    /// the connection does the rest, even if the future was never polled.
+    /// Without a shared tier, the work is done when this function returns.
     ///
     /// # Errors
     ///
@@ -198,19 +198,19 @@ impl Cacheops {
         }
     }
 
-    /// Everything, for an announcement of which nobody knows what it means.
+    /// Everything, for an announcement whose meaning is unknown.
     async fn invalidate_widely(&self, why: Error) -> Result<(), Error> {
         self.invalidate(Event::Everything).await?;
         Err(why)
     }
 
-    /// Invalidates all that was made from a table. It costs the same however
-    /// much that is.
+    /// Invalidates everything that was made from a table. The cost does not
+    /// depend on how much that is.
     ///
     /// # Errors
     ///
-    /// A name that is none, such as a pattern of tables; everything has been
-    /// invalidated. A shared tier that cannot be reached.
+    /// If the name is not the name of one table, such as a pattern;
+    /// everything has been invalidated then. An unreachable shared tier.
     pub fn invalidate_model(&self, table: &str) -> Result<(), Error> {
         let table = canonical(table);
         match check_table(&table) {
@@ -219,25 +219,24 @@ impl Cacheops {
         }
     }
 
-    /// Invalidates the fragments of a name, in all their variants. Blanks
-    /// around a name do not count.
+    /// Invalidates the fragments with a name, in all their variants. Spaces
+    /// around the name do not count.
     ///
     /// # Errors
     ///
-    /// An empty name, which no fragment has. A shared tier that cannot be
-    /// reached.
+    /// An empty name, which no fragment has. An unreachable shared tier.
     pub fn invalidate_fragment(&self, name: &str) -> Result<(), Error> {
         check_name(name)?;
         block_on(self.invalidate(Event::Name(name)))
     }
 
-    /// Invalidates the fragments of a name that vary by just `extra`: what the
-    /// tag was given as `extra`, a list if it was given several.
+    /// Invalidates the fragments with a name and exactly this `extra`: the
+    /// `extra` of the tag, or a list if the tag has several.
     ///
     /// # Errors
     ///
-    /// An empty name, and an `extra` that no fragment can have, such as NaN. A
-    /// shared tier that cannot be reached.
+    /// An empty name, or an `extra` that no fragment can have, such as NaN.
+    /// An unreachable shared tier.
     pub fn invalidate_fragment_extra<T: Serialize + ?Sized>(
         &self,
         name: &str,
@@ -253,7 +252,7 @@ impl Cacheops {
     ///
     /// # Errors
     ///
-    /// A shared tier that cannot be reached; never without one.
+    /// An unreachable shared tier; never without a shared tier.
     pub fn invalidate_all(&self) -> Result<(), Error> {
         block_on(self.invalidate(Event::Everything))
     }
@@ -266,18 +265,18 @@ impl Cacheops {
         self.carry_out(&prefix, event, Dropped::default()).await
     }
 
-    /// Runs `work` with invalidation switched off in this thread, of every
-    /// cache: calls to invalidate do nothing. What changes meanwhile stays
-    /// stale until it is invalidated by hand; it is for imports that end in one
+    /// Runs `work` with invalidation switched off for every cache on this
+    /// thread: calls to invalidate do nothing. What changes meanwhile stays
+    /// stale until you invalidate it. This is for imports that end with one
     /// [`invalidate_model`](Self::invalidate_model).
     pub fn no_invalidation<R>(&self, work: impl FnOnce() -> R) -> R {
         let _suppression = Suppression::new();
         work()
     }
 
-    /// [`no_invalidation`](Self::no_invalidation) for a future, wherever it is
-    /// polled: calls that it makes to invalidate do nothing. What it spawns is
-    /// not covered, nor what was announced before and is only awaited in it.
+    /// [`no_invalidation`](Self::no_invalidation) for a future, wherever it
+    /// is polled. It covers neither what the future spawns nor what was
+    /// announced before and is only awaited in it.
     pub fn no_invalidation_async<F: Future>(
         &self,
         work: F,
@@ -285,17 +284,19 @@ impl Cacheops {
         ScopedFuture::new(SuppressionScope, work)
     }
 
-    /// When any of the tables was last invalidated, by the cache's own clock,
-    /// and over a shared tier by its clock, whichever process did it; with no
-    /// table given, when any at all was. `None` when never, as far as is known.
-    /// Names of fragments do not count.
+    /// The time of the latest invalidation of any of the tables or, without a
+    /// table, of any table at all. It is measured by the clock of the cache
+    /// and, over a shared tier, by that of the server, whichever process
+    /// invalidated. `None` if no invalidation is known. Names of fragments do
+    /// not count.
     ///
-    /// The fill around this point depends on all rows of the tables, and so does
-    /// what a [`Page`](crate::Page) under way in this thread makes later. With no
-    /// table given neither is kept: nothing tells of all changes.
+    /// The fill around this point depends on all rows of the tables, and so
+    /// does what a [`Page`](crate::Page) of this thread renders later.
+    /// Without a table, neither is stored, because nothing reports all
+    /// changes.
     ///
-    /// Where a shared tier cannot be reached, or has lost what it knew, the
-    /// answer is now: later than it need be, never earlier.
+    /// If a shared tier is unreachable, or has lost the time, the result is
+    /// the current time: possibly too late, never too early.
     ///
     /// ```
     /// # let cache = cacheops::Cacheops::in_memory();
@@ -318,8 +319,8 @@ impl Cacheops {
         Some(UNIX_EPOCH + Duration::from_micros(micros))
     }
 
-    /// Has what is around this point depend on all rows of some tables; on those
-    /// of all tables nothing can.
+    /// Makes the fill around this point depend on all rows of some tables.
+    /// Nothing can depend on the rows of all tables.
     fn depend_on(&self, tables: &[String]) {
         if !recorder::is_recording(None) {
             return;
@@ -334,19 +335,19 @@ impl Cacheops {
         }
     }
 
-    /// Whether this is the first environment of an engine that comes here.
+    /// Whether this is the first environment of an engine in this cache.
     pub(crate) fn is_first_environment(&self, engine: &'static str) -> bool {
         self.inner.is_first_environment(engine)
     }
 
-    /// Switches the cache on or off; for tests. While it is off, everything is
-    /// rendered and nothing kept; invalidation goes on, so that nothing stale
-    /// is found when it is on again.
+    /// Switches the cache on or off; for tests. While it is off, everything
+    /// is rendered and nothing is stored. Invalidations still work, so that
+    /// no read finds anything stale when it is on again.
     pub fn set_enabled(&self, enabled: bool) {
         self.inner.set_enabled(enabled);
     }
 
-    /// What stands before every key; without what is computed behind it.
+    /// The prefix of every key, without the computed part.
     #[must_use]
     pub fn prefix(&self) -> &str {
         self.inner.settings.prefix.fixed()

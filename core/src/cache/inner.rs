@@ -1,4 +1,4 @@
-//! What all handles of a cache share.
+//! The shared data of all handles of a cache.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -18,7 +18,7 @@ use crate::sync::atomic::{AtomicBool, Ordering};
 use crate::sync::{Arc, Mutex, lock};
 use crate::write::commit::Commits;
 
-/// The checked settings of a cache, and what they have made.
+/// The checked settings of a cache, and what was created from them.
 pub(crate) struct Settings {
     pub(crate) store: Arc<MemoryStore>,
     pub(crate) shared: Option<Tier>,
@@ -33,7 +33,7 @@ pub(crate) struct Settings {
     pub(crate) prefix: Prefix,
 }
 
-/// A cache, as all of its handles share it.
+/// A cache, as all its handles share it.
 pub(crate) struct Inner {
     pub(crate) settings: Settings,
     pub(crate) single_flight: Arc<SingleFlight>,

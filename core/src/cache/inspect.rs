@@ -1,4 +1,4 @@
-//! What an application can see of its cache.
+//! Inspection of a cache by an application.
 
 use std::time::Duration;
 
@@ -11,13 +11,13 @@ use crate::store::Usage;
 use crate::{error::Error, sync::block_on};
 
 impl Cacheops {
-    /// What has happened since the cache was made.
+    /// Counters since the cache was created.
     #[must_use]
     pub fn stats(&self) -> Stats {
         self.inner.settings.observers.add_to(self.inner.counters.stats())
     }
 
-    /// How much is kept.
+    /// How much memory is in use.
     #[must_use]
     pub fn usage(&self) -> Usage {
         let settings = &self.inner.settings;
@@ -26,18 +26,19 @@ impl Cacheops {
         usage
     }
 
-    /// What the line to the shared tier does; `None` without a tier. It asks
-    /// nobody, and is cheap enough for a health check.
+    /// The status of the connection to the shared tier; `None` without a
+    /// shared tier. It sends nothing, and is cheap enough for a health check.
     #[cfg(feature = "redis")]
     #[must_use]
     pub fn shared_status(&self) -> Option<crate::SharedStatus> {
         self.inner.settings.shared.as_ref().map(|shared| shared.status())
     }
 
-    /// What the shared tier holds of the fragment under a key, and the bytes
-    /// that it takes there; asking does not count as a read. `None` if it holds
-    /// nothing, or if there is no shared tier, or behind a prefix that is
-    /// [computed](Builder::prefix_by). It takes one trip or two.
+    /// What the shared tier holds of the fragment with a key, and its size
+    /// there in bytes. It does not count as a read. `None` if the shared tier
+    /// does not have the fragment, if there is no shared tier, or if the
+    /// prefix is [computed](Builder::prefix_by). It takes one or two round
+    /// trips.
     ///
     /// ```
     /// # let cache = cacheops::Cacheops::builder().inspect(true).build()?;
@@ -51,7 +52,7 @@ impl Cacheops {
     ///
     /// # Errors
     ///
-    /// A shared tier that cannot be reached.
+    /// An unreachable shared tier.
     #[cfg(feature = "redis")]
     pub fn shared_fragment(
         &self,
@@ -65,8 +66,9 @@ impl Cacheops {
         }))
     }
 
-    /// All fragments in the memory of this process, the youngest first. It
-    /// reads the whole cache; for development and for an operator's page.
+    /// All fragments in the memory of this process, the newest first. It
+    /// reads the whole cache. Use it in development and on an operator's
+    /// page.
     #[must_use]
     pub fn fragments(&self) -> Vec<FragmentInfo> {
         let now = self.inner.now();
@@ -77,8 +79,8 @@ impl Cacheops {
         infos
     }
 
-    /// What is known of the fragment under a key, if it is there, current or
-    /// not; asking does not count as a read.
+    /// The fragment with a key, if it is in memory, current or not. It does
+    /// not count as a read.
     #[must_use]
     pub fn fragment(&self, key: &FragmentKey) -> Option<FragmentInfo> {
         let fragment = self.inner.settings.store.get(key)?;

@@ -1,5 +1,5 @@
-//! The cache as an application holds it: its handle and settings, values around
-//! closures, and what can be seen of it.
+//! The cache as an application sees it: its handle and settings, values of
+//! closures, and inspection.
 
 mod builder;
 mod cached;

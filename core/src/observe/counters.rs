@@ -1,9 +1,9 @@
-//! Counters of what is read and filled.
+//! Counters of reads and fills.
 
 use crate::observe::{Outcome, Stats};
 use crate::sync::atomic::{AtomicU64, Ordering};
 
-/// Counts without one place that all threads write to.
+/// Counters without a place in memory that all threads write to.
 pub(crate) struct Counters([Stripe; STRIPES]);
 
 const STRIPES: usize = 8;
@@ -14,7 +14,7 @@ const NOT_STORED: usize = STORED + 1;
 #[derive(Default)]
 struct Stripe([AtomicU64; NOT_STORED + 1]);
 
-/// Threads take turns at the stripes.
+/// Threads are distributed over the stripes.
 fn stripe() -> usize {
     use std::sync::atomic::AtomicUsize;
     static NEXT: AtomicUsize = AtomicUsize::new(0);
@@ -41,7 +41,7 @@ impl Counters {
         self.add(if stored { STORED } else { NOT_STORED });
     }
 
-    /// What is counted here; the rest is zero.
+    /// The counters here; the others are zero.
     pub(crate) fn stats(&self) -> Stats {
         // Each is read once, so that a sum is the sum of what is told beside it.
         let counts: [u64; NOT_STORED + 1] = std::array::from_fn(|what| {

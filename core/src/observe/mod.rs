@@ -1,4 +1,4 @@
-//! What one can see of the cache: events, counters, and the fragments in it.
+//! Observation of the cache: events, counters, and its fragments.
 
 mod counters;
 pub(crate) mod observers;
@@ -16,26 +16,27 @@ use crate::key::FragmentKey;
 pub enum Outcome {
     /// Found in the memory of the process, and current.
     Hit,
-    /// Found in the shared tier, or found to be current by asking it.
+    /// Found in the shared tier, or confirmed by it.
     SharedHit,
-    /// Nothing under the key: never filled, evicted, or too large to keep.
+    /// Nothing under the key: never filled, evicted, or too large to store.
     NoValue,
     /// Something it depends on was invalidated.
     StampChanged,
-    /// A stamp is not in the shared tier any more, and nobody had said so:
-    /// invalidated while this process did not listen, expired, or evicted.
+    /// A stamp is no longer in the shared tier, and no push was received: it
+    /// was invalidated while this process was not connected, expired, or
+    /// evicted.
     StampLost,
     /// Its time limit, or that of something inside it, has passed.
     Expired,
-    /// A template that its body used is another one now.
+    /// A template that its body used has changed.
     TemplateChanged,
-    /// It is in memory, but nothing vouches for it: the line to the shared tier
-    /// is cut or has just failed. Rendered, and not kept.
+    /// It is in memory, but unverified: the connection to the shared tier is
+    /// cut or has just failed. Rendered and not stored.
     Unverified,
-    /// The shared tier is held for dead, and was not asked. Rendered, by this
-    /// caller or by another that asked together with it, and not kept.
+    /// The shared tier counts as unreachable, and was not asked. Rendered, by
+    /// this caller or by another that asked at the same time, and not stored.
     BreakerOpen,
-    /// The cache is switched off, or was told not to cache this.
+    /// The cache is switched off, or caching is off for this read.
     Bypassed,
 }
 
@@ -59,8 +60,8 @@ impl Outcome {
         matches!(self, Outcome::Hit | Outcome::SharedHit)
     }
 
-    /// Whether what is made now must not be kept, since nothing could vouch
-    /// for it.
+    /// Whether what is rendered now must not be stored, because nothing can
+    /// verify it.
     pub(crate) fn is_outage(self) -> bool {
         matches!(self, Outcome::Unverified | Outcome::BreakerOpen)
     }
@@ -83,64 +84,66 @@ impl fmt::Display for Outcome {
     }
 }
 
-/// A fragment was asked for.
+/// A lookup of a fragment.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct CacheRead<'a> {
-    /// The fragment's name; where it has none, its place: `page.html:12`.
+    /// The name of the fragment or, if it has none, its place:
+    /// `page.html:12`.
     pub name: &'a str,
-    /// What it is stored under.
+    /// Its key.
     pub key: FragmentKey,
     /// Hit or miss, and why.
     pub outcome: Outcome,
-    /// How long the question took, without the fill that may follow.
+    /// How long the lookup took, without the fill that may follow.
     pub time: Duration,
     /// How long ago the fragment was stored, for a hit.
     pub age: Option<Duration>,
 }
 
-/// Something was invalidated.
+/// An invalidation.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct CacheInvalidated<'a> {
-    /// What: a table, a fragment's name, or everything.
+    /// The target: a table, the name of a fragment, or everything.
     pub target: Target<'a>,
-    /// The changed rows; none when the table was dropped as a whole.
+    /// The changed rows; empty if the whole table was dropped.
     pub rows: &'a [crate::Row],
-    /// How many schemes of the table were looked at.
+    /// How many schemes of the table were checked.
     pub schemes: usize,
     /// How many stamps were dropped.
     pub dropped: usize,
-    /// Whether a table was dropped as a whole, be it for a row that lacked a
-    /// field.
+    /// Whether a whole table was dropped, for example because a row lacked a
+    /// column.
     pub whole_table: bool,
-    /// Whether it could not be delivered to the shared tier yet, and is kept
-    /// until it can ([`Redis::queue_invalidations`]). It has been done in this process.
+    /// Whether it could not be delivered to the shared tier yet, and is
+    /// queued ([`Redis::queue_invalidations`]). It has been carried out in
+    /// this process.
     ///
     /// [`Redis::queue_invalidations`]: https://docs.rs/cacheops/latest/cacheops/struct.Redis.html#method.queue_invalidations
     pub queued: bool,
 }
 
-/// Something was to be invalidated, and other processes may go on serving it:
-/// the shared tier could not be reached, or has refused.
+/// An invalidation that failed because the shared tier was unreachable or refused
+/// it. Other processes may still serve what was to be invalidated.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct InvalidationFailed<'a> {
-    /// What: a table, a fragment's name, or everything.
+    /// The target: a table, the name of a fragment, or everything.
     pub target: Target<'a>,
-    /// The changed rows; none when it was about the whole.
+    /// The changed rows; empty if it was not about rows.
     pub rows: &'a [crate::Row],
-    /// What the caller was told, if one was there to hear of it.
+    /// The error for the caller.
     pub error: &'a crate::Error,
 }
 
-/// What an invalidation aimed at.
+/// The target of an invalidation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Target<'a> {
     /// A table, or rows of it.
     Table(&'a str),
-    /// The fragments of a name.
+    /// The fragments with a name.
     Fragment(&'a str),
     /// Everything.
     Everything,
@@ -161,61 +164,60 @@ impl fmt::Display for Target<'_> {
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct FragmentInfo {
-    /// What it is stored under.
+    /// Its key.
     pub key: FragmentKey,
-    /// The fragment's name or place; empty without
+    /// The name or place of the fragment; empty without
     /// [`Builder::inspect`](crate::Builder::inspect).
     pub name: String,
     /// The length of the text or value, in bytes.
     pub len: usize,
     /// How long ago it was stored.
     pub age: Duration,
-    /// How long it may still live.
+    /// How long until it expires.
     pub expires_in: Option<Duration>,
-    /// What it depends on; empty without
+    /// Its dependencies; empty without
     /// [`Builder::inspect`](crate::Builder::inspect).
     pub depends_on: Vec<String>,
     /// Whether it would be a hit now.
     pub is_current: bool,
 }
 
-/// What has happened since the cache was made.
+/// Counters since the cache was created.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Stats {
     /// Reads that found their fragment.
     pub hits: u64,
-    /// Of these, reads that asked the shared tier.
+    /// Hits that asked the shared tier.
     pub shared_hits: u64,
-    /// Reads that did not.
+    /// Reads that did not find it: the sum of the following reasons.
     pub misses: u64,
-    /// Of these, reads that found nothing.
+    /// Misses: nothing under the key.
     pub no_value: u64,
-    /// Of these, reads that found something invalidated.
+    /// Misses: invalidated.
     pub stamp_changed: u64,
-    /// Of these, reads that found something a stamp of which was lost.
+    /// Misses: a stamp was lost.
     pub stamp_lost: u64,
-    /// Of these, reads that found something in memory that nothing vouched for.
+    /// Misses: in memory, but unverified.
     pub unverified: u64,
-    /// Of these, reads that did not ask the shared tier, held for dead.
+    /// Misses: the shared tier counted as unreachable.
     pub breaker_open: u64,
-    /// Of these, reads that found something expired.
+    /// Misses: expired.
     pub expired: u64,
-    /// Of these, reads that found something made of another template.
+    /// Misses: a template has changed.
     pub template_changed: u64,
-    /// Of these, reads that were not to be cached.
+    /// Misses: not to be cached.
     pub bypassed: u64,
     /// Fragments stored.
     pub stored: u64,
     /// Fills whose result was not stored: overtaken by an invalidation, too
-    /// large, or not to be cached. A fill that failed has no result.
+    /// large, or not to be cached. A failed fill has no result.
     pub not_stored: u64,
-    /// Invalidations; those that are kept until they can be delivered count
-    /// once, when they are kept.
+    /// Invalidations. A queued one counts once, when it is queued.
     pub invalidations: u64,
-    /// Invalidations that have failed: other processes may go on serving what
-    /// they were about.
+    /// Failed invalidations: other processes may still serve what was to be
+    /// invalidated.
     pub failed_invalidations: u64,
-    /// Calls of observers that have panicked. Nobody else notices.
+    /// Observer calls that panicked. Nothing else is affected.
     pub observer_panics: u64,
 }

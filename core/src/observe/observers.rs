@@ -1,5 +1,4 @@
-//! Notifying those who want to know: observers, `tracing`, and the counters of
-//! what they are told.
+//! Notifying observers and `tracing`, and counting.
 
 use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -11,16 +10,16 @@ use crate::sync::atomic::{AtomicU64, Ordering};
 use crate::value::Row;
 use crate::write::keys::Event;
 
-/// How an invalidation ended well.
+/// How an invalidation ended successfully.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Delivered {
     Dropped(Dropped),
-    /// It is kept until the shared tier can be reached.
+    /// It is queued until the shared tier is reachable.
     #[cfg_attr(not(feature = "redis"), expect(dead_code, reason = "there is nothing to reach"))]
     Queued,
 }
 
-/// What an application wants to be told.
+/// What an application observes.
 #[derive(Default)]
 pub(crate) struct Observers {
     pub(crate) reads: Vec<ReadObserver>,
@@ -33,7 +32,8 @@ pub(crate) type ReadObserver = Box<dyn Fn(&CacheRead<'_>) + Send + Sync>;
 pub(crate) type InvalidationObserver = Box<dyn Fn(&CacheInvalidated<'_>) + Send + Sync>;
 pub(crate) type FailureObserver = Box<dyn Fn(&InvalidationFailed<'_>) + Send + Sync>;
 
-/// Written by those who invalidate, away from what those read who look up.
+/// Written by threads that invalidate, separate from what threads that look up
+/// read.
 #[repr(align(128))]
 #[derive(Default)]
 struct Counts {
@@ -43,7 +43,7 @@ struct Counts {
 }
 
 impl Observers {
-    /// Whether anybody wants to hear of reads; nothing is measured otherwise.
+    /// Whether anybody observes reads. Otherwise nothing is measured.
     pub(crate) fn wants_reads(&self) -> bool {
         #[cfg(feature = "tracing")]
         if tracing::enabled!(target: "cacheops", tracing::Level::DEBUG) {
@@ -64,7 +64,7 @@ impl Observers {
         self.notify_each(&self.reads, |observer| observer(read));
     }
 
-    /// Counts an invalidation and tells everybody.
+    /// Counts an invalidation and notifies all observers.
     pub(crate) fn invalidated(&self, event: Event<'_>, outcome: &Result<Delivered, Error>) {
         self.count(event, outcome);
         self.notify(event, outcome);
@@ -83,13 +83,13 @@ impl Observers {
         let _ = event;
     }
 
-    /// Whether anybody hears of invalidations.
+    /// Whether anybody observes invalidations.
     #[cfg(feature = "redis")]
     pub(crate) fn wants_invalidations(&self) -> bool {
         !self.invalidations.is_empty() || !self.failures.is_empty()
     }
 
-    /// Tells the observers of an invalidation.
+    /// Notifies the observers of an invalidation.
     pub(crate) fn notify(&self, event: Event<'_>, outcome: &Result<Delivered, Error>) {
         let (target, rows) = target(event);
         let (dropped, queued) = match outcome {
@@ -105,8 +105,8 @@ impl Observers {
         self.notify_each(&self.invalidations, |observer| observer(&done));
     }
 
-    /// Calls all of them. One that panics is no affair of the cache's, nor of
-    /// whoever reads or announces: it is counted, and the others are called.
+    /// Calls all observers. If one panics, it is counted, and the others are
+    /// called. The panic affects neither the cache nor the caller.
     fn notify_each<O>(&self, observers: &[O], call: impl Fn(&O)) {
         if observers.is_empty() {
             return;
@@ -136,8 +136,8 @@ thread_local! {
     static NOTIFYING: Cell<u32> = const { Cell::new(0) };
 }
 
-/// Whether an observer runs in this thread. It must not wait for what another
-/// fills: its own caller may lead that, or what the other waits for.
+/// Whether an observer runs on this thread. It must not wait for another caller's
+/// fill: its own caller may lead that fill, or one that the other waits for.
 pub(crate) fn is_notifying() -> bool {
     NOTIFYING.try_with(|count| count.get() > 0).unwrap_or(false)
 }
@@ -158,7 +158,7 @@ impl Drop for Notifying {
     }
 }
 
-/// What an event is about, and the rows that it names.
+/// The target of an event, and the rows that it names.
 fn target(event: Event<'_>) -> (Target<'_>, &[Row]) {
     match event {
         Event::Rows { table, rows } => (Target::Table(table), rows),

@@ -1,12 +1,12 @@
-//! The barrier around a commit: what its rows touch is neither found nor kept
-//! from before it until it is over.
+//! The barrier around a commit: from before the commit until it is over, what its
+//! rows affect is neither found nor stored.
 //!
-//! No database tells exactly when a commit becomes visible to readers: a hook of
-//! SQLite runs before that, and a caller may learn of it long after. An
-//! invalidation before it would let a fill keep what it still read of the old
-//! rows; one after it leaves a moment in which readers of the database see the
-//! new rows, and those of the cache the old ones. So the writer marks what it
-//! touches before the commit, and invalidates it afterwards.
+//! No database reports exactly when a commit becomes visible to readers: a hook
+//! of SQLite runs before that, and a caller may learn of it long after. With an
+//! invalidation before that moment, a fill could store old rows that it still
+//! reads. With an invalidation after it, there is a moment in which readers of
+//! the database see the new rows, and readers of the cache the old ones. So the
+//! writer marks the changes before the commit, and invalidates after it.
 
 use std::fmt;
 
@@ -25,13 +25,12 @@ use crate::write::keys::{
 };
 use crate::write::suppression::is_suppressed;
 
-/// More rows of one table are marked as the table.
+/// If more rows of one table change, the whole table is marked.
 const MOST_ROWS: usize = 64;
 
-/// A commit that is about to be made, or has been: see
-/// [`Cacheops::begin_commit`]. Whoever makes it says how it ends. Dropped, it
-/// counts as [`committed`](Self::committed): that drops fragments for nothing if
-/// it was not, and is never stale.
+/// A commit in progress; see [`Cacheops::begin_commit`]. Report how it ends. If
+/// you drop it, it counts as [`committed`](Self::committed). If nothing was
+/// committed, this drops fragments for nothing, but nothing becomes stale.
 #[must_use = "dropped, it counts as committed"]
 pub struct PendingCommit {
     cache: Cacheops,
@@ -40,18 +39,18 @@ pub struct PendingCommit {
 }
 
 impl Cacheops {
-    /// Marks what the writes of a transaction touch, **before** the transaction
-    /// commits. From now on, and until the answer is told how the commit ended,
-    /// lookups of this cache find nothing that the rows touch, and nothing that is
-    /// made from it is kept. What the rows do not touch stays a hit.
+    /// Marks the changes of a transaction **before** it commits. Until the
+    /// result reports how the commit ended, lookups of this cache find
+    /// nothing that the changes affect, and nothing made from it is stored.
+    /// Everything else stays a hit.
     ///
-    /// It does no I/O, and waits for nobody: a hook of a database can call it.
-    /// Over a shared tier other processes are told after the commit.
+    /// It does no I/O and never waits, so a database hook can call it. Over a
+    /// shared tier, other processes learn of the changes after the commit.
     ///
-    /// It is for sources of writes whose news of a commit comes before the commit
-    /// is visible to readers, or some time after. Whoever can call
-    /// [`invalidate_batch`](Self::invalidate_batch) right after the commit needs
-    /// nothing more, but for readers that look in between.
+    /// Use it for sources of writes that report a commit before readers can
+    /// see it, or some time after. If you can call
+    /// [`invalidate_batch`](Self::invalidate_batch) right after the commit,
+    /// you do not need it, except for readers in between.
     ///
     /// ```
     /// use cacheops::{Cacheops, WriteEvent};
@@ -61,10 +60,10 @@ impl Cacheops {
     /// let articles = || cache.cached_as("articles").get_or_fill(|| Ok::<_, cacheops::Error>(7));
     /// articles()?;
     /// let commit = cache.begin_commit([WriteEvent::insert("articles", &Article { id: 1 })]);
-    /// articles()?; // not found, and not kept
+    /// articles()?; // a miss, not stored
     /// // COMMIT
     /// commit.committed()?;
-    /// articles()?; // not found, and kept
+    /// articles()?; // a miss, stored
     /// articles()?;
     /// assert_eq!((cache.stats().hits, cache.stats().stored), (1, 2));
     /// # Ok::<_, cacheops::Error>(())
@@ -88,8 +87,8 @@ impl Cacheops {
 }
 
 impl PendingCommit {
-    /// Invalidates what the writes touched, once readers of the database see
-    /// them, and ends the mark.
+    /// Invalidates what the changes affect, when readers of the database see
+    /// them, and removes the mark.
     ///
     /// # Errors
     ///
@@ -98,9 +97,9 @@ impl PendingCommit {
         block_on(self.delivery().run())
     }
 
-    /// [`committed`](Self::committed) as a future, which waits for a shared tier
-    /// without holding up the thread. If it is dropped, the rest is carried out
-    /// all the same, as with [`Cacheops::invalidate_batch_async`].
+    /// [`committed`](Self::committed) as a future, which waits for a shared
+    /// tier without blocking the thread. If it is dropped, the rest is still
+    /// carried out, as with [`Cacheops::invalidate_batch_async`].
     ///
     /// # Errors
     ///
@@ -109,7 +108,7 @@ impl PendingCommit {
         self.delivery().run().await
     }
 
-    /// Ends the mark: nothing was written.
+    /// Removes the mark: nothing was written.
     pub fn rolled_back(mut self) {
         self.steps.clear();
     }

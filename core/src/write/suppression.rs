@@ -6,16 +6,16 @@ use crate::sync::scoped::PollScope;
 use crate::sync::thread_local;
 
 thread_local! {
-    /// How many suppressions hold.
+    /// How many suppressions are active.
     static SUPPRESSIONS: Cell<usize> = const { Cell::new(0) };
 }
 
-/// Whether invalidation is switched off in this thread.
+/// Whether invalidation is switched off on this thread.
 pub(crate) fn is_suppressed() -> bool {
     SUPPRESSIONS.try_with(Cell::get).unwrap_or(0) > 0
 }
 
-/// Switches invalidation off in this thread while it lives.
+/// Switches invalidation off on this thread while it lives.
 pub(crate) struct Suppression(());
 
 impl Suppression {
