@@ -44,7 +44,7 @@ const OF_TABLE: usize = 4;
 /// The stamps as they were found: the epoch of each table, and the token of each
 /// plain key. A missing one cannot be relied on.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
-pub(crate) struct Leased {
+pub(crate) struct LeaseReplies {
     pub(crate) epochs: Vec<Option<Token>>,
     pub(crate) stamps: Vec<Option<Vec<u8>>>,
     /// Whether all schemes were registered in the epochs that were found. If
@@ -77,7 +77,7 @@ impl LeasePlan {
     }
 
     /// What the replies to [`commands`](Self::commands) say.
-    pub(crate) fn read(&self, replies: &[Reply]) -> Leased {
+    pub(crate) fn read(&self, replies: &[Reply]) -> LeaseReplies {
         let value = |at: usize| replies.get(at).and_then(Reply::value);
         let token = |at: usize| value(at).and_then(Token::read);
         let registering: usize =
@@ -98,6 +98,6 @@ impl LeasePlan {
             is_registered &= all && before.is_some() && before == after;
             epochs.push(after);
         }
-        Leased { epochs, stamps, is_registered }
+        LeaseReplies { epochs, stamps, is_registered }
     }
 }

@@ -58,7 +58,7 @@ pub(crate) enum Decision {
 /// The answers of all sentinels that are listed.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Quorum {
-    seats: Vec<Seat>,
+    sentinels: Vec<SentinelState>,
     /// The largest number of sentinels that any of them has reported: those
     /// that are not listed count too. It only grows, because a sentinel that
     /// was just reset knows no others.
@@ -72,7 +72,7 @@ pub(crate) struct Quorum {
 
 /// A sentinel that is listed.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-struct Seat {
+struct SentinelState {
     /// When it was last asked.
     asked: u64,
     /// When the request was sent that it has answered last, or that failed
@@ -85,8 +85,8 @@ impl Quorum {
     /// A quorum of so many listed sentinels.
     pub(crate) fn new(listed: usize) -> Self {
         let answer = Err(NoAnswer { reason: "it has not answered yet".into(), is_lasting: false });
-        let seat = Seat { asked: 0, answered: 0, answer };
-        Quorum { seats: vec![seat; listed], most: 0, now: 0, named: None, divided: 0 }
+        let sentinel = SentinelState { asked: 0, answered: 0, answer };
+        Quorum { sentinels: vec![sentinel; listed], most: 0, now: 0, named: None, divided: 0 }
     }
 
     /// A caller arrives. Answers that are requested from now on count for it.
@@ -98,13 +98,13 @@ impl Quorum {
     /// Whether a sentinel has to be asked for callers that have arrived since
     /// it was last asked. If so, it counts as asked now. The result is the
     /// time to pass to [`answered`](Self::answered).
-    pub(crate) fn ask(&mut self, seat: usize) -> Option<Ticket> {
+    pub(crate) fn ask(&mut self, sentinel: usize) -> Option<Ticket> {
         let is_settled = self.decision(Ticket(self.now)).is_some();
-        let seat = &mut self.seats[seat];
-        if seat.asked == self.now || is_settled {
+        let sentinel = &mut self.sentinels[sentinel];
+        if sentinel.asked == self.now || is_settled {
             return None;
         }
-        seat.asked = self.now;
+        sentinel.asked = self.now;
         Some(Ticket(self.now))
     }
 
@@ -112,15 +112,15 @@ impl Quorum {
     /// Returns whether this decides something.
     pub(crate) fn answered(
         &mut self,
-        seat: usize,
+        sentinel: usize,
         asked: Ticket,
         answer: Result<View, NoAnswer>,
     ) -> bool {
         if let Ok(view) = &answer {
             self.most = self.most.max(view.others + 1);
         }
-        let seat = &mut self.seats[seat];
-        (seat.answered, seat.answer) = (asked.0, answer);
+        let sentinel = &mut self.sentinels[sentinel];
+        (sentinel.answered, sentinel.answer) = (asked.0, answer);
         self.decide()
     }
 
@@ -135,17 +135,17 @@ impl Quorum {
 
     /// How many sentinels have to agree.
     fn majority(&self) -> usize {
-        self.seats.len().max(self.most) / 2 + 1
+        self.sentinels.len().max(self.most) / 2 + 1
     }
 
     fn decide(&mut self) -> bool {
         let before = self.named.as_ref().map_or(0, |(until, _)| *until);
-        let found = self.seats.iter().filter_map(|seat| {
-            let master = &seat.answer.as_ref().ok()?.master;
+        let found = self.sentinels.iter().filter_map(|sentinel| {
+            let master = &sentinel.answer.as_ref().ok()?.master;
             Some((self.agreed_until(master)?, master.clone()))
         });
         let found = found.max_by_key(|(until, _)| *until).filter(|(until, _)| *until > before);
-        let all = self.seats.iter().map(|seat| seat.answered).min().unwrap_or(0);
+        let all = self.sentinels.iter().map(|sentinel| sentinel.answered).min().unwrap_or(0);
         if let Some(found) = found {
             self.named = Some(found);
             return true;
@@ -159,13 +159,13 @@ impl Quorum {
 
     /// The last ticket for which a majority names a master.
     fn agreed_until(&self, master: &Master) -> Option<u64> {
-        let mut votes: Vec<(u64, &str)> = Vec::with_capacity(self.seats.len());
-        for seat in &self.seats {
-            let Ok(view) = &seat.answer else { continue };
+        let mut votes: Vec<(u64, &str)> = Vec::with_capacity(self.sentinels.len());
+        for sentinel in &self.sentinels {
+            let Ok(view) = &sentinel.answer else { continue };
             if *view.master == *master && votes.iter().all(|(_, id)| *id != view.sentinel) {
-                let of_it = |it: &&Seat| it.names(&view.sentinel, master);
-                let last = self.seats.iter().filter(of_it).map(|it| it.answered).max();
-                votes.push((last.unwrap_or(seat.answered), &view.sentinel));
+                let of_it = |it: &&SentinelState| it.names(&view.sentinel, master);
+                let last = self.sentinels.iter().filter(of_it).map(|it| it.answered).max();
+                votes.push((last.unwrap_or(sentinel.answered), &view.sentinel));
             }
         }
         votes.sort_unstable_by(|a, b| b.cmp(a));
@@ -174,7 +174,7 @@ impl Quorum {
 
     /// What every sentinel has answered, and what to do.
     fn why_divided(&self) -> NoAnswer {
-        let said = self.seats.iter().map(|seat| match &seat.answer {
+        let said = self.sentinels.iter().map(|sentinel| match &sentinel.answer {
             Ok(view) => {
                 let Master { host, port, epoch } = &*view.master;
                 format!("one names {host}:{port} (configuration epoch {epoch})")
@@ -182,24 +182,25 @@ impl Quorum {
             Err(nothing) => nothing.reason.clone(),
         });
         let said = said.collect::<Vec<_>>().join("; ");
-        let (listed, needed) = (self.seats.len(), self.majority());
+        let (listed, needed) = (self.sentinels.len(), self.majority());
         let known = listed.max(self.most);
         let more = match listed < needed {
             true => format!("; only {listed} are listed: list all {known}"),
             false => String::new(),
         };
-        let names_nobody = self.seats.iter().all(|seat| seat.answer.is_err());
-        let is_lasting = |seat: &Seat| seat.answer.as_ref().is_err_and(|it| it.is_lasting);
+        let names_nobody = self.sentinels.iter().all(|sentinel| sentinel.answer.is_err());
+        let is_lasting =
+            |sentinel: &SentinelState| sentinel.answer.as_ref().is_err_and(|it| it.is_lasting);
         NoAnswer {
             reason: format!(
                 "no {needed} of {known} sentinels name the same master, which it takes: {said}{more}"
             ),
-            is_lasting: names_nobody && self.seats.iter().any(is_lasting),
+            is_lasting: names_nobody && self.sentinels.iter().any(is_lasting),
         }
     }
 }
 
-impl Seat {
+impl SentinelState {
     fn names(&self, sentinel: &str, master: &Master) -> bool {
         self.answer.as_ref().is_ok_and(|it| it.sentinel == sentinel && *it.master == *master)
     }

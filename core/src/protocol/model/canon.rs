@@ -4,7 +4,7 @@
 use super::names::Tok;
 use super::near::{Near, Obj, Object};
 use super::server::{Cmd, Rep, Server};
-use super::state::{At, Next, Outer, Pipe, Process, Purpose, State, Taking, Thread, Value};
+use super::state::{At, Lease, Next, Outer, Pipe, Process, Purpose, State, Thread, Value};
 
 /// Tokens from here on keep their numbers: a broken protocol reuses them.
 pub(super) const FIXED: Tok = 100;
@@ -115,7 +115,7 @@ impl Thread {
         }
         match &mut self.at {
             At::Checked(fragment)
-            | At::Linked(_, Next::Recheck(fragment) | Next::Anew(Some(fragment))) => {
+            | At::Linked(_, Next::Revalidate(fragment) | Next::Lease(Some(fragment))) => {
                 fragment.stamps.iter_mut().for_each(visit);
             }
             At::Made(filling) => filling.stamps.iter_mut().for_each(visit),
@@ -146,15 +146,15 @@ impl At {
 impl Purpose {
     fn each_object(&mut self, visit: Visit<'_>) {
         match self {
-            Purpose::Look(look) => {
+            Purpose::Lookup(look) => {
                 let near = look.near.iter_mut().flat_map(|near| &mut near.stamps);
                 near.for_each(&mut *visit);
                 look.held.iter_mut().for_each(|held| visit(&mut held.obj));
                 look.asked.iter_mut().for_each(&mut *visit);
                 look.read.iter_mut().for_each(|(obj, _)| visit(obj));
-                look.taking.iter_mut().for_each(|taking| taking.each_object(visit));
+                look.lease.iter_mut().for_each(|lease| lease.each_object(visit));
             }
-            Purpose::Verify(taking, _) => taking.each_object(visit),
+            Purpose::Verify(lease, _) => lease.each_object(visit),
             Purpose::Store(filling) => filling.stamps.iter_mut().for_each(&mut *visit),
             Purpose::Sweep(_) | Purpose::Drop(..) => {}
         }
@@ -165,16 +165,16 @@ impl Purpose {
 
     fn each_token(&mut self, visit: Visit<'_>) {
         match self {
-            Purpose::Look(look) => {
+            Purpose::Lookup(look) => {
                 look.held
                     .iter_mut()
                     .filter_map(|held| held.made_under.as_mut())
                     .for_each(&mut *visit);
                 look.read.iter_mut().filter_map(|(_, found)| found.as_mut()).for_each(&mut *visit);
                 look.value.iter_mut().for_each(|value| value.each_token(visit));
-                look.taking.iter_mut().for_each(|taking| taking.each_token(visit));
+                look.lease.iter_mut().for_each(|lease| lease.each_token(visit));
             }
-            Purpose::Verify(taking, _) => taking.each_token(visit),
+            Purpose::Verify(lease, _) => lease.each_token(visit),
             Purpose::Sweep(sweep) => {
                 sweep.known.0.iter_mut().for_each(&mut *visit);
                 let replies = sweep.replies.iter_mut().flatten();
@@ -185,7 +185,7 @@ impl Purpose {
     }
 }
 
-impl Taking {
+impl Lease {
     fn each_object(&mut self, visit: Visit<'_>) {
         self.stamps.iter_mut().for_each(&mut *visit);
         self.table.iter_mut().for_each(|(_, _, obj)| visit(obj));
@@ -216,7 +216,7 @@ impl Pipe {
 impl Rep {
     fn each_token(&mut self, visit: Visit<'_>) {
         match self {
-            Rep::Token(Some(token)) | Rep::Marked(Some((token, _))) => visit(token),
+            Rep::Token(Some(token)) | Rep::Fingerprinted(Some((token, _))) => visit(token),
             Rep::Value(Some(value)) => value.each_token(visit),
             Rep::Fields((Some(token), _)) => visit(token),
             _ => {}

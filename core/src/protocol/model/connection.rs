@@ -3,17 +3,17 @@
 use super::broken::Broken;
 use super::names::Key;
 use super::server::{Push, Server};
-use super::state::{At, Connection, Look, Pipe, Purpose, State, Thread};
+use super::state::{At, Connection, Lookup, Pipe, Purpose, State, Thread};
 use super::world::{Action, World};
 
 impl World {
     /// What may happen in addition to the steps of threads.
-    pub(super) fn mishaps(&self, s: &State, actions: &mut Vec<Action>) {
+    pub(super) fn faults(&self, s: &State, actions: &mut Vec<Action>) {
         let left = &s.left;
         for (n, process) in s.processes.iter().enumerate() {
             for connection in &process.connections {
                 if !connection.queue.is_empty() {
-                    actions.push(Action::Hear(n, connection.session));
+                    actions.push(Action::Push(n, connection.session));
                 }
             }
             match process.link {
@@ -21,22 +21,23 @@ impl World {
                 Some(_) => {}
                 None => actions.push(Action::Connect(n)),
             }
-            if process.link.is_some() && left.doubts > 0 {
-                actions.push(Action::Doubt(n));
+            if process.link.is_some() && left.given_up_links > 0 {
+                actions.push(Action::GiveUpLink(n));
             }
-            if process.has_to_distrust {
-                actions.push(Action::Distrust(n));
+            if process.has_to_unverify {
+                actions.push(Action::Unverify(n));
             }
-            let may_pause = process.trusted || process.heard_floor < s.floor;
+            let may_pause = process.trusted || process.pushed_floor < s.floor;
             if !self.strict[n] && may_pause && left.pauses > 0 {
                 actions.push(Action::Pause(n));
             }
-            if self.may_beat(s, n) {
+            if self.may_heartbeat(s, n) {
                 actions.push(Action::Heartbeat(n));
             }
         }
         if left.give_ups > 0 {
-            let leases = |at: &At| matches!(at, At::Sent(_, Purpose::Look(it)) if it.is_leasing());
+            let leases =
+                |at: &At| matches!(at, At::Sent(_, Purpose::Lookup(it)) if it.is_leasing());
             let given_up = (0..s.threads.len()).filter(|t| leases(&s.threads[*t].at));
             actions.extend(given_up.map(Action::GiveUp));
         }
@@ -63,35 +64,35 @@ impl World {
     }
 
     /// Whether a heartbeat would change anything.
-    fn may_beat(&self, s: &State, n: usize) -> bool {
+    fn may_heartbeat(&self, s: &State, n: usize) -> bool {
         let process = &s.processes[n];
         let Some(link) = process.link.filter(|_| !self.strict[n]) else { return false };
         let has_pushes =
             process.connections.iter().any(|it| it.session == link && !it.queue.is_empty());
-        has_pushes || process.heard_floor < s.floor || !process.trusted
+        has_pushes || process.pushed_floor < s.floor || !process.trusted
     }
 
-    pub(super) fn befall(&self, s: &mut State, action: &Action) {
+    pub(super) fn apply_fault(&self, s: &mut State, action: &Action) {
         match *action {
             Action::Run(..) => {}
-            Action::Hear(n, session) => self.hear(s, n, session),
+            Action::Push(n, session) => self.deliver_push(s, n, session),
             Action::Heartbeat(n) => self.heartbeat(s, n),
             Action::Pause(n) => {
                 s.left.pauses -= 1;
                 s.processes[n].trusted = false;
                 // The earlier announcements are now older than
                 // the bound.
-                s.processes[n].heard_floor = s.floor;
+                s.processes[n].pushed_floor = s.floor;
             }
             Action::Cut(n) => {
                 s.left.cuts -= 1;
                 self.cut(s, n);
             }
-            Action::Doubt(n) => {
-                s.left.doubts -= 1;
-                self.doubt(s, n);
+            Action::GiveUpLink(n) => {
+                s.left.given_up_links -= 1;
+                self.give_up_link(s, n);
             }
-            Action::Distrust(n) => self.distrust(s, n),
+            Action::Unverify(n) => self.unverify(s, n),
             Action::Connect(n) => self.connect(s, n),
             Action::Lose(key) => {
                 s.left.losses -= 1;
@@ -126,7 +127,7 @@ impl World {
         let bits = (0..s.threads.len()).filter(|t| sent(&s.threads[*t])).map(|t| 1 << t);
         let bits = bits.fold(0, |all, bit: u8| all | bit);
         let thread = &mut s.threads[t];
-        let At::Sent(_, Purpose::Look(look)) = &mut thread.at else { return };
+        let At::Sent(_, Purpose::Lookup(look)) = &mut thread.at else { return };
         look.given_up = Some(bits);
     }
 
@@ -144,7 +145,7 @@ impl World {
     /// Whether the commands of a thread follow a lookup that was given up.
     pub(super) fn is_behind(&self, s: &State, t: usize) -> bool {
         s.threads.iter().any(|thread| match &thread.at {
-            At::Sent(pipe, Purpose::Look(Look { given_up: Some(before), .. })) => {
+            At::Sent(pipe, Purpose::Lookup(Lookup { given_up: Some(before), .. })) => {
                 thread.process == s.threads[t].process
                     && !pipe.is_finished()
                     && before & (1 << t) == 0
@@ -157,7 +158,8 @@ impl World {
     /// up.
     pub(super) fn fall_behind(&self, s: &mut State, t: usize) {
         for thread in &mut s.threads {
-            if let At::Sent(_, Purpose::Look(Look { given_up: Some(before), .. })) = &mut thread.at
+            if let At::Sent(_, Purpose::Lookup(Lookup { given_up: Some(before), .. })) =
+                &mut thread.at
             {
                 *before &= !(1 << t);
             }
@@ -165,7 +167,7 @@ impl World {
     }
 
     /// Receives one push.
-    fn hear(&self, s: &mut State, n: usize, session: u8) {
+    fn deliver_push(&self, s: &mut State, n: usize, session: u8) {
         let process = &mut s.processes[n];
         let Some(connection) = process.connections.iter_mut().find(|it| it.session == session)
         else {
@@ -185,10 +187,10 @@ impl World {
     }
 
     /// All processes receive all pushes.
-    pub(super) fn hear_all(&self, s: &mut State) {
+    pub(super) fn deliver_all_pushes(&self, s: &mut State) {
         for n in 0..s.processes.len() {
             while let Some(it) = s.processes[n].connections.iter().find(|it| !it.queue.is_empty()) {
-                self.hear(s, n, it.session);
+                self.deliver_push(s, n, it.session);
             }
         }
     }
@@ -201,9 +203,9 @@ impl World {
             s.processes[n].connections.iter().find(of_line).is_some_and(|it| !it.queue.is_empty())
         };
         while !self.is(Broken::HeartbeatNotAwaited) && has_pushes(s) {
-            self.hear(s, n, session);
+            self.deliver_push(s, n, session);
         }
-        s.processes[n].heard_floor = s.floor;
+        s.processes[n].pushed_floor = s.floor;
         s.processes[n].trusted = true;
     }
 
@@ -213,35 +215,35 @@ impl World {
         let link = process.link;
         process.connections.retain(|it| Some(it.session) != link);
         if let Some(session) = link {
-            self.lose_line_of(s, n, session);
+            self.disconnect_process(s, n, session);
         }
     }
 
     /// The process gives up a connection that works.
-    fn doubt(&self, s: &mut State, n: usize) {
+    fn give_up_link(&self, s: &mut State, n: usize) {
         if let Some(session) = s.processes[n].link {
-            self.lose_line_of(s, n, session);
+            self.disconnect_process(s, n, session);
         }
     }
 
     /// A thread gives the connection up.
-    pub(super) fn lose_line(&self, s: &mut State, t: usize, session: u8) {
-        self.lose_line_of(s, s.threads[t].process, session);
+    pub(super) fn disconnect(&self, s: &mut State, t: usize, session: u8) {
+        self.disconnect_process(s, s.threads[t].process, session);
     }
 
-    fn lose_line_of(&self, s: &mut State, n: usize, session: u8) {
+    fn disconnect_process(&self, s: &mut State, n: usize, session: u8) {
         let process = &mut s.processes[n];
         if process.link == Some(session) {
             process.link = None;
             if !self.is(Broken::KeptAcrossBreak) {
                 process.trusted = false;
-                process.has_to_distrust = true;
+                process.has_to_unverify = true;
             }
         }
     }
 
-    fn distrust(&self, s: &mut State, n: usize) {
-        s.processes[n].has_to_distrust = false;
+    fn unverify(&self, s: &mut State, n: usize) {
+        s.processes[n].has_to_unverify = false;
         s.processes[n].near.replace_everything();
     }
 
@@ -266,9 +268,9 @@ impl World {
         } else {
             process.near.begin_session(session);
         }
-        process.heard_floor = floor;
+        process.pushed_floor = floor;
         process.trusted = true;
-        process.has_to_distrust = false;
+        process.has_to_unverify = false;
     }
 
     /// The store goes back in time, as another server.
@@ -281,7 +283,7 @@ impl World {
         for n in 0..s.processes.len() {
             s.processes[n].connections.clear();
             if let Some(session) = s.processes[n].link {
-                self.lose_line_of(s, n, session);
+                self.disconnect_process(s, n, session);
             }
         }
     }

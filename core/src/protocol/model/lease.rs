@@ -5,14 +5,14 @@ use super::lookup::{number_of, read_command};
 use super::names::{Key, Tok, bits, names, number, token};
 use super::near::{Fragment, Obj};
 use super::server::{Cmd, Rep};
-use super::state::{At, Filling, Last, Outer, Pipe, Purpose, State, Taking, Value};
+use super::state::{At, Filling, Last, Lease, Outer, Pipe, Purpose, State, Value};
 use super::world::World;
-use crate::protocol::lease::Leased;
+use crate::protocol::lease::LeaseReplies;
 use crate::protocol::{LeasePlan, Reply, TablePlan, Token};
 
 impl World {
     /// Begins the taking of stamps.
-    pub(super) fn lease(&self, s: &mut State, t: usize) -> Taking {
+    pub(super) fn lease(&self, s: &mut State, t: usize) -> Lease {
         let schemes = bits(self.schemes(self.fragment(s, t)));
         let process = s.threads[t].process;
         let stamps = s.processes[process].near.lease(schemes);
@@ -20,7 +20,7 @@ impl World {
     }
 
     /// What has to be registered and read: everything that is not known.
-    fn plan(&self, s: &mut State, t: usize, stamps: Vec<Obj>) -> Taking {
+    fn plan(&self, s: &mut State, t: usize, stamps: Vec<Obj>) -> Lease {
         let process = s.threads[t].process;
         let schemes = self.schemes(self.fragment(s, t));
         let mut next = s.new_token();
@@ -29,10 +29,10 @@ impl World {
             Some(Broken::OldSnapshot) => Some(s.threads[t].opened),
             _ => None,
         };
-        let mut taking =
-            Taking { stamps, table: None, plain: Vec::new(), is_registered: true, early };
+        let mut lease =
+            Lease { stamps, table: None, plain: Vec::new(), is_registered: true, early };
         let near = &s.processes[process].near;
-        for obj in near.lineage(&taking.stamps) {
+        for obj in near.lineage(&lease.stamps) {
             let object = near.object(obj);
             let by_the_way = self.is(Broken::SettledWithoutScheme) && object.token.is_some();
             if near.is_leased(obj) || by_the_way {
@@ -50,20 +50,20 @@ impl World {
                 Key::Stamp(_) => object.parent,
                 _ => None,
             };
-            if let Some(epoch) = epoch.filter(|_| taking.table.is_none()) {
-                taking.table = Some((new(), schemes, epoch));
+            if let Some(epoch) = epoch.filter(|_| lease.table.is_none()) {
+                lease.table = Some((new(), schemes, epoch));
             }
             if object.key != Key::Registry {
-                taking.plain.push((object.key, new(), obj));
+                lease.plain.push((object.key, new(), obj));
             }
         }
-        taking
+        lease
     }
 
     /// The commands that the shipped plan sends.
-    pub(super) fn lease_commands(&self, taking: &Taking) -> Vec<Cmd> {
+    pub(super) fn lease_commands(&self, lease: &Lease) -> Vec<Cmd> {
         let mut cmds: Vec<Cmd> =
-            shipped(taking).commands().iter().map(|command| names().read(command)).collect();
+            shipped(lease).commands().iter().map(|command| names().read(command)).collect();
         if self.is(Broken::SchemesAtStore) {
             // Their positions stay, so that the replies can be read.
             for cmd in &mut cmds {
@@ -82,13 +82,13 @@ impl World {
         t: usize,
         session: u8,
         replies: &[Rep],
-        taking: &mut Taking,
+        lease: &mut Lease,
     ) -> Vec<(Obj, Option<Tok>)> {
         if self.is(Broken::ObjectsAfterReads) {
             let near = &mut s.processes[s.threads[t].process].near;
-            taking.table.iter_mut().for_each(|(.., obj)| *obj = near.again(*obj));
-            taking.plain.iter_mut().for_each(|(.., obj)| *obj = near.again(*obj));
-            taking.stamps.iter_mut().for_each(|obj| *obj = near.again(*obj));
+            lease.table.iter_mut().for_each(|(.., obj)| *obj = near.again(*obj));
+            lease.plain.iter_mut().for_each(|(.., obj)| *obj = near.again(*obj));
+            lease.stamps.iter_mut().for_each(|obj| *obj = near.again(*obj));
         }
         let reply = |reply: &Rep| match reply {
             // The values for schemes that are registered later.
@@ -96,46 +96,46 @@ impl World {
             reply => names().reply(reply),
         };
         let shipped_replies: Vec<Reply> = replies.iter().map(reply).collect();
-        let mut leased = shipped(taking).read(&shipped_replies);
-        self.break_epochs(taking, replies, &mut leased);
-        taking.is_registered = leased.is_registered;
+        let mut leased = shipped(lease).read(&shipped_replies);
+        self.break_epochs(lease, replies, &mut leased);
+        lease.is_registered = leased.is_registered;
         let mut read = Vec::new();
-        for ((_, _, obj), found) in taking.table.iter().zip(leased.epochs) {
+        for ((_, _, obj), found) in lease.table.iter().zip(leased.epochs) {
             self.take(s, t, session, *obj, number_of(found));
             read.push((*obj, number_of(found)));
         }
-        for ((key, _, obj), found) in taking.plain.iter().zip(leased.stamps) {
+        for ((key, _, obj), found) in lease.plain.iter().zip(leased.stamps) {
             let found = found.and_then(|value| {
                 let (value, fingerprint) = value.split_at(Token::LEN);
                 let ours = *key != Key::All || fingerprint == [s.identity];
                 Token::read(value).filter(|_| ours || self.is(Broken::GoesBackUnnoticed))
             });
-            if self.take(s, t, session, *obj, number_of(found)) && taking.is_registered {
+            if self.take(s, t, session, *obj, number_of(found)) && lease.is_registered {
                 s.processes[s.threads[t].process].near.note_registered(*obj);
             }
             read.push((*obj, number_of(found)));
         }
-        (taking.table, taking.plain) = (None, Vec::new());
+        (lease.table, lease.plain) = (None, Vec::new());
         read
     }
 
     /// Continues with a fill, after checking the stamps around it again where
     /// this is necessary.
-    pub(super) fn fill_soon(&self, s: &mut State, t: usize, session: u8, taking: Taking) {
+    pub(super) fn fill_soon(&self, s: &mut State, t: usize, session: u8, lease: Lease) {
         let around = self.has_to_verify(s, t);
         if around.is_empty() {
-            return self.fill(s, t, taking);
+            return self.fill(s, t, lease);
         }
         let near = &s.processes[s.threads[t].process].near;
         let reads = around.iter().map(|obj| read_command(near.object(*obj).key)).collect();
-        let purpose = Purpose::Verify(taking, around);
+        let purpose = Purpose::Verify(lease, around);
         s.threads[t].at = At::Sent(Pipe::new(session, reads), purpose);
     }
 
     /// Lets only one of the two reads of the epoch count.
-    fn break_epochs(&self, taking: &Taking, replies: &[Rep], leased: &mut Leased) {
+    fn break_epochs(&self, lease: &Lease, replies: &[Rep], leased: &mut LeaseReplies) {
         let reply = match self.broken {
-            _ if taking.table.is_none() => return,
+            _ if lease.table.is_none() => return,
             Some(Broken::EpochLast) => replies.last(),
             Some(Broken::EpochOnce) => replies.get(1),
             _ => return,
@@ -164,25 +164,25 @@ impl World {
         s: &mut State,
         t: usize,
         pipe: &Pipe,
-        taking: Taking,
+        lease: Lease,
         around: &[Obj],
     ) {
         for (obj, reply) in around.iter().zip(&pipe.replies) {
             let found = self.token_in(s, reply);
             self.take(s, t, pipe.session, *obj, found);
         }
-        self.fill(s, t, taking);
+        self.fill(s, t, lease);
     }
 
     /// Reads the data after the stamps are taken, or takes it from around.
-    fn fill(&self, s: &mut State, t: usize, taking: Taking) {
+    fn fill(&self, s: &mut State, t: usize, lease: Lease) {
         let near = &s.processes[s.threads[t].process].near;
         let thread = &s.threads[t];
         let outdated = |outer: &Outer| !near.are_current(&outer.stamps);
-        let uncacheable = !taking.is_registered || thread.outer.as_ref().is_some_and(outdated);
+        let uncacheable = !lease.is_registered || thread.outer.as_ref().is_some_and(outdated);
         let handed = thread.outer.as_ref().map(|outer| outer.version);
-        let version = taking.early.or(handed).unwrap_or(s.db);
-        let filling = Filling { stamps: taking.stamps, version, uncacheable };
+        let version = lease.early.or(handed).unwrap_or(s.db);
+        let filling = Filling { stamps: lease.stamps, version, uncacheable };
         if self.is_nested(s, t) && s.threads[t].outer.is_none() {
             let Filling { stamps, version, uncacheable } = filling;
             s.threads[t].outer = Some(Outer { stamps, version, uncacheable });
@@ -255,7 +255,7 @@ impl World {
     }
 }
 
-fn shipped(taking: &Taking) -> LeasePlan {
+fn shipped(lease: &Lease) -> LeasePlan {
     let table = |(epoch, schemes, _): &(u8, u8, Obj)| TablePlan {
         registry: names().registry.as_bytes().into(),
         epoch: token(*epoch),
@@ -265,9 +265,9 @@ fn shipped(taking: &Taking) -> LeasePlan {
     let plain = |(key, new, _): &(Key, u8, Obj)| {
         (names().bytes(*key).into(), token(*new).as_bytes().to_vec(), None)
     };
-    debug_assert!(taking.table.is_none_or(|(epoch, ..)| number(token(epoch)) == epoch));
+    debug_assert!(lease.table.is_none_or(|(epoch, ..)| number(token(epoch)) == epoch));
     LeasePlan {
-        tables: taking.table.iter().map(table).collect(),
-        stamps: taking.plain.iter().map(plain).collect(),
+        tables: lease.table.iter().map(table).collect(),
+        stamps: lease.plain.iter().map(plain).collect(),
     }
 }

@@ -4,7 +4,7 @@ use super::broken::Broken;
 use super::names::{Key, Tok, number, token};
 use super::near::{Fragment, Obj};
 use super::server::{Cmd, Rep};
-use super::state::{At, Held, Last, Look, Next, Pipe, Purpose, State, Value};
+use super::state::{At, HeldStamp, Last, Lookup, Next, Pipe, Purpose, State, Value};
 use super::world::World;
 use crate::protocol::{Verdict, current, has_to_be_read, verdict};
 
@@ -12,8 +12,11 @@ impl World {
     /// Begins a lookup.
     pub(super) fn look_up(&self, s: &mut State, t: usize) {
         let process = &s.processes[s.threads[t].process];
-        let floor =
-            if self.is_strict(s, t) { s.floor } else { process.own_floor.max(process.heard_floor) };
+        let floor = if self.is_strict(s, t) {
+            s.floor
+        } else {
+            process.own_floor.max(process.pushed_floor)
+        };
         let near = process.near.fragments[self.fragment(s, t)].clone();
         s.threads[t].floor = floor;
         s.threads[t].last = Last::Nothing;
@@ -21,11 +24,11 @@ impl World {
             s.threads[t].opened = s.db;
         }
         let Some(near) = near else {
-            let ahead = self.ahead_of_pages;
-            return self.ask_for_line(s, t, if ahead { Next::Ahead } else { Next::Anew(None) });
+            let ahead = self.prefetches;
+            return self.take_link(s, t, if ahead { Next::Prefetch } else { Next::Lease(None) });
         };
         if self.is_strict(s, t) || !process.near.are_current(&near.stamps) {
-            return self.ask_for_line(s, t, Next::Recheck(near));
+            return self.take_link(s, t, Next::Revalidate(near));
         }
         if self.is(Broken::TrustLast) {
             s.threads[t].at = At::Checked(near);
@@ -39,15 +42,15 @@ impl World {
         if s.processes[s.threads[t].process].trusted {
             self.serve(s, t, near.version, near.stamps, Last::NearHit);
         } else {
-            self.ask_for_line(s, t, Next::Recheck(near));
+            self.take_link(s, t, Next::Revalidate(near));
         }
     }
 
-    fn begin_look(&self, s: &State, t: usize) -> Look {
-        Look {
+    fn begin_look(&self, s: &State, t: usize) -> Lookup {
+        Lookup {
             afresh: self.is_strict(s, t) || !s.processes[s.threads[t].process].trusted,
             near: None,
-            taking: None,
+            lease: None,
             leasing: 0,
             given_up: None,
             held: Vec::new(),
@@ -59,29 +62,35 @@ impl World {
 
     /// Revalidates a fragment in memory, unless it is known not to be
     /// current.
-    pub(super) fn recheck(&self, s: &mut State, t: usize, session: u8, near: Fragment) {
+    pub(super) fn revalidate(&self, s: &mut State, t: usize, session: u8, near: Fragment) {
         let mut look = self.begin_look(s, t);
         look.held = self.renew(s, t, &near);
         let memory = &s.processes[s.threads[t].process].near;
         let invalidated =
             |obj: &Obj| memory.session_of(*obj) == session && !memory.is_current(*obj);
         if near.stamps.iter().any(invalidated) {
-            return self.ask_for_line(s, t, Next::Anew(Some(near)));
+            return self.take_link(s, t, Next::Lease(Some(near)));
         }
         look.near = Some(near);
         self.send_look(s, t, session, look, Asks::Stamps);
     }
 
     /// Reads a value without a lease.
-    pub(super) fn look_ahead(&self, s: &mut State, t: usize, session: u8) {
+    pub(super) fn prefetch(&self, s: &mut State, t: usize, session: u8) {
         let look = self.begin_look(s, t);
         self.send_look(s, t, session, look, Asks::Value);
     }
 
     /// Reads the value, with a lease.
-    pub(super) fn look_anew(&self, s: &mut State, t: usize, session: u8, was: Option<Fragment>) {
+    pub(super) fn look_up_and_lease(
+        &self,
+        s: &mut State,
+        t: usize,
+        session: u8,
+        was: Option<Fragment>,
+    ) {
         let mut look = self.begin_look(s, t);
-        look.taking = Some(self.lease(s, t));
+        look.lease = Some(self.lease(s, t));
         if let Some(was) = was {
             look.held = self.renew(s, t, &was);
         }
@@ -89,10 +98,10 @@ impl World {
     }
 
     /// The current objects for the stamps of a fragment.
-    fn renew(&self, s: &mut State, t: usize, fragment: &Fragment) -> Vec<Held> {
+    fn renew(&self, s: &mut State, t: usize, fragment: &Fragment) -> Vec<HeldStamp> {
         let near = &mut s.processes[s.threads[t].process].near;
         let line = near.lineage(&fragment.stamps);
-        let mut held: Vec<Held> = Vec::with_capacity(line.len());
+        let mut held: Vec<HeldStamp> = Vec::with_capacity(line.len());
         for old in &line {
             let object = near.object(*old).clone();
             let above = line.iter().position(|obj| Some(*obj) == object.parent);
@@ -102,24 +111,24 @@ impl World {
                 None => near.everything,
             };
             let named = fragment.stamps.contains(old);
-            held.push(Held { made_under: object.token, obj, named });
+            held.push(HeldStamp { made_under: object.token, obj, named });
         }
         held
     }
 
     /// The current objects for the stamps that a value was stored with.
-    fn place(&self, s: &mut State, t: usize, value: &Value) -> Vec<Held> {
+    fn place(&self, s: &mut State, t: usize, value: &Value) -> Vec<HeldStamp> {
         let near = &mut s.processes[s.threads[t].process].near;
         let all = near.everything;
         let epoch = near.at(Key::Registry, all);
         let mut held = vec![
-            Held { made_under: Some(value.all), obj: all, named: false },
-            Held { made_under: Some(value.epoch), obj: epoch, named: false },
+            HeldStamp { made_under: Some(value.all), obj: all, named: false },
+            HeldStamp { made_under: Some(value.epoch), obj: epoch, named: false },
         ];
         for (n, made_under) in (0..).zip(value.stamps) {
             if made_under.is_some() {
                 let obj = near.at(Key::Stamp(n), epoch);
-                held.push(Held { made_under, obj, named: true });
+                held.push(HeldStamp { made_under, obj, named: true });
             }
         }
         held
@@ -127,13 +136,13 @@ impl World {
 
     /// Sends the commands, with reads of all held stamps that have to be
     /// read.
-    fn send_look(&self, s: &mut State, t: usize, session: u8, mut look: Look, asks: Asks) {
+    fn send_look(&self, s: &mut State, t: usize, session: u8, mut look: Lookup, asks: Asks) {
         let near = &s.processes[s.threads[t].process].near;
-        let taking = look.taking.as_ref().filter(|_| asks == Asks::ValueAndLease);
-        let mut cmds = taking.map_or(Vec::new(), |taking| self.lease_commands(taking));
+        let lease = look.lease.as_ref().filter(|_| asks == Asks::ValueAndLease);
+        let mut cmds = lease.map_or(Vec::new(), |lease| self.lease_commands(lease));
         look.leasing = cmds.len() as u8;
-        let new = |obj: &Obj| taking.is_some_and(|it| it.new_objects().any(|new| new == *obj));
-        let leased = taking.map_or(Vec::new(), |taking| near.lineage(&taking.stamps));
+        let new = |obj: &Obj| lease.is_some_and(|it| it.new_objects().any(|new| new == *obj));
+        let leased = lease.map_or(Vec::new(), |lease| near.lineage(&lease.stamps));
         look.asked = Vec::new();
         for obj in look.held.iter().map(|held| held.obj).chain(leased) {
             if look.read.iter().all(|(read, _)| *read != obj)
@@ -151,11 +160,11 @@ impl World {
         if cmds.is_empty() {
             return self.judge(s, t, session, look);
         }
-        s.threads[t].at = At::Sent(Pipe::new(session, cmds), Purpose::Look(look));
+        s.threads[t].at = At::Sent(Pipe::new(session, cmds), Purpose::Lookup(look));
     }
 
     /// The step that follows from the replies to a round trip of a lookup.
-    pub(super) fn looked(&self, s: &mut State, t: usize, pipe: &Pipe, mut look: Look) {
+    pub(super) fn looked(&self, s: &mut State, t: usize, pipe: &Pipe, mut look: Lookup) {
         if look.given_up.is_some() {
             return self.bypass(s, t);
         }
@@ -165,17 +174,17 @@ impl World {
             look.asked.iter_mut().for_each(|obj| *obj = near.again(*obj));
         }
         let (leased, rest) = pipe.replies.split_at(look.leasing.into());
-        if let (Some(taking), false) = (&mut look.taking, leased.is_empty()) {
-            look.read.extend(self.leased(s, t, pipe.session, leased, taking));
+        if let (Some(lease), false) = (&mut look.lease, leased.is_empty()) {
+            look.read.extend(self.leased(s, t, pipe.session, leased, lease));
         }
         let mut replies = rest.iter();
         let asked_for_value = rest.len() > look.asked.len();
         let value = asked_for_value.then(|| replies.next()).flatten();
         for (obj, reply) in std::mem::take(&mut look.asked).into_iter().zip(replies) {
             let found = self.token_in(s, reply);
-            if found.is_none() && matches!(reply, Rep::Marked(Some(_))) {
+            if found.is_none() && matches!(reply, Rep::Fingerprinted(Some(_))) {
                 // The servers have changed.
-                self.lose_line(s, t, pipe.session);
+                self.disconnect(s, t, pipe.session);
                 return self.bypass(s, t);
             }
             self.take(s, t, pipe.session, obj, found);
@@ -215,13 +224,13 @@ impl World {
     }
 
     /// Compares the held stamps with those that count.
-    fn judge(&self, s: &mut State, t: usize, session: u8, look: Look) {
+    fn judge(&self, s: &mut State, t: usize, session: u8, look: Lookup) {
         let near = &s.processes[s.threads[t].process].near;
-        let counts = |held: &Held| {
+        let counts = |held: &HeldStamp| {
             let read = look.read.iter().find(|(obj, _)| *obj == held.obj);
             current(look.afresh, read.map(|(_, found)| found.map(token)), near.known(held.obj))
         };
-        let made_under = |held: &Held| held.made_under.map(token);
+        let made_under = |held: &HeldStamp| held.made_under.map(token);
         let pairs: Vec<_> = look.held.iter().map(|held| (made_under(held), counts(held))).collect();
         let holds = self.verdict(pairs) == Verdict::Holds
             && look.held.iter().all(|held| near.is_current(held.obj));
@@ -246,20 +255,20 @@ impl World {
     }
 
     /// Fills with what was leased, or looks again and leases.
-    fn miss(&self, s: &mut State, t: usize, session: u8, look: Look) {
-        let Some(taking) = look.taking else {
-            return self.ask_for_line(s, t, Next::Anew(look.near));
+    fn miss(&self, s: &mut State, t: usize, session: u8, look: Lookup) {
+        let Some(lease) = look.lease else {
+            return self.take_link(s, t, Next::Lease(look.near));
         };
         let fragment = self.fragment(s, t);
         s.processes[s.threads[t].process].near.fragments[fragment] = None;
-        self.fill_soon(s, t, session, taking);
+        self.fill_soon(s, t, session, lease);
     }
 
     /// The token in a reply to the read of a stamp.
     pub(super) fn token_in(&self, s: &State, reply: &Rep) -> Option<Tok> {
         match reply {
             Rep::Token(found) => *found,
-            Rep::Marked(found) => {
+            Rep::Fingerprinted(found) => {
                 let ours =
                     |fingerprint| fingerprint == s.identity || self.is(Broken::GoesBackUnnoticed);
                 found.filter(|(_, fingerprint)| ours(*fingerprint)).map(|(found, _)| found)

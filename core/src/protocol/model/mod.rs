@@ -32,7 +32,8 @@
 //! time limits of fragments, single flight, commands that a server executes after
 //! the process has given the connection up, and futures that are dropped midway.
 //!
-//! - `world`: the participants and the steps; `worlds`: what is searched.
+//! - `world`: the participants and the steps; `transitions`: what the checker sees of
+//!   it; `worlds`: what is searched.
 //! - `state`, `canon`: a state, and the canonical form of equivalent states.
 //! - `names`, `server`: keys, commands and the store.
 //! - `near`: memory; `lookup`, `lease`, `write`: what threads do.
@@ -52,6 +53,7 @@ mod search;
 mod server;
 mod state;
 mod tests;
+mod transitions;
 mod world;
 mod worlds;
 mod write;

@@ -139,7 +139,7 @@ impl Names {
     pub(super) fn reply(&self, rep: &Rep) -> Reply {
         match *rep {
             Rep::Token(found) => Reply::Value(found.map(|n| token(n).as_bytes().to_vec())),
-            Rep::Marked(found) => Reply::Value(found.map(|(n, fingerprint)| {
+            Rep::Fingerprinted(found) => Reply::Value(found.map(|(n, fingerprint)| {
                 let mut value = token(n).as_bytes().to_vec();
                 value.push(fingerprint);
                 value

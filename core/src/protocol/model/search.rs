@@ -7,7 +7,8 @@ use stateright::{Checker, HasDiscoveries, Model};
 
 use super::broken::Broken;
 use super::state::{At, State};
-use super::world::{Action, NEAR_HIT, NEVER_STALE, SHARED_HIT, World};
+use super::transitions::{NEAR_HIT, NEVER_STALE, SHARED_HIT};
+use super::world::{Action, World};
 
 /// Searches a whole world. No lookup in it is ever stale, and there are hits.
 pub(super) fn holds(world: World) {

@@ -42,7 +42,7 @@ pub(super) enum Rep {
     #[default]
     None,
     Token(Option<Tok>),
-    Marked(Option<(Tok, u8)>),
+    Fingerprinted(Option<(Tok, u8)>),
     Value(Option<Value>),
     Fields((Option<Tok>, u8)),
     Done(bool),
@@ -179,7 +179,7 @@ impl Connection {
 impl Server {
     fn get(&self, key: Key) -> Rep {
         match key {
-            Key::All => Rep::Marked(self.all),
+            Key::All => Rep::Fingerprinted(self.all),
             Key::Stamp(n) => Rep::Token(self.stamps[usize::from(n)]),
             Key::Value(n) => Rep::Value(self.values[usize::from(n)]),
             Key::Registry => Rep::None,

@@ -14,7 +14,7 @@ pub(super) struct State {
     pub(super) identity: u8,
     /// A state that the store may go back to.
     pub(super) saved: Option<Server>,
-    pub(super) left: Mishaps,
+    pub(super) left: Faults,
     pub(super) server: Server,
     pub(super) processes: Vec<Process>,
     pub(super) threads: Vec<Thread>,
@@ -22,7 +22,7 @@ pub(super) struct State {
 
 /// How many faults of each kind may still happen.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub(super) struct Mishaps {
+pub(super) struct Faults {
     /// A key is lost.
     pub(super) losses: u8,
     /// How often the store may drop an entry of its tracking table.
@@ -32,7 +32,7 @@ pub(super) struct Mishaps {
     /// A connection breaks.
     pub(super) cuts: u8,
     /// A process gives up a connection that works.
-    pub(super) doubts: u8,
+    pub(super) given_up_links: u8,
     /// The store goes back in time.
     pub(super) rollbacks: u8,
     /// A lookup is given up.
@@ -58,7 +58,7 @@ pub(super) struct Process {
     pub(super) link: Option<u8>,
     pub(super) trusted: bool,
     /// Its connection is given up, and memory is still trusted.
-    pub(super) has_to_distrust: bool,
+    pub(super) has_to_unverify: bool,
     /// The current connection, and older ones that are still in use.
     pub(super) connections: Vec<Connection>,
     /// The registry as the last invalidation saw it.
@@ -66,7 +66,7 @@ pub(super) struct Process {
     /// The latest version whose invalidation has returned in this process.
     pub(super) own_floor: u8,
     /// The one that others had announced when the last heartbeat was answered.
-    pub(super) heard_floor: u8,
+    pub(super) pushed_floor: u8,
     /// The server that it was connected to.
     pub(super) identity: u8,
 }
@@ -138,11 +138,11 @@ pub(super) enum At {
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Next {
     /// To revalidate a fragment in memory.
-    Recheck(Fragment),
+    Revalidate(Fragment),
     /// To prefetch a value.
-    Ahead,
+    Prefetch,
     /// To read the value and to lease, given what does not hold any more.
-    Anew(Option<Fragment>),
+    Lease(Option<Fragment>),
 }
 
 /// Commands in flight.
@@ -160,9 +160,9 @@ pub(super) struct Pipe {
 /// What the replies are for.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Purpose {
-    Look(Look),
+    Lookup(Lookup),
     /// Looking again at the stamps around a fill.
-    Verify(Taking, Vec<Obj>),
+    Verify(Lease, Vec<Obj>),
     Store(Filling),
     Sweep(Sweeping),
     /// Dropping one key.
@@ -171,17 +171,17 @@ pub(super) enum Purpose {
 
 /// A lookup in the store.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(super) struct Look {
+pub(super) struct Lookup {
     pub(super) afresh: bool,
     pub(super) near: Option<Fragment>,
     /// The lease that goes with it.
-    pub(super) taking: Option<Taking>,
+    pub(super) lease: Option<Lease>,
     /// How many of the commands under way are of the lease.
     pub(super) leasing: u8,
     /// If it was given up, the threads that had sent something by then, as
     /// bits: what is sent later on the line is carried out later.
     pub(super) given_up: Option<u8>,
-    pub(super) held: Vec<Held>,
+    pub(super) held: Vec<HeldStamp>,
     /// Which stamps the commands under way read.
     pub(super) asked: Vec<Obj>,
     pub(super) read: Vec<(Obj, Option<Tok>)>,
@@ -191,7 +191,7 @@ pub(super) struct Look {
 
 /// A stamp that a fragment was made under, and the one in its place.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(super) struct Held {
+pub(super) struct HeldStamp {
     pub(super) made_under: Option<Tok>,
     pub(super) obj: Obj,
     pub(super) named: bool,
@@ -199,7 +199,7 @@ pub(super) struct Held {
 
 /// The taking of stamps.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(super) struct Taking {
+pub(super) struct Lease {
     pub(super) stamps: Vec<Obj>,
     /// The epoch to begin and the schemes to register, and whose epoch it is.
     pub(super) table: Option<(Tok, u8, Obj)>,
@@ -226,14 +226,14 @@ pub(super) struct Sweeping {
     pub(super) replies: Vec<Vec<Rep>>,
 }
 
-impl Look {
+impl Lookup {
     /// Whether there are replies to a lease to be taken in.
     pub(super) fn is_leasing(&self) -> bool {
         self.leasing > 0 && self.given_up.is_none()
     }
 }
 
-impl Taking {
+impl Lease {
     /// The objects that its commands read.
     pub(super) fn new_objects(&self) -> impl Iterator<Item = Obj> {
         let epoch = self.table.iter().map(|(.., epoch)| *epoch);

@@ -113,7 +113,7 @@ mod the_protocol {
     #[test]
     #[ignore = "many minutes and gigabytes"]
     fn holds_when_much_goes_wrong() {
-        holds(worlds::wide_mishaps());
+        holds(worlds::wide_faults());
     }
 }
 

@@ -1,14 +1,9 @@
 //! The participants of a search, and their steps.
 
-use stateright::{Model, Property};
-
 use super::broken::Broken;
-use super::names::{Key, STAMPS};
-use super::near::Near;
-use super::server::{Cmd, Server};
-use super::state::{
-    At, Connection, Filling, Last, Mishaps, Next, Pipe, Process, Purpose, State, Thread,
-};
+use super::names::Key;
+use super::server::Cmd;
+use super::state::{At, Connection, Faults, Filling, Next, Pipe, Purpose, State, Thread};
 
 /// A world to search: the participants, and the faults that may happen.
 #[derive(Clone, Debug)]
@@ -18,14 +13,14 @@ pub(super) struct World {
     /// The threads, with the processes they belong to.
     pub(super) threads: Vec<(usize, Role)>,
     pub(super) is_cluster: bool,
-    pub(super) mishaps: Mishaps,
+    pub(super) faults: Faults,
     /// Which keys may be lost.
     pub(super) losable: Vec<Key>,
     pub(super) broken: Option<Broken>,
     /// Whether values are prefetched, as for the next fragments of a page.
-    pub(super) ahead_of_pages: bool,
+    pub(super) prefetches: bool,
     /// Whether a thread with a connection may be slow to use it.
-    pub(super) slow_lines: bool,
+    pub(super) slow_links: bool,
     /// Threads whose next rounds run before the search begins, one after the
     /// other.
     pub(super) before: Vec<usize>,
@@ -61,12 +56,12 @@ pub(super) enum Action {
     /// A thread continues; with several commands, by the one with this
     /// number.
     Run(usize, usize),
-    Hear(usize, u8),
+    Push(usize, u8),
     Heartbeat(usize),
     Pause(usize),
     Cut(usize),
-    Doubt(usize),
-    Distrust(usize),
+    GiveUpLink(usize),
+    Unverify(usize),
     Connect(usize),
     Lose(Key),
     /// The tracking table of the store is full.
@@ -76,10 +71,6 @@ pub(super) enum Action {
     Save,
     GoBack,
 }
-
-pub(super) const NEVER_STALE: &str = "never stale";
-pub(super) const SHARED_HIT: &str = "a hit in the store";
-pub(super) const NEAR_HIT: &str = "a hit in memory";
 
 /// The schemes of the fragments: one of a row, one of a list.
 const FRAGMENTS: [u8; 2] = [0b010, 0b001];
@@ -91,11 +82,11 @@ impl World {
             strict: strict.to_vec(),
             threads: threads.to_vec(),
             is_cluster: false,
-            mishaps: Mishaps::default(),
+            faults: Faults::default(),
             losable: Vec::new(),
             broken: None,
-            ahead_of_pages: false,
-            slow_lines: false,
+            prefetches: false,
+            slow_links: false,
             before: Vec::new(),
             inside: Vec::new(),
             ahead: Vec::new(),
@@ -143,12 +134,12 @@ impl World {
 
     /// Whether the stamp of everything never changes. Reading it then needs
     /// no step of its own.
-    fn is_all_fixed(&self) -> bool {
+    pub(super) fn is_all_fixed(&self) -> bool {
         let writes = |(_, role): &(usize, Role)| match role {
             Role::Writer(changes) => changes.contains(&Change::Everything),
             _ => false,
         };
-        let Mishaps { flushes, rollbacks, .. } = self.mishaps;
+        let Faults { flushes, rollbacks, .. } = self.faults;
         !self.losable.contains(&Key::All)
             && flushes + rollbacks == 0
             && !self.threads.iter().any(writes)
@@ -174,34 +165,34 @@ impl World {
     }
 
     /// Takes the connection, if there is one.
-    pub(super) fn ask_for_line(&self, s: &mut State, t: usize, next: Next) {
+    pub(super) fn take_link(&self, s: &mut State, t: usize, next: Next) {
         let Some(session) = s.processes[s.threads[t].process].link else {
             return self.bypass(s, t);
         };
-        if self.slow_lines {
+        if self.slow_links {
             s.threads[t].at = At::Linked(session, next);
         } else {
-            self.use_line(s, t, session, next);
+            self.use_link(s, t, session, next);
         }
     }
 
-    fn use_line(&self, s: &mut State, t: usize, session: u8, next: Next) {
+    fn use_link(&self, s: &mut State, t: usize, session: u8, next: Next) {
         match next {
-            Next::Recheck(near) => self.recheck(s, t, session, near),
-            Next::Ahead => self.look_ahead(s, t, session),
-            Next::Anew(was) => self.look_anew(s, t, session, was),
+            Next::Revalidate(near) => self.revalidate(s, t, session, near),
+            Next::Prefetch => self.prefetch(s, t, session),
+            Next::Lease(was) => self.look_up_and_lease(s, t, session, was),
         }
     }
 
     /// A thread takes its next step.
-    fn run(&self, s: &mut State, t: usize, choice: usize) {
+    pub(super) fn run(&self, s: &mut State, t: usize, choice: usize) {
         match std::mem::replace(&mut s.threads[t].at, At::Done) {
             At::Idle => match self.threads[t].1 {
                 Role::Writer(_) => self.change(s, t),
                 _ => self.look_up(s, t),
             },
             At::Checked(near) => self.trust(s, t, near),
-            At::Linked(session, next) => self.use_line(s, t, session, next),
+            At::Linked(session, next) => self.use_link(s, t, session, next),
             At::Made(filling) => self.keep(s, t, filling),
             At::Waiting(version) => {
                 s.threads[t].at = At::Waiting(version);
@@ -217,7 +208,7 @@ impl World {
         let n = s.threads[t].process;
         if !pipe.is_finished() {
             if s.processes[n].connections.iter().all(|it| it.session != pipe.session) {
-                self.lose_line(s, t, pipe.session);
+                self.disconnect(s, t, pipe.session);
                 return self.fail(s, t, purpose);
             }
             self.carry_out(s, n, &mut pipe, choice);
@@ -229,8 +220,8 @@ impl World {
         }
         self.fall_behind(s, t);
         match purpose {
-            Purpose::Look(look) => self.looked(s, t, &pipe, look),
-            Purpose::Verify(taking, around) => self.verified(s, t, &pipe, taking, &around),
+            Purpose::Lookup(look) => self.looked(s, t, &pipe, look),
+            Purpose::Verify(lease, around) => self.verified(s, t, &pipe, lease, &around),
             Purpose::Store(filling) => self.filled(s, t, filling),
             Purpose::Sweep(sweep) => self.swept(s, t, &pipe, sweep),
             Purpose::Drop(key, version) => self.dropped(s, t, key, version),
@@ -240,7 +231,7 @@ impl World {
     /// The connection was lost midway.
     fn fail(&self, s: &mut State, t: usize, purpose: Purpose) {
         match purpose {
-            Purpose::Look(_) | Purpose::Verify(..) => self.bypass(s, t),
+            Purpose::Lookup(_) | Purpose::Verify(..) => self.bypass(s, t),
             Purpose::Store(filling) => self.filled(s, t, filling),
             Purpose::Sweep(sweep) => self.undelivered(s, t, sweep.version),
             Purpose::Drop(_, version) => self.undelivered(s, t, version),
@@ -305,12 +296,12 @@ impl World {
             _ => 0,
         };
         self.run(s, t, choice);
-        self.hear_all(s);
+        self.deliver_all_pushes(s);
         s.normalize();
     }
 
     /// What is done before the search begins.
-    fn run_before(&self, s: &mut State) {
+    pub(super) fn run_before(&self, s: &mut State) {
         for t in &self.before {
             let round = s.threads[*t].round;
             self.run_until(s, *t, |thread| thread.round > round);
@@ -323,7 +314,7 @@ impl World {
         }
     }
 
-    fn runs(&self, s: &State, t: usize, actions: &mut Vec<Action>) {
+    pub(super) fn runs(&self, s: &State, t: usize, actions: &mut Vec<Action>) {
         let thread = &s.threads[t];
         match &thread.at {
             At::Done => {}
@@ -333,90 +324,5 @@ impl World {
             At::Sent(pipe, _) if pipe.after > 0 => {}
             _ => actions.push(Action::Run(t, 0)),
         }
-    }
-}
-
-impl Model for World {
-    type State = State;
-    type Action = Action;
-
-    fn init_states(&self) -> Vec<State> {
-        let fixed = self.is_all_fixed();
-        let process = || {
-            let mut near = Near::new(1);
-            near.objects[0].token = fixed.then_some(0);
-            Process {
-                near,
-                link: Some(1),
-                trusted: true,
-                has_to_distrust: false,
-                connections: vec![Connection { session: 1, tracks: 0, queue: Vec::new() }],
-                registry: (None, 0),
-                own_floor: 0,
-                heard_floor: 0,
-                identity: 0,
-            }
-        };
-        let thread = |(process, _): &(usize, Role)| Thread {
-            process: *process,
-            round: 0,
-            at: At::Idle,
-            floor: 0,
-            outer: None,
-            opened: 0,
-            last: Last::Nothing,
-        };
-        let server = Server {
-            all: fixed.then_some((0, 0)),
-            registry: (None, 0),
-            is_limited: false,
-            stamps: [None; STAMPS],
-            values: [None, None],
-        };
-        let mut s = State {
-            db: 0,
-            floor: 0,
-            identity: 0,
-            saved: None,
-            left: self.mishaps,
-            server,
-            processes: self.strict.iter().map(|_| process()).collect(),
-            threads: self.threads.iter().map(thread).collect(),
-        };
-        self.run_before(&mut s);
-        s.normalize();
-        vec![s]
-    }
-
-    fn actions(&self, s: &State, actions: &mut Vec<Action>) {
-        if s.threads.iter().all(|thread| thread.at == At::Done) {
-            return;
-        }
-        (0..s.threads.len()).for_each(|t| self.runs(s, t, actions));
-        self.mishaps(s, actions);
-    }
-
-    fn next_state(&self, s: &State, action: Action) -> Option<State> {
-        let mut next = s.clone();
-        match action {
-            Action::Run(t, choice) => self.run(&mut next, t, choice),
-            _ => self.befall(&mut next, &action),
-        }
-        next.normalize();
-        (next != *s).then_some(next)
-    }
-
-    fn properties(&self) -> Vec<Property<Self>> {
-        vec![
-            Property::always(NEVER_STALE, |_, s: &State| {
-                s.threads.iter().all(|thread| !matches!(thread.last, Last::Stale { .. }))
-            }),
-            Property::sometimes(SHARED_HIT, |_, s: &State| {
-                s.threads.iter().any(|thread| thread.last == Last::SharedHit)
-            }),
-            Property::sometimes(NEAR_HIT, |_, s: &State| {
-                s.threads.iter().any(|thread| thread.last == Last::NearHit)
-            }),
-        ]
     }
 }

@@ -1,7 +1,7 @@
 //! The worlds to search: small ones, each for one kind of fault.
 
 use super::names::Key;
-use super::state::Mishaps;
+use super::state::Faults;
 use super::world::Change::{Everything, Partial, Row, Table};
 use super::world::Role::{Nested, Reader, Writer};
 use super::world::{Role, World};
@@ -13,13 +13,13 @@ const BOUNDED: bool = false;
 const OF_ROW: u8 = 0;
 const LIST: u8 = 1;
 
-fn lossy(keys: &[Key], world: World) -> World {
-    let mishaps = Mishaps { losses: 1, ..world.mishaps };
-    World { losable: keys.to_vec(), mishaps, ..world }
+fn losing(keys: &[Key], world: World) -> World {
+    let faults = Faults { losses: 1, ..world.faults };
+    World { losable: keys.to_vec(), faults, ..world }
 }
 
-fn with(mishaps: Mishaps, world: World) -> World {
-    World { mishaps, ..world }
+fn with(faults: Faults, world: World) -> World {
+    World { faults, ..world }
 }
 
 fn alone(mode: bool, threads: &[Role]) -> World {
@@ -38,7 +38,7 @@ pub(super) fn strict() -> World {
 
 /// The same with prefetched values, as for the next fragments of a page.
 pub(super) fn strict_ahead() -> World {
-    World { ahead_of_pages: true, ..strict() }
+    World { prefetches: true, ..strict() }
 }
 
 /// A change while a fragment is filled.
@@ -54,7 +54,7 @@ pub(super) fn stored() -> World {
 
 /// The same with prefetched values.
 pub(super) fn stored_ahead() -> World {
-    World { ahead_of_pages: true, ..stored() }
+    World { prefetches: true, ..stored() }
 }
 
 /// The same in memory, where the pushes of the change have to arrive.
@@ -69,7 +69,7 @@ pub(super) fn bounded_readers() -> World {
 
 /// The same with prefetched values.
 pub(super) fn bounded_ahead() -> World {
-    World { ahead_of_pages: true, ..bounded_readers() }
+    World { prefetches: true, ..bounded_readers() }
 }
 
 /// All in one process, which receives the push late for a table that it drops
@@ -85,7 +85,7 @@ pub(super) fn threads() -> World {
 
 /// The store forgets that a process has read a key.
 pub(super) fn overflows() -> World {
-    let world = with(Mishaps { overflows: 1, ..Mishaps::default() }, bounded());
+    let world = with(Faults { overflows: 1, ..Faults::default() }, bounded());
     World { losable: vec![Key::Registry, Key::Stamp(1)], ..world }
 }
 
@@ -115,7 +115,7 @@ pub(super) fn schemes_ahead() -> World {
         (0, Reader(LIST, 1)),
         (1, Writer(&[Table, Row])),
     ];
-    World { before: vec![0, 3], ahead_of_pages: true, ..two(STRICT, &threads) }
+    World { before: vec![0, 3], prefetches: true, ..two(STRICT, &threads) }
 }
 
 /// Invalidations of a table and of a row race in a process that looks up what
@@ -171,19 +171,19 @@ pub(super) fn cluster() -> World {
 
 /// Any key may be lost at any moment.
 pub(super) fn losses() -> World {
-    lossy(&[Key::Registry, Key::Stamp(1), Key::Value(OF_ROW)], strict())
+    losing(&[Key::Registry, Key::Stamp(1), Key::Value(OF_ROW)], strict())
 }
 
 /// The registry may be lost while a fill registers in it.
 pub(super) fn lost_registry() -> World {
     let threads = [(0, Reader(OF_ROW, 2)), (1, Writer(&[Row]))];
-    lossy(&[Key::Registry], two(BOUNDED, &threads))
+    losing(&[Key::Registry], two(BOUNDED, &threads))
 }
 
 /// The same while another fragment of the table begins another registry.
 pub(super) fn lost_registries() -> World {
     let threads = [(0, Reader(OF_ROW, 2)), (1, Reader(LIST, 1)), (1, Writer(&[Row]))];
-    lossy(&[Key::Registry], two(STRICT, &threads))
+    losing(&[Key::Registry], two(STRICT, &threads))
 }
 
 /// The same, from when the one has registered and the other is about to.
@@ -205,15 +205,15 @@ pub(super) fn filled_again() -> World {
 /// The store goes back in time, as another server.
 pub(super) fn going_back() -> World {
     let threads = [(0, Reader(OF_ROW, 2)), (1, Writer(&[Row]))];
-    let mishaps = Mishaps { rollbacks: 1, ..Mishaps::default() };
-    with(mishaps, World { before: vec![0], ..two(STRICT, &threads) })
+    let faults = Faults { rollbacks: 1, ..Faults::default() };
+    with(faults, World { before: vec![0], ..two(STRICT, &threads) })
 }
 
 /// A connection breaks, and the time passes that pushes may take.
 pub(super) fn cut() -> World {
     let threads = [(0, Reader(OF_ROW, 3)), (1, Writer(&[Row]))];
-    let mishaps = Mishaps { cuts: 1, pauses: 1, ..Mishaps::default() };
-    with(mishaps, World { before: vec![0], ..two(BOUNDED, &threads) })
+    let faults = Faults { cuts: 1, pauses: 1, ..Faults::default() };
+    with(faults, World { before: vec![0], ..two(BOUNDED, &threads) })
 }
 
 /// A process gives up a connection that works and that some of its threads still
@@ -225,24 +225,24 @@ pub(super) fn given_up() -> World {
         (0, Reader(OF_ROW, 1)),
         (1, Writer(&[Row])),
     ];
-    let mishaps = Mishaps { doubts: 1, ..Mishaps::default() };
-    let world = World { before: vec![0], slow_lines: true, ..two(BOUNDED, &threads) };
-    with(mishaps, world)
+    let faults = Faults { given_up_links: 1, ..Faults::default() };
+    let world = World { before: vec![0], slow_links: true, ..two(BOUNDED, &threads) };
+    with(faults, world)
 }
 
 /// A lookup of a list is given up. Meanwhile its table is dropped, and another
 /// fragment of the table is filled.
 pub(super) fn lookups_given_up() -> World {
     let threads = [(0, Reader(OF_ROW, 3)), (0, Reader(LIST, 1)), (1, Writer(&[Table]))];
-    let mishaps = Mishaps { give_ups: 1, ..Mishaps::default() };
-    with(mishaps, World { before: vec![0], ..two(BOUNDED, &threads) })
+    let faults = Faults { give_ups: 1, ..Faults::default() };
+    with(faults, World { before: vec![0], ..two(BOUNDED, &threads) })
 }
 
 /// All keys go at once.
 pub(super) fn flushed() -> World {
     let threads = [(0, Reader(OF_ROW, 3)), (1, Writer(&[Row]))];
-    let mishaps = Mishaps { flushes: 1, ..Mishaps::default() };
-    with(mishaps, World { before: vec![0], ..two(BOUNDED, &threads) })
+    let faults = Faults { flushes: 1, ..Faults::default() };
+    with(faults, World { before: vec![0], ..two(BOUNDED, &threads) })
 }
 
 /// Everything is invalidated.
@@ -270,11 +270,11 @@ pub(super) fn wide() -> World {
 }
 
 /// Losses and a broken connection, in memory and over two writers.
-pub(super) fn wide_mishaps() -> World {
+pub(super) fn wide_faults() -> World {
     let threads = [(0, Reader(OF_ROW, 3)), (0, Writer(&[Row])), (1, Writer(&[Table, Row]))];
-    let mishaps = Mishaps { cuts: 1, pauses: 1, ..Mishaps::default() };
-    let world = with(mishaps, World { before: vec![0], ..two(BOUNDED, &threads) });
-    lossy(&[Key::Registry, Key::Stamp(1)], world)
+    let faults = Faults { cuts: 1, pauses: 1, ..Faults::default() };
+    let world = with(faults, World { before: vec![0], ..two(BOUNDED, &threads) });
+    losing(&[Key::Registry, Key::Stamp(1)], world)
 }
 
 /// A list, a fragment of its row, and two that change the row, one in each

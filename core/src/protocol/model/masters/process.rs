@@ -54,7 +54,7 @@ impl World {
     /// none.
     pub(super) fn answer(&self, query: &SentinelQuery) -> Option<Option<u8>> {
         if self.is(Broken::FirstAnswer) {
-            let first = query.told.iter().flatten().next();
+            let first = query.answers.iter().flatten().next();
             return first.map(|epoch| Some(*epoch)).or(query.is_over.then_some(None));
         }
         query.decision()
@@ -77,7 +77,7 @@ impl World {
         let process = &mut s.processes[p];
         process.link = None;
         process.joining = Joining::Not;
-        (process.near, process.heard, process.heartbeat) = (None, None, None);
+        (process.near, process.pushed_floor, process.heartbeat) = (None, None, None);
         process.at = match &process.at {
             At::Announcing { .. } | At::Waiting => At::Waiting,
             At::Idle | At::Done => return,
@@ -108,8 +108,10 @@ impl World {
         }
         if self.roles[p] == Role::Bounded && process.link.is_some() {
             match &process.heartbeat {
-                None if process.heard != Some(s.floor) => actions.push(Action::Heartbeat(p)),
-                Some(heartbeat) if !heartbeat.is_answered => actions.push(Action::Heard(p)),
+                None if process.pushed_floor != Some(s.floor) => actions.push(Action::Heartbeat(p)),
+                Some(heartbeat) if !heartbeat.is_answered => {
+                    actions.push(Action::HeartbeatAnswered(p))
+                }
                 Some(heartbeat) if self.vouches(s, process, heartbeat).is_some() => {
                     actions.push(Action::Vouch(p));
                 }
@@ -121,7 +123,7 @@ impl World {
             if self.answer(query).is_some() {
                 continue;
             }
-            let open = (0..query.told.len()).filter(|n| query.told[*n].is_none());
+            let open = (0..query.answers.len()).filter(|n| query.answers[*n].is_none());
             actions.extend(open.map(|n| Action::Vote(p, slot, n)));
             if s.silences > 0 {
                 actions.push(Action::GiveUp(p, slot));
@@ -133,7 +135,7 @@ impl World {
         match (&process.link, &process.joining, &process.at) {
             (None, Joining::Not | Joining::Named(_), _) => true,
             (None, Joining::Asking(query), _) => {
-                self.is(Broken::UsedTooEarly) && query.told.iter().any(Option::is_some)
+                self.is(Broken::UsedTooEarly) && query.answers.iter().any(Option::is_some)
                     || self.answer(query).is_some()
             }
             (None, Joining::Confirming(link, query), _) => {
@@ -189,7 +191,7 @@ impl World {
         s.processes[p].joining = match joining {
             Joining::Not => Joining::Asking(SentinelQuery::default()),
             Joining::Asking(query) => {
-                let first = query.told.iter().flatten().next().copied();
+                let first = query.answers.iter().flatten().next().copied();
                 match self.answer(&query).flatten() {
                     Some(epoch) => Joining::Named(epoch),
                     None if self.is(Broken::UsedTooEarly) => {
@@ -239,12 +241,14 @@ impl World {
     fn look(&self, s: &mut State, p: usize) {
         let process = &mut s.processes[p];
         let is_strict = self.roles[p] != Role::Bounded;
-        if let (Some(near), Some(heard), false) = (process.near, process.heard, is_strict) {
-            process.floor = heard;
+        if let (Some(near), Some(pushed_floor), false) =
+            (process.near, process.pushed_floor, is_strict)
+        {
+            process.floor = pushed_floor;
             return self.serve(s, p, near);
         }
-        let asks = is_strict || process.heard.is_none();
-        process.floor = process.heard.filter(|_| !asks).unwrap_or(s.floor);
+        let asks = is_strict || process.pushed_floor.is_none();
+        process.floor = process.pushed_floor.filter(|_| !asks).unwrap_or(s.floor);
         let query = asks.then(SentinelQuery::default).filter(|_| !self.is(Broken::OldAnswer));
         process.at = At::Looking { query, found: None };
     }
@@ -324,7 +328,7 @@ impl World {
     fn announce(&self, s: &mut State, p: usize, link: Link) {
         let mut query = SentinelQuery::default();
         if self.is(Broken::AskedBeforeCommit) {
-            query.told = [Some(link.epoch); super::state::SENTINELS];
+            query.answers = [Some(link.epoch); super::state::SENTINELS];
         }
         s.processes[p].at = At::Announcing { query, is_dropped: false };
     }
@@ -347,7 +351,7 @@ impl World {
     }
 
     /// The master answers a heartbeat, after all earlier pushes.
-    pub(super) fn heard(&self, s: &mut State, p: usize) {
+    pub(super) fn heartbeat_answered(&self, s: &mut State, p: usize) {
         let Some(link) = s.processes[p].link else { return };
         let Server { is_master, data, .. } = s.servers[link.server];
         if !is_master {
@@ -368,7 +372,7 @@ impl World {
     pub(super) fn vouch(&self, s: &mut State, p: usize) {
         let Some(heartbeat) = s.processes[p].heartbeat.take() else { return };
         match self.vouches(s, &s.processes[p], &heartbeat) {
-            Some(true) => s.processes[p].heard = Some(heartbeat.floor),
+            Some(true) => s.processes[p].pushed_floor = Some(heartbeat.floor),
             _ => self.lose(s, p),
         }
     }

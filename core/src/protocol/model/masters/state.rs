@@ -68,7 +68,7 @@ pub(super) struct Process {
     pub(super) floor: u8,
     pub(super) near: Option<Fragment>,
     /// Whether memory is trusted, up to what had been announced then.
-    pub(super) heard: Option<u8>,
+    pub(super) pushed_floor: Option<u8>,
     pub(super) heartbeat: Option<Heartbeat>,
     pub(super) last: Last,
 }
@@ -126,7 +126,7 @@ pub(super) enum Last {
 /// A query to the sentinels in progress, and the epochs that they have reported.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub(super) struct SentinelQuery {
-    pub(super) told: [Option<u8>; SENTINELS],
+    pub(super) answers: [Option<u8>; SENTINELS],
     /// It was given up.
     pub(super) is_over: bool,
 }
@@ -137,21 +137,21 @@ const ANSWERS: usize = 4;
 
 /// What the shipped code decides by all answers that there can be.
 static DECISIONS: LazyLock<Vec<Option<Option<u8>>>> = LazyLock::new(|| {
-    let answer = |n: usize, seat: u32| (n / ANSWERS.pow(seat) % ANSWERS).checked_sub(1);
-    (0..ANSWERS.pow(3)).map(|n| decide([0, 1, 2].map(|seat| answer(n, seat)))).collect()
+    let answer = |n: usize, sentinel: u32| (n / ANSWERS.pow(sentinel) % ANSWERS).checked_sub(1);
+    (0..ANSWERS.pow(3)).map(|n| decide([0, 1, 2].map(|sentinel| answer(n, sentinel)))).collect()
 });
 
-fn decide(told: [Option<usize>; SENTINELS]) -> Option<Option<u8>> {
+fn decide(answers: [Option<usize>; SENTINELS]) -> Option<Option<u8>> {
     let mut quorum = Quorum::new(SENTINELS);
     let ticket = quorum.ticket();
-    for (seat, told) in told.into_iter().enumerate() {
-        let asked = quorum.ask(seat);
-        if let Some((epoch, asked)) = told.zip(asked) {
+    for (sentinel, answers) in answers.into_iter().enumerate() {
+        let asked = quorum.ask(sentinel);
+        if let Some((epoch, asked)) = answers.zip(asked) {
             // Servers take turns.
             let (port, epoch) = (epoch as u16 % 2, epoch as u64);
             let master = Arc::new(Master { host: String::new(), port, epoch });
-            let view = View { sentinel: seat.to_string(), master, others: SENTINELS - 1 };
-            quorum.answered(seat, asked, Ok(view));
+            let view = View { sentinel: sentinel.to_string(), master, others: SENTINELS - 1 };
+            quorum.answered(sentinel, asked, Ok(view));
         }
     }
     Some(match quorum.decision(ticket)? {
@@ -166,8 +166,8 @@ impl SentinelQuery {
         if self.is_over {
             return Some(None);
         }
-        let place = |told: &Option<u8>| told.map_or(0, |epoch| usize::from(epoch) + 1);
-        let n = self.told.iter().rev().fold(0, |n, told| n * ANSWERS + place(told));
+        let place = |answers: &Option<u8>| answers.map_or(0, |epoch| usize::from(epoch) + 1);
+        let n = self.answers.iter().rev().fold(0, |n, answers| n * ANSWERS + place(answers));
         DECISIONS[n]
     }
 }
@@ -188,8 +188,8 @@ impl State {
         let mut order = [0, 1, 2];
         order.sort_by_key(|n| {
             let queries = self.processes.iter().flat_map(Process::queries);
-            let told: Vec<Option<u8>> = queries.map(|query| query.told[*n]).collect();
-            (self.views[*n], self.promoting == Some(*n), told)
+            let answers: Vec<Option<u8>> = queries.map(|query| query.answers[*n]).collect();
+            (self.views[*n], self.promoting == Some(*n), answers)
         });
         if order == [0, 1, 2] {
             return;
@@ -197,7 +197,7 @@ impl State {
         self.views = order.map(|n| self.views[n]);
         self.promoting = self.promoting.and_then(|n| order.iter().position(|it| *it == n));
         for query in self.processes.iter_mut().flat_map(Process::queries_mut) {
-            query.told = order.map(|n| query.told[n]);
+            query.answers = order.map(|n| query.answers[n]);
         }
     }
 }

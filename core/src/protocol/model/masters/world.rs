@@ -45,7 +45,7 @@ pub(super) enum Action {
     Vote(usize, Slot, usize),
     GiveUp(usize, Slot),
     Heartbeat(usize),
-    Heard(usize),
+    HeartbeatAnswered(usize),
     Vouch(usize),
     /// A sentinel promotes another server; and learns that it is a master.
     Promote(usize),
@@ -75,7 +75,7 @@ impl World {
     fn vote(&self, s: &mut State, p: usize, slot: Slot, n: usize) {
         let view = s.views[n];
         if let Some(query) = s.processes[p].query_mut(slot) {
-            query.told[n] = Some(view);
+            query.answers[n] = Some(view);
         }
     }
 }
@@ -96,7 +96,7 @@ impl Model for World {
             left: *left,
             floor: 0,
             near: None,
-            heard: None,
+            pushed_floor: None,
             heartbeat: None,
             last: Last::NoAnswer,
         };
@@ -140,7 +140,7 @@ impl Model for World {
                 s.processes[p].query_mut(slot).into_iter().for_each(|it| it.is_over = true);
             }
             Action::Heartbeat(p) => self.heartbeat(&mut s, p),
-            Action::Heard(p) => self.heard(&mut s, p),
+            Action::HeartbeatAnswered(p) => self.heartbeat_answered(&mut s, p),
             Action::Vouch(p) => self.vouch(&mut s, p),
             other => self.happen(&mut s, other),
         }
