@@ -15,7 +15,9 @@ mod verdict;
 
 pub(crate) use command::{Command, Key, Reply, Unless};
 pub(crate) use lease::{LeasePlan, TablePlan};
-pub(crate) use near::{current, has_to_be_read, is_leased, is_other_epoch, stands_for};
+pub(crate) use near::{
+    MemoryTrust, SchemeState, StampRead, current, is_leased, is_other_epoch, stands_for,
+};
 pub(crate) use quorum::{Decision, Master, NoAnswer, Quorum, Ticket, View};
 pub(crate) use sweep::{Next, Registry, Sweep, SweepTarget, Swept};
 pub(crate) use token::Token;

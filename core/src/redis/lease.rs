@@ -16,7 +16,7 @@ use super::stamps::{
 use super::state::SharedState;
 use super::times;
 use crate::key::FragmentKey;
-use crate::protocol::{Command, LeasePlan, Reply, TablePlan, Token, is_leased};
+use crate::protocol::{Command, LeasePlan, Reply, SchemeState, TablePlan, Token, is_leased};
 use crate::queryset::LeaseScope;
 use crate::read::page::Page;
 use crate::read::recorder;
@@ -261,10 +261,13 @@ fn lifetime_of_registries(now: u64, retention: Duration) -> u64 {
 
 /// Whether this process has leased the stamp already.
 fn has_lease(stamp: &Arc<Stamp>) -> bool {
-    let has_scheme = stamp.parent().is_some_and(is_epoch);
-    let known = |shared: &SharedStamp| (shared.token(), shared.is_registered());
-    let known = stamp.shared().map(known);
-    known.is_none_or(|(token, registered)| is_leased(token, has_scheme, registered))
+    let Some(shared) = stamp.shared() else { return true };
+    let scheme = match stamp.parent().is_some_and(is_epoch) {
+        true if shared.is_registered() => SchemeState::Registered,
+        true => SchemeState::Unknown,
+        false => SchemeState::NotNeeded,
+    };
+    is_leased(shared.token(), scheme)
 }
 
 /// The schemes of a table, as fields of its registry.

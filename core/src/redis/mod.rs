@@ -18,8 +18,9 @@
 //!
 //! The state of a process:
 //!
-//! - `state`: what all threads share of the connection; `server_clock`, `times`,
-//!   `registries`, `lengths`, `pending`, `abandoned`, `key_waiters` are parts of it.
+//! - `state`: what all threads share of the connection; `connection_state`,
+//!   `server_clock`, `times`, `registries`, `lengths`, `pending`, `abandoned` and
+//!   `key_waiters` are parts of it.
 //! - `supervisor`: the thread that connects, watches the connection and connects again;
 //!   `push` handles what servers push, `heartbeat` renews trust, `master_check` asks
 //!   whether the server is still the master, `forked` is for child processes.
@@ -31,7 +32,7 @@
 //! - `search`, `revalidation`: looking a fragment up, and verifying one in memory.
 //! - `lease`, `fill_lock`: the stamps of a fill, and its lock.
 //! - `deliver`, `last_invalidation`: invalidations and their times.
-//! - `stamps`, `stamp_map`, `codec`, `keys`, `bounded_map`: stamps and fragments as they
+//! - `stamps`, `stamp_map`, `held_stamps`, `codec`, `keys`, `bounded_map`: stamps and fragments as they
 //!   lie in the store.
 
 mod abandoned;
@@ -40,6 +41,7 @@ mod advice;
 mod bounded_map;
 mod bulk;
 mod codec;
+mod connection_state;
 mod consistency;
 mod deliver;
 mod discover;
@@ -48,6 +50,7 @@ mod error;
 mod fill_lock;
 mod forked;
 mod heartbeat;
+mod held_stamps;
 mod identity;
 mod key_waiters;
 mod keys;

@@ -9,17 +9,18 @@ use std::vec;
 
 use super::codec::{Written, decode};
 use super::error::LinkError;
+use super::held_stamps::{HeldStamp, find_stamps, known, renew, restored};
 use super::keys::fragment_key;
 use super::lease::LeaseInProgress;
 use super::link::Link;
-use super::stamp_map::{Lineage, StampMap};
+use super::stamp_map::StampMap;
 use super::stamps::{is_epoch, read_command, session_of, settle, token_in};
 use super::state::SharedState;
-use crate::fragment::{Dependencies, Fragment};
+use crate::fragment::Fragment;
 use crate::key::FragmentKey;
 use crate::observe::Outcome;
-use crate::protocol::{Command, Reply, Token, Verdict, current, has_to_be_read, verdict};
-use crate::store::{MemoryStore, Stamp, StampKind};
+use crate::protocol::{Command, MemoryTrust, Reply, StampRead, Token, Verdict, current, verdict};
+use crate::store::{MemoryStore, Stamp};
 use crate::write::keys::everything_key;
 
 /// A search in progress, for one fragment or several.
@@ -27,7 +28,7 @@ pub(crate) struct Search<'a> {
     state: &'a SharedState,
     pub(super) link: &'a Arc<Link>,
     /// Whether the tokens in memory count.
-    afresh: bool,
+    memory: MemoryTrust,
     /// The stamps that have been read, or are being read.
     read: StampMap<Read>,
 }
@@ -57,20 +58,6 @@ enum EntryState {
     Known(Result<Arc<Fragment>, Outcome>),
 }
 
-/// A stamp that a fragment was made under, and the stamp in memory that stands for the
-/// same key now.
-struct HeldStamp {
-    made_under: Option<Token>,
-    stamp: Arc<Stamp>,
-    /// Whether the fragment itself depends on it, and not only a stamp below it.
-    named: bool,
-}
-
-/// The token of a stamp, if memory knows it.
-fn known(stamp: &Stamp) -> Option<Token> {
-    stamp.shared().and_then(|shared| shared.token())
-}
-
 impl<'p> Entry<'p> {
     /// A fragment to look for. `near` is the one in memory.
     pub(crate) fn new(prefix: &'p str, key: FragmentKey, near: Option<Arc<Fragment>>) -> Self {
@@ -98,7 +85,7 @@ impl<'p> Entry<'p> {
 
 impl<'a> Search<'a> {
     pub(crate) fn new(state: &'a SharedState, link: &'a Arc<Link>) -> Self {
-        Search { state, link, afresh: !state.lookups_trust_memory(), read: StampMap::default() }
+        Search { state, link, memory: state.memory_trust(), read: StampMap::default() }
     }
 
     fn near(&self) -> &MemoryStore {
@@ -210,7 +197,7 @@ impl<'a> Search<'a> {
                 entries[n].state = EntryState::Known(Err(outcome));
                 continue;
             };
-            let held = place(self.near(), &value);
+            let held = find_stamps(self.near(), &value);
             written.push((n, value, held));
         }
         let held = written.iter().flat_map(|(_, _, held)| held).map(|held| &held.stamp);
@@ -234,7 +221,7 @@ impl<'a> Search<'a> {
         let replies = self.link.run(&[entry.read()]).await?;
         let Some(value) = replies.first().and_then(Reply::value) else { return Ok(None) };
         let Some(written) = self.decode(entry.key, value) else { return Ok(None) };
-        let held = place(self.near(), &written);
+        let held = find_stamps(self.near(), &written);
         self.read_stamps(Vec::new(), held.iter().map(|held| &held.stamp)).await?;
         let holds = self.verdict(&held) == Verdict::Holds;
         let stamps = held.into_iter().filter(|held| held.named).map(|held| held.stamp);
@@ -262,7 +249,7 @@ impl<'a> Search<'a> {
     ) -> Result<Vec<Reply>, LinkError> {
         let first = self.read.len();
         for stamp in stamps {
-            if has_to_be_read(self.afresh, known(stamp)) {
+            if self.memory.has_to_read(known(stamp)) {
                 // Without a reply the stamp counts as missing.
                 self.read.insert_new(stamp, || Read { stamp: stamp.clone(), found: None });
             }
@@ -297,8 +284,9 @@ impl<'a> Search<'a> {
 
     /// The token that counts for a stamp now.
     fn counts(&self, held: &HeldStamp) -> Option<Token> {
-        let read = self.read.get(&held.stamp).map(|read| read.found);
-        current(self.afresh, read, known(&held.stamp))
+        let read = self.read.get(&held.stamp);
+        let read = read.map_or(StampRead::NotRead, |read| StampRead::Read(read.found));
+        current(self.memory, read, known(&held.stamp))
     }
 
     fn verdict(&self, held: &[HeldStamp]) -> Verdict {
@@ -359,49 +347,4 @@ impl<'a> Search<'a> {
         self.near().put(key, fragment.clone());
         fragment
     }
-}
-
-fn restored(written: Written, stamps: Vec<Arc<Stamp>>) -> Fragment {
-    let dependencies = Dependencies {
-        stamps,
-        templates: written.templates,
-        expires_at: written.expires_at,
-        ..Dependencies::default()
-    };
-    Fragment::new(written.body, dependencies, written.stored_at, written.label.as_deref())
-}
-
-/// The current stamps for those that a fragment in memory was made under.
-fn renew(near: &MemoryStore, stamps: &[Arc<Stamp>]) -> Vec<HeldStamp> {
-    let line = Lineage::of(stamps);
-    let mut held: Vec<HeldStamp> = Vec::with_capacity(line.len());
-    for old in line.stamps() {
-        let Some(shared) = old.shared() else { continue };
-        let parent = held.get(line.position_of(old.parent())).map(|held| held.stamp.clone());
-        let stamp = match parent {
-            _ if old.is_current() => old.clone(),
-            Some(parent) if old.parent().is_some() => {
-                near.stamp_at(shared.kind(), shared.key(), &parent)
-            }
-            _ => near.everything(),
-        };
-        let named = stamps.iter().any(|stamp| Arc::ptr_eq(stamp, old));
-        held.push(HeldStamp { made_under: shared.token(), stamp, named });
-    }
-    held
-}
-
-/// The current stamps for those that a fragment was encoded with.
-fn place(near: &MemoryStore, written: &Written) -> Vec<HeldStamp> {
-    let mut held: Vec<HeldStamp> = Vec::with_capacity(written.nodes.len());
-    for node in &written.nodes {
-        let stamp = match held.get(node.parent) {
-            Some(parent) if node.kind != StampKind::Everything => {
-                near.stamp_at(node.kind, &node.key, &parent.stamp)
-            }
-            _ => near.everything(),
-        };
-        held.push(HeldStamp { made_under: Some(node.token), stamp, named: node.named });
-    }
-    held
 }

@@ -11,6 +11,7 @@ use tokio::runtime::Handle;
 use tokio::sync::Notify;
 
 use super::abandoned::AbandonedBatches;
+use super::connection_state::{ConnectionState, SessionState};
 use super::error::LinkError;
 use super::forked::{self, FORKED, OwnerProcess};
 use super::key_waiters::KeyWaiters;
@@ -27,7 +28,7 @@ use super::status::{LinkState, SharedStatus};
 use super::times::Times;
 use crate::clock::Clock;
 use crate::prefix::Prefix;
-use crate::protocol::{Command, Reply};
+use crate::protocol::{Command, MemoryTrust, Reply};
 use crate::store::MemoryStore;
 use crate::sync::{lock, read, write};
 use crate::write::invalidation::Due;
@@ -75,25 +76,6 @@ impl Drop for ReleaseGuard {
         self.0.releasing.fetch_sub(1, Ordering::SeqCst);
         self.0.wake_supervisor();
     }
-}
-
-enum ConnectionState {
-    Live(Arc<Link>),
-    /// The servers answer and refuse to drop keys: nothing is read from them
-    /// until they drop keys again.
-    Refusing(Arc<Link>, String),
-    /// The connection has just broken: callers wait for the next one until then.
-    Reconnecting(Instant, String),
-    /// The servers count as down, and nobody waits.
-    Down(String),
-}
-
-/// What the supervisor can do with the connection of a session.
-pub(super) enum SessionState {
-    Live,
-    Refusing,
-    /// The session is over.
-    Ended,
 }
 
 /// Whether an invalidation is queued though there is a connection.
@@ -241,8 +223,11 @@ impl SharedState {
     }
 
     /// Whether a lookup may rely on memory. In strict mode none may.
-    pub(crate) fn lookups_trust_memory(&self) -> bool {
-        !self.options.is_strict() && self.is_trusted()
+    pub(crate) fn memory_trust(&self) -> MemoryTrust {
+        match !self.options.is_strict() && self.is_trusted() {
+            true => MemoryTrust::Trusted,
+            false => MemoryTrust::Untrusted,
+        }
     }
 
     fn nanos(&self, at: Instant) -> u64 {
@@ -355,11 +340,7 @@ impl SharedState {
     }
 
     pub(super) fn session_state(&self, session: u64) -> SessionState {
-        match &*read(&self.connection) {
-            state if !state.is_of(session) => SessionState::Ended,
-            ConnectionState::Refusing(..) => SessionState::Refusing,
-            _ => SessionState::Live,
-        }
+        read(&self.connection).session_state(session)
     }
 
     pub(crate) fn stop(&self) {
@@ -373,28 +354,11 @@ impl SharedState {
 
     pub(crate) fn status(&self) -> SharedStatus {
         let connection = read(&self.connection);
-        let (state, session, servers) = match &*connection {
-            _ if self.owner.is_other_process() => (LinkState::Down(FORKED.to_owned()), 0, 0),
-            ConnectionState::Live(link) => (LinkState::Live, link.session, link.nodes.len()),
-            ConnectionState::Reconnecting(_, reason) => {
-                (LinkState::Reconnecting(reason.clone()), 0, 0)
-            }
-            ConnectionState::Down(reason) => (LinkState::Down(reason.clone()), 0, 0),
-            ConnectionState::Refusing(link, reason) => {
-                (LinkState::Down(reason.clone()), link.session, link.nodes.len())
-            }
+        let (state, session, servers) = match self.owner.is_other_process() {
+            true => (LinkState::Down(FORKED.to_owned()), 0, 0),
+            false => connection.describe(),
         };
         let sessions = session.max(self.near.session());
         SharedStatus { state, pending: lock(&self.pending).len(), sessions, servers }
-    }
-}
-
-impl ConnectionState {
-    /// Whether the connection of a session is still in use.
-    fn is_of(&self, session: u64) -> bool {
-        let (ConnectionState::Live(link) | ConnectionState::Refusing(link, _)) = self else {
-            return false;
-        };
-        link.session == session
     }
 }

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use futures_util::future::{Either, select};
 
+use super::connection_state::SessionState;
 use super::deliver::deliver;
 use super::discover::Discovery;
 use super::error::{LinkError, SetupError};
@@ -17,7 +18,7 @@ use super::master_check::MasterCheck;
 use super::push::push_handler;
 use super::rights::Rights;
 use super::stamps::read_everything;
-use super::state::{SessionState, SharedState};
+use super::state::SharedState;
 use crate::protocol::{Command, Reply};
 use crate::sync::lock;
 use crate::write::invalidation::Due;

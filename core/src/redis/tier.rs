@@ -19,6 +19,7 @@ use crate::error::Error;
 use crate::key::FragmentKey;
 use crate::observe::observers::Delivered;
 use crate::prefix::Prefix;
+use crate::protocol::MemoryTrust;
 use crate::read::page::FragmentRef;
 use crate::store::MemoryStore;
 use crate::write::keys::Event;
@@ -96,7 +97,7 @@ impl Tier {
 
     /// Whether a fragment whose stamps are current may be served from memory.
     pub(crate) fn is_trusted(&self) -> bool {
-        self.state.lookups_trust_memory()
+        self.state.memory_trust() == MemoryTrust::Trusted
     }
 
     /// Whether all invalidation pushes older than the bound have arrived.

@@ -6,7 +6,7 @@ use super::near::{Fragment, Obj};
 use super::server::{Cmd, Rep};
 use super::state::{At, HeldStamp, Last, Lookup, Next, Pipe, Purpose, State, Value};
 use super::world::World;
-use crate::protocol::{Verdict, current, has_to_be_read, verdict};
+use crate::protocol::{MemoryTrust, StampRead, Verdict, current, verdict};
 
 impl World {
     /// Begins a lookup.
@@ -48,7 +48,10 @@ impl World {
 
     fn begin_look(&self, s: &State, t: usize) -> Lookup {
         Lookup {
-            afresh: self.is_strict(s, t) || !s.processes[s.threads[t].process].trusted,
+            memory: match s.processes[s.threads[t].process].trusted && !self.is_strict(s, t) {
+                true => MemoryTrust::Trusted,
+                false => MemoryTrust::Untrusted,
+            },
             near: None,
             lease: None,
             leasing: 0,
@@ -147,7 +150,7 @@ impl World {
         for obj in look.held.iter().map(|held| held.obj).chain(leased) {
             if look.read.iter().all(|(read, _)| *read != obj)
                 && !look.asked.contains(&obj)
-                && has_to_be_read(look.afresh, near.known(obj))
+                && look.memory.has_to_read(near.known(obj))
                 && !new(&obj)
             {
                 look.asked.push(obj);
@@ -228,7 +231,9 @@ impl World {
         let near = &s.processes[s.threads[t].process].near;
         let counts = |held: &HeldStamp| {
             let read = look.read.iter().find(|(obj, _)| *obj == held.obj);
-            current(look.afresh, read.map(|(_, found)| found.map(token)), near.known(held.obj))
+            let read =
+                read.map_or(StampRead::NotRead, |(_, found)| StampRead::Read(found.map(token)));
+            current(look.memory, read, near.known(held.obj))
         };
         let made_under = |held: &HeldStamp| held.made_under.map(token);
         let pairs: Vec<_> = look.held.iter().map(|held| (made_under(held), counts(held))).collect();

@@ -4,7 +4,7 @@
 //! changed drops it.
 
 use super::names::{Key, STAMPS, Tok, number, token};
-use crate::protocol::{is_leased, is_other_epoch, stands_for};
+use crate::protocol::{SchemeState, is_leased, is_other_epoch, stands_for};
 
 /// The position of an object in its process.
 pub(super) type Obj = u8;
@@ -208,7 +208,12 @@ impl Near {
     /// Whether a fill can depend on an object without a request.
     pub(super) fn is_leased(&self, obj: Obj) -> bool {
         let object = self.object(obj);
-        is_leased(self.known(obj), matches!(object.key, Key::Stamp(_)), object.registered)
+        let scheme = match object.key {
+            Key::Stamp(_) if object.registered => SchemeState::Registered,
+            Key::Stamp(_) => SchemeState::Unknown,
+            _ => SchemeState::NotNeeded,
+        };
+        is_leased(self.known(obj), scheme)
     }
 
     /// The token of a stamp as the shipped code has it.

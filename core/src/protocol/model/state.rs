@@ -3,6 +3,7 @@
 use super::names::{Key, STAMPS, Tok};
 use super::near::{Fragment, Near, Obj};
 use super::server::{Cmd, Push, Rep, Server};
+use crate::protocol::MemoryTrust;
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct State {
@@ -172,7 +173,7 @@ pub(super) enum Purpose {
 /// A lookup in the store.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Lookup {
-    pub(super) afresh: bool,
+    pub(super) memory: MemoryTrust,
     pub(super) near: Option<Fragment>,
     /// The lease that goes with it.
     pub(super) lease: Option<Lease>,
