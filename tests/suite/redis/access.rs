@@ -1,4 +1,4 @@
-//! Who may come in, and what is said to who may not.
+//! Credentials and certificates, and the errors when they do not fit.
 
 use std::cell::Cell;
 use std::fs;
@@ -88,8 +88,8 @@ fn failing_credentials_count_as_unavailable() {
     assert!(text.contains("panicked"), "{text}");
 }
 
-/// All time limits hang on the thread that keeps the connection, so nothing of
-/// the application's runs there.
+/// The supervisor's thread drives all time limits, so no function of the application
+/// runs there.
 #[test]
 fn blocking_credentials_delay_nobody() {
     let server = Server::options().password("x").start();
@@ -111,7 +111,7 @@ fn blocking_credentials_delay_nobody() {
     blocks.store(true, Ordering::SeqCst);
     proxy.cut();
     until("the cut", || !is_live(&cache));
-    // As long as they block, and no longer than an operation may take.
+    // While they block, a lookup waits for one operation timeout at most.
     assert_eq!(read(&cache, 1, &database), (1, true));
     assert!(!gave_up.load(Ordering::SeqCst), "it waited for the credentials");
     blocks.store(false, Ordering::SeqCst);

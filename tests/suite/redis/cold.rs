@@ -1,4 +1,4 @@
-//! Lookups of what is not in memory, which take a lease along.
+//! Lookups of fragments that are not in memory, which also take a lease.
 
 use std::cell::Cell;
 use std::future::ready;
@@ -27,8 +27,8 @@ fn locks(server: &Server) -> String {
     server.command(&["KEYS", "lock:*"]).unwrap()
 }
 
-/// A future that has begun to look and is not polled: what is there is found
-/// all the same.
+/// A future that has begun a lookup and is not polled does not delay the hits of
+/// others.
 #[test]
 fn hits_do_not_wait_for_an_unpolled_future() {
     let server = Server::start();
@@ -46,8 +46,8 @@ fn hits_do_not_wait_for_an_unpolled_future() {
     assert_eq!(block_on(kept), 1);
 }
 
-/// A future that is dropped while it looks leaves no lock, whether the server
-/// has answered or not.
+/// A future that is dropped during a lookup leaves no lock, whether the server has
+/// answered or not.
 #[test]
 fn dropped_futures_release_their_lock() {
     let server = Server::start();
@@ -81,7 +81,7 @@ fn a_process_that_ends_releases_its_locks() {
     }
 }
 
-/// Nor does it put in doubt what is in memory of other tables.
+/// It leaves fragments of other tables in memory verified.
 #[test]
 fn a_dropped_future_leaves_memory_verified() {
     let server = Server::start();
@@ -102,14 +102,14 @@ fn a_dropped_future_leaves_memory_verified() {
     let mut trips = Trips::since_now(&server);
     assert_eq!(other(2), 1);
     assert_eq!(trips.count(), 0);
-    // What it was about to lease is leased anew, and met by changes.
+    // Its stamps are leased anew, and invalidations drop them.
     read(&cache, 1, &database);
     database.set(2);
     cache.invalidate_obj("rows", &changed(1)).unwrap();
     assert_eq!(read(&cache, 1, &database), (2, true));
 }
 
-/// A server without room refuses leases, and serves what it has.
+/// A full server refuses leases, and serves what it has.
 #[test]
 fn a_full_server_still_serves_what_it_has() {
     let server = Server::start();
@@ -132,8 +132,7 @@ fn a_full_server_still_serves_what_it_has() {
     assert_eq!(read(&here, 9, &database), (2, true));
 }
 
-/// Where all that is known is in doubt, it is asked about, and nothing is
-/// leased or read anew.
+/// When memory is unverified, its stamps are compared; nothing is leased or read.
 #[test]
 fn unverified_fragments_only_have_their_stamps_compared() {
     let server = Server::start();
@@ -141,7 +140,7 @@ fn unverified_fragments_only_have_their_stamps_compared() {
     read(&cache, 1, &Cell::new(1));
     let sets = || server.info("cmdstat_set");
     let before = sets();
-    // The same token again: all is as it was, and the server says otherwise.
+    // The same token again: nothing has changed, and the server pushes that it has.
     server.command(&["RENAME", "all", "elsewhere"]).unwrap();
     server.command(&["RENAME", "elsewhere", "all"]).unwrap();
     until("a revalidation", || {
@@ -151,8 +150,8 @@ fn unverified_fragments_only_have_their_stamps_compared() {
     assert_eq!(sets(), before);
 }
 
-/// News that come while a lease is under way cost no rendering: it is taken
-/// once more.
+/// When a push arrives during a lease, the lease is taken once more; nothing is
+/// rendered in vain.
 #[test]
 fn a_push_during_a_lease_costs_no_rendering() {
     let server = Server::start();
@@ -162,13 +161,13 @@ fn a_push_during_a_lease_costs_no_rendering() {
     for id in 1..20 {
         read(&cache, 0, &Cell::new(1));
         if id % 2 == 0 {
-            // Nothing is known then, and all is read.
+            // Memory knows nothing then, and everything is read.
             cache.invalidate_all().unwrap();
         }
         say("PING").unwrap();
         until("the connection is open", || server.info("connected_clients") != "1");
         server.stop();
-        // It is met before what is sent next, so the news come before the reply.
+        // The server executes it before the lookup, so the push comes before the reply.
         say("DEL all schemes:rows").unwrap();
         let mut looking = Box::pin(any(cache.clone(), id));
         assert!((&mut looking).now_or_never().is_none());

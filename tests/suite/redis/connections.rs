@@ -1,5 +1,5 @@
-//! The line: news by push, what counts while they may be missing, and runtimes
-//! around it.
+//! The connection: invalidation pushes, what counts while pushes may be missing, and
+//! the runtimes of applications.
 
 use std::cell::Cell;
 use std::sync::Arc;
@@ -40,7 +40,7 @@ fn hits_come_from_memory_and_invalidations_by_push() {
     until("the push", || read(&two, 1, &database) == (2, false));
 }
 
-/// Strictly, nothing that was invalidated anywhere is found.
+/// In strict mode nothing that was invalidated anywhere is found.
 #[test]
 fn strict_lookups_see_every_invalidation() {
     let server = Server::start();
@@ -60,7 +60,7 @@ fn strict_lookups_see_every_invalidation() {
     }
 }
 
-/// What another process may serve when the line is silent, and how long.
+/// What another process may serve while the connection is silent, and how long.
 fn partition(mode: Mode) {
     let server = Server::start();
     let proxy = Proxy::start(server.port());
@@ -124,8 +124,8 @@ fn a_stopped_server_is_within_the_bound() {
     assert_eq!(read(&cache, 1, &database), (1, false));
 }
 
-/// After a cut, fragments are asked about and not rendered again, and what
-/// changed meanwhile is noticed.
+/// After a cut, fragments are verified and not rendered again, and changes during the
+/// cut are noticed.
 #[test]
 fn cut_connections_cost_no_renderings() {
     let server = Server::start();
@@ -154,7 +154,7 @@ fn cut_connections_cost_no_renderings() {
     assert!(two.stats().shared_hits >= 95);
 }
 
-/// Pushes that come late: a slow line is within the bound like any other.
+/// Late pushes: a slow connection keeps the bound.
 #[test]
 fn a_slow_connection_is_within_the_bound() {
     let server = Server::start();
@@ -183,7 +183,7 @@ fn a_slow_connection_is_within_the_bound() {
     }
 }
 
-/// A process that was held up itself asks before it serves.
+/// A process that was suspended verifies before it serves.
 #[test]
 fn an_idle_connection_is_verified_before_a_hit() {
     let server = Server::start();
@@ -231,7 +231,7 @@ fn connections_close_with_the_last_handle() {
     assert!(Arc::strong_count(&held) > 5);
     drop(many);
     assert_eq!(Arc::strong_count(&held), 1, "a thread goes on");
-    // Dropping also waits for a line that is being set up in vain.
+    // Dropping also waits while a connection is set up in vain.
     let lost = process(patient(&server).connect_timeout(LONG));
     server.stop();
     server.kill();
@@ -263,7 +263,7 @@ fn works_inside_a_single_threaded_runtime() {
         assert_eq!(get(7).await.unwrap(), 7);
         assert!(cache.get_last_invalidation(["rows"]).is_some());
     });
-    // And with no runtime at all.
+    // The same without a runtime.
     let cache = process(patient(&server));
     let get = row(&cache, 9).get_or_fill_async(|| async { Ok::<_, Error>(1) });
     assert_eq!(futures_executor::block_on(get).unwrap(), 1);
@@ -293,15 +293,14 @@ fn observers_are_told_where_a_hit_came_from() {
     other.invalidate_obj("rows", &changed(1)).unwrap();
     until("the push", || get() == Outcome::StampChanged);
     assert_eq!(get(), Outcome::Hit);
-    // Another fragment of the row has a new stamp made, and this one is not
-    // made under it.
+    // Another fragment of the row creates a stamp that this one does not have.
     other.invalidate_obj("rows", &changed(1)).unwrap();
     row(&other, 1).extra(&1).get_or_fill(|| Ok::<_, Error>(1)).unwrap();
     until("the push", || get() == Outcome::StampChanged);
     assert_eq!(get(), Outcome::Hit);
     server.command(&["DEL", "conj:rows:id=1"]).unwrap();
     server.command(&["DEL", "all"]).unwrap();
-    // The second may come while what the first has met is made anew.
+    // The second lookup may come while the first one refills the fragment.
     until("the pushes", || get() != Outcome::Hit);
     until("a fill after both", || get() == Outcome::Hit);
     server.kill();
@@ -313,8 +312,7 @@ fn observers_are_told_where_a_hit_came_from() {
     assert!(stats.unverified > 0 && stats.breaker_open > 0 && stats.shared_hits > 0);
 }
 
-/// More fragments than there are questions remembered of, and fragments that
-/// take the places of others.
+/// More fragments than prepared revalidations, and fragments that replace others.
 #[test]
 fn concurrent_strict_lookups_are_exact() {
     const MANY: u64 = 4_200;
@@ -339,8 +337,8 @@ fn concurrent_strict_lookups_are_exact() {
     }
 }
 
-/// An invalidation whose future is dropped is carried out all the same, and at
-/// no time everywhere except in the process that began it.
+/// An invalidation whose future is dropped is still delivered, and it never reaches
+/// other processes without the one that began it.
 #[test]
 fn a_dropped_invalidation_is_still_delivered() {
     let server = Server::start();

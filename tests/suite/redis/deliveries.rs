@@ -1,4 +1,4 @@
-//! Invalidations that are large, and servers that will not drop keys.
+//! Large invalidations, and servers that refuse to drop keys.
 
 use std::cell::Cell;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -33,7 +33,7 @@ fn wide_rows(count: u64) -> Vec<Value> {
     (0..count).map(row).collect()
 }
 
-/// More keys than anybody should drop one by one, with the default limits.
+/// More keys than are dropped one by one, with the default limits.
 #[test]
 fn a_large_batch_drops_the_table_in_one_command() {
     let server = Server::start();
@@ -46,7 +46,7 @@ fn a_large_batch_drops_the_table_in_one_command() {
     assert_eq!(read_in_ten_ways(&other), 10);
 }
 
-/// The same where it would be kept.
+/// The same with `queue_invalidations`.
 #[test]
 fn a_large_queued_batch_is_delivered_as_its_table() {
     let server = Server::start();
@@ -61,7 +61,7 @@ fn a_large_queued_batch_is_delivered_as_its_table() {
     assert_eq!(read_in_ten_ways(&other), 10);
 }
 
-/// A batch that takes many trips has the time of many.
+/// The time limit holds for each round trip of a batch.
 #[test]
 fn the_time_limit_holds_for_one_trip() {
     let server = Server::start();
@@ -73,13 +73,13 @@ fn the_time_limit_holds_for_one_trip() {
     read(&other, 7, &database);
     proxy.set(cacheops_tests::servers::Mode::Delay(limit / 8));
     database.set(2);
-    // Ten thousand keys take five trips of a quarter of the limit, twice.
+    // Ten thousand keys take five round trips of a quarter of the limit, twice.
     cache.invalidate_objs("rows", (0..10_000).map(changed)).unwrap();
     assert_eq!(read(&other, 7, &database), (2, true));
 }
 
-/// A server that refuses to drop is there all the same: this process shows
-/// nothing old, keeps its connection, and goes on when the server has come round.
+/// While a server refuses to drop keys, this process shows nothing old and keeps its
+/// connection. It goes on when the server drops keys again.
 fn refused(refuse: impl Fn(&Server), allow: impl Fn(&Server), code: &str) {
     let server = Server::start();
     let cache = process(patient(&server));
@@ -109,15 +109,15 @@ fn refused(refuse: impl Fn(&Server), allow: impl Fn(&Server), code: &str) {
     allow(&server);
     until("the connection", || is_live(&cache) && is_live(&kept));
     assert_eq!(cache.shared_status().unwrap().sessions, 1);
-    assert_eq!(read(&cache, 2, &database), (2, true), "it was kept, and is delivered");
+    assert_eq!(read(&cache, 2, &database), (2, true), "it was queued, and is delivered");
     assert_eq!(read(&cache, 3, &database), (1, false));
-    // As documented: it was an error, and is to be announced again.
+    // As documented: it was an error, so the application announces it again.
     cache.invalidate_obj("rows", &changed(1)).unwrap();
     assert_eq!(read(&kept, 1, &database), (2, true));
 }
 
-/// One value that the server will not take closes no connection that anything
-/// else goes by, and is not sent again and again.
+/// A value that the server refuses costs only the connection for large values, and is
+/// not sent again.
 #[test]
 fn a_value_above_the_servers_limit_costs_only_its_own_connection() {
     let server = Server::options().arg("--proto-max-bulk-len", "1mb").start();
@@ -146,14 +146,14 @@ fn a_value_above_the_servers_limit_costs_only_its_own_connection() {
         }
     });
     assert_eq!(cache.shared_status().unwrap().sessions, 1);
-    // The tests' own, the line, and the one that was cut.
+    // That of the test, that of the cache, and the one that was closed.
     let mut made = server.info("total_connections_received").parse::<u64>().unwrap();
     for id in 20..40 {
         page(id);
     }
     made = server.info("total_connections_received").parse::<u64>().unwrap() - made;
     assert_eq!(made, 1, "that of the last INFO");
-    // What is taken is stored, the large ones too.
+    // Smaller values are stored, including large ones.
     let stored = process(patient(&server));
     let text = |cache: &Cacheops, bytes: usize| {
         let place = cache.cached_as(QuerySet::table("texts")).extra(&bytes);
@@ -198,8 +198,8 @@ fn a_server_that_cannot_save_is_not_used() {
 const ONE_TENANT: &str =
     "~shop:all ~shop:last ~shop:drops* ~shop:frag* ~shop:lock* ~shop:t1:* &* +@all";
 
-/// One that the server refuses for itself takes the cache from no other tenant:
-/// the connection is tried at once, not with the next heartbeat.
+/// An invalidation that the server refuses does not disable the cache for other
+/// tenants: the supervisor tries again at once, not with the next heartbeat.
 #[test]
 fn a_refused_invalidation_does_not_disable_the_cache() {
     const ROUNDS: u32 = 20;
@@ -229,8 +229,8 @@ fn a_refused_invalidation_does_not_disable_the_cache() {
     assert!(away < Duration::from_secs(1) * ROUNDS / 3, "it was away for {away:?}");
 }
 
-/// What the user may not drop for one tenant is dropped with everything, and
-/// holds up nobody.
+/// If the user may not drop the keys of one tenant, everything is dropped instead, and
+/// no other invalidation waits.
 #[test]
 fn a_refused_invalidation_does_not_delay_others() {
     let server = Server::options().user("web", "pw", ONE_TENANT).start();

@@ -1,4 +1,4 @@
-//! Data that is exchanged under a connection that lives on.
+//! Data that is exchanged while the connection stays open.
 
 use std::cell::Cell;
 use std::time::Duration;
@@ -20,7 +20,7 @@ fn both_read(caches: &[Cacheops], database: &Cell<u64>) {
     });
 }
 
-/// Nobody shows the old any more, soon and then for good.
+/// Soon nobody shows the old row any more, and then never again.
 fn until_new(caches: &[Cacheops], database: &Cell<u64>) {
     for cache in caches {
         until("the new", || read(cache, 1, database).0 == database.get());
@@ -30,7 +30,7 @@ fn until_new(caches: &[Cacheops], database: &Cell<u64>) {
     }
 }
 
-/// The other database is empty: what is invalidated there sends no push.
+/// The other database is empty: invalidations there cause no push.
 #[test]
 fn swapped_databases_are_noticed() {
     let server = Server::start();
@@ -50,8 +50,7 @@ fn swapped_databases_are_noticed() {
     }
 }
 
-/// The other database is an older copy: all its stamps are there, and those that
-/// were dropped since.
+/// The other database is an older copy, with the stamps that were dropped since.
 #[test]
 fn databases_swapped_twice_are_noticed() {
     let server = Server::start();
@@ -69,8 +68,8 @@ fn databases_swapped_twice_are_noticed() {
     assert_eq!(read(&process(strict(&server)), 1, &database).0, 2, "one that comes later");
 }
 
-/// A master that takes the data of an older copy, and is a master again before
-/// anybody looks. Its connections live on.
+/// A master takes the data of an older copy, and is a master again before the next
+/// heartbeat. Its connections stay open.
 #[test]
 fn a_master_that_was_briefly_a_replica_is_noticed() {
     let server = Server::start();
@@ -90,7 +89,7 @@ fn a_master_that_was_briefly_a_replica_is_noticed() {
     until_new(&caches, &database);
 }
 
-/// The data of an older file is loaded into the server that runs.
+/// A running server loads an older file.
 #[test]
 fn a_loaded_dump_is_noticed() {
     let server = Server::options().persistent().start();
@@ -110,7 +109,7 @@ fn a_loaded_dump_is_noticed() {
     until_new(&caches, &database);
 }
 
-/// Keys that come back out of a dump, stamps among them.
+/// Keys are restored from a dump, stamps among them.
 #[test]
 fn restored_keys_are_noticed() {
     let server = Server::start();
@@ -131,7 +130,7 @@ fn restored_keys_are_noticed() {
     until_new(&caches, &database);
 }
 
-/// A fragment that lies under another's key is none.
+/// A fragment that is copied to the key of another is a miss.
 #[test]
 fn a_fragment_copied_to_another_key_is_a_miss() {
     let server = Server::start();
@@ -150,8 +149,8 @@ fn a_fragment_copied_to_another_key_is_a_miss() {
     assert_eq!(user(&process(strict(&server)), "bob"), "bob");
 }
 
-/// The identity that a server's data has changes when its first replica comes,
-/// which is no reason not to connect.
+/// The identity of a server's data changes when its first replica comes. Setup is
+/// tried again then.
 #[test]
 fn an_identity_that_changes_during_setup_is_retried() {
     let server = Server::start();

@@ -1,5 +1,5 @@
-//! What fails leaves a trace: counters, observers, and events for operators;
-//! and what callers do for each other while Redis is away.
+//! Failures are counted, observed and logged; and callers share fills while Redis is
+//! unreachable.
 
 use std::cell::Cell;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -63,8 +63,8 @@ impl Visit for Text {
     }
 }
 
-/// A failed invalidation is counted, told and traced; so is each change of the
-/// connection's state, with what is done about it.
+/// A failed invalidation is counted, reported to observers and logged. Each change of
+/// the connection's state is logged, with what the cache does about it.
 #[test]
 fn failures_are_counted_observed_and_logged() {
     let server = Server::start();
@@ -110,7 +110,7 @@ fn failures_are_counted_observed_and_logged() {
     assert!(told[0].contains("the connection to Redis is lost: connecting again"), "{told:?}");
     assert!(told[1].contains("Redis cannot be reached and counts as down"), "{told:?}");
     assert!(told.last().unwrap().contains("connected to Redis again"), "{told:?}");
-    // Attempts that fail in the same way are no news.
+    // Attempts that fail in the same way are logged once.
     assert!(told.len() < 8, "{told:?}");
     let of_failures = Warnings::of("failures_leave_a_trace");
     let of_failures: Vec<_> =
@@ -119,7 +119,7 @@ fn failures_are_counted_observed_and_logged() {
     assert!(of_failures[0].starts_with("WARN"), "{of_failures:?}");
 }
 
-/// What is kept counts as done, and says that it is kept.
+/// A queued invalidation counts as done, and observers are told that it is queued.
 #[test]
 fn queued_invalidations_are_reported_as_queued() {
     let server = Server::start();
@@ -144,8 +144,8 @@ fn queued_invalidations_are_reported_as_queued() {
     assert_eq!(stats.observer_panics, 0);
 }
 
-/// The thread that keeps the connection does what dropped futures have left,
-/// tells the observers, who may ask the cache, and does it before it ends.
+/// The supervisor finishes invalidations whose future was dropped, before it ends. It
+/// tells the observers, who may use the cache.
 #[test]
 fn the_supervisor_finishes_a_dropped_invalidation() {
     let server = Server::start();
@@ -189,7 +189,7 @@ fn the_supervisor_finishes_a_dropped_invalidation() {
     }
 }
 
-/// No thread is made for what dropped futures leave, however many there are.
+/// Dropped futures start no threads, however many there are.
 #[test]
 fn many_dropped_invalidations_need_no_threads() {
     let server = Server::start();
@@ -207,14 +207,14 @@ fn many_dropped_invalidations_need_no_threads() {
             Box::pin(cache.invalidate_batch_async([WriteEvent::insert("rows", &changed(n))]));
         let _ = announced.as_mut().now_or_never();
     }
-    // Other tests have threads, too; these would be hundreds.
+    // Other tests start threads too; these would be hundreds.
     assert!(threads() < before + 200, "{} threads", threads());
     assert!(names().all(|name| !name.starts_with("cacheops-observers")));
     proxy.set(Mode::Pass);
     until("all of it", || cache.stats().invalidations == 500);
 }
 
-/// Callers that ask for one fragment while Redis is away: those that come
+/// Callers that request one fragment while Redis is unreachable: those that come
 /// before a fill begins share it.
 fn away(redis: Redis, server: &Server) {
     const CALLERS: usize = 50;
@@ -242,13 +242,13 @@ fn away(redis: Redis, server: &Server) {
         let all: Vec<_> = (0..CALLERS).map(|_| scope.spawn(get)).collect();
         all.into_iter().for_each(|caller| caller.join().unwrap());
     });
-    // The first, which most have come after, and one for all the others.
+    // The first fill, which most callers came after, and one for all others.
     let made = queries.load(Ordering::SeqCst);
     assert!(made <= 3, "{made} queries of {CALLERS} callers");
     let stats = cache.stats();
     assert_eq!((stats.stored, stats.hits), (0, 0), "nothing is kept, and nothing found");
     assert_eq!(stats.breaker_open, CALLERS as u64, "{stats:?}");
-    // What is made for one is not for those who come later.
+    // A value is not shared with callers that come later.
     let before = queries.load(Ordering::SeqCst);
     let database = Cell::new(7);
     assert_eq!(read(&cache, 1, &database), (7, true));
@@ -265,8 +265,8 @@ fn single_flight_goes_on_without_redis() {
     away(strict(&server).queue_invalidations(10), &server);
 }
 
-/// What must not be shared is not: each caller of a fragment that is not to be
-/// cached makes its own, and so does one that shows what was read around it.
+/// Each caller of an uncacheable fragment fills its own, and so does a caller whose
+/// fill shows what was read around it.
 #[test]
 fn uncacheable_values_are_not_shared_without_redis() {
     let server = Server::start();

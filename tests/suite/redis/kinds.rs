@@ -1,4 +1,4 @@
-//! All ways to a server, and servers that will not do.
+//! All ways to reach a server, and servers that do not suit.
 
 use std::cell::Cell;
 use std::io::{BufRead, BufReader, Write};
@@ -39,7 +39,7 @@ fn connects_by_password_user_database_and_socket() {
     assert!(!error.contains("no@"), "a password is shown: {error}");
 }
 
-/// The commands that the operator's page lists suffice.
+/// The commands that the handbook lists suffice.
 #[test]
 fn least_privileges_suffice() {
     let rules = "on ~app:* resetchannels -@all +get +mget +hget +hgetall +hsetnx +set +unlink +pexpireat +zadd +zincrby +zmscore +zrange +client|tracking +client|caching +hello +info +time +role +select";
@@ -81,7 +81,7 @@ fn moved_slots_of_a_cluster_are_followed() {
     follow_moving_slots(&Cluster::start(3));
 }
 
-/// They name themselves and each other `?`, which is whoever was asked.
+/// They name themselves and each other `?`, which means the node that was asked.
 #[test]
 fn cluster_nodes_without_a_host_name_are_reached() {
     for kind in ["hostname", "unknown-endpoint"] {
@@ -123,7 +123,7 @@ fn the_master_is_found_through_sentinels() {
     read(&cache, 1, &database);
     sentinel.kill_master();
     sentinel.wait_for_failover();
-    // Until the line is there again an invalidation is an error.
+    // Until the cache is connected again, an invalidation is an error.
     database.set(2);
     until("the new master", || cache.invalidate_obj("rows", &changed(1)).is_ok());
     assert_eq!(read(&cache, 1, &database).0, 2);
@@ -161,7 +161,7 @@ fn unsuitable_servers_are_rejected() {
     assert!(text.contains("neither run_id nor master_replid"), "{text}");
 }
 
-/// Something that speaks a little RESP, and says this of itself.
+/// A server that speaks a little RESP, with this reply to INFO.
 fn old_server(info: &'static str) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("redis://{}", listener.local_addr().unwrap());

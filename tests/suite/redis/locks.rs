@@ -1,4 +1,4 @@
-//! One process fills, the others wait.
+//! One process fills a fragment, the others wait.
 
 use std::cell::Cell;
 use std::collections::HashSet;
@@ -14,8 +14,8 @@ use cacheops_tests::servers::{Server, Trips};
 
 use super::{LONG, changed, patient, process, read, row, strict, until};
 
-/// What a server is told from now on, a line for each command, with the address
-/// that it came from: `1.2 [0 127.0.0.1:1234] "GET" "all"`.
+/// The commands that a server gets from now on, with the addresses of the clients:
+/// `1.2 [0 127.0.0.1:1234] "GET" "all"`.
 fn monitor(server: &Server) -> impl Iterator<Item = std::io::Result<String>> {
     let mut stream = TcpStream::connect(("127.0.0.1", server.port())).unwrap();
     stream.set_read_timeout(Some(LONG)).unwrap();
@@ -68,8 +68,7 @@ fn processes_share_a_fill() {
     assert_eq!(fills.load(Ordering::SeqCst), 1);
 }
 
-/// Whoever asks for a fragment asks for its lock, too; one that finds it gives
-/// the lock back.
+/// A lookup also requests the lock of the fragment, and releases it after a hit.
 #[test]
 fn hits_hold_no_lock() {
     let server = Server::start();
@@ -84,7 +83,7 @@ fn hits_hold_no_lock() {
     assert!(began.elapsed() < LONG, "somebody waited");
 }
 
-/// Of the threads of a process that look for the same fragment, one asks.
+/// Of the threads of a process that look up the same fragment, one asks the server.
 #[test]
 fn threads_share_a_lookup() {
     let server = Server::start();
@@ -99,10 +98,10 @@ fn threads_share_a_lookup() {
         asking.into_iter().for_each(|it| it.join().unwrap());
     });
     assert_eq!(two.stats().hits, 8);
-    assert!(trips.count() <= 2, "one to look, and one to give the lock back");
+    assert!(trips.count() <= 2, "one for the lookup, and one to release the lock");
 }
 
-/// A holder that has died delays nobody beyond the limit.
+/// A dead holder delays others for the lock limit at most.
 #[test]
 fn a_dead_lock_holder_delays_others_by_the_lock_limit() {
     let server = Server::start();
@@ -128,7 +127,7 @@ fn a_dead_lock_holder_delays_others_by_the_lock_limit() {
     });
 }
 
-/// A fill that fails, panics or is overtaken gives its lock back.
+/// A fill that fails, panics or is overtaken releases its lock.
 #[test]
 fn failed_fills_release_their_lock() {
     let server = Server::start();

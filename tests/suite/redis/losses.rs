@@ -1,5 +1,4 @@
-//! Keys that get lost, servers that run full, and servers that go back in
-//! time.
+//! Lost keys, full servers, and servers that go back in time.
 
 use std::cell::Cell;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -11,8 +10,7 @@ use cacheops_tests::servers::{Sentinel, Server};
 
 use super::{changed, patient, process, read, row, strict, until};
 
-/// Whatever single key is lost, what depends on it is a miss, and what comes
-/// then is right.
+/// Whichever key is lost, the fragments that depend on it are misses and then right.
 #[test]
 fn losing_any_key_is_never_stale() {
     let server = Server::start();
@@ -53,8 +51,8 @@ fn a_flush_is_never_stale() {
     }
 }
 
-/// Readers and writers over a server that evicts all the time, or has no room
-/// left; what was announced is never served older.
+/// Readers and writers over a server that evicts all the time, or is full: no lookup
+/// is older than what was announced.
 fn under_pressure(policy: &str) {
     const ROWS: usize = 40;
     let server =
@@ -95,7 +93,7 @@ fn under_pressure(policy: &str) {
             }
         });
     });
-    // Every invalidation had come through, full as the server may be.
+    // Every invalidation was delivered, although the server is full.
     assert!(caches[0].stats().invalidations >= 150);
 }
 
@@ -115,7 +113,7 @@ fn every_eviction_policy_is_never_stale() {
     }
 }
 
-/// At the limit nothing can be written, and everything still be invalidated.
+/// At its limit, a server refuses writes and still takes invalidations.
 #[test]
 fn a_full_server_is_never_stale() {
     let server = Server::start();
@@ -175,7 +173,7 @@ fn a_lagging_replica_that_is_promoted_is_never_stale() {
     assert_eq!(read(&process(strict(&replica)), 1, &database), (2, true));
 }
 
-/// The same under the eyes of processes that follow the sentinels.
+/// The same for processes that follow the sentinels.
 #[test]
 fn a_failover_to_a_lagging_replica_is_never_stale() {
     let sentinel = Sentinel::start();
@@ -205,7 +203,7 @@ fn a_failover_to_a_lagging_replica_is_never_stale() {
     }
 }
 
-/// A server tells nobody what it evicts to make room for their own writes.
+/// With NOLOOP a server would not push what it evicts for a connection's own writes.
 #[test]
 fn keys_evicted_by_own_writes_are_pushed() {
     let server = Server::start();
@@ -241,8 +239,8 @@ fn incompressible(mut seed: u64) -> Vec<u64> {
     std::iter::repeat_with(next).take(500).collect()
 }
 
-/// A server without room refuses to register a scheme: what is made then must
-/// not be kept, though all its stamps are there.
+/// A full server refuses to register a scheme. The fragment must not be stored then,
+/// although all its stamps exist.
 #[test]
 fn a_refused_scheme_registration_stores_nothing() {
     let server = Server::start();
@@ -261,8 +259,8 @@ fn a_refused_scheme_registration_stores_nothing() {
     assert_eq!(read(&cache, 1, &database).0, 2);
 }
 
-/// The times of invalidations get lost, and another table's is the first to be
-/// noted again.
+/// The times of invalidations are lost, and the first one to be noted again is that of
+/// another table.
 #[test]
 fn lost_invalidation_times_count_as_now() {
     let server = Server::start();

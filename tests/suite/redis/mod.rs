@@ -1,6 +1,6 @@
-//! What only a shared tier has: other processes, a line that can be cut, and
-//! servers that can die. Each handle stands for a process: handles share
-//! nothing but the server.
+//! What only a shared tier has: other processes, a connection that can break, and
+//! servers that can die. Each handle stands for a process: handles share only the
+//! server.
 
 mod access;
 mod cold;
@@ -26,7 +26,7 @@ use std::time::{Duration, Instant};
 use cacheops::{Cacheops, Consistency, Error, QuerySet, Redis, eq};
 use cacheops_tests::servers::Server;
 
-/// As long as anything here may take on a busy machine.
+/// The longest time that anything here takes on a busy machine.
 const LONG: Duration = Duration::from_secs(30);
 
 /// A process that uses a server.
@@ -38,7 +38,7 @@ fn try_process(redis: Redis) -> Result<Cacheops, Error> {
     Cacheops::builder().redis(redis.connect_timeout(LONG)).build()
 }
 
-/// Settings in which nothing is given up for being slow.
+/// Settings with which nothing times out.
 fn patient(server: &Server) -> Redis {
     Redis::url(server.url()).operation_timeout(LONG)
 }
@@ -47,7 +47,7 @@ fn strict(server: &Server) -> Redis {
     patient(server).consistency(Consistency::Strict)
 }
 
-/// Reads the fragment of a row; says what it holds, and whether it was filled.
+/// Reads the fragment of a row. Returns its value, and whether it was filled now.
 fn read(cache: &Cacheops, id: u64, database: &Cell<u64>) -> (u64, bool) {
     let filled = Cell::new(false);
     let value = row(cache, id).get_or_fill(|| {
@@ -57,7 +57,7 @@ fn read(cache: &Cacheops, id: u64, database: &Cell<u64>) -> (u64, bool) {
     (value.unwrap(), filled.get())
 }
 
-/// One place in the source for all processes.
+/// The same call site for all processes.
 fn row(cache: &Cacheops, id: u64) -> cacheops::Cached<'_> {
     cache.cached_as(rows(id))
 }
@@ -70,7 +70,7 @@ fn changed(id: u64) -> serde_json::Value {
     serde_json::json!({ "id": id })
 }
 
-/// Waits until something holds.
+/// Waits until a condition holds.
 fn until(what: &str, mut holds: impl FnMut() -> bool) {
     let deadline = Instant::now() + LONG;
     while !holds() {
@@ -79,7 +79,7 @@ fn until(what: &str, mut holds: impl FnMut() -> bool) {
     }
 }
 
-/// Whether the line of a cache is live.
+/// Whether a cache is connected.
 fn is_live(cache: &Cacheops) -> bool {
     cache.shared_status().is_some_and(|status| status.state == cacheops::LinkState::Live)
 }
