@@ -11,7 +11,7 @@ use crate::barrier::Commit;
 use crate::registry::{Installed, Known};
 use crate::schema::Table;
 use crate::statement::{self, Effect};
-use crate::transaction::{Events, Transaction};
+use crate::transaction::{Changes, Transaction};
 
 /// What SQLite says of a connection at the moment of a hook.
 #[derive(Clone, Copy, Debug)]
@@ -33,7 +33,19 @@ pub(crate) struct Ended {
     /// Commits that have not changed anything.
     pub(crate) rolled_back: Vec<Commit>,
     /// Changes that were committed without a commit hook.
-    pub(crate) late: Events,
+    pub(crate) late: Changes,
+    /// The databases of the connection are others than before.
+    pub(crate) attached: bool,
+}
+
+/// A commit that begins.
+pub(crate) struct Beginning {
+    pub(crate) changes: Changes,
+    /// The databases that it changes; `None` for those in which a write transaction is
+    /// open.
+    pub(crate) databases: Option<Vec<CString>>,
+    /// No hook may come when it is over.
+    pub(crate) open_ended: bool,
 }
 
 /// A statement that runs.
@@ -41,6 +53,8 @@ struct Running {
     statement: usize,
     /// It changes rows.
     rows: bool,
+    /// It attaches or detaches a database.
+    attaches: bool,
 }
 
 /// The state of a connection.
@@ -51,6 +65,10 @@ pub(crate) struct State {
     transaction: Transaction,
     /// Commits that have begun, and whose end has not been seen.
     commits: Vec<Commit>,
+    /// The databases in which rows have changed in this transaction.
+    databases: Vec<CString>,
+    /// Something else than rows may have changed in it.
+    definitions: bool,
     running: Vec<Running>,
     /// A statement has ended, by what it says, and its transaction is still open: it is
     /// being reset before its last row. Whether it changes rows.
@@ -95,7 +113,12 @@ impl State {
         }
         self.transaction.effect(self.known.current(), &effect);
         self.running.retain(|running| running.statement != statement);
-        self.running.push(Running { statement, rows: effect == Effect::Rows });
+        self.definitions |= writes && statement::may_change_schema(sql);
+        self.running.push(Running {
+            statement,
+            rows: effect == Effect::Rows,
+            attaches: statement::attaches(sql),
+        });
         ended
     }
 
@@ -104,13 +127,23 @@ impl State {
         let place = self.running.iter().rposition(|running| running.statement == statement);
         let running = place.map(|place| self.running.remove(place));
         if status.writing && status.autocommit {
-            self.reset = Some(running.is_some_and(|running| running.rows));
+            self.reset = Some(running.as_ref().is_some_and(|running| running.rows));
         }
-        self.settle(status)
+        let mut ended = self.settle(status);
+        ended.attached = running.is_some_and(|running| running.attaches);
+        ended
     }
 
     /// A row changes, of a table that [`Schema::table`] has given.
-    pub(crate) fn row(&mut self, table: &Arc<Table>, event: Option<impl FnMut() -> WriteEvent>) {
+    pub(crate) fn row(
+        &mut self,
+        database: &CStr,
+        table: &Arc<Table>,
+        event: Option<impl FnMut() -> WriteEvent>,
+    ) {
+        if !self.databases.iter().any(|other| **other == *database) {
+            self.databases.push(database.to_owned());
+        }
         self.rows += 1;
         self.row_hook_lost = false;
         self.explicit &= self.is_traced();
@@ -122,13 +155,13 @@ impl State {
     }
 
     /// A commit begins: what is to be marked.
-    pub(crate) fn commit(&mut self, status: Status) -> Events {
+    pub(crate) fn commit(&mut self, status: Status) -> Beginning {
         let mut transaction = std::mem::take(&mut self.transaction);
         if std::mem::take(&mut self.panicked) {
             transaction.everything();
         }
+        let traced = self.reset.is_some() || self.is_traced();
         if !transaction.has_rows() {
-            let traced = self.reset.is_some() || self.is_traced();
             let changes_rows =
                 self.reset == Some(true) || self.running.iter().any(|running| running.rows);
             let unseen = self.unseen(status) || (changes_rows && self.row_hook_lost);
@@ -136,8 +169,15 @@ impl State {
             if unseen || !traced {
                 transaction.everything();
             }
+            self.definitions |= !traced;
         }
-        transaction.events(self.known.current())
+        let databases = std::mem::take(&mut self.databases);
+        let definitions = std::mem::take(&mut self.definitions);
+        Beginning {
+            changes: transaction.changes(self.known.current()),
+            databases: (!definitions).then_some(databases),
+            open_ended: self.reset.is_some() || !traced,
+        }
     }
 
     /// What has been marked for a commit.
@@ -145,9 +185,19 @@ impl State {
         self.commits.push(commit);
     }
 
+    /// The commits that are over for sure, though no hook has told; and whether others
+    /// are left that are going to be.
+    pub(crate) fn over(&mut self) -> (Vec<Commit>, bool) {
+        let (over, left) = self.commits.drain(..).partition(Commit::is_over);
+        self.commits = left;
+        (over, self.commits.iter().any(Commit::has_files))
+    }
+
     /// A transaction is rolled back.
     pub(crate) fn rolled_back(&mut self) -> Ended {
         self.transaction = Transaction::default();
+        self.databases.clear();
+        self.definitions = false;
         self.schema.forget();
         // Where no statements are seen, it may be a later transaction than that of the
         // commits: then they count as committed, as soon as that is known.
@@ -163,8 +213,8 @@ impl State {
     pub(crate) fn closed(&mut self) -> Ended {
         let open = self.explicit && !self.panicked;
         let late = match !open && (self.transaction.has_rows() || self.panicked) {
-            true => std::mem::take(&mut self.transaction).events(self.known.current()),
-            false => Events::new(),
+            true => std::mem::take(&mut self.transaction).changes(self.known.current()),
+            false => Changes::default(),
         };
         Ended { committed: std::mem::take(&mut self.commits), late, ..Ended::default() }
     }
@@ -206,6 +256,8 @@ impl State {
             return ended;
         }
         self.reset = None;
+        self.databases.clear();
+        self.definitions = false;
         self.schema.forget_verified();
         ended.committed = std::mem::take(&mut self.commits);
         let mut transaction = std::mem::take(&mut self.transaction);
@@ -219,7 +271,7 @@ impl State {
         if unseen || std::mem::take(&mut self.panicked) {
             transaction.everything();
         }
-        ended.late = transaction.events(self.known.current());
+        ended.late = transaction.changes(self.known.current());
         ended
     }
 }

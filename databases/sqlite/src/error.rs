@@ -12,6 +12,8 @@ pub enum Error {
     Refused(i32),
     /// The connection had a hook of the application, which has been replaced.
     HookReplaced,
+    /// No thread could be started that looks for the writes of other processes.
+    NoThread(String),
     /// No cache is installed, so there is nobody to tell.
     NotInstalled,
 }
@@ -31,6 +33,7 @@ impl fmt::Display for Error {
                 "the connection had a preupdate, commit or rollback hook, which has been replaced: \
                  watch a connection before the application sets hooks of its own",
             ),
+            Error::NoThread(why) => write!(f, "the thread of the hooks cannot be started: {why}"),
             Error::NotInstalled => {
                 f.write_str("no cache is installed: call `sqlite_cacheops::install` first")
             }

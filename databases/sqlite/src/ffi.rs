@@ -18,6 +18,41 @@ pub(crate) struct Stmt {
     _opaque: [u8; 0],
 }
 
+/// A file, as the layer below SQLite has it.
+#[repr(C)]
+pub(crate) struct File {
+    pub(crate) methods: *const FileMethods,
+}
+
+/// What can be done with a file, up to what is called of it.
+#[repr(C)]
+pub(crate) struct FileMethods {
+    /// From 2 on there are those of shared memory.
+    pub(crate) version: c_int,
+    close: *const c_void,
+    pub(crate) read:
+        unsafe extern "C" fn(*mut File, buffer: *mut c_void, length: c_int, offset: i64) -> c_int,
+    write: *const c_void,
+    truncate: *const c_void,
+    sync: *const c_void,
+    size: *const c_void,
+    lock: *const c_void,
+    unlock: *const c_void,
+    check_reserved_lock: *const c_void,
+    file_control: *const c_void,
+    sector_size: *const c_void,
+    device_characteristics: *const c_void,
+    pub(crate) shm_map: Option<
+        unsafe extern "C" fn(
+            *mut File,
+            region: c_int,
+            size: c_int,
+            extend: c_int,
+            mapped: *mut *mut c_void,
+        ) -> c_int,
+    >,
+}
+
 /// A value of a row.
 #[repr(C)]
 pub(crate) struct Value {
@@ -26,6 +61,14 @@ pub(crate) struct Value {
 
 pub(crate) const OK: c_int = 0;
 pub(crate) const ROW: c_int = 100;
+
+pub(crate) const OPEN_READWRITE: c_int = 0x2;
+pub(crate) const OPEN_NOMUTEX: c_int = 0x8000;
+
+/// Asks for the [`File`] of a database.
+pub(crate) const FILE_POINTER: c_int = 7;
+/// A file ends before what was to be read; the rest has become zeros.
+pub(crate) const SHORT_READ: c_int = 522;
 
 pub(crate) const DELETE: c_int = 9;
 pub(crate) const INSERT: c_int = 18;
@@ -101,6 +144,20 @@ unsafe extern "C" {
     pub(crate) fn sqlite3_sql(statement: *mut Stmt) -> *const c_char;
     pub(crate) fn sqlite3_stmt_readonly(statement: *mut Stmt) -> c_int;
 
+    pub(crate) fn sqlite3_db_filename(db: *mut Db, database: *const c_char) -> *const c_char;
+    pub(crate) fn sqlite3_open_v2(
+        file: *const c_char,
+        db: *mut *mut Db,
+        flags: c_int,
+        vfs: *const c_char,
+    ) -> c_int;
+    pub(crate) fn sqlite3_close(db: *mut Db) -> c_int;
+    pub(crate) fn sqlite3_file_control(
+        db: *mut Db,
+        database: *const c_char,
+        operation: c_int,
+        argument: *mut c_void,
+    ) -> c_int;
     pub(crate) fn sqlite3_prepare_v2(
         db: *mut Db,
         sql: *const c_char,

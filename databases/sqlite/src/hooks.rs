@@ -1,16 +1,18 @@
 //! The hooks of a connection: what SQLite calls. They ask the connection for what is
 //! to be done, and do it.
 
-use std::ffi::{CStr, c_char, c_int, c_uint, c_void};
+use std::ffi::{CStr, CString, c_char, c_int, c_uint, c_void};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::ptr;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use crate::barrier::Commit;
 use crate::connection::{Ended, State, Status};
 use crate::error::Error;
 use crate::ffi::{self, Db, Preupdate, Stmt, Value};
+use crate::file::File;
+use crate::monitor;
 use crate::schema::{self, Table};
 use crate::transaction::event;
 use crate::value::Row;
@@ -23,6 +25,9 @@ pub(crate) struct Connection {
     /// A statement of ours runs, which is not to be looked at.
     asking: AtomicBool,
     panicked: AtomicBool,
+    /// The files of its databases, by the names that these have on it.
+    files: Mutex<Vec<(CString, Arc<File>)>>,
+    myself: Weak<Connection>,
 }
 
 #[derive(Clone, Copy)]
@@ -34,18 +39,26 @@ unsafe impl Send for Handle {}
 // SAFETY: as above.
 unsafe impl Sync for Handle {}
 
-/// Sets the hooks of a connection.
+/// Sets the hooks of a connection. It may have attached `other_databases` already.
 ///
 /// # Safety
 ///
 /// `db` is an open connection that no other thread uses meanwhile.
-pub(crate) unsafe fn attach(db: *mut Db, preupdate: Preupdate) -> Result<(), Error> {
-    let connection = Arc::new(Connection {
+pub(crate) unsafe fn attach(
+    db: *mut Db,
+    preupdate: Preupdate,
+    other_databases: bool,
+) -> Result<(), Error> {
+    let connection = Arc::new_cyclic(|myself| Connection {
         db: Handle(db),
         state: Mutex::default(),
         asking: AtomicBool::new(false),
         panicked: AtomicBool::new(false),
+        files: Mutex::default(),
+        myself: myself.clone(),
     });
+    connection.add_file(c"main");
+    let watched = Arc::clone(&connection);
     let context = Arc::into_raw(connection).cast_mut().cast::<c_void>();
     // SAFETY: the connection is open. SQLite calls `on_close` once, also if it refuses
     // the function, and that gives the reference back. The hooks are set after that and
@@ -72,6 +85,9 @@ pub(crate) unsafe fn attach(db: *mut Db, preupdate: Preupdate) -> Result<(), Err
         ];
         let mask = ffi::TRACE_STMT | ffi::TRACE_PROFILE;
         let code = ffi::sqlite3_trace_v2(db, mask, Some(on_trace), context);
+        if other_databases {
+            watched.look_at_databases();
+        }
         match replaced.iter().all(|context| context.is_null()) {
             _ if code != ffi::OK => Err(Error::Refused(code)),
             false => Err(Error::HookReplaced),
@@ -108,9 +124,65 @@ impl Connection {
         for commit in ended.committed {
             commit.committed();
         }
-        if !ended.late.is_empty() {
-            Commit::begin(ended.late).committed();
+        if !ended.late.events.is_empty() {
+            Commit::begin(ended.late, Vec::new()).committed();
         }
+        if ended.attached {
+            self.look_at_databases();
+        }
+    }
+
+    /// Keeps an eye on the file of a database. Only in a hook.
+    fn add_file(&self, database: &CStr) {
+        // SAFETY: the connection is open and this thread's; SQLite returns null or a text
+        // that ends with a zero, which lives as long as the database is attached.
+        let path = unsafe {
+            let path = ffi::sqlite3_db_filename(self.db.0, database.as_ptr());
+            (!path.is_null()).then(|| CStr::from_ptr(path).to_string_lossy().into_owned())
+        };
+        if let Some(path) = path.filter(|path| !path.is_empty()) {
+            let file = monitor::watch(path.into());
+            self.files().push((database.to_owned(), file));
+        }
+    }
+
+    /// Databases were attached or detached. Only in a hook.
+    fn look_at_databases(&self) {
+        let mut names = Vec::new();
+        // SAFETY: the connection is open and this thread's.
+        self.asking(|| unsafe {
+            schema::rows(self.db.0, "PRAGMA database_list", |row| {
+                names.extend(row.text(1).and_then(|name| CString::new(name).ok()));
+            })
+        });
+        self.files().clear();
+        names.iter().for_each(|name| self.add_file(name));
+    }
+
+    fn files(&self) -> MutexGuard<'_, Vec<(CString, Arc<File>)>> {
+        self.files.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The files that a commit changes. Only in a hook.
+    fn written(&self, databases: Option<&[CString]>) -> Vec<Arc<File>> {
+        let is_written = |name: &CString| match databases {
+            Some(databases) => databases.contains(name),
+            // SAFETY: a hook of the connection runs, and the name ends with a zero.
+            None => unsafe { ffi::sqlite3_txn_state(self.db.0, name.as_ptr()) == ffi::TXN_WRITE },
+        };
+        let files = self.files();
+        files
+            .iter()
+            .filter(|(name, _)| is_written(name))
+            .map(|(_, file)| Arc::clone(file))
+            .collect()
+    }
+
+    /// Ends the commits that are over, though no hook has told. Whether none is left.
+    pub(crate) fn end_commits(&self) -> bool {
+        let (over, is_one_left) = self.state().over();
+        over.into_iter().for_each(Commit::committed);
+        !is_one_left
     }
 
     /// Runs what looks at the schema, without seeing its own statements.
@@ -147,18 +219,28 @@ impl Connection {
         let is_blob = unsafe { (preupdate.blobwrite)(db) } >= 0;
         // A write into a blob shows the row as it was, and not as it will be.
         let event = (!is_blob).then_some(|| event(&table, old, new));
-        state.row(&table, event);
+        state.row(database, &table, event);
     }
 
     fn commit(&self) {
-        let events = {
+        let beginning = {
             let mut state = self.state();
+            if state.installed().is_empty() {
+                return;
+            }
             state.panicked |= self.panicked.swap(false, Ordering::Relaxed);
             state.commit(self.status())
         };
-        if !events.is_empty() {
-            let commit = Commit::begin(events);
-            self.state().begun(commit);
+        let files = self.written(beginning.databases.as_deref());
+        if beginning.changes.events.is_empty() && files.is_empty() {
+            return;
+        }
+        let redefines = beginning.databases.is_none();
+        files.iter().for_each(|file| file.begin_commit(redefines));
+        let commit = Commit::begin(beginning.changes, files);
+        self.state().begun(commit);
+        if beginning.open_ended {
+            monitor::await_end(self.myself.clone());
         }
     }
 

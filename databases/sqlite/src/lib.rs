@@ -33,7 +33,10 @@ mod barrier;
 mod connection;
 mod error;
 mod ffi;
+mod file;
 mod hooks;
+mod monitor;
+mod probe;
 mod registry;
 mod schema;
 mod statement;
@@ -42,6 +45,8 @@ mod value;
 
 use std::ffi::{c_char, c_int, c_void};
 use std::panic::catch_unwind;
+use std::path::PathBuf;
+use std::time::Duration;
 
 use cacheops::Cacheops;
 
@@ -67,6 +72,7 @@ pub fn uninstall(cache: &Cacheops) {
     if registry::remove(cache) {
         // SAFETY: the function exists; SQLite forgets it, whether it knew it or not.
         unsafe { ffi::sqlite3_cancel_auto_extension(on_open) };
+        monitor::stop();
     }
 }
 
@@ -87,7 +93,23 @@ pub unsafe fn watch<T>(connection: *mut T) -> Result<(), Error> {
     }
     let preupdate = ffi::preupdate().ok_or(Error::NoPreupdateHook)?;
     // SAFETY: the caller's promise.
-    unsafe { hooks::attach(connection.cast(), preupdate) }
+    unsafe { hooks::attach(connection.cast(), preupdate, true) }
+}
+
+/// Looks whether other processes have written to the database files that connections of
+/// this process have opened, and drops the tables of those that they did: what begins
+/// after this call shows what they had committed before it. For applications that call
+/// it for each page, and want no bound in time; see [`Options::external_writes`].
+pub fn look_for_external_writes() {
+    monitor::look_at_files();
+}
+
+/// The database files for which the writes of other processes cannot be seen, since
+/// SQLite could not open them once more: they are encrypted, or are reached by a VFS of
+/// the application's own. What this process writes to them is seen.
+pub fn unwatched_files() -> Vec<PathBuf> {
+    let files = monitor::files().into_iter().filter(|file| !file.is_counted());
+    files.map(|file| file.path().to_owned()).collect()
 }
 
 /// How a cache is told of writes.
@@ -95,6 +117,7 @@ pub unsafe fn watch<T>(connection: *mut T) -> Result<(), Error> {
 #[must_use]
 pub struct Options {
     row_budget: usize,
+    external_writes: Duration,
 }
 
 impl Default for Options {
@@ -106,7 +129,7 @@ impl Default for Options {
 impl Options {
     /// The defaults.
     pub fn new() -> Self {
-        Options { row_budget: 1_000 }
+        Options { row_budget: 1_000, external_writes: Duration::from_millis(500) }
     }
 
     /// How many rows of one table a transaction may change before the table is
@@ -114,6 +137,21 @@ impl Options {
     /// kept in memory until the commit.
     pub fn row_budget(mut self, rows: usize) -> Self {
         self.row_budget = rows;
+        self
+    }
+
+    /// How often to look whether **other processes** have written to a database file:
+    /// twice a second by default. What they changed drops the tables of that file, so
+    /// fragments are stale for at most this long (and the length of one look). Zero for
+    /// never: then the application asks, by [`look_for_external_writes`].
+    ///
+    /// A look reads the counter of commits in the file, which takes about two
+    /// microseconds, and takes no lock. To read it, the crate keeps one connection of
+    /// its own to each file. While it is there, a database does not leave WAL mode, and
+    /// its log is not removed when the application closes its last connection:
+    /// [`uninstall`] before that, if the file is to be copied.
+    pub fn external_writes(mut self, every: Duration) -> Self {
+        self.external_writes = every;
         self
     }
 
@@ -130,9 +168,12 @@ impl Options {
         if code != ffi::OK {
             return Err(Error::Refused(code));
         }
-        let row_budget = self.row_budget;
-        registry::add(registry::Installation { cache: cache.clone(), row_budget });
-        Ok(())
+        registry::add(registry::Installation {
+            cache: cache.clone(),
+            row_budget: self.row_budget,
+            external_writes: self.external_writes,
+        });
+        monitor::start()
     }
 }
 
@@ -145,9 +186,12 @@ unsafe extern "C" fn on_open(
 ) -> c_int {
     const ERROR: c_int = 1;
     let attached = catch_unwind(|| {
+        if probe::is_opening() {
+            return Ok(());
+        }
         let preupdate = ffi::preupdate().ok_or(Error::NoPreupdateHook)?;
         // SAFETY: the connection is being opened, so nobody else has it.
-        unsafe { hooks::attach(db, preupdate) }
+        unsafe { hooks::attach(db, preupdate, false) }
     });
     match attached {
         Ok(Ok(())) => ffi::OK,

@@ -2,6 +2,7 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
 
 use cacheops::Cacheops;
 
@@ -9,6 +10,8 @@ use cacheops::Cacheops;
 pub(crate) struct Installation {
     pub(crate) cache: Cacheops,
     pub(crate) row_budget: usize,
+    /// How often to look for writes of other processes; zero for never.
+    pub(crate) external_writes: Duration,
 }
 
 /// The installed caches, in an order that does not change.

@@ -54,6 +54,13 @@ pub(crate) fn may_change_schema(sql: &str) -> bool {
     !rest.is_empty() && !LEAVE_IT.iter().any(|word| rest[..end].eq_ignore_ascii_case(word))
 }
 
+/// Whether a statement attaches or detaches a database.
+pub(crate) fn attaches(sql: &str) -> bool {
+    let rest = Words(sql).skipped();
+    let begins = |word: &str| rest.get(..6).is_some_and(|first| first.eq_ignore_ascii_case(word));
+    begins("ATTACH") || begins("DETACH")
+}
+
 /// `CREATE …` and `DROP …`, after their first word.
 fn definition(mut words: Words<'_>) -> Effect {
     let mut kind = words.upper();

@@ -12,12 +12,22 @@ use crate::statement::Effect;
 /// The events for each of the installed caches.
 pub(crate) type Events = Vec<(Arc<Installation>, Vec<WriteEvent>)>;
 
+/// What is to be told of a transaction.
+#[derive(Default)]
+pub(crate) struct Changes {
+    pub(crate) events: Events,
+    /// The tables that the events are about; `None` for all.
+    pub(crate) tables: Option<Vec<String>>,
+}
+
 /// The changes of a transaction that is open.
 #[derive(Default)]
 pub(crate) struct Transaction {
     /// The caches that were installed at the first change.
     recipients: Events,
     tables: Vec<(Arc<Table>, Kept)>,
+    /// Further tables that change as a whole.
+    whole: Vec<String>,
     /// Everything may have changed.
     unknown: bool,
 }
@@ -74,7 +84,7 @@ impl Transaction {
             Effect::Tables(tables) => {
                 self.begin(installed);
                 for table in tables {
-                    self.add(|| WriteEvent::table(table));
+                    self.whole_table(table);
                 }
             }
             Effect::Everything => self.unknown = true,
@@ -89,9 +99,9 @@ impl Transaction {
 
     /// What each of the installed caches is to be told. One that was installed after
     /// the first change is told that everything has changed.
-    pub(crate) fn events(mut self, installed: &[Arc<Installation>]) -> Events {
+    pub(crate) fn changes(mut self, installed: &[Arc<Installation>]) -> Changes {
         if self.is_empty() {
-            return Vec::new();
+            return Changes::default();
         }
         let mut of = |each: &Arc<Installation>| {
             let place = self.recipients.iter().position(|(other, _)| Arc::ptr_eq(each, other));
@@ -101,7 +111,10 @@ impl Transaction {
             };
             (Arc::clone(each), events)
         };
-        installed.iter().map(&mut of).collect()
+        let events = installed.iter().map(&mut of).collect();
+        let mut tables = self.whole;
+        tables.extend(self.tables.iter().map(|(table, _)| table.name().to_owned()));
+        Changes { events, tables: (!self.unknown).then_some(tables) }
     }
 
     /// How a table's changes are kept; with its first, the virtual table changes whose
@@ -111,12 +124,17 @@ impl Transaction {
         let place = self.tables.iter().rposition(|(other, _)| Arc::ptr_eq(other, table));
         let place = place.unwrap_or_else(|| {
             if let Some(shadows) = table.shadows() {
-                self.add(|| WriteEvent::table(shadows));
+                self.whole_table(shadows);
             }
             self.tables.push((Arc::clone(table), Kept::Rows(0)));
             self.tables.len() - 1
         });
         &mut self.tables[place].1
+    }
+
+    fn whole_table(&mut self, table: &str) {
+        self.whole.push(table.to_owned());
+        self.add(|| WriteEvent::table(table));
     }
 
     fn begin(&mut self, installed: &[Arc<Installation>]) {

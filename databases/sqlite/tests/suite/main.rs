@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod connections;
+mod external;
 mod rows;
 mod site;
 mod statements;

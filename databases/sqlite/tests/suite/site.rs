@@ -1,6 +1,7 @@
 //! A cache that SQLite tells of writes, and fragments that are to go or to stay.
 
 use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use cacheops::{Cacheops, QuerySet};
@@ -30,6 +31,17 @@ impl Site {
             .find(|folder| std::fs::create_dir(folder).is_ok())
             .unwrap();
         Site { cache, folder, _alone: alone }
+    }
+
+    /// Lets another process run SQL in a file.
+    pub fn elsewhere(&self, name: &str, sql: &str) {
+        let status = Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", "external::another_process"])
+            .env("CACHEOPS_TEST_FILE", self.path(name))
+            .env("CACHEOPS_TEST_SQL", sql)
+            .stdout(Stdio::null())
+            .status();
+        assert!(status.unwrap().success());
     }
 
     /// A database in memory with a schema.

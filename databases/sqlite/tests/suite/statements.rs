@@ -94,3 +94,17 @@ fn attached_and_temporary_tables() {
     let sql = "INSERT INTO items VALUES (2)";
     assert_eq!(site.dropped_by(&main, items(), sql), [false, true]);
 }
+
+#[test]
+fn a_definition_by_a_connection_that_did_not_know_the_schema() {
+    let site = Site::new();
+    let (one, two) = (site.file("stale.db"), site.file("stale.db"));
+    one.execute_batch("CREATE TABLE t (x); INSERT INTO t VALUES (1)").unwrap();
+    let drop_it = two.prepare("DROP TABLE t");
+    let mut drop_it = drop_it.unwrap();
+    one.execute_batch("CREATE INDEX i ON t (x)").unwrap();
+    let dropped = site.dropped([QuerySet::table("t")], || {
+        drop_it.execute([]).unwrap();
+    });
+    assert_eq!(dropped, [true]);
+}
