@@ -68,7 +68,7 @@ pub struct QuerySet {
     /// escaped. What is made from the queryset may print them, so this is
     /// part of the key.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    marks: Vec<u64>,
+    distinctions: Vec<u64>,
 }
 
 /// A table that is joined by the equality of two columns.
@@ -104,7 +104,7 @@ impl QuerySet {
             order_by: Vec::new(),
             limit: None,
             offset: None,
-            marks: Vec::new(),
+            distinctions: Vec::new(),
         }
     }
 
@@ -283,13 +283,13 @@ impl QuerySet {
                 None => key.none(),
             }
         }
-        key.list(self.marks.len());
-        self.marks.iter().for_each(|mark| key.int(i128::from(*mark)));
+        key.list(self.distinctions.len());
+        self.distinctions.iter().for_each(|place| key.int(i128::from(*place)));
     }
 
-    pub(crate) fn with_marks(mut self, marks: Vec<u64>) -> Self {
+    pub(crate) fn with_distinctions(mut self, distinctions: Vec<u64>) -> Self {
         // What came by serde may have some of its own.
-        self.marks.extend(marks);
+        self.distinctions.extend(distinctions);
         self
     }
 

@@ -1,13 +1,11 @@
 //! Finds the tags and the contents of their bodies, and checks that they are
 //! complete.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
-use super::args::{self, Arguments};
 use super::lexer::{Lexer, Piece, PieceKind, Rules, Syntax};
-use super::loops::{Loops, Position};
-use super::macros::Macros;
-use super::open_tag::{Assignment, Block, Exposure, OpenTag, Reference, TagKind, Trim};
+use super::open_tag::{Assignment, Trim};
+use super::parsed::{CallSite, Edit, Parsed, Replacement};
 use super::tokens::{TokenKind, is_attribute};
 use crate::error::Error;
 use callers::Caller;
@@ -18,63 +16,7 @@ mod components;
 mod macros;
 mod references;
 mod scopes;
-
-/// A replacement for a range of the source.
-#[derive(Debug)]
-pub(super) struct Edit<'s> {
-    pub(super) start: usize,
-    pub(super) end: usize,
-    pub(super) with: Replacement<'s>,
-}
-
-#[derive(Debug)]
-pub(super) enum Replacement<'s> {
-    Open(usize),
-    Close(usize, Trim<'s>),
-    /// The name of a template that is known only when it is rendered.
-    Reference(Reference, &'s str),
-    /// What the dialect writes at the beginning of the source.
-    Prelude,
-    /// What it writes before the first piece, which has these trim markers.
-    First(Trim<'s>),
-    /// The same inside a block.
-    InBlock(Trim<'s>),
-}
-
-/// What was found in a source.
-#[derive(Debug, Default)]
-pub(super) struct Parsed<'s> {
-    pub(super) tags: Vec<OpenTag<'s>>,
-    pub(super) edits: Vec<Edit<'s>>,
-    /// Templates that `include`, `import`, `from` and `extends` name
-    /// literally.
-    pub(super) references: BTreeSet<&'s str>,
-    /// Those whose macros are used here.
-    pub(super) imports: BTreeSet<&'s str>,
-    pub(super) dynamic_imports: bool,
-    pub(super) calls: Vec<CallSite<'s>>,
-    /// The template that it extends, if the name is literal.
-    pub(super) extends: Option<&'s str>,
-    /// Components that it may use.
-    pub(super) components: BTreeSet<String>,
-    /// Components that it defines.
-    pub(super) defines: BTreeSet<String>,
-    pub(super) blocks: BTreeMap<&'s str, Block<'s>>,
-    pub(super) loops: Loops,
-    pub(super) exposure: Exposure,
-    /// Whether its macros use blocks, through `self` or `super`.
-    pub(super) macros_use_blocks: bool,
-    pub(super) macros: Macros<'s>,
-}
-
-/// A `{% call cached_as(…) %}`, for templates that are not rewritten.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct CallSite<'s> {
-    /// Its line, from 1.
-    pub line: usize,
-    /// The argument `name="…"`, if it is a literal string.
-    pub name: Option<&'s str>,
-}
+mod tags;
 
 pub(super) fn parse<'s>(
     source: &'s str,
@@ -213,114 +155,6 @@ impl<'s> Parser<'s, '_> {
             }
             None => Ok(()),
         }
-    }
-
-    fn is_tag(&self, name: &str) -> bool {
-        matches!(name, "cached_as" | "cached") || self.custom.iter().any(|tag| tag == name)
-    }
-
-    fn open_tag(&mut self, name: &'s str, piece: &Piece<'s>) -> Result<(), Error> {
-        let text = self.source[piece.start..piece.end].trim();
-        let fail = |line, why: String| Error::template(line, format!("`{text}`: {why}"));
-        if self.stack.iter().filter(|open| open.tag.is_some()).count() >= self.rules.max_depth {
-            return Err(fail(
-                self.line,
-                format!(
-                    "it is inside {} other cache tags, and that is as deep as they can nest",
-                    self.rules.max_depth
-                ),
-            ));
-        }
-        let (arguments, django) =
-            args::split(self.source, &piece.tokens[1..]).map_err(|why| fail(self.line, why))?;
-        if let Some(splat) = arguments.iter().find(|a| a.expression.starts_with('*')) {
-            let why = format!(
-                "`{}` cannot be unfolded here: pass its parts one by one",
-                splat.expression
-            );
-            return Err(fail(self.line, why));
-        }
-        let kind = match name {
-            "cached_as" => Arguments::of_cached_as(arguments, django).and_then(|arguments| {
-                if arguments.positional.is_empty() {
-                    return Err("it needs a queryset: `cached_as articles`".to_owned());
-                }
-                Ok(TagKind::CachedAs(arguments))
-            }),
-            "cached" => Arguments::of_cached(arguments, django).map(TagKind::Cached),
-            _ => args::of_custom(arguments).map(TagKind::Custom),
-        };
-        let kind = kind.map_err(|why| fail(self.line, why))?;
-        let names_body = self.names_body(&kind, &piece.tokens);
-        let index = self.parsed.tags.len();
-        let trim = self.trim(piece);
-        self.parsed.tags.push(OpenTag {
-            index,
-            name,
-            kind,
-            line: self.line,
-            text,
-            trim,
-            includes: BTreeSet::new(),
-            has_blocks: false,
-            blocks: BTreeSet::new(),
-            mutates: BTreeSet::new(),
-            assignments: BTreeMap::new(),
-            position: Position {
-                in_loop: self.innermost_loop(),
-                start: piece.start,
-                end: piece.end,
-            },
-            in_block: self.innermost_block(),
-            in_component: self.stands_in("component"),
-            names_body,
-            shows_body: false,
-            may_see_caller: false,
-        });
-        self.note_tag(index);
-        self.edit(piece.start, piece.end, Replacement::Open(index));
-        self.push(name, Some(index));
-        Ok(())
-    }
-
-    fn trim(&self, piece: &Piece<'s>) -> Trim<'s> {
-        if piece.kind != PieceKind::LineStatement {
-            let (left, right) = piece.trim;
-            return Trim { left, right, is_line: false, line_end: "" };
-        }
-        let text = &self.source[piece.start..piece.end];
-        let line_end = &text[text.trim_end_matches(['\r', '\n']).len()..];
-        Trim { left: "+", right: "+", is_line: true, line_end }
-    }
-
-    fn close_tag(&mut self, name: &'s str, piece: &Piece<'s>) -> Result<(), Error> {
-        let end = self.source[piece.start..piece.end].trim();
-        let Some(open) = self.stack.pop() else {
-            return Err(Error::template(
-                self.line,
-                format!("`{end}` closes nothing: there is no `{name}` open here"),
-            ));
-        };
-        let Some(tag) = open.tag.filter(|_| open.name == name) else {
-            return Err(Error::template(
-                self.line,
-                format!(
-                    "`{end}` comes while `{}` of line {} is still open: close that first",
-                    open.name.trim_start_matches(|c: char| c == '<' || c.is_whitespace()),
-                    open.line
-                ),
-            ));
-        };
-        if let Some(extra) = piece.tokens.get(1) {
-            return Err(Error::template(
-                self.line,
-                format!("`{end}`: an end takes no arguments, and there is `{}`", extra.text),
-            ));
-        }
-        let trim = self.trim(piece);
-        self.edit(piece.start, piece.end, Replacement::Close(tag, trim));
-        self.parsed.tags[tag].position.end = piece.end;
-        Ok(())
     }
 
     fn close_statement(&mut self, opener: &str) -> Result<(), Error> {

@@ -87,13 +87,13 @@ fn collect<E: Engine>(
         Datum::Text(table) => {
             let mut distinctions = Distinctions::default();
             distinctions.leaf(E::is_safe(value));
-            querysets.push(QuerySet::table(table).with_marks(distinctions.into_places()));
+            querysets.push(QuerySet::table(table).with_distinctions(distinctions.into_places()));
         }
         Datum::Map(_) => {
             check_depth::<E>("a map", value)?;
             let queryset = E::read_queryset(value)
                 .map_err(|error| format!("a map that is no queryset: {error}"))?;
-            querysets.push(marked::<E>(queryset, [value])?);
+            querysets.push(with_distinctions_of::<E>(queryset, [value])?);
         }
         Datum::List(items) if items.is_empty() => {
             return Err(
@@ -147,12 +147,12 @@ where
     }
     set.check().map_err(|error| fail(error.to_string()))?;
     let values = conditions.iter().map(|(_, value)| *value);
-    marked::<E>(set, std::iter::once(table).chain(values)).map_err(fail)
+    with_distinctions_of::<E>(set, std::iter::once(table).chain(values)).map_err(fail)
 }
 
 /// The queryset, distinguished from one with the same values that print
 /// differently.
-fn marked<'v, E: Engine>(
+fn with_distinctions_of<'v, E: Engine>(
     queryset: QuerySet,
     values: impl IntoIterator<Item = &'v E::Value>,
 ) -> Result<QuerySet, String>
@@ -164,7 +164,7 @@ where
     for value in values {
         write::<E>("a value in the queryset", value, &mut written, &mut distinctions)?;
     }
-    Ok(queryset.with_marks(distinctions.into_places()))
+    Ok(queryset.with_distinctions(distinctions.into_places()))
 }
 
 /// The condition for a keyword of `queryset()`.

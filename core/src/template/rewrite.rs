@@ -7,7 +7,8 @@ use super::lexer::Syntax;
 use super::loops::Loops;
 use super::macros::Macros;
 use super::open_tag::{Block, Exposure, OpenTag, Reference, Trim};
-use super::parser::{CallSite, Replacement, parse};
+use super::parsed::{CallSite, Replacement};
+use super::parser::parse;
 use crate::error::Error;
 
 /// How the tags are written in the language of an engine.
