@@ -3,7 +3,7 @@
 use super::engine::{Datum, Engine};
 use crate::key::KeyWriter;
 
-/// The marks of values that print differently although they are otherwise encoded
+/// The distinctions of values that print differently although they are otherwise encoded
 /// alike: text that prints without escaping, the negative zero, and lists of
 /// another kind. They belong to the key of a fragment, but not to the variant
 /// that `invalidate_fragment_extra` names.
@@ -43,7 +43,7 @@ impl Distinctions {
 
 /// Writes a value of `extra`, with the same bytes as serde writes for the
 /// corresponding Rust value, so that `invalidate_fragment_extra` finds it. What
-/// these bytes omit is added to `marks`.
+/// these bytes omit is added to `distinctions`.
 ///
 /// # Errors
 ///
