@@ -62,7 +62,7 @@ impl Object for Partial {
 }
 
 #[test]
-fn an_object_of_the_applications_is_no_extra() {
+fn an_object_of_the_application_is_refused_as_extra() {
     let env = site(&[
         ("plain", "{% cached extra=user %}x{% endcached %}"),
         ("list", "{% cached extra=[1, user] %}x{% endcached %}"),
@@ -92,7 +92,7 @@ fn an_object_of_the_applications_is_no_extra() {
 }
 
 #[test]
-fn macros_modules_callers_and_loops_are_no_extra() {
+fn macros_modules_callers_and_loops_are_refused_as_extra() {
     let lib = "{% macro m() %}A{% endmacro %}";
     for page in [
         "{% import 'lib' as l %}{% cached extra=l %}x{% endcached %}",
@@ -109,7 +109,7 @@ fn macros_modules_callers_and_loops_are_no_extra() {
 /// What serde and the engine make is no more than its items, and kinds that
 /// show in another way are other extras.
 #[test]
-fn containers_of_the_engine_are_extras() {
+fn containers_of_the_engine_are_taken_as_extra() {
     let env = site(&[("page", "{% cached extra=v %}{{ v }}{% endcached %}")]);
     let page = |v: Value| env.get_template("page").unwrap().render(context!(v)).unwrap();
     for v in [
@@ -137,7 +137,7 @@ fn containers_of_the_engine_are_extras() {
 }
 
 #[test]
-fn an_iterator_that_ends_is_refused_and_never_used_up() {
+fn a_one_shot_iterator_is_refused_and_not_consumed() {
     let templates = [
         ("extra", "{% cached extra=it %}{% for i in it %}{{ i }}{% endfor %}{% endcached %}"),
         ("queryset", "{% cached_as it %}{% for i in it %}{{ i }}{% endfor %}{% endcached_as %}"),
@@ -162,7 +162,7 @@ fn an_iterator_that_ends_is_refused_and_never_used_up() {
 }
 
 #[test]
-fn a_value_that_holds_itself_is_an_error() {
+fn a_value_that_contains_itself_is_refused() {
     let own = "{% set ns = namespace() %}{% set ns.any = [ns] %}{% set ns.me = ns %}";
     let deep = "{% set ns = namespace(l=[]) %}{% for i in range(100) %}{% set ns.l = [ns.l] %}{% endfor %}";
     for (before, tag) in [

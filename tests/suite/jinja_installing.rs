@@ -25,7 +25,7 @@ fn an_environment_has_one_cache() {
 }
 
 #[test]
-fn the_same_cache_again() {
+fn installing_the_same_cache_again_gives_the_same_tags() {
     let cache = Cacheops::in_memory();
     let mut env = Environment::new();
     Tags::install(&mut env, &cache).add_template(&mut env, "page", SOURCE).unwrap();
@@ -63,7 +63,7 @@ fn page(env: &Environment<'_>, n: u32) -> String {
 
 /// Environments that render one source otherwise, in one cache.
 #[test]
-fn environments_of_one_cache() {
+fn environments_of_one_cache_share_no_fragments() {
     let cache = Cacheops::in_memory();
     let engine = |lang: &'static str, name: Option<&str>| {
         let mut env = of_lang(lang);
@@ -88,7 +88,7 @@ fn environments_of_one_cache() {
 
 /// A clone has its templates already when it becomes another one.
 #[test]
-fn a_clone_under_a_name() {
+fn a_clone_under_a_name_has_fragments_of_its_own() {
     let cache = Cacheops::in_memory();
     let mut de = of_lang("de");
     let tags = Tags::install(&mut de, &cache);
@@ -113,7 +113,7 @@ fn a_clone_under_a_name() {
 
 /// A source that was loaded before its tag was known has other tags than then.
 #[test]
-fn a_tag_that_becomes_known_later_runs_its_own_body() {
+fn a_custom_tag_added_later_runs_its_own_body() {
     let mut env = Environment::new();
     let tags = Tags::install(&mut env, &Cacheops::in_memory());
     let source = "{% cached %}a{% endcached %}{% mine 1 %}b{% endmine %}";
@@ -128,7 +128,7 @@ fn a_tag_that_becomes_known_later_runs_its_own_body() {
 }
 
 #[test]
-fn another_syntax_reads_the_same_source_otherwise() {
+fn another_syntax_reads_the_same_source_differently() {
     let mut env = Environment::new();
     let tags = Tags::install(&mut env, &Cacheops::in_memory());
     let source = "<% cached %>a<% endcached %>{% cached %}<% set x = 1 %>b{% endcached %}";

@@ -6,7 +6,7 @@ use minijinja_cacheops::Tags;
 
 /// What is included shows the macro of the page that includes it, on a miss and
 /// on a hit, and after an edit of the macro.
-fn shows_its_own(page: &str, others: &[(&str, &str)]) {
+fn a_body_shows_the_macros_of_its_own_page(page: &str, others: &[(&str, &str)]) {
     let mut env = Environment::new();
     let tags = Tags::install(&mut env, &Cacheops::in_memory());
     let mut add = |name: &str, source: &str| tags.add_template(&mut env, name, source).unwrap();
@@ -41,57 +41,66 @@ fn shows_its_own(page: &str, others: &[(&str, &str)]) {
 const PART: (&str, &str) = ("part", "{% cached %}{{ m() }}{{ n }}{% endcached %}");
 
 #[test]
-fn defined_by_the_page() {
-    shows_its_own("MACRO{% include 'part' %}", &[PART]);
-    shows_its_own("MACRO{% for i in [1] %}{% include 'part' %}{% endfor %}", &[PART]);
-    shows_its_own(
+fn a_macro_that_the_page_defines_is_in_the_key() {
+    a_body_shows_the_macros_of_its_own_page("MACRO{% include 'part' %}", &[PART]);
+    a_body_shows_the_macros_of_its_own_page(
+        "MACRO{% for i in [1] %}{% include 'part' %}{% endfor %}",
+        &[PART],
+    );
+    a_body_shows_the_macros_of_its_own_page(
         "MACRO{% set f = m %}{% include 'part' %}",
         &[("part", "{% cached %}{{ f() }}{{ n }}{% endcached %}")],
     );
-    shows_its_own(
+    a_body_shows_the_macros_of_its_own_page(
         "MACRO{% set all = {'f': [m]} %}{% include 'part' %}",
         &[("part", "{% cached %}{{ all.f[0]() }}{{ n }}{% endcached %}")],
     );
-    shows_its_own(
+    a_body_shows_the_macros_of_its_own_page(
         "MACRO{% include 'part' %}",
         &[("part", "{% call cached() %}{{ m() }}{{ n }}{% endcall %}")],
     );
 }
 
 #[test]
-fn imported_by_the_page() {
-    shows_its_own("{% from MACROS import m %}{% include 'part' %}", &[PART]);
+fn a_macro_that_the_page_imports_is_in_the_key() {
+    a_body_shows_the_macros_of_its_own_page(
+        "{% from MACROS import m %}{% include 'part' %}",
+        &[PART],
+    );
     let module = ("part", "{% cached %}{{ all.m() }}{{ n }}{% endcached %}");
-    shows_its_own("{% import MACROS as all %}{% include 'part' %}", &[module]);
+    a_body_shows_the_macros_of_its_own_page(
+        "{% import MACROS as all %}{% include 'part' %}",
+        &[module],
+    );
 }
 
 #[test]
-fn called_by_what_the_body_includes() {
+fn a_macro_that_an_include_of_the_body_calls_is_in_the_key() {
     let leaf = ("leaf", "{{ m() }}{{ n }}");
     let by_name = ("part", "{% cached %}{% include 'leaf' %}{% endcached %}");
-    shows_its_own("MACRO{% include 'part' %}", &[leaf, by_name]);
+    a_body_shows_the_macros_of_its_own_page("MACRO{% include 'part' %}", &[leaf, by_name]);
     let by_variable = ("part", "{% cached %}{% include leaf %}{% endcached %}");
-    shows_its_own("MACRO{% include 'part' %}", &[leaf, by_variable]);
+    a_body_shows_the_macros_of_its_own_page("MACRO{% include 'part' %}", &[leaf, by_variable]);
     // It has one of the name, but later.
     let later =
         ("part", "{% cached %}{{ m() }}{{ n }}{% endcached %}{% macro m() %}{% endmacro %}");
-    shows_its_own("MACRO{% include 'part' %}", &[later]);
+    a_body_shows_the_macros_of_its_own_page("MACRO{% include 'part' %}", &[later]);
     let perhaps = (
         "part",
         "{% if n > 9 %}{% macro m() %}{% endmacro %}{% endif %}{% cached %}{{ m() }}{{ n }}{% endcached %}",
     );
-    shows_its_own("MACRO{% include 'part' %}", &[perhaps]);
+    a_body_shows_the_macros_of_its_own_page("MACRO{% include 'part' %}", &[perhaps]);
 }
 
 #[test]
-fn defined_by_a_child() {
+fn a_macro_that_a_child_defines_is_in_the_key() {
     let layout = ("layout", "{% cached %}{{ m() }}{{ n }}{% endcached %}");
-    shows_its_own("{% extends 'layout' %}MACRO", &[layout]);
+    a_body_shows_the_macros_of_its_own_page("{% extends 'layout' %}MACRO", &[layout]);
 }
 
 /// A part that uses no macro from around it is shared by all pages.
 #[test]
-fn other_parts_are_shared() {
+fn includes_without_outer_macros_are_shared() {
     let cache = Cacheops::in_memory();
     let mut env = Environment::new();
     let tags = Tags::install(&mut env, &cache);

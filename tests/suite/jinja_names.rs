@@ -27,7 +27,7 @@ fn site(files: &Files) -> (Environment<'static>, Cacheops) {
 }
 
 #[test]
-fn an_include_by_a_variable_in_another_folder() {
+fn an_include_by_a_variable_is_relative_to_its_folder() {
     let files = Files::default();
     files.lock().unwrap().extend([
         ("page", "{% cached timeout=60 %}{% include 'sub/inner' %}{% endcached %}"),
@@ -54,7 +54,7 @@ fn an_include_by_a_variable_in_another_folder() {
 }
 
 #[test]
-fn inheritances_and_imports_in_another_folder() {
+fn inheritances_and_imports_are_relative_to_their_folder() {
     let files = Files::default();
     files.lock().unwrap().extend([
         ("sub/child", "{% extends 'layout' %}{% block a %}child{% endblock %}"),
@@ -78,7 +78,7 @@ fn inheritances_and_imports_in_another_folder() {
 /// A text that is rendered under the name of a template fills a layout's blocks
 /// otherwise than that template does.
 #[test]
-fn a_text_under_the_name_of_a_template() {
+fn a_text_under_the_name_of_a_template_shares_no_fragment() {
     let mut env = Environment::new();
     let tags = Tags::install(&mut env, &Cacheops::in_memory());
     let layout = "{% cached %}[{% block c %}{% endblock %}]{% endcached %}";
@@ -98,7 +98,7 @@ fn a_text_under_the_name_of_a_template() {
 
 /// Templates that are edited while a page runs that has them already.
 #[test]
-fn a_template_that_is_edited_after_it_was_taken() {
+fn an_edited_template_stores_no_old_fragment() {
     let layout = "{% cached %}[{% block c %}{% endblock %}]{% endcached %}";
     for page in [
         "{% from 'lib' import m %}{{ edit() }}{% cached %}{{ m() }}{% endcached %}",
@@ -135,7 +135,7 @@ fn a_template_that_is_edited_after_it_was_taken() {
 /// A dynamic import of a template that the tag's own template imports, or that
 /// is in its inheritance.
 #[test]
-fn a_dynamic_import_elsewhere() {
+fn a_dynamic_import_in_another_template_is_in_the_key() {
     let by_lib = "{% set n = 'base' %}{% from n import b %}{% macro m() %}{{ b() }}{% endmacro %}";
     let by_layout = "{% set n = 'base' %}{% from n import b %}{% block c %}{{ b() }}{% endblock %}";
     for (page, other) in [

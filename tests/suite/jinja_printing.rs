@@ -95,7 +95,7 @@ fn assert_pages_are_alike((env, cache): &Site, names: &[&str]) {
 }
 
 #[test]
-fn every_escaping() {
+fn fragments_print_unchanged_with_every_escaping() {
     assert_pages_are_alike(&environment(|_, _| {}), &NAMES[..5]);
     // The engine's own formatter knows no custom escaping.
     let site = environment(|env, _| env.set_formatter(with_custom_escaping));
@@ -103,7 +103,7 @@ fn every_escaping() {
 }
 
 #[test]
-fn formatters_that_leave_safe_text_alone() {
+fn fragments_pass_formatters_that_keep_safe_text() {
     for formatter in [none_is_empty, quotes_texts, knows_no_objects] as [Formatter; 3] {
         let site = environment(|env, _| env.set_formatter(formatter));
         assert_pages_are_alike(&site, &NAMES[..5]);
@@ -111,7 +111,7 @@ fn formatters_that_leave_safe_text_alone() {
 }
 
 #[test]
-fn formatters_that_leave_nothing_alone() {
+fn formatters_that_change_fragments_are_refused() {
     for formatter in [brackets_all, escapes_all, quotes_texts] as [Formatter; 3] {
         let site = environment(|env, tags| tags.set_formatter(env, formatter));
         assert_pages_are_alike(&site, &NAMES[..5]);
@@ -125,7 +125,7 @@ fn formatters_that_leave_nothing_alone() {
 
 /// A formatter that is set after something was cached.
 #[test]
-fn a_formatter_that_comes_later() {
+fn a_formatter_may_be_set_later() {
     let mut site = environment(|_, _| {});
     assert_pages_are_alike(&site, &NAMES[..1]);
     site.0.set_formatter(knows_no_objects);

@@ -359,7 +359,7 @@ on_stores! {
 
 /// A state that is kept goes on, in another thread too, with what it has read.
 #[test]
-fn a_state_that_is_kept() {
+fn a_state_that_is_kept_works_in_another_thread() {
     let mut site = Site::new(InMemory::cache(Cacheops::builder()));
     let tag = TAG.replace("c.", "ns.c.");
     site.add(

@@ -25,7 +25,7 @@ fn n(n: u32) -> Context {
 }
 
 #[test]
-fn errors_show_what_the_author_wrote() {
+fn errors_show_the_original_source() {
     let (mut tera, tags, _) = engine();
     let source = "<p>\n{% set a = 1 %}{% cached extra=n %}{{ a }}{{ x }}{% endcached %}";
     tags.add_template(&mut tera, "page", source).unwrap();
@@ -70,7 +70,7 @@ error: `{% cached extra=x %}`: `extra` is undefined: fragments would be shared t
 }
 
 #[test]
-fn errors_in_loading_show_what_the_author_wrote() {
+fn errors_in_loading_show_the_original_source() {
     let (mut tera, tags, _) = engine();
     let mut load = |source: &str| {
         let error = tags.add_template(&mut tera, "page", source).unwrap_err().to_string();
@@ -108,7 +108,7 @@ error: Unknown filter `nothing`
 
 /// An error in a body gives the fill up at once, whoever began the rendering.
 #[test]
-fn a_failing_body_holds_nobody_up() {
+fn a_failing_body_does_not_block_other_renders() {
     let (mut tera, tags, cache) = engine();
     let source = "{% cached %}{% if n == 1 %}{{ fail() }}{% endif %}{{ n }}{% endcached %}";
     tags.add_template(&mut tera, "page", source).unwrap();
@@ -132,7 +132,7 @@ fn a_failing_body_holds_nobody_up() {
 }
 
 #[test]
-fn a_panicking_body() {
+fn a_panicking_body_does_not_block_other_renders() {
     let (mut tera, tags, cache) = engine();
     let fails = Arc::new(Mutex::new(true));
     let once = fails.clone();
@@ -155,7 +155,7 @@ fn a_panicking_body() {
 /// A function of Rust that swallows the error of a rendering leaves a fill
 /// behind: what is around it depends on that fill all the same.
 #[test]
-fn swallowed_errors() {
+fn a_caught_error_of_another_tera_does_not_stop_caching() {
     let (mut inner, inner_tags, cache) = engine();
     inner_tags
         .add_template(&mut inner, "inner", "{% cached_as 'inner' %}{{ fail() }}{% endcached_as %}")
@@ -174,7 +174,7 @@ fn swallowed_errors() {
 }
 
 #[test]
-fn templates_that_use_each_other() {
+fn templates_that_use_each_other_load_at_once() {
     let (mut tera, tags, _) = engine();
     tags.add_templates(
         &mut tera,
@@ -208,7 +208,7 @@ fn templates_that_use_each_other() {
 }
 
 #[test]
-fn templates_past_the_plugin() {
+fn a_tag_cannot_use_a_template_loaded_without_the_plugin() {
     let (mut tera, tags, _) = engine();
     tera.add_raw_template("raw", "r").unwrap();
     tags.add_template(&mut tera, "fine", "{% include 'raw' %}").unwrap();
@@ -230,7 +230,7 @@ fn templates_past_the_plugin() {
 }
 
 #[test]
-fn files_and_globs() {
+fn templates_load_from_files_and_globs() {
     let (mut tera, tags, _) = engine();
     let folder = std::env::temp_dir().join(format!("cacheops-tera-{}", std::process::id()));
     fs::create_dir_all(folder.join("sub")).unwrap();
@@ -267,7 +267,7 @@ fn files_and_globs() {
 }
 
 #[test]
-fn teras_own_ways_to_render() {
+fn blocks_and_components_render_as_by_tera() {
     let (mut tera, tags, cache) = engine();
     tera.global_context().insert("site", "S");
     tags.add_templates(
@@ -307,7 +307,7 @@ fn teras_own_ways_to_render() {
 }
 
 #[test]
-fn lazy_querysets() {
+fn lazy_querysets_run_on_demand() {
     let (mut tera, tags, cache) = engine();
     let runs = Arc::new(AtomicU64::new(0));
     let articles = || {
@@ -349,7 +349,7 @@ fn lazy_querysets() {
 }
 
 #[test]
-fn names_of_tags() {
+fn names_that_no_tag_can_have_are_refused() {
     let (mut tera, tags, _) = engine();
     for name in ["", "for", "cached", "endx", "a b", "a-b", "1a", "ä", "set_global"] {
         let error = tags.decorator_tag(name, |_| Ok(Caching::skip()));
@@ -367,7 +367,7 @@ fn names_of_tags() {
 
 /// Comments that tell where fragments are.
 #[test]
-fn marks() {
+fn marked_fragments_have_comments_around_them() {
     let (mut tera, tags, _) = engine();
     tags.mark_fragments(|state| {
         state.get::<Value>("outline").ok().flatten().is_some_and(|value| value.is_truthy())
@@ -387,7 +387,7 @@ fn marks() {
 
 /// A table that is never cached is not by way of its rows either.
 #[test]
-fn a_lazy_queryset_of_a_table_that_is_never_cached() {
+fn a_lazy_queryset_of_an_uncached_table_still_runs() {
     let cache = Cacheops::builder()
         .profile("sessions", cacheops::Profile::never())
         .profile("articles", cacheops::Profile::new())
@@ -408,7 +408,7 @@ fn a_lazy_queryset_of_a_table_that_is_never_cached() {
 
 /// A template that was rewritten for one set of tags says so under another.
 #[test]
-fn tags_installed_twice() {
+fn templates_of_tags_before_are_refused() {
     let cache = Cacheops::in_memory();
     let mut tera = tera::Tera::default();
     let first = Tags::install(&mut tera, &cache);
@@ -422,7 +422,7 @@ fn tags_installed_twice() {
 
 /// A statement that becomes a tag between two attempts to load it.
 #[test]
-fn a_tag_that_comes_later() {
+fn a_custom_tag_can_be_added_later() {
     let cache = Cacheops::in_memory();
     let mut tera = tera::Tera::default();
     let tags = Tags::install(&mut tera, &cache);
@@ -438,7 +438,7 @@ fn a_tag_that_comes_later() {
 /// A body that fails inside a fragment which is not Tera's: what is shown in
 /// its place depends on what the body read.
 #[test]
-fn failures_inside_other_fragments() {
+fn fragments_that_caught_a_failure_are_not_cached() {
     let cache = Cacheops::in_memory();
     let mut tera = tera::Tera::default();
     let tags = Tags::install(&mut tera, &cache);
@@ -462,7 +462,7 @@ fn failures_inside_other_fragments() {
 
 /// A call whose span holds a whole tag, before text of several bytes a letter.
 #[test]
-fn errors_around_a_tag_before_other_letters() {
+fn errors_beside_a_tag_before_multibyte_letters_have_their_place() {
     for shift in ["", "a"] {
         let (mut tera, tags, _) = engine();
         let ending = format!("{shift}{}", "\u{e4}".repeat(300));

@@ -58,7 +58,7 @@ const LAYOUT: &str =
 
 /// A layout that is rendered by itself, by an include, inside of a child of it.
 #[test]
-fn layouts_by_themselves() {
+fn layouts_rendered_by_themselves_equal_pages_without_tags() {
     let child = |text: &str| {
         format!(
             "{{% extends 'layout' %}}{{% block b %}}{text}{{% endblock %}}{{% block c %}}({{% include 'layout' %}}{{% include 'other' %}}{{% include 'plain' %}}){{% endblock %}}"
@@ -84,14 +84,14 @@ fn layouts_by_themselves() {
 /// `body` cannot come by a parameter that takes it from the caller, which no
 /// tag would see.
 #[test]
-fn implicit_bodies() {
+fn tera_refuses_a_component_with_an_argument_called_body() {
     let source = "{% component Inner(@body) %}<{{ body }}>{% endcomponent Inner %}";
     assert!(Tera::default().add_raw_template("inner", source).is_err());
 }
 
 /// A child that came past the plugin, by whatever method it is rendered.
 #[test]
-fn children_past_the_plugin() {
+fn children_loaded_without_the_plugin_cache_no_blocks() {
     for is_nested in [false, true] {
         let mut tera = Tera::default();
         let tags = Tags::install(&mut tera, &Cacheops::in_memory());
@@ -126,7 +126,7 @@ fn children_past_the_plugin() {
 
 /// Components that only a template around an include defines, or another one.
 #[test]
-fn components_of_included_templates() {
+fn a_changed_component_of_an_include_is_a_new_fragment() {
     let page = |version: &str| {
         [
             (
@@ -151,7 +151,7 @@ fn components_of_included_templates() {
 
 /// What a table's last change is, inside of a tag.
 #[test]
-fn last_invalidations() {
+fn get_last_invalidation_takes_one_table_or_a_list() {
     let cache = Cacheops::in_memory();
     let mut tera = Tera::default();
     let tags = Tags::install(&mut tera, &cache);
@@ -169,7 +169,7 @@ fn last_invalidations() {
 
 /// Names that the plugin uses.
 #[test]
-fn names_of_the_plugin() {
+fn names_of_the_plugin_are_refused() {
     for source in [
         "\n {% set _cacheops_0 = 1 %}",
         "\n {% set_global _cacheops_page = 1 %}",
@@ -198,7 +198,7 @@ fn names_of_the_plugin() {
 
 /// A map of the author's that has a key like the one of querysets.
 #[test]
-fn maps_with_a_key_of_the_plugin() {
+fn a_map_with_a_key_of_the_plugin_is_data() {
     let pair = Pair::new(&[(
         "page",
         "{% cached extra=x %}{{ x._cacheops }}{% endcached %}{% cached extra=[x] %}{{ x._cacheops }}{% endcached %}{% cached extra={'a': x} %}{{ x._cacheops }}{% endcached %}",
@@ -218,7 +218,7 @@ fn maps_with_a_key_of_the_plugin() {
 
 /// Strings next to each other are no argument, as by Tera itself.
 #[test]
-fn adjacent_strings() {
+fn adjacent_strings_are_one_argument() {
     assert!(Tera::default().add_raw_template("t", "{{ 'a' 'b' }}").is_err());
     for source in [
         "{% cached name='a' 'b' %}{% endcached %}",

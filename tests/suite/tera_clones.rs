@@ -29,7 +29,7 @@ fn render_block(tags: &Tags, tera: &Tera, block: &str) -> String {
 /// A block that is rendered alone is that of the Tera it is asked of, and its
 /// fragments are not those of another.
 #[test]
-fn blocks_of_an_older_clone() {
+fn a_clone_keeps_its_blocks_when_the_original_changes() {
     let (mut tera, tags) = engine();
     let old = tera.clone();
     tags.add_template(&mut tera, "part", "new").unwrap();
@@ -46,7 +46,7 @@ fn blocks_of_an_older_clone() {
 /// Templates of a tenant go before those of all by a prefix, and each tenant's
 /// clone has its own.
 #[test]
-fn clones_with_other_prefixes() {
+fn clones_with_other_prefixes_share_no_fragments() {
     let part = |owner: &str| {
         format!(
             "{{% block c %}}{owner}{{% endblock %}}{{% component Card() %}}{owner}{{% endcomponent Card %}}"
@@ -103,7 +103,7 @@ fn clones_with_other_prefixes() {
 
 /// One that got the functions of another is not taken for it.
 #[test]
-fn functions_of_another() {
+fn functions_of_another_tera_do_not_bring_its_templates() {
     let page = "{% cached %}{% include 'part' %}{% endcached %}";
     let mut tera = Tera::default();
     let tags = Tags::install(&mut tera, &Cacheops::in_memory());
@@ -129,7 +129,7 @@ fn functions_of_another() {
 
 /// Each goes on from what it has itself.
 #[test]
-fn clones_that_part() {
+fn clones_with_other_templates_share_no_fragments() {
     let (mut one, tags) = engine();
     let mut other = one.clone();
     tags.add_template(&mut one, "part", "one").unwrap();
@@ -164,7 +164,7 @@ fn clones_that_part() {
 /// A file that is gone, and comes back: what was made with it is not shown
 /// meanwhile, and is current again afterwards.
 #[test]
-fn templates_that_are_gone() {
+fn rendering_a_template_whose_file_is_gone_is_an_error() {
     let folder = std::env::temp_dir().join(format!("cacheops-gone-{}", std::process::id()));
     std::fs::create_dir_all(&folder).unwrap();
     let write = |name: &str, text: &str| std::fs::write(folder.join(name), text).unwrap();
@@ -213,7 +213,7 @@ error: Unknown template `part.html`: its file is gone
 /// Pages are rendered while their templates are loaded anew: each is of one
 /// version, whatever is in the cache.
 #[test]
-fn loading_anew_while_rendering() {
+fn a_page_keeps_its_templates_while_others_load() {
     let (tera, tags) = engine();
     let current = RwLock::new(tera);
     std::thread::scope(|scope| {
@@ -243,7 +243,7 @@ fn loading_anew_while_rendering() {
 
 /// What a Tera was loaded from is its own.
 #[test]
-fn globs_of_clones() {
+fn each_clone_reloads_its_own_glob() {
     let folder = std::env::temp_dir().join(format!("cacheops-globs-{}", std::process::id()));
     for name in ["a", "b"] {
         std::fs::create_dir_all(folder.join(name)).unwrap();
@@ -271,7 +271,7 @@ fn globs_of_clones() {
 
 /// Loading anew fails where it fails by Tera itself.
 #[test]
-fn what_is_gone_and_used() {
+fn using_a_template_whose_file_is_gone_fails_as_in_tera() {
     let folder = std::env::temp_dir().join(format!("cacheops-used-{}", std::process::id()));
     let glob = format!("{}/**/*.html", folder.display());
     let files = [

@@ -32,7 +32,7 @@ fn cause<T: StdError + 'static>(error: &Error) -> Option<&T> {
 
 /// An argument without a keyword stands before those with one.
 #[test]
-fn arguments_of_custom_tags() {
+fn wrong_arguments_of_custom_tags_are_errors() {
     let mut tera = Tera::default();
     let tags = Tags::install(&mut tera, &Cacheops::in_memory());
     tags.decorator_tag("menu", |call| {
@@ -68,7 +68,7 @@ fn arguments_of_custom_tags() {
 
 /// A query that failed and was swallowed is not the cause of what fails later.
 #[test]
-fn causes_of_errors() {
+fn the_error_of_a_query_is_a_source() {
     let cache = Cacheops::in_memory();
     let mut inner = Tera::default();
     let inner_tags = Tags::install(&mut inner, &cache);
@@ -100,7 +100,7 @@ fn causes_of_errors() {
 
 /// The error of a tag's function, with what it was made of.
 #[test]
-fn causes_in_custom_tags() {
+fn the_error_of_a_custom_tag_is_a_source() {
     let mut tera = Tera::default();
     let tags = Tags::install(&mut tera, &Cacheops::in_memory());
     tags.decorator_tag("menu", |_| Err(Error::chain("no menu today", Broken(3)))).unwrap();
@@ -118,7 +118,7 @@ fn causes_in_custom_tags() {
 
 /// An error of the cache keeps its kind.
 #[test]
-fn causes_of_the_cache() {
+fn the_error_of_the_cache_is_a_source() {
     let cache = Cacheops::builder().profile("known", Profile::new()).build().unwrap();
     let mut tera = Tera::default();
     let tags = Tags::install(&mut tera, &cache);
@@ -134,7 +134,7 @@ fn causes_of_the_cache() {
 
 /// What Tera says by itself has the rewritten line; mended, it is the author's.
 #[test]
-fn errors_by_teras_own_methods() {
+fn errors_of_teras_own_methods_are_translated() {
     let mut tera = Tera::default();
     let tags = Tags::install(&mut tera, &Cacheops::in_memory());
     let source = "{% component Card(x) %}\n{% cached extra=y %}{{ x }}{% endcached %}{% endcomponent Card %}";
@@ -161,7 +161,7 @@ note: called from page:1:16
 
 /// What came past the plugin is told with a place, and with what to do.
 #[test]
-fn places_of_templates_past_the_plugin() {
+fn places_in_templates_without_the_plugin_stay() {
     let mut tera = Tera::default();
     let tags = Tags::install(&mut tera, &Cacheops::in_memory());
     tera.add_raw_template("raw", "r").unwrap();
@@ -175,7 +175,7 @@ error: `{% cached %}`: this template uses `raw`, which was not loaded through `T
 
 /// A tag where Tera takes none: its error speaks of what the author wrote.
 #[test]
-fn tags_where_none_can_be() {
+fn tags_where_none_can_be_are_refused() {
     let mut tera = Tera::default();
     let tags = Tags::install(&mut tera, &Cacheops::in_memory());
     tags.add_template(&mut tera, "base", "{% block b %}{% endblock %}").unwrap();
@@ -196,7 +196,7 @@ fn tags_where_none_can_be() {
 
 /// A writer that fails in the middle of a page.
 #[test]
-fn writers_that_fail() {
+fn an_error_of_the_writer_is_a_source() {
     struct Full(usize);
     impl std::io::Write for Full {
         fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
@@ -226,7 +226,7 @@ fn writers_that_fail() {
 
 /// `else` of a statement around a tag that is not closed.
 #[test]
-fn branches_across_tags() {
+fn a_branch_across_a_tag_is_refused() {
     let mut tera = Tera::default();
     let tags = Tags::install(&mut tera, &Cacheops::in_memory());
     for (branch, name) in [("{% else %}", "else"), ("{%- elif b -%}", "elif")] {
@@ -244,7 +244,7 @@ fn branches_across_tags() {
 
 /// Words of a visitor in an error, that look like a place.
 #[test]
-fn words_that_look_like_places() {
+fn words_that_look_like_places_stay() {
     let mut tera = Tera::default();
     let tags = Tags::install(&mut tera, &Cacheops::in_memory());
     let source = "\u{e9}\t{% cached extra=1 %}\n{{ throw(message=words) }}\n{% endcached %}\u{e9}";
@@ -303,7 +303,7 @@ fn words_that_look_like_places() {
 
 /// An error that renders when it is dropped, as one may that logs.
 #[test]
-fn errors_that_render() {
+fn an_error_may_render_when_it_is_dropped() {
     thread_local! {
         static LOG: std::cell::RefCell<Option<(Tera, Tags)>> = const { std::cell::RefCell::new(None) };
     }
@@ -342,7 +342,7 @@ fn errors_that_render() {
 /// A page that is rendered as its thread ends, when what is the thread's is
 /// gone.
 #[test]
-fn pages_of_a_thread_that_ends() {
+fn a_page_may_render_while_its_thread_ends() {
     struct Last(Tera, Tags, std::sync::mpsc::Sender<[String; 2]>);
     impl Drop for Last {
         fn drop(&mut self) {
@@ -377,7 +377,7 @@ fn pages_of_a_thread_that_ends() {
 /// A query's error that a function has swallowed is not told as the cause of
 /// what fails behind it.
 #[test]
-fn causes_that_were_swallowed() {
+fn the_cause_of_a_caught_error_is_not_a_source() {
     let cache = Cacheops::in_memory();
     let mut tera = Tera::default();
     let tags = Tags::install(&mut tera, &cache);

@@ -308,13 +308,13 @@ fn templates(layout: &[Node], levels: &Levels) -> Vec<(String, String)> {
 }
 
 #[test]
-fn pages_by_chance() {
+fn random_pages_equal_the_model() {
     let taken = render(2_000, 7, alone);
     assert!(taken > 1_000, "{taken}");
 }
 
 #[test]
-fn pages_by_chance_with_layouts() {
+fn random_pages_with_layouts_equal_the_model() {
     let taken = render(2_000, 8, |dice| in_layouts(dice, 1));
     assert!(taken > 1_000, "{taken}");
     let taken = render(1_000, 9, |dice| in_layouts(dice, 2));
@@ -322,7 +322,7 @@ fn pages_by_chance_with_layouts() {
 }
 
 #[test]
-fn pages_by_chance_with_nested_blocks() {
+fn random_pages_with_nested_blocks_equal_the_model() {
     let taken = render(1_500, 10, in_nested_blocks);
     assert!(taken > 800, "{taken}");
 }

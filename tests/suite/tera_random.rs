@@ -407,7 +407,7 @@ fn run(seeds: std::ops::Range<u64>) -> (usize, u64) {
 }
 
 #[test]
-fn rows_change_at_every_point() {
+fn a_change_at_any_point_of_a_page_is_seen_by_the_next() {
     let (points, hits) = run(0..40);
     println!("{points} points, {hits} hits");
     assert!(points > 60 && hits > points as u64, "{points} points, {hits} hits");
@@ -416,7 +416,7 @@ fn rows_change_at_every_point() {
 /// By hand: `RANDOM_PAGES=100000 cargo test … tera_random -- --ignored`.
 #[test]
 #[ignore = "takes minutes: run by hand after a change to what is read and kept"]
-fn rows_change_at_every_point_of_many_pages() {
+fn a_change_at_any_point_of_many_pages_is_seen_by_the_next() {
     let pages = std::env::var("RANDOM_PAGES").map_or(20_000, |pages| pages.parse().unwrap());
     let (points, hits) = run(1_000..1_000 + pages);
     println!("{points} points of {pages} pages, {hits} hits");

@@ -10,7 +10,7 @@ use tera_cacheops::{Tags, lazy};
 /// Read early, and named in the tag: the fragment is not made from rows that
 /// have changed since.
 #[test]
-fn rows_in_variables_of_querysets_that_are_named() {
+fn rows_in_a_variable_that_changed_are_not_stored() {
     let cache = Cacheops::in_memory();
     let mut tera = Tera::default();
     let database = Arc::new(AtomicU64::new(1));
@@ -38,7 +38,7 @@ fn rows_in_variables_of_querysets_that_are_named() {
 /// A map that an author makes of a queryset's has its digest, and is not it,
 /// whether the queryset was read before or not.
 #[test]
-fn querysets_that_a_template_changes() {
+fn a_queryset_that_a_template_changes_is_refused() {
     for warm in ["{% cached_as a %}{% endcached_as %}", ""] {
         let mut tera = Tera::default();
         let tags = Tags::install(&mut tera, &Cacheops::in_memory());

@@ -12,7 +12,7 @@ const LONG: std::time::Duration = std::time::Duration::from_secs(20);
 /// and never show each other's fragments: one source is not the same template
 /// to both.
 #[test]
-fn engines_share_invalidations_and_not_fragments() {
+fn engines_share_invalidations_but_no_fragments() {
     let cache = || {
         let redis = Redis::url(shared_server().url())
             .consistency(Consistency::Strict)
@@ -53,7 +53,7 @@ fn engines_share_invalidations_and_not_fragments() {
 
 /// Teras that render one source otherwise, in one cache.
 #[test]
-fn teras_of_one_cache() {
+fn teras_of_one_cache_share_no_fragments() {
     let cache = Cacheops::in_memory();
     let engine = |lang: &'static str, name: Option<&str>| {
         let mut tera = tera::Tera::default();
@@ -77,7 +77,7 @@ fn teras_of_one_cache() {
 
 /// Clones of a Tera that escape otherwise.
 #[test]
-fn clones_that_escape_otherwise() {
+fn clones_that_escape_differently_share_no_fragments() {
     let mut html = tera::Tera::default();
     let tags = tera_cacheops::Tags::install(&mut html, &Cacheops::in_memory());
     tags.add_template(&mut html, "page.html", "{% cached %}{{ v }}{% endcached %}").unwrap();
@@ -97,7 +97,7 @@ fn clones_that_escape_otherwise() {
 /// One whose function escapes a single character more, whichever that is: a
 /// site has attributes without quotes, or scripts.
 #[test]
-fn clones_that_escape_one_character_more() {
+fn clones_that_escape_one_more_character_share_no_fragments() {
     fn strict(text: &str, out: &mut dyn std::io::Write) -> std::io::Result<()> {
         text.chars().try_for_each(|c| match c {
             ' ' | '=' => write!(out, "&#{};", u32::from(c)),

@@ -199,7 +199,7 @@ fn try_out(set: &Set, hits: &Arc<AtomicUsize>) -> usize {
 }
 
 #[test]
-fn pages_with_tags_are_pages_without() {
+fn pages_with_tags_equal_pages_without() {
     let number = |name: &str| std::env::var(name).ok().and_then(|text| text.parse::<u64>().ok());
     let seeds = match number("JINJA_SEED") {
         Some(seed) => seed..seed + 1,

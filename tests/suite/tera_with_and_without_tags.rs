@@ -237,7 +237,7 @@ fn values() -> Context {
 }
 
 #[test]
-fn pages_with_tags_and_without() {
+fn pages_with_tags_equal_pages_without() {
     for templates in PAGES {
         let (name, source) = templates.last().unwrap();
         let is_verbatim =

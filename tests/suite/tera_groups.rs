@@ -17,7 +17,7 @@ const LAYOUT: &str = "{% cached %}[{% block b %}{% endblock %}]{% endcached %}";
 
 /// The order of the prefixes decides, and not that of the names.
 #[test]
-fn fallback_prefixes_of_layouts() {
+fn layouts_behind_prefixes_share_no_fragments() {
     for (plain, cached) in [("a/", "b/"), ("b/", "a/")] {
         for prefixes in [["a/", "b/"], ["b/", "a/"]] {
             let (mut tera, tags, _) = engine(&prefixes);
@@ -46,7 +46,7 @@ fn fallback_prefixes_of_layouts() {
 
 /// A page that is itself found by a prefix, and a chain of layouts.
 #[test]
-fn fallback_prefixes_of_pages() {
+fn pages_behind_prefixes_share_no_fragments() {
     let (mut tera, tags, _) = engine(&["theme/", "base/"]);
     tags.add_templates(
         &mut tera,
@@ -74,7 +74,7 @@ fn fallback_prefixes_of_pages() {
 
 /// What blocks set in any of the layouts is put back behind a tag.
 #[test]
-fn sets_of_blocks_behind_prefixes() {
+fn assignments_of_blocks_behind_prefixes_end_with_the_tag() {
     let (mut tera, tags, _) = engine(&["b/", "a/"]);
     tags.add_templates(
         &mut tera,
@@ -96,7 +96,7 @@ fn sets_of_blocks_behind_prefixes() {
 /// Where a block is rendered alone, the tags around it are left out; what they
 /// set has its old value behind them all the same.
 #[test]
-fn sets_in_tags_that_are_left_out() {
+fn assignments_end_with_a_tag_that_does_not_cache() {
     let (mut tera, tags, _) = engine(&[]);
     let page = "{% set x = 1 %}{% set y = 1 %}\
         {% cached %}{% set x = 2 %}{% block a %}{% set_global y = 2 %}{% endblock %}{% endcached %}\
@@ -111,7 +111,7 @@ fn sets_in_tags_that_are_left_out() {
 /// A name that Tera has itself is not that of another template that only ends
 /// like it.
 #[test]
-fn templates_past_the_plugin_that_end_like_others() {
+fn a_template_without_the_plugin_with_the_same_ending_is_refused() {
     let (mut tera, tags, _) = engine(&[]);
     tera.add_raw_template("part", "raw").unwrap();
     tags.add_template(&mut tera, "my part", "mine").unwrap();
@@ -128,7 +128,7 @@ fn templates_past_the_plugin_that_end_like_others() {
 
 /// Blanks in the name of a component do not hide which one it is.
 #[test]
-fn components_written_with_blanks() {
+fn components_written_with_blanks_are_found() {
     let (mut tera, tags, _) = engine(&[]);
     let component =
         |text: &str| format!("{{% component ui . Card() %}}{text}{{% endcomponent ui.Card %}}");
@@ -148,7 +148,7 @@ fn components_written_with_blanks() {
 
 /// A child that came past the plugin is not taken for the layout.
 #[test]
-fn children_past_the_plugin() {
+fn a_child_without_the_plugin_caches_no_blocks() {
     let (mut tera, tags, cache) = engine(&["theme/"]);
     tags.add_template(&mut tera, "layout", LAYOUT).unwrap();
     tags.add_template(&mut tera, "theme/page", "{% extends 'layout' %}").unwrap();
@@ -176,7 +176,7 @@ fn children_past_the_plugin() {
 /// A template that has become one that nothing can be known of is no matter to
 /// a source that does not use it.
 #[test]
-fn sources_that_are_not_added_are_looked_at_alone() {
+fn a_source_that_is_not_added_is_checked_alone() {
     let (mut tera, tags, _) = engine(&["a/"]);
     tags.add_templates(
         &mut tera,
@@ -193,7 +193,7 @@ fn sources_that_are_not_added_are_looked_at_alone() {
 
 /// A component of such a source hands its `body` to what it includes.
 #[test]
-fn components_of_sources_that_are_not_added() {
+fn components_of_a_source_that_is_not_added_are_checked() {
     let (mut tera, tags, _) = engine(&[]);
     tags.add_template(&mut tera, "part", "{% cached %}{{ body }}{% endcached %}").unwrap();
     let source = "{% component C() %}{% include 'part' %}{% endcomponent C %}{% <C> %}1{% </C> %}";
