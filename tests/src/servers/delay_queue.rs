@@ -1,16 +1,16 @@
-//! One direction of a connection through a proxy: what has come, when, and
-//! whether it may leave.
+//! One direction of a proxied connection: the bytes that have arrived, and when they
+//! may leave.
 
 use std::collections::VecDeque;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-/// What a queue does with what has come.
+/// When bytes may leave.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Gate {
-    /// It leaves so long after it came.
+    /// This long after they arrived.
     After(Duration),
-    /// It stays.
+    /// Not at all.
     Closed,
 }
 
@@ -30,13 +30,13 @@ struct State {
 }
 
 impl DelayQueue {
-    /// An empty one.
+    /// An empty queue.
     pub fn new(gate: Gate) -> DelayQueue {
         let state = State { gate, queue: VecDeque::new(), cut: false };
         DelayQueue { state: Mutex::new(state), changed: Condvar::new() }
     }
 
-    /// Takes what has come, without bytes for the end of the stream.
+    /// Adds bytes that have arrived; no bytes mean the end of the stream.
     pub fn put(&self, bytes: &[u8]) {
         let mut state = self.lock();
         if state.cut {
@@ -47,13 +47,13 @@ impl DelayQueue {
         self.changed.notify_all();
     }
 
-    /// Changes what happens from now on, to what is held too.
+    /// Changes the gate, also for the bytes in the queue.
     pub fn set(&self, gate: Gate) {
         self.lock().gate = gate;
         self.changed.notify_all();
     }
 
-    /// Forgets what it holds, for good.
+    /// Drops all bytes, now and in future.
     pub fn cut(&self) {
         let mut state = self.lock();
         state.cut = true;
@@ -62,7 +62,7 @@ impl DelayQueue {
         self.changed.notify_all();
     }
 
-    /// Waits for what may leave next; nothing when it was cut.
+    /// Waits for the next bytes that may leave; `None` after a cut.
     pub fn take(&self) -> Option<Vec<u8>> {
         let mut state = self.lock();
         while !state.cut {
@@ -84,7 +84,7 @@ impl DelayQueue {
 }
 
 impl State {
-    /// How long until the first may leave; nothing until something changes.
+    /// How long until the first bytes may leave; `None` until something changes.
     fn wait(&self) -> Option<Duration> {
         let (came, _) = self.queue.front()?;
         match self.gate {

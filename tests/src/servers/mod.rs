@@ -1,11 +1,10 @@
 //! Real servers for tests, attacks and benchmarks: Redis or Valkey by itself,
-//! with replicas, as a cluster, under sentinels; and a proxy that spoils the
-//! network before any of them.
+//! with replicas, as a cluster, under sentinels; and a proxy that disturbs the network
+//! in front of them.
 //!
-//! Every server has its own directory and port, listens on 127.0.0.1 only, and
-//! is gone with its directory when it is dropped or the process ends, however
-//! it ends. What waits, waits for what it names, and panics with the server's
-//! log when that does not come within [`PATIENCE`].
+//! Every server has its own directory and port, and listens on 127.0.0.1 only. It ends,
+//! and its directory is deleted, when it is dropped or the process ends in any way.
+//! Functions that wait panic with the server's log after [`PATIENCE`].
 
 mod cluster;
 mod delay_queue;

@@ -71,7 +71,7 @@ impl ProxiedConnection {
         self.replies.set(gates.1);
     }
 
-    /// Closes both sockets; what is held is lost.
+    /// Closes both sockets. Bytes in the queues are lost.
     pub fn cut(&self) {
         self.requests.cut();
         self.replies.cut();
@@ -85,7 +85,7 @@ impl ProxiedConnection {
     }
 }
 
-/// Puts what comes into a queue, as far as its end.
+/// Reads a socket into a queue, until its end.
 fn receive(mut from: &TcpStream, queue: &DelayQueue) {
     let mut buffer = vec![0; 64 << 10];
     loop {
@@ -97,10 +97,10 @@ fn receive(mut from: &TcpStream, queue: &DelayQueue) {
     }
 }
 
-/// Writes what leaves a queue, and its end.
+/// Writes what leaves a queue to a socket, until its end.
 fn send(queue: &DelayQueue, mut to: &TcpStream, counter: &AtomicU64) {
     while let Some(bytes) = queue.take().filter(|bytes| !bytes.is_empty()) {
-        // Counted before they arrive: who has them sees them counted.
+        // Counted before they arrive, so a receiver sees them counted.
         counter.fetch_add(bytes.len() as u64, Ordering::Relaxed);
         if to.write_all(&bytes).is_err() {
             break;

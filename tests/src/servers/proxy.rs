@@ -1,4 +1,4 @@
-//! A network that fails as it is told.
+//! A network whose faults a test controls.
 
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicU64, Ordering};

@@ -1,4 +1,4 @@
-//! What a server takes of the machine: a directory and a port.
+//! The resources of a server: a directory and a port.
 
 use std::collections::hash_map::RandomState;
 use std::env;
@@ -14,12 +14,12 @@ use std::sync::atomic::{AtomicU64, Ordering};
 const FIRST: u16 = 10_000;
 const COUNT: u16 = 5_000;
 
-/// Nobody may use this port while it exists, in no process that asks here.
+/// A port that no process using this module takes while the value exists.
 #[derive(Debug)]
 pub struct Port {
     number: u16,
-    /// A socket on another port, which marks this one as taken: a server that
-    /// is down for a while has its port when it is back.
+    /// A socket on another port, which marks this one as taken, so that a server that
+    /// restarts gets its port again.
     _mark: TcpListener,
 }
 
@@ -52,8 +52,8 @@ impl Port {
 pub struct Dir(PathBuf);
 
 impl Dir {
-    /// An empty one on the disk, or where `/dev/shm` is there in memory: what
-    /// waits for a busy disk answers late, and is taken for dead.
+    /// An empty directory on disk, or in memory if `/dev/shm` exists: a server that
+    /// waits for a busy disk replies late, and counts as down.
     ///
     /// Its path is short: that of a socket has at most 107 bytes.
     pub fn new(on_disk: bool) -> Dir {

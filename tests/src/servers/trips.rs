@@ -1,9 +1,9 @@
-//! How often a server is spoken to.
+//! Counting round trips to a server.
 
 use super::Server;
 
-/// How often a server was spoken to, but for the heartbeats that a cache
-/// asks for by itself; as the server counts them.
+/// The round trips to a server as the server counts them, without the heartbeats of
+/// caches.
 #[derive(Debug)]
 pub struct Trips<'a> {
     server: &'a Server,
@@ -29,10 +29,10 @@ impl<'a> Trips<'a> {
         (field("total_reads_processed:"), field("cmdstat_time:calls="))
     }
 
-    /// The trips since it was asked the last time, without those of asking.
+    /// The round trips since the last call, without those of counting.
     pub fn count(&mut self) -> u64 {
         let (reads, heartbeats) = self.counts();
-        // The question itself, and the end of the connection of the last one.
+        // The command for counting, and the end of the connection of the last one.
         let own = 2;
         let trips = (reads - self.reads).saturating_sub(heartbeats - self.heartbeats + own);
         (self.reads, self.heartbeats) = (reads, heartbeats);

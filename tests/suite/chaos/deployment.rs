@@ -15,7 +15,7 @@ pub enum Deployment {
 }
 
 impl Deployment {
-    /// How workers are told of it.
+    /// The servers, as workers get them.
     pub fn servers(&self) -> Servers {
         match self {
             Deployment::One(server) => Servers::One(server.url()),
@@ -26,7 +26,7 @@ impl Deployment {
         }
     }
 
-    /// A file that is gone with the servers.
+    /// A file that is deleted with the servers.
     pub fn file(&self, name: &str) -> PathBuf {
         let server = match self {
             Deployment::One(server) => server,

@@ -1,18 +1,18 @@
-//! Chaos: several processes read and write over one database and one Redis,
-//! while servers, keys, lines and the processes themselves fail. An oracle
-//! checks every fragment that is served against the rule above all.
+//! Chaos: several processes read and write over one database and one Redis, while
+//! servers, keys, connections and the processes themselves fail. An oracle checks that
+//! no served fragment is stale.
 //!
-//! - `worker`: the processes, which are this binary again; `reads` and
-//!   `writes` are what they do.
-//! - `database`: rows with versions in a file that all of them share; `tenants`:
-//!   whose they are, and whom a thread works for.
-//! - `oracle`: which versions may be served.
+//! - `worker`: a worker process, which is this binary again; `reads` and `writes` are
+//!   what it does.
+//! - `database`: rows with versions in a file that all workers share; `tenants`: the
+//!   tenants of the rows, and the tenant of a thread.
+//! - `oracle`: which versions may be served; `rng`: random numbers from a seed.
 //! - `deployment`: the servers.
-//! - `workers`, `faults`, `report`: the side that starts the workers and makes
-//!   things fail, and what it is told.
+//! - `workers`, `faults`, `report`: the test itself, which starts the workers and
+//!   injects faults, and what the workers report.
 //!
-//! A run is told by its seed, which decides who does what; not by it is how
-//! the processes interleave.
+//! The seed of a run decides who does what. It does not decide how the processes
+//! interleave.
 
 mod database;
 mod deployment;
@@ -44,13 +44,13 @@ use rng::Rng;
 use worker::{Bug, JOB, Job, Servers};
 use workers::{Worker, Workers};
 
-/// The bound of those who have one.
+/// The bound of the bounded workers.
 const BOUND: Duration = Duration::from_millis(300);
 
-/// How long news take where that is to be noticed.
+/// The delay of pushes, where it is to be noticed.
 const DELAY: Duration = Duration::from_millis(10);
 
-/// What a worker does, when this binary is started as one.
+/// The worker process: another test starts this binary with a job.
 #[test]
 #[ignore = "the other tests start it"]
 fn worker_at_work() {
@@ -99,8 +99,8 @@ fn scenario(deployment: Deployment, seed: u64, bug: Option<Bug>) -> Scenario {
     Scenario { workers: Workers { all, log }, deployment }
 }
 
-/// Faults for so long, or one round of them: of the servers, and at the same
-/// time of what is around them.
+/// Injects faults for this time, or one round of them: into the servers, and at the same
+/// time into what is around them.
 fn run(
     deployment: Deployment,
     time: Duration,
@@ -170,7 +170,7 @@ fn nothing_stale() {
     assert!(tally.invalidations > 100 && tally.outages > 0, "{tally:?}");
 }
 
-/// Two masters at once in every way, and whoever names them fails too.
+/// Two masters at once in every way, while the sentinels fail too.
 #[test]
 fn nothing_stale_over_sentinels() {
     let report = run(sentinels(), Duration::ZERO, &[&OF_SENTINEL], &[&OF_CONNECTIONS]);
@@ -198,7 +198,7 @@ fn nothing_stale_for_long_over_sentinels() {
     over_sentinels(long());
 }
 
-/// An application that makes a mistake is found out: the oracle sees.
+/// The oracle finds an application that makes a mistake.
 fn is_found(bug: Bug) {
     let scenario = scenario(Deployment::One(Server::start()), seed(), Some(bug));
     scenario.workers.wait_for_hits();
@@ -231,6 +231,6 @@ fn a_prefix_of_another_tenant_is_seen() {
 }
 
 #[test]
-fn news_beyond_the_bound_are_seen() {
+fn a_push_beyond_the_bound_is_seen() {
     is_found(Bug::Late);
 }

@@ -1,4 +1,4 @@
-//! What workers tell of their work, on lines of their output.
+//! What workers report, as lines of their output.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -8,19 +8,19 @@ use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 
-/// Stands before what is said, and after it: the test around it prints too.
+/// The prefix of a report and its escaped line end; the test harness prints too.
 const MARK: &str = "@chaos ";
 const LINE_END: &str = "\\n";
 
-/// Says something to the process that started this one.
+/// Reports something to the test.
 pub fn say(text: &str) {
     let line = format!("\n{MARK}{}\n", text.replace('\n', LINE_END));
     let mut out = std::io::stdout().lock();
-    // Nobody listens any more: this ends too.
+    // If the test has ended, this process ends too.
     let _ = out.write_all(line.as_bytes()).and_then(|()| out.flush());
 }
 
-/// What was said on a line.
+/// The report on a line of output.
 pub fn heard(line: &str) -> Option<String> {
     Some(line.strip_prefix(MARK)?.replace(LINE_END, "\n"))
 }
@@ -34,13 +34,13 @@ pub struct Tally {
     pub shared_hits: u64,
     pub misses: u64,
     pub stored: u64,
-    /// Lookups that met no line.
+    /// Lookups without a connection.
     pub outages: u64,
     pub invalidations: u64,
     pub undelivered: u64,
     pub stale: u64,
     pub slowest: Duration,
-    /// What came of the lookups of the slowest read.
+    /// The outcomes of the lookups of the slowest read.
     pub slowest_lookups: String,
 }
 
@@ -67,12 +67,12 @@ impl Tally {
     }
 }
 
-/// What happened when: faults, and what workers complain of.
+/// What happened when: faults, and stale lookups that workers report.
 #[derive(Debug)]
 pub struct Log {
     began: Instant,
     lines: Mutex<Vec<String>>,
-    /// Which line was the first complaint.
+    /// The position of the first complaint.
     complained: OnceLock<usize>,
 }
 

@@ -1,6 +1,6 @@
-//! Chance that can be had again: the same seed, the same numbers.
+//! Reproducible random numbers: the same seed, the same numbers.
 
-/// Numbers that follow from a seed.
+/// A generator of random numbers.
 #[derive(Clone, Debug)]
 pub struct Rng(u64);
 
@@ -18,12 +18,12 @@ impl Rng {
         self.next() % limit
     }
 
-    /// From the first to the last.
+    /// From the first to the last, included.
     pub fn within(&mut self, first: u64, last: u64) -> u64 {
         first + self.below(last - first + 1)
     }
 
-    /// Once in so many times.
+    /// True once in so many times.
     pub fn once_in(&mut self, times: u64) -> bool {
         self.below(times) == 0
     }
@@ -39,7 +39,7 @@ impl Rng {
     }
 }
 
-/// Two numbers made into one that tells nothing of them (SplitMix64).
+/// Mixes two numbers into one (SplitMix64).
 pub fn mix(one: u64, other: u64) -> u64 {
     let mut z = one.wrapping_mul(0x9e37_79b9_7f4a_7c15).wrapping_add(other);
     for factor in [0xbf58_476d_1ce4_e5b9, 0x94d0_49bb_1331_11eb] {

@@ -1,15 +1,15 @@
-//! Whom a thread works for: it decides which part of the store is used.
+//! The tenant that a thread works for, which decides the prefix in the store.
 
 use std::cell::Cell;
 
 use super::rng::Rng;
 
-/// How many there are. All have rows of the same ids in the same table.
+/// The number of tenants. All have rows with the same ids in the same table.
 pub const TENANTS: u64 = 3;
 
 thread_local!(static TENANT: Cell<u64> = const { Cell::new(0) });
 
-/// One of them, mostly the first: something is to be found again.
+/// One of them, usually the first, so that fragments are found again.
 pub fn any(rng: &mut Rng) -> u64 {
     if rng.once_in(2) { rng.below(TENANTS) } else { 0 }
 }
@@ -19,13 +19,13 @@ pub fn be(tenant: u64) {
     TENANT.set(tenant);
 }
 
-/// Whom this thread works for.
+/// The tenant of this thread.
 pub fn present() -> u64 {
     TENANT.get()
 }
 
-/// Calls what begins something for a tenant. What it answers goes on while the
-/// thread works for another one.
+/// Begins an operation for a tenant. It continues while the thread works for another
+/// one.
 pub fn begin<T>(tenant: u64, call: impl FnOnce() -> T) -> T {
     be(tenant);
     let begun = call();

@@ -1,4 +1,4 @@
-//! The workers, as the process sees them that starts and ends them.
+//! The worker processes, as the test sees them.
 
 use std::io::{BufRead as _, BufReader};
 use std::process::{Child, Command, Stdio};
@@ -16,7 +16,7 @@ pub struct Worker {
     /// Between it and its server, or the sentinels, if there are any.
     pub proxies: Vec<Proxy>,
     now: Mutex<Process>,
-    /// What those did that have ended.
+    /// What the ended processes have done.
     past: Mutex<Tally>,
     log: Arc<Log>,
 }
@@ -41,19 +41,19 @@ impl Worker {
         *now = Process::start(&self.job, &self.log);
     }
 
-    /// Stops it as SIGSTOP does, or lets it go on.
+    /// Sends a signal, such as SIGSTOP and SIGCONT.
     pub fn signal(&self, signal: &str) {
         let id = self.now.lock().unwrap().child.id().to_string();
         let status = Command::new("kill").args([signal, &id]).status();
         assert!(status.is_ok_and(|status| status.success()), "kill {signal} {id} failed");
     }
 
-    /// Tells it to come to an end.
+    /// Tells it to end.
     fn dismiss(&self) {
         self.now.lock().unwrap().child.stdin = None;
     }
 
-    /// What it and those before it have done.
+    /// What its processes have done.
     pub fn tally(&self) -> Tally {
         let mut tally = self.past.lock().unwrap().clone();
         tally.add(&self.now.lock().unwrap().tally.lock().unwrap());
@@ -95,7 +95,7 @@ impl Process {
         Process { child, tally, hearing: Some(hearing) }
     }
 
-    /// Hears the rest of what it says, as it ends.
+    /// Reads the rest of its output, until it ends.
     fn end(&mut self) -> Tally {
         if let Some(hearing) = self.hearing.take() {
             hearing.join().unwrap();
@@ -123,7 +123,7 @@ impl Workers {
     ///
     /// # Panics
     ///
-    /// If that does not happen: a line does not come back.
+    /// If that does not happen: a worker does not connect again.
     pub fn wait_for_hits(&self) {
         let hits = |worker: &Worker| {
             let Tally { near_hits, shared_hits, .. } = worker.tally();

@@ -1,4 +1,4 @@
-//! A server that is dead, silent or away.
+//! Servers that are dead, silent or unreachable.
 
 use std::cell::Cell;
 use std::sync::Barrier;
@@ -18,7 +18,7 @@ fn page(cache: &Cacheops, database: &Cell<u64>) -> Vec<u64> {
     (0..20).map(|id| read(cache, id, database).0).collect()
 }
 
-/// A page costs one operation's limit at most, the next ones nothing.
+/// The first page waits for one operation timeout at most, the next ones do not wait.
 fn page_over(redis: Redis, kill: impl FnOnce()) {
     let cache = process(redis.operation_timeout(LIMIT));
     let database = Cell::new(1);
@@ -28,14 +28,14 @@ fn page_over(redis: Redis, kill: impl FnOnce()) {
     let began = Instant::now();
     page(&cache, &database);
     let first = began.elapsed();
-    // One limit, and what a busy machine adds: far from twenty.
+    // One timeout, and what a busy machine adds: far from twenty.
     assert!(first < 3 * LIMIT, "the first page took {first:?}");
     until("the breaker", || !is_live(&cache));
     let before = cache.stats();
     let began = Instant::now();
     assert_eq!(page(&cache, &database), [2; 20]);
     assert!(began.elapsed() < LIMIT, "the second page took {:?}", began.elapsed());
-    assert_eq!(cache.stats().stored, before.stored, "nothing is kept meanwhile");
+    assert_eq!(cache.stats().stored, before.stored, "nothing is stored meanwhile");
 }
 
 #[test]
@@ -87,16 +87,16 @@ fn an_undelivered_invalidation_is_an_error() {
             "{text}"
         );
         assert!(text.contains("try again, or undo the change"), "{text}");
-        // Here nothing old is served in any case.
+        // This process serves nothing old in any case.
         assert_eq!(read(&cache, 1, &database), (2, true));
     }
-    // A row that is none is invalidated as a table, which fails first.
+    // A value that is not a row is invalidated as a table, which fails first.
     assert_eq!(cache.invalidate_obj("rows", &3).unwrap_err().kind(), ErrorKind::Unavailable);
     server.restart();
     until("the connection", || cache.invalidate_obj("rows", &changed(1)).is_ok());
 }
 
-/// With `queue_invalidations` invalidations are kept, and delivered before anything
+/// With `queue_invalidations` invalidations are queued, and delivered before anything
 /// else.
 #[test]
 fn queued_invalidations_are_delivered_first() {
@@ -126,7 +126,7 @@ fn queued_invalidations_are_delivered_first() {
     for id in 0..10 {
         assert_eq!(read(&other, id, &database), if id < 5 { (2, true) } else { (1, false) });
     }
-    // More than are kept become whole tables.
+    // More than fit into the queue become whole tables.
     proxy.set(Mode::Silent);
     database.set(3);
     for id in 0..60 {
@@ -155,8 +155,8 @@ fn a_process_that_queues_starts_without_a_server() {
     assert_eq!(read(&cache, 1, &database), (1, false));
 }
 
-/// Servers killed and restarted under readers and a writer: what was announced
-/// is never served older.
+/// Servers are killed and restarted under readers and a writer: no lookup is older than
+/// what was announced.
 #[test]
 fn a_server_killed_under_load_is_never_stale() {
     let server = Server::options().persistent().start();
@@ -202,8 +202,8 @@ fn a_server_killed_under_load_is_never_stale() {
     let _ = LONG;
 }
 
-/// What a page has read while the line was cut, and shows when it is back:
-/// nothing has told of what was announced in between.
+/// A page shows after an outage what it has read during it: no push has told of the
+/// invalidations in between.
 fn shown_after_an_outage(get: impl Fn(&Cacheops, u64) -> u64 + Sync, readers: u64) {
     let server = Server::start();
     let proxy = Proxy::start(server.port());
@@ -249,7 +249,7 @@ fn got(cache: &Cacheops, lock: bool, value: impl FnOnce() -> u64) -> u64 {
 #[test]
 fn reads_during_an_outage_are_not_stored_after_a_change() {
     shown_after_an_outage(|cache, value| got(cache, true, || value), 1);
-    // Whoever leads no flight is told of nothing.
+    // A caller without a single flight learns nothing of the others.
     shown_after_an_outage(|cache, value| got(cache, false, || value), 1);
     let unkept = |cache: &Cacheops, value| {
         let skip = || {
@@ -268,7 +268,7 @@ fn reads_during_an_outage_are_not_stored_after_a_change() {
     shown_after_an_outage(by_future, 1);
 }
 
-/// Those who wait for one that leads take what it has made.
+/// Followers of a single flight take the value of its leader.
 #[test]
 fn reads_of_another_thread_during_an_outage_are_not_stored_after_a_change() {
     const READERS: u64 = 4;

@@ -1,4 +1,4 @@
-//! How many trips things take, as the server counts them.
+//! How many round trips a page takes, as the server counts them.
 
 use std::cell::Cell;
 use std::time::{Duration, Instant};
@@ -63,7 +63,7 @@ fn a_strict_page_of_twenty_takes_one_trip() {
     assert!(trips.count() <= 3, "twenty hits");
     assert_eq!(render(3), "1 ".repeat(20));
     assert_eq!(trips.count(), 1, "twenty hits");
-    // What another process changes is seen by the next page.
+    // The next page shows the change of another process.
     for n in 4..30 {
         other.invalidate_obj("rows", &changed(u64::from(n % 20))).unwrap();
         let page = render(n);
@@ -73,7 +73,7 @@ fn a_strict_page_of_twenty_takes_one_trip() {
     }
 }
 
-/// What was fetched ahead does not outlive an invalidation of one's own.
+/// A prefetched fragment does not outlive an invalidation by the same process.
 #[test]
 fn a_page_that_invalidates_shows_its_own_change() {
     let server = Server::start();
@@ -94,7 +94,7 @@ fn a_page_that_invalidates_shows_its_own_change() {
     }
 }
 
-/// After a cut, a page is asked about in one trip.
+/// After a cut, a page is verified in one round trip.
 #[test]
 fn a_page_after_a_cut_is_verified_in_one_trip() {
     let server = Server::start();
@@ -121,8 +121,8 @@ fn a_page_after_a_cut_is_verified_in_one_trip() {
     assert_eq!(cache.stats().misses, misses);
 }
 
-/// A page that lasts longer than the bound, over a connection that has gone
-/// silent: what it has brought along counts no longer than that.
+/// A page that lasts longer than the bound, over a connection that has become silent:
+/// what it has prefetched counts no longer than the bound.
 #[test]
 fn a_page_beyond_the_bound_is_verified_again() {
     let server = Server::start();
@@ -141,7 +141,7 @@ fn a_page_beyond_the_bound_is_verified_again() {
         let page = cache.page();
         (0..5).for_each(|id| assert_eq!(on_page(&page, id), 1));
         drop(page);
-        // Memory is asked about, with the followers of the page.
+        // Memory is verified, together with the prefetched fragments of the page.
         server.command(&["CLIENT", "KILL", "TYPE", "normal"]).unwrap();
         until("the connection", || {
             cache.shared_status().unwrap().sessions > 1 && super::is_live(&cache)
@@ -163,8 +163,7 @@ fn a_page_beyond_the_bound_is_verified_again() {
     }
 }
 
-/// What a trip brings along is bounded in bytes, since its time limit holds for
-/// all of it.
+/// A prefetch is bounded in bytes, because its time limit holds for all of it.
 #[test]
 fn large_fragments_are_not_prefetched_together() {
     let server = Server::start();
@@ -183,7 +182,7 @@ fn large_fragments_are_not_prefetched_together() {
     let mut trips = Trips::since_now(&server);
     render(&cache);
     assert_eq!(trips.count(), 1, "of what is in memory only the stamps are read");
-    // All that is in memory is outdated.
+    // Everything in memory is outdated.
     cache.invalidate_model("rows").unwrap();
     render(&process(large()));
     trips.count();
@@ -192,7 +191,7 @@ fn large_fragments_are_not_prefetched_together() {
     assert!(count > 2, "four of them in {count} trips");
 }
 
-/// Asks for a page of fragments of one text.
+/// Gets a page of fragments with one text.
 fn page_of(cache: &Cacheops, text: &str, count: u32) {
     let page = cache.page();
     for id in 0..count {
@@ -208,7 +207,7 @@ fn with_memory(server: &Server, bytes: u64) -> Cacheops {
     Cacheops::builder().memory_limit(bytes).redis(redis).build().unwrap()
 }
 
-/// What memory has no room for is brought along all the same.
+/// Fragments that memory has no room for are prefetched.
 #[test]
 fn evicted_small_fragments_are_prefetched() {
     let server = Server::start();
@@ -224,7 +223,7 @@ fn evicted_small_fragments_are_prefetched() {
     }
 }
 
-/// They count as what they are now, though the page asks for the same as ever.
+/// Their current lengths count, although the page gets the same fragments as before.
 #[test]
 fn grown_fragments_are_not_prefetched_together() {
     let server = Server::start();
@@ -234,7 +233,7 @@ fn grown_fragments_are_not_prefetched_together() {
     other.invalidate_model("rows").unwrap();
     let large = "x\u{e9}".repeat(200_000);
     page_of(&other, &large, 4);
-    // This one finds out.
+    // This page learns the lengths.
     page_of(&cache, &large, 4);
     let mut trips = Trips::since_now(&server);
     for _ in 0..3 {
@@ -245,8 +244,8 @@ fn grown_fragments_are_not_prefetched_together() {
     }
 }
 
-/// A page fetches for its own cache: what it has brought along from one server is
-/// nothing to a cache over another.
+/// A page prefetches for its own cache: what it has from one server is not used for a
+/// cache over another.
 #[test]
 fn a_page_prefetches_for_its_own_cache_only() {
     let servers = [Server::start(), Server::start()];
@@ -257,7 +256,7 @@ fn a_page_prefetches_for_its_own_cache_only() {
     let all = |cache: &Cacheops, page: &cacheops::Page, made: u64| {
         [1, 2, 3].map(|id| get(cache, page, id, made))
     };
-    // The third page knows what follows what.
+    // The third page knows which fragments follow.
     for _ in 0..3 {
         assert_eq!(all(&one, &one.page(), 1), [1; 3]);
     }

@@ -1,11 +1,11 @@
-//! Users who lack rights: `build` says which.
+//! Users who lack rights: the error of `build` names them.
 
 use cacheops::{Cacheops, ErrorKind, Redis};
 use cacheops_tests::servers::{Cluster, Server, Trips};
 
 use super::{LONG, read};
 
-/// All that the handbook lists.
+/// All rights that the handbook lists.
 const COMMANDS: &str = "-@all +hello +info +time +role +client|tracking +client|caching +get +mget +set +unlink +pexpireat +hget +hgetall +hsetnx +zadd +zincrby +zmscore +zrange";
 
 fn as_web(server: &Server) -> Redis {
@@ -21,7 +21,7 @@ fn set_user(server: &Server, rules: &str) {
     server.command(&words).unwrap();
 }
 
-/// What is said to a user with these rules, which is all that is needed.
+/// The error for a user with these rules. Following its advice suffices.
 fn refused(server: &Server, rules: &str) -> String {
     set_user(server, &format!("reset on >pw {rules}"));
     let error = build(as_web(server)).unwrap_err();
@@ -43,7 +43,7 @@ fn each_missing_command_right_is_named() {
     let of_tier = COMMANDS.split(' ').filter(|word| !["-@all", "+hello"].contains(word));
     for word in of_tier {
         let rules = format!("~shop:* {COMMANDS} -{}", &word[1..]);
-        // A part of a command is taken away with the whole of it only.
+        // A subcommand can only be removed together with its command.
         let rules = match word.split_once('|') {
             Some(_) => format!("~shop:* {}", COMMANDS.replace(&format!(" {word}"), "")),
             None => rules,
@@ -81,7 +81,7 @@ fn each_missing_key_right_is_named() {
     assert!(text.contains("shop:frag:*"), "{text}");
 }
 
-/// Where prefixes are computed only what stands before them is known.
+/// Of computed prefixes only the fixed part is known.
 #[test]
 fn computed_prefixes_are_checked_up_to_their_fixed_part() {
     let server = Server::start();
@@ -114,8 +114,8 @@ fn each_node_of_a_cluster_is_checked() {
     assert!(text.contains("to call zadd, asking: "), "{text}");
 }
 
-/// It costs one trip, and none of a server that no user is named for; nothing
-/// that lies there is changed.
+/// The check takes one round trip, and none if no user is named. It changes nothing in
+/// the store.
 #[test]
 fn the_check_of_rights_costs_one_trip() {
     let server = Server::options().user("web", "pw", "~* &* +@all").start();
@@ -131,7 +131,7 @@ fn the_check_of_rights_costs_one_trip() {
     let without = trips(Redis::url(url).operation_timeout(LONG));
     let dump = || server.command(&["DEBUG", "DIGEST"]).unwrap();
     let before = dump();
-    // It asks for the time too, and so is counted as one sign of life.
+    // It contains TIME, and so counts as one heartbeat.
     assert_eq!(trips(as_web(&server)), without);
     assert_eq!(dump(), before);
 }

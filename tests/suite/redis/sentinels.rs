@@ -1,4 +1,4 @@
-//! Two masters at once: who is it that a majority of the sentinels names.
+//! Two masters at once: the one counts that a majority of the sentinels names.
 
 use std::cell::Cell;
 use std::time::{Duration, Instant};
@@ -10,7 +10,7 @@ use super::{changed, is_live, process, read, try_process, until};
 
 const BOUND: Duration = Duration::from_millis(100);
 
-/// Nothing is given up for being slow.
+/// Nothing times out.
 fn patient(sentinel: &Sentinel, urls: Vec<String>) -> Redis {
     Redis::sentinel(sentinel.master_name(), urls).operation_timeout(Duration::from_secs(5))
 }
@@ -27,7 +27,7 @@ fn session(cache: &Cacheops) -> u64 {
     cache.shared_status().unwrap().sessions
 }
 
-/// Processes that have the row, and look after the sentinels at different times.
+/// Processes that have the row, with heartbeats at different times.
 fn crowd(redis: impl Fn() -> Redis, database: &Cell<u64>) -> Vec<Cacheops> {
     let join = |_| {
         let process = process(redis());
@@ -37,7 +37,7 @@ fn crowd(redis: impl Fn() -> Redis, database: &Cell<u64>) -> Vec<Cacheops> {
     (0..6).map(join).collect()
 }
 
-/// Waits until one of them has moved to another master; which one.
+/// Waits until one of them has moved to another master. Returns which one.
 fn first_to_move(crowd: &[Cacheops], before: &[u64]) -> usize {
     let mut first = None;
     let has_moved = |n: &usize| session(&crowd[*n]) > before[*n] && is_live(&crowd[*n]);
@@ -48,8 +48,8 @@ fn first_to_move(crowd: &[Cacheops], before: &[u64]) -> usize {
     first.unwrap()
 }
 
-/// Reads by all until the failover is over; how long after now the last old
-/// value was asked for.
+/// All read until the failover is over. Returns how long after now the last lookup began
+/// that found the old value.
 fn last_stale(sentinel: &Sentinel, readers: &[Cacheops], database: &Cell<u64>) -> Option<Duration> {
     let announced = Instant::now();
     let mut last = None;
@@ -67,8 +67,8 @@ fn last_stale(sentinel: &Sentinel, readers: &[Cacheops], database: &Cell<u64>) -
     last
 }
 
-/// `SENTINEL FAILOVER`: nobody dies, no network is cut, and for a moment there
-/// are two masters. The first process that has moved announces.
+/// `SENTINEL FAILOVER`: nobody dies, no network is cut, and for a moment there are two
+/// masters. The first process that has moved invalidates the row.
 fn failover(redis: impl Fn(&Sentinel) -> Redis) -> Option<Duration> {
     let sentinel = Sentinel::start();
     sentinel.calm_down();
@@ -94,8 +94,8 @@ fn bounded_reads_keep_the_bound_in_a_planned_failover() {
     assert!(stale.is_none_or(|stale| stale <= BOUND), "stale for {stale:?}");
 }
 
-/// The last process to move announces, at a master that may be deposed by now:
-/// it succeeds only if that reaches all.
+/// The last process to move invalidates, at a master that may be deposed by now. The
+/// invalidation succeeds only if it reaches all processes.
 #[test]
 fn invalidations_in_a_planned_failover_reach_the_new_master() {
     let sentinel = Sentinel::start();
@@ -108,13 +108,13 @@ fn invalidations_in_a_planned_failover_reach_the_new_master() {
     read(&crowd[first], 1, &database);
     database.set(2);
     let late = (0..crowd.len()).rfind(|n| *n != first).unwrap();
-    // Those that fail are tried again, as an application does.
+    // Failed invalidations are tried again, as an application does.
     until("the delivery", || crowd[late].invalidate_obj("rows", &changed(1)).is_ok());
     assert_eq!(last_stale(&sentinel, &crowd, &database), None);
 }
 
-/// A process that reaches the old master and no sentinel, while the sentinels
-/// have named another and cannot tell the old one.
+/// A process that reaches the old master and no sentinel, while the sentinels have named
+/// another master and cannot reach the old one.
 struct Apart {
     sentinel: Sentinel,
     proxies: Vec<Proxy>,
@@ -152,7 +152,7 @@ fn strict_reads_behind_a_partition_find_nothing() {
     for _ in 0..100 {
         assert_eq!(read(cut_off, 1, database).0, 2);
     }
-    assert_eq!(sentinel.master().info("role"), "master", "it was told nothing");
+    assert_eq!(sentinel.master().info("role"), "master", "it was not demoted");
     let LinkState::Down(why) = cut_off.shared_status().unwrap().state else {
         panic!("it is at the old master: {:?}", cut_off.shared_status());
     };
@@ -188,7 +188,7 @@ fn invalidating_at_a_deposed_master_is_an_error() {
     until("the push", || read(other, 1, database).0 == 2);
 }
 
-/// Invalidations that are kept go to the master that a majority names.
+/// Queued invalidations go to the master that a majority names.
 #[test]
 fn invalidations_sent_to_a_deposed_master_are_queued() {
     let queueing = |it: &Sentinel, urls| bounded(it, urls).queue_invalidations(100);
@@ -203,8 +203,8 @@ fn invalidations_sent_to_a_deposed_master_are_queued() {
     until("the push", || read(other, 1, database).0 == 2);
 }
 
-/// The old master is deposed and cannot be told; then the sentinels name it
-/// again. It has never been a replica, and lacks what was announced meanwhile.
+/// The old master is deposed while nobody can reach it; then the sentinels name it again.
+/// It has never been a replica, and lacks the invalidations in between.
 #[test]
 fn a_repromoted_master_loses_its_fragments() {
     let Apart { sentinel, proxies, cut_off, other, database } = apart(strict);
@@ -220,7 +220,7 @@ fn a_repromoted_master_loses_its_fragments() {
     assert_eq!(read(&cut_off, 1, &database), (2, true));
 }
 
-/// Two of three are gone: nobody can say who is master.
+/// Two of three sentinels are gone, so no majority names a master.
 #[test]
 fn nothing_is_served_without_a_majority() {
     let sentinel = Sentinel::start();
@@ -273,10 +273,14 @@ fn a_sentinel_that_names_a_dead_master_is_outvoted() {
     let before = session(&cache);
     astray.restart();
     wait_for_heartbeats(sentinel.master(), 30);
-    assert_eq!((session(&cache), is_live(&cache)), (before, true), "a healthy link is given up");
+    assert_eq!(
+        (session(&cache), is_live(&cache)),
+        (before, true),
+        "a healthy connection is given up"
+    );
 }
 
-/// It delays neither a heartbeat nor a strict hit, nor a process that starts.
+/// A silent sentinel delays no heartbeat, no strict hit, and no process that starts.
 #[test]
 fn a_silent_sentinel_delays_nobody() {
     let sentinel = Sentinel::start();
@@ -299,7 +303,7 @@ fn a_silent_sentinel_delays_nobody() {
     assert!(began.elapsed() < long, "one waits for it: {:?}", began.elapsed());
 }
 
-/// Who lists a part of them is told, as is who lists one again and again.
+/// Listing only some sentinels is an error, and so is listing one several times.
 #[test]
 fn too_few_listed_sentinels_are_an_error() {
     let sentinel = Sentinel::start();
@@ -312,7 +316,7 @@ fn too_few_listed_sentinels_are_an_error() {
     listed(urls[..2].to_vec()).unwrap();
 }
 
-/// The rights of a user of the sentinels that the operator's page lists.
+/// The rights for sentinels that the handbook lists.
 #[test]
 fn least_privileges_of_sentinels_suffice() {
     let sentinel = Sentinel::start();

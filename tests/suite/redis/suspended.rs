@@ -1,6 +1,6 @@
-//! A process that is suspended for longer than the bound, and goes on: what it
-//! knew then counts no more. It is this binary once more, which runs a test that
-//! does nothing unless it is told of a server.
+//! A process that is suspended for longer than the bound, and goes on: what it knew
+//! before does not count any more. The process is this binary again, running a test
+//! that does nothing unless it is given a server.
 
 use std::cell::Cell;
 use std::env;
@@ -17,12 +17,12 @@ use super::{LONG, changed, process, read, strict};
 
 const URL: &str = "CACHEOPS_SUSPENDED_URL";
 
-/// What stands before what the process says; the test around it prints too.
+/// The prefix of the output of the process; the test harness prints too.
 const MARK: &str = "@read ";
 
 const BOUND: Duration = Duration::from_millis(300);
 
-/// For each line a read, with what the line says in the database.
+/// Reads once for each line of input, with the value of the line in the database.
 #[test]
 #[ignore = "the other tests start it"]
 fn reader_at_work() {
@@ -35,7 +35,7 @@ fn reader_at_work() {
     }
 }
 
-/// The process, from outside.
+/// The process, as the test sees it.
 struct Reader {
     child: Child,
     lines: ChildStdin,
@@ -61,12 +61,12 @@ impl Reader {
         Reader { child, lines, said }
     }
 
-    /// Has it read, while this is in the database.
+    /// Makes it read, with this value in the database.
     fn ask(&mut self, database: u64) {
         writeln!(self.lines, "{database}").unwrap();
     }
 
-    /// What it read, and whether that was filled.
+    /// The value that it read, and whether it was filled.
     fn answer(&self) -> String {
         self.said.recv_timeout(LONG).unwrap()
     }
@@ -77,7 +77,7 @@ impl Reader {
         assert!(status.unwrap().success(), "kill {signal} {id}");
     }
 
-    /// Suspends it; it does nothing any more when this returns.
+    /// Suspends it. When this returns, it does nothing any more.
     fn stop(&self) {
         self.signal("-STOP");
         let file = format!("/proc/{}/stat", self.child.id());
@@ -95,8 +95,8 @@ impl Drop for Reader {
     }
 }
 
-/// The read is asked for while the process is suspended, so it is the first that
-/// it does afterwards. `news` is how its connection is by then.
+/// The read is requested while the process is suspended, so it is the first thing that it
+/// does afterwards. `pushes` is the state of its connection by then.
 fn nothing_older_than_the_bound(pushes: Mode) {
     let server = Server::start();
     let proxy = Proxy::start(server.port());
@@ -111,12 +111,12 @@ fn nothing_older_than_the_bound(pushes: Mode) {
         proxy.set(pushes);
         other.invalidate_obj("rows", &changed(1)).unwrap();
         reader.ask(version);
-        // The bound is what this is about: nothing tells that it is over.
+        // This test is about the bound: no event says that it is over.
         thread::sleep(BOUND + Duration::from_millis(20));
         reader.signal("-CONT");
         assert_eq!(reader.answer(), format!("{version} true"));
         proxy.set(Mode::Pass);
-        // Until it is kept again.
+        // Until the fragment is stored again.
         super::until("a hit", || {
             reader.ask(version);
             reader.answer() == format!("{version} false")
@@ -129,7 +129,7 @@ fn pushes_that_wait_are_read_before_a_hit() {
     nothing_older_than_the_bound(Mode::Pass);
 }
 
-/// Its clock alone tells that time has passed.
+/// Only its clock says that time has passed.
 #[test]
 fn without_pushes_nothing_older_than_the_bound_is_served() {
     nothing_older_than_the_bound(Mode::SilentReplies);

@@ -1,5 +1,4 @@
-//! What a server remembers of who has read what, and what it tells when it
-//! forgets.
+//! The tracking table of a server, and the pushes when it forgets.
 
 use std::cell::Cell;
 use std::time::Duration;
@@ -9,8 +8,8 @@ use cacheops_tests::servers::Server;
 
 use super::{changed, patient, process, read, strict, until};
 
-/// A table with room for ten keys: what a process' own reads push out of it, it
-/// is told of like all else.
+/// The table has room for ten keys. When the reads of a process evict entries from it,
+/// the process gets pushes for them.
 #[test]
 fn an_overflowing_tracking_table_is_never_stale() {
     const ROWS: u64 = 40;

@@ -1,4 +1,4 @@
-//! What lies in the server.
+//! The keys and values in the server.
 
 use std::cell::Cell;
 use std::sync::Arc;
@@ -40,7 +40,7 @@ fn keys_are_spelled_as_documented() {
     assert!(expected.iter().all(|key| all.contains(key)), "{all:?}");
     let fields = server.command(&["HKEYS", "app:schemes:blog.articles"]).unwrap();
     assert!(fields.contains("_e") && fields.contains("category,status"), "{fields}");
-    // Everything but the little that there is one of has an end.
+    // All keys expire, except those that exist once.
     let lasting = ["app:all", "app:last"];
     for key in &all {
         let left: i64 = server.command(&["TTL", key]).unwrap().parse().unwrap();
@@ -48,7 +48,7 @@ fn keys_are_spelled_as_documented() {
     }
 }
 
-/// A value of another version or a damaged one is made anew.
+/// A damaged value, or one of another version, is a miss.
 #[test]
 fn damaged_values_are_misses() {
     let server = Server::start();
@@ -73,7 +73,7 @@ fn damaged_values_are_misses() {
     assert_eq!(read(&process(patient(&server)), 1, &database), (1, true));
 }
 
-/// Keys of another kind where ours should be: nothing is cached, all is right.
+/// Keys of another type in the place of ours: nothing is cached, and all values are right.
 #[test]
 fn keys_of_another_type_are_misses() {
     let server = Server::start();
@@ -141,7 +141,7 @@ fn time_limits_apply_in_the_server_too() {
         server.command(&["PTTL", &keys(&server, "frag:*")[0]]).unwrap().parse().unwrap();
     assert!((1..=50).contains(&left), "{left}");
     until("the end", || keys(&server, "frag:*").is_empty());
-    // The two clocks are compared as well as a trip allows.
+    // The clocks are compared as exactly as a round trip allows.
     until("the end here", || {
         place(&cache);
         cache.stats().misses == 2
@@ -166,7 +166,7 @@ fn the_last_invalidation_is_timed_by_the_servers_clock() {
     one.invalidate_obj("rows", &changed(1)).unwrap();
     let noted = since(two.get_last_invalidation(["rows"]));
     assert!(noted + slack >= before && noted <= time() + slack, "{noted:?} {before:?}");
-    // Every invalidation moves it on, whichever process it comes from.
+    // Every invalidation advances it, whichever process it comes from.
     let mut last = noted;
     for n in 0..200 {
         let cache = if n % 2 == 0 { &one } else { &two };
@@ -176,12 +176,12 @@ fn the_last_invalidation_is_timed_by_the_servers_clock() {
         last = now;
     }
     assert_eq!(two.get_last_invalidation(["others"]), None);
-    // What the server has lost counts as now.
+    // Times that the server has lost count as now.
     server.command(&["DEL", "last"]).unwrap();
     assert!(since(one.get_last_invalidation(["others"])) + slack >= last);
 }
 
-/// Thousands of rows go in a few trips.
+/// Thousands of rows take a few round trips.
 #[test]
 fn batches_take_few_trips() {
     let server = Server::start();
@@ -243,13 +243,13 @@ fn get_number(place: cacheops::Cached<'_>, fill: impl FnOnce() -> Result<u64, Er
     place.get_or_fill(fill).unwrap()
 }
 
-/// Numbers that do not compress below what goes by a connection of its own.
+/// Numbers that even compressed use the connection for large values.
 fn large() -> Vec<u64> {
     let next = |seed: &u64| Some(seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1));
     std::iter::successors(Some(7), next).take(60_000).collect()
 }
 
-/// Makes a large fragment here; whether another process finds it.
+/// Fills a large fragment here. Returns whether another process finds it.
 fn is_shared(cache: &Cacheops, server: &Server, id: u64) -> bool {
     let numbers = large();
     let set = || QuerySet::table("texts").filter(eq("id", id));
@@ -267,8 +267,8 @@ fn is_shared(cache: &Cacheops, server: &Server, id: u64) -> bool {
     !of(&process(patient(server)))
 }
 
-/// A server that ends the connection for large values, as it does with one that
-/// is idle, says nothing of their size.
+/// A server that closes the connection for large values, as it does when it is idle, has
+/// not refused a size.
 #[test]
 fn a_closed_bulk_connection_is_reopened() {
     let server = Server::start();
@@ -288,7 +288,7 @@ fn a_closed_bulk_connection_is_reopened() {
     assert_eq!(cache.shared_status().unwrap().sessions, 1);
 }
 
-/// Nor does one that cannot be connected to for a moment.
+/// Nor has a server that cannot be reached for a moment.
 #[test]
 fn an_unavailable_bulk_connection_only_skips_storing() {
     let server = Server::start();
@@ -305,8 +305,8 @@ fn an_unavailable_bulk_connection_only_skips_storing() {
     assert!(is_shared(&cache, &server, 2));
 }
 
-/// Where a slot has moved, the value is not kept there; its size is not in
-/// doubt.
+/// If a slot has moved, the value is not stored there, and its size does not count as
+/// refused.
 #[test]
 fn large_values_of_a_moved_slot_are_stored_after_a_redirection() {
     let cluster = Cluster::start(2);
@@ -322,7 +322,7 @@ fn large_values_of_a_moved_slot_are_stored_after_a_redirection() {
         });
         assert_eq!(made.unwrap().len(), numbers.len());
     };
-    // Which slot the fragment has is known once it lies there.
+    // The slot of the fragment is known once it is stored.
     place(&cache, 1, &|| {});
     let keys = |node: usize| {
         let keys = cluster.node(node).command(&["KEYS", "frag:*"]).unwrap();

@@ -1,4 +1,4 @@
-//! A table that is asked for in more ways than it can have schemes.
+//! A table that is queried in more ways than it can have schemes.
 
 use std::sync::Barrier;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -18,8 +18,8 @@ fn get(cache: &Cacheops, table: &str, field: usize, value: u64) -> u64 {
     cache.cached_as(set).get_or_fill(|| Ok::<_, Error>(value)).unwrap()
 }
 
-/// Another process has registered the new schemes: to register them once more
-/// is no write, of which this one would be told.
+/// Another process registers the new schemes first: registering them once more is no
+/// write, and causes no push to this process.
 fn fill_up(cache: &Cacheops, other: &Cacheops, table: &str) {
     for n in 200..200 + NEW {
         let set = QuerySet::table(table).filter(eq(format!("f{n}"), 2));
@@ -30,7 +30,7 @@ fn fill_up(cache: &Cacheops, other: &Cacheops, table: &str) {
     call.get_or_fill(|| Ok::<_, Error>(1)).unwrap();
 }
 
-/// What is widened for the stamp is widened for the registry.
+/// What is widened for a stamp is widened for the registry too.
 #[test]
 fn threads_that_widen_a_table_are_never_stale() {
     let server = Server::start();
