@@ -66,6 +66,7 @@ mod concurrency;
 mod documents;
 mod embedded;
 mod fixtures;
+mod handed_inside;
 mod jinja_errors;
 mod jinja_extra;
 mod jinja_installing;

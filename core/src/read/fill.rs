@@ -54,7 +54,10 @@ impl Fill {
         let mut fill = Fill::new(inner, context, plan, leased.stamps);
         fill.lock = leased.lock.map(Box::new);
         fill.is_clean |= leased.around_holds;
-        fill.recorder.with(|found| found.uncacheable = !fill.is_clean);
+        if !fill.is_clean {
+            fill.recorder.with(|found| found.uncacheable = true);
+            fill.recorder.outdate();
+        }
         if let Some(leader) = &leader {
             leader.start(Some(&fill.recorder));
         }
@@ -94,7 +97,10 @@ impl Fill {
             readings: Readings::begin(),
             // After the lease: any change from here on drops a stamp of this fill.
             is_clean: recorder::is_surrounding_data_current(request.page),
-            recorder: Recorder::new(Dependencies { stamps, ..Dependencies::default() }),
+            recorder: Recorder::new(
+                Dependencies { stamps, ..Dependencies::default() },
+                request.page,
+            ),
             time_to_live: plan.time_to_live,
             label: inner.settings.inspect.then(|| request.label().into()),
             page: request.page.cloned(),

@@ -110,7 +110,7 @@ impl Lease {
     /// The error of `run`, unchanged.
     pub(crate) fn read<R, E>(self, run: impl FnOnce() -> Result<R, E>) -> Result<(R, Lease), E> {
         let stamps = self.stamps.to_vec();
-        let recorder = Recorder::new(Dependencies { stamps, ..Dependencies::default() });
+        let recorder = Recorder::new(Dependencies { stamps, ..Dependencies::default() }, None);
         let (entered, readings) = (recorder.begin(), Readings::begin());
         let rows = run()?;
         if !readings.are_committed() {

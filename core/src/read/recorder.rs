@@ -14,6 +14,7 @@ use crate::fragment::{Dependencies, Fragment};
 use crate::read::page::{Page, WeakPage};
 use crate::read::reads::{RowReader, UnscopedReads};
 use crate::store::Stamp;
+use crate::sync::atomic::{AtomicBool, Ordering};
 use crate::sync::scoped::PollScope;
 use crate::sync::{Arc, Mutex, Weak, lock, thread_local};
 
@@ -26,6 +27,12 @@ pub(crate) type Owner = std::sync::Weak<str>;
 pub(crate) struct Recorder {
     found: Mutex<Dependencies>,
     owner: OnceLock<Owner>,
+    /// The pages around the fill when it began. What is made inside of it may show
+    /// what they have read, in whichever thread it goes on.
+    pages: Vec<WeakPage>,
+    /// Whether the fill may show what had changed before it began. Then so may
+    /// everything that is made inside of it.
+    is_outdated: AtomicBool,
 }
 
 /// What the cache knows of a thread.
@@ -55,8 +62,34 @@ fn with_thread<R>(f: impl FnOnce(&ThreadState) -> R) -> Option<R> {
 }
 
 impl Recorder {
-    pub(crate) fn new(dependencies: Dependencies) -> Arc<Self> {
-        Arc::new(Recorder { found: Mutex::new(dependencies), owner: OnceLock::new() })
+    /// Begins to record a fill that `page` asks for.
+    pub(crate) fn new(dependencies: Dependencies, page: Option<&Page>) -> Arc<Self> {
+        Arc::new(Recorder {
+            found: Mutex::new(dependencies),
+            pages: surrounding_pages(page).iter().map(Page::downgrade).collect(),
+            ..Recorder::default()
+        })
+    }
+
+    /// Notes that the fill may show what had changed before it began.
+    pub(crate) fn outdate(&self) {
+        self.is_outdated.store(true, Ordering::SeqCst);
+    }
+
+    fn is_outdated(&self) -> bool {
+        self.is_outdated.load(Ordering::SeqCst)
+    }
+
+    /// Passes what an abandoned fill has found to the pages: whatever is shown in
+    /// its place, a later fill may show too.
+    fn pass_to_pages(&self) {
+        let found = self.take();
+        let note = |page: &Page| match self.is_outdated() {
+            true => page.note_unknown(),
+            false => page.note_read(&found.stamps),
+        };
+        for_pages(None, note);
+        self.pages.iter().filter_map(Page::upgrade).for_each(|page| note(&page));
     }
 
     /// Pushes the fill onto the stack of this thread.
@@ -100,26 +133,33 @@ impl Recorder {
 
 /// The innermost fill of this thread.
 pub(crate) fn current() -> Option<Arc<Recorder>> {
-    with_thread(|thread| {
+    let mut abandoned = Vec::new();
+    let current = with_thread(|thread| {
         if thread.stack.borrow().is_empty() {
             return None;
         }
         let mut stack = thread.stack.borrow_mut();
-        let mut abandoned = Vec::new();
         while let Some(weak) = stack.last() {
             match weak.upgrade() {
-                Some(recorder) if !recorder.is_abandoned() => {
-                    // What was shown instead depends on what they had read.
-                    abandoned.iter().for_each(|inner| recorder.with(|fill| fill.absorb(inner)));
-                    return Some(recorder);
-                }
-                recorder => abandoned.extend(recorder.map(|recorder| recorder.take())),
+                Some(recorder) if !recorder.is_abandoned() => return Some(recorder),
+                recorder => abandoned.extend(recorder),
             }
             stack.pop();
         }
         None
-    })
-    .flatten()
+    });
+    let current = current.flatten();
+    // What was shown instead depends on what they had read.
+    for inner in abandoned {
+        match &current {
+            Some(recorder) => {
+                let found = inner.take();
+                recorder.with(|fill| fill.absorb(&found));
+            }
+            None => inner.pass_to_pages(),
+        }
+    }
+    current
 }
 
 /// Changes what the innermost fill depends on, if there is one.
@@ -267,9 +307,9 @@ impl Page {
 pub(crate) fn is_surrounding_data_current(page: Option<&Page>) -> bool {
     with_thread(|thread| thread.unscoped.borrow().is_current()).unwrap_or(true)
         && surrounding_pages(page).iter().all(Page::is_read_current)
-        && surrounding_fills()
-            .iter()
-            .all(|recorder| recorder.with(Dependencies::still_has_current_stamps))
+        && surrounding_fills().iter().all(|recorder| {
+            !recorder.is_outdated() && recorder.with(Dependencies::still_has_current_stamps)
+        })
 }
 
 /// All stamps of what was read around this point.
@@ -289,26 +329,29 @@ pub(crate) fn surrounding_stamps(page: Option<&Page>) -> Vec<Arc<Stamp>> {
 #[cfg(feature = "redis")]
 pub(crate) fn can_revalidate_surroundings(page: Option<&Page>) -> bool {
     surrounding_pages(page).iter().all(Page::knows_reads)
+        && !surrounding_fills().iter().any(|recorder| recorder.is_outdated())
         && surrounding_stamps(page).iter().all(|stamp| stamp.shared().is_some())
 }
 
-/// The pages that this thread has entered, and `page`.
+/// The pages that this thread has entered, those of its fills, and `page`.
 fn surrounding_pages(page: Option<&Page>) -> Vec<Page> {
-    let entered = |thread: &ThreadState| -> Vec<Page> {
-        thread.pages.borrow().iter().filter_map(Page::upgrade).collect()
+    let mut all: Vec<Page> = Vec::new();
+    let mut add = |weak: &WeakPage| {
+        if !all.iter().any(|known| known.is(weak)) {
+            all.extend(Page::upgrade(weak));
+        }
     };
-    let mut all = with_thread(entered).unwrap_or_default();
-    all.extend(page.cloned());
+    with_thread(|thread| thread.pages.borrow().iter().for_each(&mut add));
+    surrounding_fills().iter().flat_map(|recorder| &recorder.pages).for_each(&mut add);
+    page.iter().for_each(|page| add(&page.downgrade()));
     all
 }
 
-/// All fills of this thread.
+/// All fills of this thread, and the abandoned ones that have not passed on yet what
+/// they found.
 fn surrounding_fills() -> Vec<Arc<Recorder>> {
-    with_thread(|thread| {
-        let stack = thread.stack.borrow();
-        stack.iter().filter_map(Weak::upgrade).filter(|recorder| !recorder.is_abandoned()).collect()
-    })
-    .unwrap_or_default()
+    with_thread(|thread| thread.stack.borrow().iter().filter_map(Weak::upgrade).collect())
+        .unwrap_or_default()
 }
 
 /// Keeps a fill on the stack while it lives.
