@@ -69,7 +69,9 @@ impl Profiles {
             if pattern.is_empty() || stars > 1 || (stars == 1 && !pattern.ends_with('*')) {
                 return Err(Error::new(
                     ErrorKind::InvalidConfig,
-                    format!("{pattern:?} is no pattern of tables: a name, `prefix.*` or `*` is"),
+                    format!(
+                        "{pattern:?} is not a pattern of tables: use a name, `prefix.*` or `*`"
+                    ),
                 ));
             }
             if profile.time_to_live.is_some_and(|time_to_live| time_to_live.is_zero()) {

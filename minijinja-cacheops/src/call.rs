@@ -24,7 +24,9 @@ pub(crate) fn call(
 ) -> Result<Value, Error> {
     let fail = |why: String| in_rendering(&format!("call {function}"), &why);
     let caller: Value = kwargs.get::<Option<Value>>("caller")?.ok_or_else(|| {
-        fail(format!("it caches the body of a call block, `call {function}(…)`, and here is none"))
+        fail(format!(
+            "it caches the body of a call block, `call {function}(…)`, and there is none here"
+        ))
     })?;
     let get = |name: &str| kwargs.get::<Option<Value>>(name);
     let (timeout, name, lock) = (get("timeout")?, get("name")?, get("lock")?);
@@ -92,7 +94,7 @@ fn printed(state: &State<'_, '_>, text: &str) -> Value {
 fn write_place(shared: &Shared, state: &State<'_, '_>, key: &mut KeyWriter) -> Result<(), String> {
     let template = state.env().get_template(state.name()).map_err(|_| {
         format!(
-            "the environment has no template {:?}, so what is cached there cannot be told apart: add it by a name",
+            "the environment has no template {:?}, so its fragments cannot be distinguished: add it with a name",
             state.name()
         )
     })?;
@@ -100,7 +102,7 @@ fn write_place(shared: &Shared, state: &State<'_, '_>, key: &mut KeyWriter) -> R
         let source = versions.templates.source(&template, versions.scan);
         if let Calls::Ambiguous(line) = source.calls {
             return Err(format!(
-                "{:?} has several, and that of line {line} could be taken for another: give each a plain name=\"…\" of its own",
+                "{:?} has several, and that of line {line} could be mistaken for another: give each a different literal name=\"…\"",
                 state.name()
             ));
         }

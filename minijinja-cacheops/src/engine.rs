@@ -121,7 +121,7 @@ fn items(value: &Value) -> Result<Vec<Value>, String> {
     // The engine does not tell an iterator that ends for good from others.
     let may_end = value.kind() == ValueKind::Iterable || own_type(value) == Some("MergeSeq");
     if may_end && value.try_iter().map_or(0, Iterator::count) != items.len() {
-        return Err("an iterator that can be gone through once only is used up by a tag: make it a list before".to_owned());
+        return Err("a tag would consume an iterator that can be read only once: convert it to a list first".to_owned());
     }
     Ok(items)
 }

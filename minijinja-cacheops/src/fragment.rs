@@ -107,7 +107,7 @@ impl PrintMode {
             AS_SAFE_TEXT
         } else {
             return Err(fail(
-                "the formatter of this environment would change what is cached once more: set it by `Tags::set_formatter` instead of `Environment::set_formatter`, which hands fragments to it",
+                "the formatter of this environment would change cached fragments again: set it with `Tags::set_formatter` instead of `Environment::set_formatter`, which passes fragments to it",
             ));
         };
         if self.0.load(Ordering::Relaxed) != how {

@@ -160,7 +160,7 @@ pub(crate) fn store(
     if let Some(PendingFill { fill, tag, sources, namespaces }) = pending {
         if let Some(name) = namespaces.as_ref().and_then(Namespaces::changed) {
             let why = format!(
-                "its body changes the namespace `{name}` by a macro or an include, which a hit would not do: change it outside of the tag"
+                "its body changes the namespace `{name}` through a macro or an include, which a hit would not do: change it outside of the tag"
             );
             return Err(in_rendering(&tag, &why));
         }

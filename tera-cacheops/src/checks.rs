@@ -94,7 +94,7 @@ impl<'a> Checks<'a> {
         const MEND: &str = "every caller would get the body of the first; add `extra=body`, or put the tag around the use of the component instead";
         if is_handed && tag.shows_body {
             return Some(format!(
-                "the component that includes this template hands it `body`, so {MEND}"
+                "the component that includes this template passes `body` to it, so {MEND}"
             ));
         }
         let is_shown = |source: &Source| source.exposure.body;

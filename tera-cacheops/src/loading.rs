@@ -236,7 +236,7 @@ fn check_delimiters(tera: &Tera, syntax: &Syntax) -> TeraResult<()> {
     match tera.render_str(&probe, &Context::new(), false) {
         Ok(text) if text == "13" => Ok(()),
         _ => Err(Error::message(
-            "the Tera has delimiters of its own: set them by `Tags::set_delimiters`",
+            "the Tera has delimiters of its own: set them with `Tags::set_delimiters`",
         )),
     }
 }

@@ -166,7 +166,7 @@ fn foreign(name: &str, sources: &ByName<Source>, used: &str) -> LoadError {
         template: name.to_owned(),
         line: tag.map_or(1, |tag| tag.line),
         detail: format!(
-            "`{text}`: this template uses `{used}`, which was not loaded through `Tags`, so what it holds would not be part of the key: add it by `Tags::add_template` or its kin"
+            "`{text}`: this template uses `{used}`, which was not loaded through `Tags`, so the key would not cover it: add it with `Tags::add_template` or another method of `Tags`"
         ),
     }
 }

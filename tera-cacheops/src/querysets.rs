@@ -159,16 +159,16 @@ pub(crate) fn rows(value: &Value) -> TeraResult<Value> {
     }
     let Some((_, number)) = seal_of(value) else {
         return Err(Error::message(format!(
-            "rows: {} is no queryset with rows: pass what `lazy(…)` makes",
+            "rows: {} is not a queryset with rows: pass the result of `lazy(…)`",
             value.name()
         )));
     };
     let Some(number) = number else {
-        return Err(Error::message("rows: this queryset has none: make it by `lazy(…)`"));
+        return Err(Error::message("rows: this queryset has none: create it with `lazy(…)`"));
     };
     let Some(rows) = LiveRows::find(number) else {
         return Err(Error::message(
-            "rows: what `lazy(…)` made has been dropped: keep it until the rendering has ended",
+            "rows: the result of `lazy(…)` has been dropped: keep it until the rendering has ended",
         ));
     };
     rows.load().map_err(|why| match why {
@@ -208,9 +208,9 @@ fn read(value: &Value, digest: &[u8; DIGEST]) -> Result<Rc<QuerySet>, String> {
         return Ok(known);
     }
     let queryset = TeraEngine::read_queryset(value)
-        .map_err(|error| format!("a map that is no queryset: {error}"))?;
+        .map_err(|error| format!("a map that is not a queryset: {error}"))?;
     if queryset_digest(&queryset).as_bytes() != digest {
-        return Err("a map that is no queryset: it has been changed".to_owned());
+        return Err("a map that is not a queryset: it has been changed".to_owned());
     }
     let queryset = Rc::new(queryset);
     let _ = READ.try_with(|read| {

@@ -93,12 +93,12 @@ fn scope_fault(
     assignments.iter().find_map(|(name, how)| {
         if how.global && is_own(name) {
             return Some(format!(
-                "its body sets `{name}` by `set_global`, and a loop around it has an `{name}` of its own: what `{name}` was outside of the loop could not be put back; {MEND}"
+                "its body sets `{name}` with `set_global`, and a loop around it has an `{name}` of its own: what `{name}` was outside of the loop could not be restored; {MEND}"
             ));
         }
         (how.local && is_global_behind(name)).then(|| {
             format!(
-                "its body sets `{name}`, and behind it in the same loop `{name}` is set by `set_global`, which what is put back here would hide; {MEND}"
+                "its body sets `{name}`, and after it in the same loop `set_global` sets `{name}`, which the restored value would hide; {MEND}"
             )
         })
     })

@@ -120,7 +120,7 @@ fn formatters_that_change_fragments_are_refused() {
     let q = queryset(QuerySet::table("q"));
     let refused =
         env.get_template("tagged/a.html").unwrap().render(context!(q, n => 1)).unwrap_err();
-    assert!(refused.to_string().contains("set it by `Tags::set_formatter`"), "{refused}");
+    assert!(refused.to_string().contains("set it with `Tags::set_formatter`"), "{refused}");
 }
 
 /// A formatter that is set after something was cached.

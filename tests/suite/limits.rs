@@ -206,7 +206,7 @@ fn nesting<B: Backend, E: Engine>() {
     assert_eq!(
         error,
         format!(
-            "syntax error: `{{% cached %}}`: it is inside {} other cache tags, and that is as deep as they can nest (in deeper:1)",
+            "syntax error: `{{% cached %}}`: it is inside {} other cache tags, which is the maximum (in deeper:1)",
             E::MAX_DEPTH
         )
     );

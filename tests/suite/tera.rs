@@ -337,8 +337,8 @@ fn lazy_querysets_run_on_demand() {
     let failure = |context: &Context| tags.render(&tera, "page", context).unwrap_err().to_string();
     assert!(failure(&dropped).contains("has been dropped"));
     let plain = queryset(QuerySet::table("articles"));
-    assert!(failure(&context!(a => &plain)).contains("make it by `lazy(…)`"));
-    assert!(failure(&context!(a => "articles")).contains("is no queryset with rows"));
+    assert!(failure(&context!(a => &plain)).contains("create it with `lazy(…)`"));
+    assert!(failure(&context!(a => "articles")).contains("is not a queryset with rows"));
     let failing = lazy(&cache, "articles", || Err::<Vec<u8>, _>(std::io::Error::other("gone")));
     let error = tags.render(&tera, "page", &context!(a => &failing)).unwrap_err();
     assert_eq!(error.source().unwrap().to_string(), "gone");

@@ -183,7 +183,7 @@ fn names_of_the_plugin_are_refused() {
         "\n {% cached extra=_cacheops %}{% endcached %}",
     ] {
         let error = Pair::new(&[("page", source)]).err().expect(source).to_string();
-        assert!(error.contains("is a name of this library's own"), "{source}: {error}");
+        assert!(error.contains("is a name that this library reserves"), "{source}: {error}");
         assert!(error.contains("--> page:2:"), "{source}: {error}");
     }
     for fine in [

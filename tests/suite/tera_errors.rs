@@ -45,13 +45,10 @@ fn wrong_arguments_of_custom_tags_are_errors() {
         Some(error.lines().take(2).collect::<Vec<_>>().join("\n"))
     };
     for (tag, why) in [
-        (
-            "{% menu a=1, n %}",
-            "`n` comes behind a keyword argument: arguments without one come first",
-        ),
+        ("{% menu a=1, n %}", "`n` follows a keyword argument: arguments without one come first"),
         (
             "{% menu n, a=1, n + 1, %}",
-            "`n + 1` comes behind a keyword argument: arguments without one come first",
+            "`n + 1` follows a keyword argument: arguments without one come first",
         ),
         ("{% menu a=1, a=2 %}", "`a` is given twice"),
         ("{% menu _7=1 %}", "`_7=…`: a keyword that is a number is kept for arguments without one"),
@@ -168,7 +165,7 @@ fn places_in_templates_without_the_plugin_stay() {
     let source = "\n {% cached %}{% include 'raw' %}{% endcached %}";
     let error = tags.add_template(&mut tera, "page", source).unwrap_err().to_string();
     let expected = "\
-error: `{% cached %}`: this template uses `raw`, which was not loaded through `Tags`, so what it holds would not be part of the key: add it by `Tags::add_template` or its kin
+error: `{% cached %}`: this template uses `raw`, which was not loaded through `Tags`, so the key would not cover it: add it with `Tags::add_template` or another method of `Tags`
  --> page:2:2";
     assert!(error.starts_with(expected), "{error}");
 }

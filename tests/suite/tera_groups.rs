@@ -198,5 +198,5 @@ fn components_of_a_source_that_is_not_added_are_checked() {
     tags.add_template(&mut tera, "part", "{% cached %}{{ body }}{% endcached %}").unwrap();
     let source = "{% component C() %}{% include 'part' %}{% endcomponent C %}{% <C> %}1{% </C> %}";
     let error = tags.render_str(&tera, source, &Context::new(), true).unwrap_err().to_string();
-    assert!(error.contains("hands it `body`"), "{error}");
+    assert!(error.contains("passes `body` to it"), "{error}");
 }

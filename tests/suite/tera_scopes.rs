@@ -33,7 +33,7 @@ fn set_global_in_a_tag_in_a_loop() {
     for _ in 0..2 {
         assert_eq!(tera.render("page", &Context::new()).unwrap(), "1old2oldold");
     }
-    let why = "its body sets `x` by `set_global`, and a loop around it has an `x` of its own: what `x` was outside of the loop could not be put back; call one of them by another name";
+    let why = "its body sets `x` with `set_global`, and a loop around it has an `x` of its own: what `x` was outside of the loop could not be restored; call one of them by another name";
     let source = "{% for x in [1] %}\n {% cached extra=x %}{% set_global x = 2 %}{% endcached %}{% endfor %}{{ x }}";
     let expected = format!("error: `{{% cached extra=x %}}`: {why}\n --> page:2:2");
     assert_refused(&[("page", source)], &expected);
@@ -56,7 +56,7 @@ fn set_global_in_a_tag_in_a_loop() {
 /// What is put back in a loop would hide what is set outside of it.
 #[test]
 fn set_global_behind_a_tag_in_a_loop() {
-    let why = "its body sets `x`, and behind it in the same loop `x` is set by `set_global`, which what is put back here would hide; call one of them by another name";
+    let why = "its body sets `x`, and after it in the same loop `set_global` sets `x`, which the restored value would hide; call one of them by another name";
     let source = "{% for i in [1, 2] %}{% cached extra=i %}{% set x = 0 %}{% endcached %}{% set_global x = i %}{{ x }}{% endfor %}";
     let expected = format!("error: `{{% cached extra=i %}}`: {why}\n --> page:1:22");
     assert_refused(&[("page", source)], &expected);
@@ -73,7 +73,7 @@ fn set_global_behind_a_tag_in_a_loop() {
 fn set_global_in_a_block_that_is_called_in_a_loop() {
     let layout = "{% block b %}{% cached %}{% set_global x = 5 %}{% endcached %}{% endblock %}{{ x | default(value='none') }}";
     let child = "{% extends 'layout' %}{% block b %}{% for x in [1] %}{{ super() }}{% endfor %}{% endblock %}";
-    let expected = "error: `{% cached %}`: its body sets `x` by `set_global`, and a loop around it has an `x` of its own: what `x` was outside of the loop could not be put back; call one of them by another name\n --> layout:1:14";
+    let expected = "error: `{% cached %}`: its body sets `x` with `set_global`, and a loop around it has an `x` of its own: what `x` was outside of the loop could not be restored; call one of them by another name\n --> layout:1:14";
     assert_refused(&[("layout", layout), ("page", child)], expected);
     // The child comes later: it is not taken, and what is there stays.
     let (mut tera, tags) = engine();
@@ -110,7 +110,7 @@ fn tags_in_tags_in_loops() {
     let page = "{% extends 'layout' %}{% block b %}{% for i in [1] %}{{ super() }}{% endfor %}{% endblock %}";
     assert_eq!(refusal(&[("layout", layout)]), None);
     let refusal = refusal(&[("layout", layout), ("page", page)]).unwrap();
-    assert!(refusal.contains("its body sets `c` by `set_global`"), "{refusal}");
+    assert!(refusal.contains("its body sets `c` with `set_global`"), "{refusal}");
 }
 
 /// `body` of a component by way of an include.
@@ -135,7 +135,7 @@ fn bodies_of_components_in_includes() {
     // The tag stands in what is included.
     let part = ("part", "{% cached %}\n{{ body }}{% endcached %}");
     let component = "{% component Card() %}{% include 'deep' %}{% endcomponent Card %}";
-    let why = "the component that includes this template hands it `body`, so every caller would get the body of the first; add `extra=body`, or put the tag around the use of the component instead";
+    let why = "the component that includes this template passes `body` to it, so every caller would get the body of the first; add `extra=body`, or put the tag around the use of the component instead";
     let expected = format!("error: `{{% cached %}}`: {why}\n --> part:1:1");
     assert_refused(&[part, deep, ("c", component)], &expected);
     // A variable of the name, and no component.

@@ -263,13 +263,13 @@ impl Builder {
         if self.memory_limit == 0 {
             return Err(Error::new(
                 ErrorKind::InvalidConfig,
-                "a memory limit of zero keeps nothing: use `enabled(false)` to switch the cache off",
+                "a memory limit of zero stores nothing: use `enabled(false)` to switch the cache off",
             ));
         }
         if self.time_to_live.is_some_and(|time_to_live| time_to_live.is_zero()) {
             return Err(Error::new(
                 ErrorKind::InvalidTimeToLive,
-                "a time limit of zero keeps nothing: leave it out for none",
+                "a time limit of zero stores nothing: leave it out for none",
             ));
         }
         let profiles = Profiles::new(std::mem::take(&mut self.profiles))?;

@@ -188,7 +188,7 @@ fn trace(event: Event<'_>, outcome: &Result<Delivered, Error>) {
             what = %target,
             rows,
             %error,
-            "an invalidation has failed: other processes may serve what it is about"
+            "an invalidation has failed: other processes may serve what was to be invalidated"
         ),
     }
 }

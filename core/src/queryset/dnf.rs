@@ -157,7 +157,7 @@ impl<'a> Scope<'a> {
             None => (None, field),
         };
         if column.is_empty() {
-            return Err(Error::invalid_queryset(format!("{field:?} is no name of a field")));
+            return Err(Error::invalid_queryset(format!("{field:?} is not the name of a field")));
         }
         let Some(alias) = alias else {
             return Ok((0, field));

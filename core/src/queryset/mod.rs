@@ -349,11 +349,11 @@ pub(crate) fn is_canonical(name: &str) -> bool {
 /// Refuses a text that is not the normalized name of one table.
 pub(crate) fn check_table(table: &str) -> Result<(), Error> {
     if table.is_empty() {
-        return Err(Error::invalid_queryset("\"\" is no name of a table"));
+        return Err(Error::invalid_queryset("the name of a table is empty"));
     }
     if table.contains('*') {
         return Err(Error::invalid_queryset(format!(
-            "{table:?} is a pattern, as profiles take them, and no name of a table: name each table by itself, or use `invalidate_all` for everything"
+            "{table:?} is a pattern for profiles, not the name of a table: name each table, or use `invalidate_all` for everything"
         )));
     }
     Ok(())

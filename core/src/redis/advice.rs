@@ -54,7 +54,7 @@ fn about_certificates(text: &str) -> Option<&'static str> {
     let has = |words: &[&str]| words.iter().any(|word| text.contains(word));
     if has(&["CertificateRequired", "HandshakeFailure", "BadCertificate", "CertificateUnknown"]) {
         return Some(
-            "the server asks for a certificate of the client that it trusts: give one by `Tls::client_certificate`",
+            "the server asks for a certificate of the client that it trusts: give one with `Tls::client_certificate`",
         );
     }
     if has(&["received fatal alert: UnknownCA", "CertificateExpired", "CertificateRevoked"]) {
@@ -62,7 +62,7 @@ fn about_certificates(text: &str) -> Option<&'static str> {
     }
     if has(&["invalid peer certificate"]) {
         return Some(
-            "name the certificates to trust by `Redis::ca`, and the server by a name that is in its certificate",
+            "name the certificates to trust with `Redis::ca`, and reach the server by a name that is in its certificate",
         );
     }
     None

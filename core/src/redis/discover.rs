@@ -169,7 +169,7 @@ impl Discovery {
         let slots = connection.ask(&cmd("CLUSTER").arg("SLOTS").to_owned()).await;
         let slots = slots.map_err(|error| {
             SetupError::unfit_server(format!(
-                "{} is no node of a cluster ({error}): `Redis::url` is for a single server",
+                "{} is not a node of a cluster ({error}): `Redis::url` is for a single server",
                 endpoint.host()
             ))
         })?;
@@ -199,9 +199,7 @@ impl Discovery {
                 }
             };
             let Some(slots) = routes.get_mut(range.from..=range.to) else {
-                return Err(SetupError::unavailable(
-                    "the cluster tells of slots that there are not",
-                ));
+                return Err(SetupError::unavailable("the cluster reports slots that do not exist"));
             };
             slots.fill(place);
         }
@@ -233,7 +231,7 @@ fn check_tls(
 ) -> Result<(), SetupError> {
     let unused = |what: &str| {
         Err(SetupError::invalid_config(format!(
-            "{what} is given, and nothing is reached over TLS that would use it: write `rediss://` in the URL"
+            "{what} is given, but no connection uses TLS: write `rediss://` in the URL"
         )))
     };
     let sentinels_use_tls = sentinels.iter().any(Endpoint::is_tls);

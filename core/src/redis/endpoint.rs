@@ -47,7 +47,7 @@ impl Endpoint {
         if url.contains('#') && !matches!(info.addr(), ConnectionAddr::Unix(_)) {
             // The text behind `#` may be a password, so it is not quoted.
             return Err(SetupError::invalid_config(
-                "a URL of a Redis has no `#`; in a password it is written `%23`, and certificates are always checked: name those to trust by `Redis::ca`",
+                "the URL of a Redis cannot contain `#`: in a password, write it as `%23`; certificates are always checked: name those to trust with `Redis::ca`",
             ));
         }
         let settings = info.redis_settings().clone().set_protocol(ProtocolVersion::RESP3);
@@ -175,7 +175,7 @@ impl Endpoint {
         };
         let told = told.map_err(|error| {
             SetupError::unavailable(format!(
-                "{}: `Redis::credentials` tells none: {error}",
+                "{}: `Redis::credentials` failed: {error}",
                 self.info.addr()
             ))
         })?;

@@ -121,7 +121,7 @@ impl Connection {
             && let Some(Value::BulkString(role)) = role.first()
             && role != b"master"
         {
-            return Err(LinkError::new("the server is no master any more"));
+            return Err(LinkError::new("the server is no longer a master"));
         }
         let data = data_of(&text(next()), &text(next()));
         let found = wire::replies(asked, values.collect())?.into_iter().next();

@@ -316,7 +316,7 @@ impl Redis {
         if empty {
             return Err(Error::new(
                 ErrorKind::InvalidConfig,
-                "redis: no URL is given: name one node or sentinel at least",
+                "redis: no URL is given: name at least one node or sentinel",
             ));
         }
         Ok(())

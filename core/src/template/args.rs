@@ -55,7 +55,7 @@ pub(super) fn split<'s>(
     if blanks.is_empty() || !commas.is_empty() {
         if let Some(at) = blanks.first() {
             return Err(format!(
-                "`{}` stands behind another expression without a comma, although other arguments have one",
+                "`{}` follows another expression without a comma, although other arguments have one",
                 tokens[*at].text
             ));
         }
@@ -226,7 +226,7 @@ impl<'s> Arguments<'s> {
         for Argument { name, expression } in arguments {
             let place = match name {
                 None if sorted.has_keywords() || extra.is_some() => {
-                    return Err(format!("`{expression}` comes behind a keyword argument"));
+                    return Err(format!("`{expression}` follows a keyword argument"));
                 }
                 None => {
                     sorted.positional.push(expression);
@@ -268,7 +268,7 @@ pub(super) fn of_custom(arguments: Vec<Argument<'_>>) -> Result<Vec<Argument<'_>
             }
             None if !keywords.is_empty() => {
                 return Err(format!(
-                    "`{expression}` comes behind a keyword argument: arguments without one come first"
+                    "`{expression}` follows a keyword argument: arguments without one come first"
                 ));
             }
             _ => {}

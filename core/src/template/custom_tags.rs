@@ -44,9 +44,9 @@ fn check_tag_name(name: &str, statements: &[&str]) -> Result<(), String> {
     let is_word = |c: char| c == '_' || c.is_ascii_alphanumeric();
     let taken = statements.contains(&name) || ["cached", "cached_as"].contains(&name);
     let why = if !name.chars().all(is_word) || !name.starts_with(|c: char| !c.is_ascii_digit()) {
-        "a tag is called by letters, digits and underscores"
+        "the name of a tag consists of letters, digits and underscores"
     } else if taken || name.starts_with("end") {
-        "the engine or the library has that name already, or takes it for an end"
+        "the engine or the library already uses that name, or treats it as the end of a tag"
     } else {
         return Ok(());
     };

@@ -148,7 +148,7 @@ impl<'s> Parser<'s, '_> {
         match (0..tokens.len()).find(is_reserved) {
             Some(at) => {
                 let why = format!(
-                    "`{}` is a name of this library's own: call yours otherwise",
+                    "`{}` is a name that this library reserves: choose another one",
                     tokens[at].text
                 );
                 Err(Error::template(self.line, why))

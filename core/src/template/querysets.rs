@@ -92,12 +92,12 @@ fn collect<E: Engine>(
         Datum::Map(_) => {
             check_depth::<E>("a map", value)?;
             let queryset = E::read_queryset(value)
-                .map_err(|error| format!("a map that is no queryset: {error}"))?;
+                .map_err(|error| format!("a map that is not a queryset: {error}"))?;
             querysets.push(with_distinctions_of::<E>(queryset, [value])?);
         }
         Datum::List(items) if items.is_empty() => {
             return Err(
-                "an empty list is no queryset: pass the queryset beside its rows, or `lazy(…)` rows"
+                "an empty list is not a queryset: pass the queryset beside its rows, or `lazy(…)` rows"
                     .to_owned(),
             );
         }
@@ -112,7 +112,7 @@ fn collect<E: Engine>(
         Datum::Undefined => return Err("the queryset is undefined".to_owned()),
         other => {
             return Err(format!(
-                "{} is no queryset: pass a `QuerySet`, `lazy(…)` rows, or the name of a table",
+                "{} is not a queryset: pass a `QuerySet`, `lazy(…)` rows, or the name of a table",
                 other.kind()
             ));
         }

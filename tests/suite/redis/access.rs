@@ -83,7 +83,7 @@ fn failing_credentials_count_as_unavailable() {
     let (kind, text) =
         refused(patient(&server).credentials(|| Err("no such secret: redis".into())));
     assert_eq!(kind, ErrorKind::Unavailable);
-    assert!(text.contains("`Redis::credentials` tells none: no such secret: redis"), "{text}");
+    assert!(text.contains("`Redis::credentials` failed: no such secret: redis"), "{text}");
     let (_, text) = refused(patient(&server).credentials(|| panic!("of the application")));
     assert!(text.contains("panicked"), "{text}");
 }
@@ -160,7 +160,7 @@ fn unused_certificates_are_an_error() {
     let plain = Server::start();
     let (kind, text) = refused(patient(&plain).ca(ca(&server)));
     assert_eq!(kind, ErrorKind::InvalidConfig);
-    assert!(text.contains("nothing is reached over TLS"), "{text}");
+    assert!(text.contains("no connection uses TLS"), "{text}");
     let sentinel = Redis::sentinel("m", [plain.url()]).sentinel_tls(Tls::new().ca(ca(&server)));
     let (kind, text) = refused(sentinel);
     assert_eq!(kind, ErrorKind::InvalidConfig);

@@ -152,7 +152,7 @@ fn unsuitable_servers_are_rejected() {
     assert!(text.contains("is a replica: give the URL of its master"), "{text}");
     let (kind, text) = error(Redis::cluster([master.url()]));
     assert_eq!(kind, ErrorKind::UnfitServer);
-    assert!(text.contains("is no node of a cluster"), "{text}");
+    assert!(text.contains("is not a node of a cluster"), "{text}");
     let (kind, text) = error(Redis::url(old_server("redis_version:6.2.14\r\nrun_id:x\r\n")));
     assert_eq!(kind, ErrorKind::UnfitServer);
     assert!(text.contains("version 6.2.14: it needs Redis 7"), "{text}");

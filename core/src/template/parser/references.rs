@@ -28,7 +28,7 @@ impl<'s> Parser<'s, '_> {
             let tag = &self.parsed.tags[tag];
             return Err(Error::template(
                 self.line,
-                format!("`extends` stands inside `{}` of line {}", tag.text, tag.line),
+                format!("`extends` is inside `{}` of line {}", tag.text, tag.line),
             ));
         }
         let ends = ["ignore", "with", "without", "as", "import"];

@@ -22,7 +22,7 @@ impl<'s> Parser<'s, '_> {
             return Err(fail(
                 self.line,
                 format!(
-                    "it is inside {} other cache tags, and that is as deep as they can nest",
+                    "it is inside {} other cache tags, which is the maximum",
                     self.rules.max_depth
                 ),
             ));
@@ -31,7 +31,7 @@ impl<'s> Parser<'s, '_> {
             args::split(self.source, &piece.tokens[1..]).map_err(|why| fail(self.line, why))?;
         if let Some(splat) = arguments.iter().find(|a| a.expression.starts_with('*')) {
             let why = format!(
-                "`{}` cannot be unfolded here: pass its parts one by one",
+                "`{}` cannot be unpacked here: pass its parts one by one",
                 splat.expression
             );
             return Err(fail(self.line, why));
