@@ -70,8 +70,7 @@ pub(crate) struct State {
     /// Something else than rows may have changed in it.
     definitions: bool,
     running: Vec<Running>,
-    /// A statement has ended, by what it says, and its transaction is still open: it is
-    /// being reset before its last row. Whether it changes rows.
+    /// A statement is being reset before its last row. Whether it changes rows.
     reset: Option<bool>,
     /// An explicit transaction was open when a statement ended last.
     explicit: bool,
@@ -103,6 +102,7 @@ impl State {
         writes: bool,
         status: Status,
     ) -> Ended {
+        self.reset = None;
         let ended = self.settle(status);
         let effect = match writes {
             true => Effect::of(sql),
@@ -122,11 +122,11 @@ impl State {
         ended
     }
 
-    /// A statement has ended, or is about to be reset.
-    pub(crate) fn ended(&mut self, statement: usize, status: Status) -> Ended {
+    /// A statement has ended, or is about to be reset, which may commit.
+    pub(crate) fn ended(&mut self, statement: usize, resets: bool, status: Status) -> Ended {
         let place = self.running.iter().rposition(|running| running.statement == statement);
         let running = place.map(|place| self.running.remove(place));
-        if status.writing && status.autocommit {
+        if resets {
             self.reset = Some(running.as_ref().is_some_and(|running| running.rows));
         }
         let mut ended = self.settle(status);
@@ -241,8 +241,7 @@ impl State {
         self.explicit = !status.autocommit;
         // What a statement writes to virtual tables is counted before it has ended; that
         // of one that is being reset, after this.
-        let resets = status.writing && status.autocommit;
-        let counted = !resets && !self.running.iter().any(|running| running.rows);
+        let counted = self.reset.is_none() && !self.running.iter().any(|running| running.rows);
         let unseen = unseen && counted;
         self.row_hook_lost |= unseen;
         if counted {

@@ -142,6 +142,7 @@ unsafe extern "C" {
     pub(crate) fn sqlite3_txn_state(db: *mut Db, schema: *const c_char) -> c_int;
     pub(crate) fn sqlite3_total_changes(db: *mut Db) -> c_int;
     pub(crate) fn sqlite3_sql(statement: *mut Stmt) -> *const c_char;
+    pub(crate) fn sqlite3_stmt_busy(statement: *mut Stmt) -> c_int;
     pub(crate) fn sqlite3_stmt_readonly(statement: *mut Stmt) -> c_int;
 
     pub(crate) fn sqlite3_db_filename(db: *mut Db, database: *const c_char) -> *const c_char;

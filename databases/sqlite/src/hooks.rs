@@ -262,10 +262,12 @@ impl Connection {
 
     fn ended(&self, statement: *mut Stmt) {
         let status = self.status();
+        // SAFETY: SQLite passes a statement that it has not let go of yet.
+        let resets = unsafe { ffi::sqlite3_stmt_busy(statement) } != 0;
         let ended = {
             let mut state = self.state();
             state.panicked |= self.panicked.swap(false, Ordering::Relaxed);
-            state.ended(statement as usize, status)
+            state.ended(statement as usize, resets, status)
         };
         self.carry_out(ended);
     }

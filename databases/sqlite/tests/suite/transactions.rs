@@ -95,6 +95,13 @@ fn a_returning_that_is_not_read_to_its_end() {
         db.query_row("SELECT 1", [], |_| Ok(())).unwrap();
     });
     assert_eq!(dropped, [true, false]);
+    let dropped = site.dropped([by("t", "id", 3), by("t", "id", 9)], || {
+        let sql = "INSERT INTO t VALUES (3, 1), (4, 2) RETURNING id";
+        db.execute_batch("BEGIN").unwrap();
+        db.query_row(sql, [], |row| row.get::<_, i64>(0)).unwrap();
+        db.execute_batch("COMMIT").unwrap();
+    });
+    assert_eq!(dropped, [true, false]);
 }
 
 #[test]
