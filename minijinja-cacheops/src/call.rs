@@ -6,6 +6,7 @@ use cacheops::{Found, KeyWriter};
 use minijinja::value::Kwargs;
 use minijinja::{AutoEscape, Error, State, Value};
 
+use crate::dependencies::{Version, version};
 use crate::engine::MiniJinjaEngine;
 use crate::errors::in_rendering;
 use crate::escaping::write_escaping;
@@ -42,7 +43,7 @@ pub(crate) fn call(
     key.key(&shared.environment);
     key.str(shared.cache.prefix());
     write_escaping(state.auto_escape(), &mut key);
-    write_place(shared, state, &mut key).map_err(fail)?;
+    let sources = write_place(shared, state, &mut key).map_err(fail)?;
     let querysets = querysets::read(arguments, &mut key).map_err(fail)?;
     let extra: Vec<&Value> = extra.iter().collect();
     let given = TagArguments {
@@ -62,7 +63,7 @@ pub(crate) fn call(
             options: &options,
             place: &place,
             page: Some(&page),
-            skip: false,
+            skip: !sources.1.is_of_what_ran,
         };
         lookup.find(&shared.cache, key.finish(), &|used| shared.is_same(state, used))
     });
@@ -72,9 +73,10 @@ pub(crate) fn call(
         Found::Miss(fill) => {
             fill.enter();
             let body = caller.call(state, &[])?;
+            let (names, before) = &sources;
             match body.to_str() {
-                Some(text) => fill.finish(text),
-                None => fill.abandon(),
+                Some(text) if version(shared, state, names) == *before => fill.finish(text),
+                _ => fill.abandon(),
             }
             Ok(body)
         }
@@ -88,10 +90,14 @@ fn printed(state: &State<'_, '_>, text: &str) -> Value {
     }
 }
 
-/// Writes the identity of the body. The engine does not reveal the place of the
-/// call. So it is the source of the template and, if there are several calls, the
-/// name.
-fn write_place(shared: &Shared, state: &State<'_, '_>, key: &mut KeyWriter) -> Result<(), String> {
+/// Writes the identity of the body, and returns the sources that it is made of.
+/// The engine does not reveal the place of the call. So the identity is the
+/// source of the template and, if there are several calls, the name.
+fn write_place(
+    shared: &Shared,
+    state: &State<'_, '_>,
+    key: &mut KeyWriter,
+) -> Result<(Dependencies, Version), String> {
     let template = state.env().get_template(state.name()).map_err(|_| {
         format!(
             "the environment has no template {:?}, so its fragments cannot be distinguished: add it with a name",
@@ -111,6 +117,7 @@ fn write_place(shared: &Shared, state: &State<'_, '_>, key: &mut KeyWriter) -> R
     let mut dependencies = Some(Dependencies::one(state.name()));
     outer_macros::add(shared, state, &source.uses(), &mut dependencies);
     let dependencies = dependencies.unwrap_or_default();
-    shared.with_versions(state, |versions| versions.write(state, &dependencies, key));
-    Ok(())
+    let version = version(shared, state, &dependencies);
+    key.key(&version.digest);
+    Ok((dependencies, version))
 }

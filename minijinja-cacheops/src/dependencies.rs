@@ -6,14 +6,14 @@ use cacheops::{FragmentKey, KeyWriter};
 use minijinja::State;
 
 use crate::outer_macros;
-use crate::rendering::Rendering;
+use crate::rendering::{Rendering, Trace};
 use crate::shared::Shared;
 use crate::templates::{Dependencies, Uses};
 
 /// The other templates that a body is made of.
 pub(crate) struct BodySources {
     /// The templates and their version; `None` if there are none.
-    pub(crate) others: Option<(Dependencies, FragmentKey)>,
+    pub(crate) others: Option<(Dependencies, Version)>,
     /// Whether it is unknown which templates run. The body is not cached
     /// then.
     pub(crate) are_unclear: bool,
@@ -41,10 +41,10 @@ impl BodySources {
         outer_macros::add(shared, state, &uses, &mut dependencies);
         let others = dependencies.map(|dependencies| {
             let version = version(shared, state, &dependencies);
-            key.key(&version);
+            key.key(&version.digest);
             (dependencies, version)
         });
-        let is_other = others.is_some() && runs_another_source(shared, state);
+        let is_other = others.as_ref().is_some_and(|(_, version)| !version.is_of_what_ran);
         let are_unclear = is_other || (has_blocks && is_inheritance_unclear(state));
         BodySources { others, are_unclear }
     }
@@ -58,16 +58,6 @@ fn is_inheritance_unclear(state: &State<'_, '_>) -> bool {
     Rendering::trace(state).is_some_and(|trace| {
         trace.inheritances > 1 || trace.is_unclear || trace.chain.iter().any(is_unknown)
     })
-}
-
-/// Whether this rendering runs another source of a template than the environment
-/// has under its name: one that has been loaded again since, or a text that is
-/// rendered under the name of a template. The version in a key is that of the
-/// source in the environment.
-fn runs_another_source(shared: &Shared, state: &State<'_, '_>) -> bool {
-    let ran = Rendering::trace(state).map_or(&[][..], |trace| &trace.ran);
-    ran.iter()
-        .any(|(name, digest)| digest_in_environment(shared, state, name).as_ref() != Some(digest))
 }
 
 /// The digest of the source that the environment has under a name.
@@ -109,13 +99,30 @@ fn dependencies(
     (!dependencies.named.is_empty() || !dependencies.resolved.is_empty()).then_some(dependencies)
 }
 
+/// The version of some templates, as the environment has them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Version {
+    pub(crate) digest: FragmentKey,
+    /// Whether none of them has run in this rendering from another source: one
+    /// that was loaded anew since, or a text that is rendered under the name of
+    /// a template.
+    pub(crate) is_of_what_ran: bool,
+}
+
 /// The version of some templates.
 pub(crate) fn version(
     shared: &Shared,
     state: &State<'_, '_>,
     dependencies: &Dependencies,
-) -> FragmentKey {
+) -> Version {
     let mut key = KeyWriter::new();
-    shared.with_versions(state, |versions| versions.write(state, dependencies, &mut key));
-    key.finish()
+    let seen =
+        shared.with_versions(state, |versions| versions.write(state, dependencies, &mut key));
+    let ran_otherwise = |trace: &Trace| {
+        seen.iter().any(|(name, source)| {
+            trace.has_run_otherwise(name, source.as_ref().map(|source| source.digest()))
+        })
+    };
+    let is_of_what_ran = !Rendering::trace(state).is_some_and(ran_otherwise);
+    Version { digest: key.finish(), is_of_what_ran }
 }

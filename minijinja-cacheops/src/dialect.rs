@@ -10,9 +10,11 @@ pub(crate) const BEGIN: &str = "_cacheops_begin";
 pub(crate) const BEGIN_CUSTOM: &str = "_cacheops_begin_custom";
 /// The filter that stores what a body rendered.
 pub(crate) const STORE: &str = "_cacheops_store";
-/// The filter that begins a rendering, if no tag has begun it.
+/// The filter that records which source begins. It begins a rendering, if no tag
+/// has begun it.
 pub(crate) const PAGE: &str = "_cacheops_page";
-/// Its argument inside a block.
+/// Its argument is the sum of these.
+pub(crate) const HAS_MACROS: u8 = 1;
 pub(crate) const IN_BLOCK: u8 = 2;
 /// The filter that prints a fragment.
 pub(crate) const PRINT: &str = "_cacheops_print";
@@ -41,9 +43,10 @@ pub(crate) const FRAGMENT: &str = "_cacheops";
 /// ```
 ///
 /// and, before anything else in the source and in each block, `{% if
-/// 0|_cacheops_page %}{% endif %}` (with 1 where there are macros), on as many
-/// lines as the author had. The tags become filters, because no variable can hide
-/// a filter. A hit and a miss print with the same statement, so they cannot
+/// 0|_cacheops_page('digest') %}{% endif %}`, on as many lines as the author had.
+/// The number tells whether there are macros, and whether this is a block. The
+/// digest represents the source. The tags become filters, because no variable can
+/// hide a filter. A hit and a miss print with the same statement, so they cannot
 /// differ, and nothing else prints. While there is a body to run, the variable
 /// holds a number; after that, it holds what is printed. Blocks, `super()`,
 /// includes and loops work inside the body as anywhere.
@@ -87,7 +90,8 @@ impl MiniJinja<'_> {
     }
 
     fn page(&self, trim: Trim<'_>, of: u8, out: &mut String) {
-        self.delimited(out, trim.left, &format!("if {of}|{PAGE}"), "");
+        let digest = &self.digest;
+        self.delimited(out, trim.left, &format!("if {of}|{PAGE}('{digest}')"), "");
         self.delimited(out, "", "endif", if trim.is_line { "-" } else { "" });
         out.push_str(if trim.is_line { "\r" } else { "" });
     }
@@ -158,11 +162,11 @@ impl Dialect for MiniJinja<'_> {
     }
 
     fn first(&self, trim: Trim<'_>, has_macros: bool, out: &mut String) {
-        self.page(trim, u8::from(has_macros), out);
+        self.page(trim, if has_macros { HAS_MACROS } else { 0 }, out);
     }
 
-    fn first_in_block(&self, trim: Trim<'_>, out: &mut String) {
-        self.page(trim, IN_BLOCK, out);
+    fn first_in_block(&self, trim: Trim<'_>, has_macros: bool, out: &mut String) {
+        self.page(trim, IN_BLOCK + if has_macros { HAS_MACROS } else { 0 }, out);
     }
 
     fn reference(&self, reference: Reference, expression: &str, out: &mut String) {
@@ -174,11 +178,6 @@ impl Dialect for MiniJinja<'_> {
         };
         for part in ["(", expression, ")|", filter] {
             out.push_str(part);
-        }
-        if reference == Reference::Extends {
-            for part in ["('", &self.digest.to_string(), "')"] {
-                out.push_str(part);
-            }
         }
     }
 }

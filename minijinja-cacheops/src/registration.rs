@@ -7,7 +7,6 @@ use minijinja::value::{Kwargs, Object};
 use minijinja::{Environment, State, Value};
 
 use crate::engine::MiniJinjaEngine;
-use crate::rendering::Rendering;
 use crate::shared::Shared;
 use crate::{call, dialect, guards, querysets, runtime, uses};
 
@@ -54,8 +53,8 @@ fn add_filters(env: &mut Environment<'_>, shared: &Arc<Shared>) {
         uses::uses(&it, state, name)
     });
     let it = shared.clone();
-    env.add_filter(dialect::EXTENDS, move |state: &mut State, name: &Value, source: &str| {
-        uses::extends(&it, state, name, source)
+    env.add_filter(dialect::EXTENDS, move |state: &mut State, name: &Value| {
+        uses::extends(&it, state, name)
     });
     let it = shared.clone();
     env.add_filter(dialect::IMPORTS_PLAINLY, move |state: &mut State, name: &Value| {
@@ -66,11 +65,8 @@ fn add_filters(env: &mut Environment<'_>, shared: &Arc<Shared>) {
         uses::imports(&it, state, name)
     });
     let it = shared.clone();
-    env.add_filter(dialect::PAGE, move |state: &mut State, of: u8| {
-        match of {
-            dialect::IN_BLOCK => _ = Rendering::of(&it, state),
-            has_macros => uses::enter(&it, state, has_macros == 1),
-        }
+    env.add_filter(dialect::PAGE, move |state: &mut State, of: u8, digest: &str| {
+        uses::enter(&it, state, of, digest);
         false
     });
     let it = shared.clone();

@@ -8,6 +8,7 @@ use cacheops::template::Mark;
 use cacheops::{Fill, FragmentKey, Page};
 use minijinja::State;
 
+use crate::dependencies::Version;
 use crate::guards::Namespaces;
 use crate::shared::Shared;
 use crate::templates::Dependencies;
@@ -39,17 +40,27 @@ pub(crate) struct Trace {
     pub(crate) imports: Vec<String>,
     /// Those with macros that their includes may call.
     pub(crate) macros: Vec<String>,
-    /// Templates that extend or are imported, with the sources that run.
+    /// The templates that began, with the sources that run.
     pub(crate) ran: Vec<(String, FragmentKey)>,
 }
 
 impl Trace {
     /// Records the source of a template that runs. If it ran before with
     /// another source, both stay recorded.
-    pub(crate) fn note(&mut self, name: String, digest: FragmentKey) {
-        if !self.ran.iter().any(|(other, before)| *other == name && *before == digest) {
-            self.ran.push((name, digest));
+    pub(crate) fn note(&mut self, name: &str, digest: FragmentKey) {
+        if !self.has_run(name, &digest) {
+            self.ran.push((name.to_owned(), digest));
         }
+    }
+
+    /// Whether a template has run with this source.
+    pub(crate) fn has_run(&self, name: &str, digest: &FragmentKey) -> bool {
+        self.ran.iter().any(|(other, before)| before == digest && other == name)
+    }
+
+    /// Whether a template has run with another source.
+    pub(crate) fn has_run_otherwise(&self, name: &str, digest: Option<&FragmentKey>) -> bool {
+        self.ran.iter().any(|(other, before)| other == name && Some(before) != digest)
     }
 }
 
@@ -66,7 +77,7 @@ pub(crate) struct PendingFill {
     /// The tag, as the author wrote it.
     pub(crate) tag: String,
     /// The templates, and their version at the beginning.
-    pub(crate) sources: Option<(Dependencies, FragmentKey)>,
+    pub(crate) sources: Option<(Dependencies, Version)>,
     /// The contents of the namespaces around it.
     pub(crate) namespaces: Option<Namespaces>,
 }

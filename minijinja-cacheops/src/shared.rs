@@ -3,14 +3,14 @@
 
 use std::sync::{Arc, OnceLock};
 
-use cacheops::template::{CustomTags, EnvironmentId, rewrite, source_digest};
+use cacheops::template::{CustomTags, EnvironmentId, rewrite};
 use cacheops::{Cacheops, FragmentKey, KeyWriter, TemplateUse};
 use minijinja::{AutoEscape, Error, State};
 
 use crate::custom::{Caching, TagCall};
 use crate::dialect::{MiniJinja, read_syntax};
 use crate::fragment::PrintMode;
-use crate::templates::{Source, Templates, Versions};
+use crate::templates::{Source, Templates, Versions, digest_of};
 
 /// The shared data of the tags of an environment. A clone of the environment
 /// shares it too and, under another name, everything except the key.
@@ -68,9 +68,9 @@ impl Shared {
     ) -> R {
         let scan = |name: &str, text: &str| {
             let syntax = read_syntax(state.env().syntax());
-            let digest = source_digest(name, text);
+            let digest = digest_of(name, text, &syntax);
             let dialect = MiniJinja { syntax: &syntax, first_tag: 0, digest };
-            Source::foreign(name, text, rewrite(text, &syntax, &[], &dialect).ok().as_ref())
+            Source::foreign(text, digest, rewrite(text, &syntax, &[], &dialect).ok().as_ref())
         };
         f(&Versions { templates: &self.templates, scan: &scan })
     }

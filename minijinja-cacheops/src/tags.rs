@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use cacheops::Cacheops;
-use cacheops::template::{EnvironmentId, rewrite, source_digest};
+use cacheops::template::{EnvironmentId, rewrite};
 use minijinja::syntax::SyntaxConfig;
 use minijinja::{Environment, Error, ErrorKind, Output, State, Value};
 
@@ -202,13 +202,12 @@ impl Tags {
         let mut syntax = read_syntax(syntax);
         syntax.rules.reserved = Some(dialect::FRAGMENT);
         let custom = self.shared.custom.names();
-        let digest = source_digest(name, source);
-        self.shared
-            .templates
-            .add(name, source, &Language { syntax: &syntax, custom: &custom }, |first_tag| {
-                rewrite(source, &syntax, &custom, &MiniJinja { syntax: &syntax, first_tag, digest })
-            })
-            .map_err(|error| errors::in_tag(name, &error))
+        let language = Language { syntax: &syntax, custom: &custom };
+        let templates = &self.shared.templates;
+        let added = templates.add(name, source, &language, |first_tag, digest| {
+            rewrite(source, &syntax, &custom, &MiniJinja { syntax: &syntax, first_tag, digest })
+        });
+        added.map_err(|error| errors::in_tag(name, &error))
     }
 
     /// Adds a tag of your own, from `{% name … %}` to `{% endname %}`. Call

@@ -4,7 +4,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 
-use cacheops::template::{AppendOnlyVec, Rewritten, Syntax, Tag, source_digest};
+use cacheops::template::{AppendOnlyVec, Rewritten, Rules, Syntax, Tag, source_digest};
 use cacheops::{FragmentKey, KeyWriter, TemplateUse};
 use minijinja::{ErrorKind, State, Template};
 
@@ -55,6 +55,15 @@ struct Inner {
     sources: HashMap<String, Arc<Source>>,
 }
 
+/// Represents a source with a name, as a syntax reads it.
+pub(crate) fn digest_of(name: &str, source: &str, syntax: &Syntax) -> FragmentKey {
+    let mut key = KeyWriter::new();
+    key.key(&source_digest(name, source));
+    let rules = Rules { reserved: None, ..syntax.rules };
+    key.str(&format!("{:?}", Syntax { rules, ..syntax.clone() }));
+    key.finish()
+}
+
 /// The language of a source.
 pub(crate) struct Language<'a> {
     pub(crate) syntax: &'a Syntax,
@@ -81,7 +90,6 @@ impl Language<'_> {
     ) -> FragmentKey {
         let mut key = KeyWriter::new();
         key.key(source);
-        key.str(&format!("{:?}", self.syntax));
         names.for_each(|name| key.str(name));
         key.finish()
     }
@@ -124,21 +132,21 @@ impl Templates {
     }
 
     /// Numbers the tags of a source, unless that has been done. `rewrite`
-    /// receives the number of the first tag. In another language, the same
-    /// source has other tags.
+    /// receives the number of the first tag and the digest of the source. In
+    /// another language, the same source has other tags.
     pub(crate) fn add<'s, E>(
         &self,
         name: &str,
         original: &'s str,
         language: &Language<'_>,
-        rewrite: impl FnOnce(usize) -> Result<Rewritten<'s>, E>,
+        rewrite: impl FnOnce(usize, FragmentKey) -> Result<Rewritten<'s>, E>,
     ) -> Result<String, E> {
-        let digest = source_digest(name, original);
+        let digest = digest_of(name, original, language.syntax);
         let read = language.key(&digest);
         let mut inner = self.write();
         let known = inner.numbered.get(&read).copied();
         let first = known.unwrap_or(inner.count);
-        let done = rewrite(first)?;
+        let done = rewrite(first, digest)?;
         self.note(original, &done);
         if known.is_none() {
             let of_tags = language.key_of_tags(&digest, &done);
@@ -182,16 +190,20 @@ impl Source {
         }
     }
 
+    pub(crate) fn digest(&self) -> &FragmentKey {
+        &self.digest
+    }
+
     pub(crate) fn uses(&self) -> Uses<'_> {
         Uses { names: &self.uses, any: self.may_use_any }
     }
 
     /// A source that was not rewritten.
-    pub(crate) fn foreign(name: &str, text: &str, found: Option<&Rewritten<'_>>) -> Self {
+    pub(crate) fn foreign(text: &str, digest: FragmentKey, found: Option<&Rewritten<'_>>) -> Self {
         Source {
             text: text.into(),
             original: text.into(),
-            digest: source_digest(name, text),
+            digest,
             references: found.map(|found| owned(&found.references)).unwrap_or_default(),
             uses: found.map(|found| owned(&found.macros.uses)).unwrap_or_default(),
             may_use_any: found.is_none_or(|found| found.macros.may_use_any),
@@ -238,8 +250,9 @@ impl Dependencies {
     }
 }
 
-/// Sources that were visited, by their names.
-type Seen = Vec<(String, Arc<Source>)>;
+/// Visited sources by name; `None` if the environment has no template of the
+/// name.
+pub(crate) type Seen = Vec<(String, Option<Arc<Source>>)>;
 
 /// Reads the current sources of templates, and of all templates that these name
 /// literally.
@@ -249,15 +262,17 @@ pub(crate) struct Versions<'a> {
 }
 
 impl Versions<'_> {
-    /// Writes what represents the sources. Reading a source makes the engine
-    /// load it again if it has changed.
+    /// Writes what represents the sources, and returns the sources. Reading a
+    /// source makes the engine load it again if it has changed.
     pub(crate) fn write(
         &self,
         state: &State<'_, '_>,
         dependencies: &Dependencies,
         key: &mut KeyWriter,
-    ) {
-        self.visit_all(state, dependencies, &mut Vec::new(), key);
+    ) -> Seen {
+        let mut seen = Vec::new();
+        self.visit_all(state, dependencies, &mut seen, key);
+        seen
     }
 
     /// The sources themselves.
@@ -268,7 +283,7 @@ impl Versions<'_> {
     ) -> Vec<Arc<Source>> {
         let mut seen = Vec::new();
         self.visit_all(state, dependencies, &mut seen, &mut KeyWriter::new());
-        seen.into_iter().map(|(_, source)| source).collect()
+        seen.into_iter().filter_map(|(_, source)| source).collect()
     }
 
     fn visit_all(
@@ -304,7 +319,7 @@ impl Versions<'_> {
                     return;
                 }
                 let source = self.templates.source(template, self.scan);
-                seen.push((template.name().to_owned(), source.clone()));
+                seen.push((template.name().to_owned(), Some(source.clone())));
                 key.key(&source.digest);
                 if !source.references.is_empty() {
                     // Names are relative to the template that names them.
@@ -315,6 +330,7 @@ impl Versions<'_> {
                 }
             }
             Err(error) => {
+                seen.push((name.to_owned(), None));
                 let missing = error.kind() == ErrorKind::TemplateNotFound;
                 key.variant(if missing { "missing" } else { "broken" }, 1);
                 key.str(name);

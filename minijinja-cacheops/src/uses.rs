@@ -1,9 +1,11 @@
 //! Records which templates a rendering uses.
 
+use cacheops::FragmentKey;
 use minijinja::value::ValueKind;
 use minijinja::{Error, State, Value};
 
 use crate::dependencies::digest_in_environment;
+use crate::dialect::{HAS_MACROS, IN_BLOCK};
 use crate::rendering::Rendering;
 use crate::shared::Shared;
 
@@ -12,21 +14,29 @@ fn resolved(state: &State<'_, '_>, name: &str) -> String {
     state.get_template(name).map_or_else(|_| name.to_owned(), |found| found.name().to_owned())
 }
 
-/// Records that a template begins. If a template is extended and also begins by
-/// itself, it has other blocks then.
-pub(crate) fn enter(shared: &Shared, state: &mut State<'_, '_>, has_macros: bool) {
-    if has_macros {
-        let name = state.name().to_owned();
-        let trace = &mut Rendering::of(shared, state).trace;
-        if !trace.macros.contains(&name) {
-            trace.macros.push(name);
-        }
-    }
-    if Rendering::of(shared, state).trace.chain.is_empty() {
+/// Records that a template or a block of it begins, and its source. If a template
+/// is extended and also begins by itself, it has other blocks then.
+pub(crate) fn enter(shared: &Shared, state: &mut State<'_, '_>, of: u8, source: &str) {
+    Rendering::of(shared, state);
+    let Some(digest) = FragmentKey::from_hex(source) else { return };
+    let has_macros = of & HAS_MACROS != 0;
+    let name = state.name();
+    let Some(trace) = Rendering::trace(state) else { return };
+    let is_noted = trace.has_run(name, &digest)
+        && (!has_macros || trace.macros.iter().any(|noted| noted == name));
+    let begins = of & IN_BLOCK == 0 && !trace.chain.is_empty();
+    if is_noted && !begins {
         return;
     }
-    let name = state.name().to_owned();
+    let name = name.to_owned();
     let trace = &mut Rendering::of(shared, state).trace;
+    trace.note(&name, digest);
+    if has_macros && !trace.macros.contains(&name) {
+        trace.macros.push(name.clone());
+    }
+    if !begins {
+        return;
+    }
     if trace.parent.as_ref() == Some(&name) {
         trace.parent = None;
     } else {
@@ -39,20 +49,14 @@ pub(crate) fn extends(
     shared: &Shared,
     state: &mut State<'_, '_>,
     name: &Value,
-    source: &str,
 ) -> Result<Value, Error> {
     let child = state.name().to_owned();
     let parent = name.as_str().map(|name| resolved(state, name));
-    // The text that runs may be no longer that of the environment, or never
-    // have been.
-    let digest = digest_in_environment(shared, state, &child);
-    let template = state.env().get_template(&child);
-    let is_same = template.is_ok_and(|template| template.source().contains(source));
-    let trace = &mut Rendering::of(shared, state).trace;
-    trace.is_unclear |= !is_same;
-    if let Some(digest) = digest {
-        trace.note(child.clone(), digest);
+    // The engine takes its blocks now; it begins later.
+    if let Some(parent) = &parent {
+        note(shared, state, parent);
     }
+    let trace = &mut Rendering::of(shared, state).trace;
     if trace.chain.last() != Some(&child) {
         trace.inheritances += 1;
     }
@@ -84,10 +88,11 @@ pub(crate) fn imports_plainly(shared: &Shared, state: &mut State<'_, '_>, name: 
     name.clone()
 }
 
-/// Records the source of a template whose macros run from now on.
+/// Records the source of a template that the engine reads next. A template that
+/// was loaded without the plugin does not record itself.
 fn note(shared: &Shared, state: &mut State<'_, '_>, name: &str) {
     if let Some(digest) = digest_in_environment(shared, state, name) {
-        Rendering::of(shared, state).trace.note(name.to_owned(), digest);
+        Rendering::of(shared, state).trace.note(name, digest);
     }
 }
 

@@ -75,6 +75,7 @@ mod jinja_names;
 mod jinja_printing;
 mod jinja_random;
 mod jinja_rows;
+mod jinja_sources;
 mod limits;
 mod loading;
 mod page_values;

@@ -48,7 +48,7 @@ fn package(name: &str) -> PathBuf {
 /// A source without what begins the rendering: MiniJinja's plugin puts that before
 /// the first statement or expression, and those of blocks.
 fn without_beginning(rewritten: &str) -> String {
-    let Some(named) = rewritten.find("|_cacheops_page ") else {
+    let Some(named) = rewritten.find("|_cacheops_page(") else {
         return rewritten.to_owned();
     };
     let begins = rewritten[..named].rfind("{%").unwrap();

@@ -35,7 +35,7 @@ pub trait Dialect {
     fn first(&self, _trim: Trim<'_>, _has_macros: bool, _out: &mut String) {}
 
     /// The same for a block, because an application can render a block alone.
-    fn first_in_block(&self, _trim: Trim<'_>, _out: &mut String) {}
+    fn first_in_block(&self, _trim: Trim<'_>, _has_macros: bool, _out: &mut String) {}
 }
 
 /// A range of the source, and the range of its replacement.
@@ -115,7 +115,9 @@ pub fn rewrite<'s>(
                 dialect.reference(reference, expression, &mut out);
             }
             Replacement::Prelude => dialect.prelude(&mut out),
-            Replacement::InBlock(trim) => dialect.first_in_block(trim, &mut out),
+            Replacement::InBlock(trim) => {
+                dialect.first_in_block(trim, parsed.macros.has_some, &mut out);
+            }
             Replacement::First(trim) => dialect.first(trim, parsed.macros.has_some, &mut out),
         }
         if edit.start == edit.end && start == out.len() {
