@@ -10,7 +10,7 @@ use crate::dependencies::{Version, version};
 use crate::engine::MiniJinjaEngine;
 use crate::errors::in_rendering;
 use crate::escaping::write_escaping;
-use crate::rendering::Rendering;
+use crate::rendering::{KnownMacros, PendingFill, Rendering};
 use crate::shared::Shared;
 use crate::templates::{Calls, Dependencies};
 use crate::{outer_macros, querysets};
@@ -71,14 +71,26 @@ pub(crate) fn call(
         Found::Hit(hit) => Ok(printed(state, hit.text().unwrap_or_default())),
         Found::Bypass => caller.call(state, &[]),
         Found::Miss(fill) => {
-            fill.enter();
-            let body = caller.call(state, &[])?;
-            let (names, before) = &sources;
-            match body.to_str() {
-                Some(text) if version(shared, state, names) == *before => fill.finish(text),
-                _ => fill.abandon(),
+            let pending = PendingFill {
+                fill,
+                tag: function.to_owned(),
+                sources: Some(sources),
+                namespaces: None,
+                macros: KnownMacros::default(),
+                is_doubtful: false,
+            };
+            let number = Rendering::of(shared, state).begin(Some(pending), None);
+            let body = caller.call(state, &[]);
+            let ended = Rendering::of(shared, state).end(number);
+            if let (Ok(body), Some((Some(pending), _))) = (&body, ended) {
+                let is_same = |(names, before): &(_, _)| version(shared, state, names) == *before;
+                let is_kept = !pending.is_doubtful && pending.sources.as_ref().is_none_or(is_same);
+                match body.to_str() {
+                    Some(text) if is_kept => pending.fill.finish(text),
+                    _ => pending.fill.abandon(),
+                }
             }
-            Ok(body)
+            body
         }
     }
 }

@@ -24,6 +24,8 @@ pub(crate) const COPY: &str = "_cacheops_copy";
 pub(crate) const INSTALLED: &str = "_cacheops_installed";
 /// The filter that refuses a caller inside a body.
 pub(crate) const CALLER: &str = "_cacheops_caller";
+/// The filter that traces a `caller` that something else gets.
+pub(crate) const HAND_ON: &str = "_cacheops_hand_on";
 /// The filters that record which template is used.
 pub(crate) const USES: &str = "_cacheops_uses";
 pub(crate) const IMPORTS: &str = "_cacheops_imports";
@@ -167,6 +169,12 @@ impl Dialect for MiniJinja<'_> {
 
     fn first_in_block(&self, trim: Trim<'_>, has_macros: bool, out: &mut String) {
         self.page(trim, IN_BLOCK + if has_macros { HAS_MACROS } else { 0 }, out);
+    }
+
+    fn caller(&self, out: &mut String) {
+        for part in ["(caller|", HAND_ON, ")"] {
+            out.push_str(part);
+        }
     }
 
     fn reference(&self, reference: Reference, expression: &str, out: &mut String) {

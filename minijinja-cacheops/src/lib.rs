@@ -65,6 +65,7 @@ mod shared;
 mod source;
 mod tags;
 mod templates;
+mod traced_macro;
 mod uses;
 
 pub use cacheops;

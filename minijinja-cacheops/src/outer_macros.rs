@@ -53,7 +53,7 @@ fn are_used(state: &State<'_, '_>, uses: &Uses<'_>) -> bool {
 fn may_be_macro(value: &Value, left: &mut usize) -> bool {
     let Some(object) = value.as_object() else { return false };
     let kind = object.type_name();
-    if kind.ends_with("::Macro") || kind.ends_with("::Module") {
+    if kind.ends_with("Macro") || kind.ends_with("::Module") {
         return true;
     }
     let is_list = kind == std::any::type_name::<Vec<Value>>();

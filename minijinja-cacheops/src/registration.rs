@@ -8,7 +8,7 @@ use minijinja::{Environment, State, Value};
 
 use crate::engine::MiniJinjaEngine;
 use crate::shared::Shared;
-use crate::{call, dialect, guards, querysets, runtime, uses};
+use crate::{call, dialect, guards, querysets, runtime, traced_macro, uses};
 
 /// Registers all of them. They replace those of earlier tags.
 pub(crate) fn register(env: &mut Environment<'_>, shared: &Arc<Shared>) {
@@ -75,6 +75,10 @@ fn add_filters(env: &mut Environment<'_>, shared: &Arc<Shared>) {
     env.add_filter(dialect::CALLER, move |caller: &Value, number: usize| {
         let text = it.templates.tag(number).map_or("", |tag| &tag.text);
         guards::caller(caller, text)
+    });
+    let it = shared.clone();
+    env.add_filter(dialect::HAND_ON, move |state: &mut State, caller: &Value| {
+        traced_macro::trace(&it, state, caller, None)
     });
     env.add_filter(dialect::COPY, runtime::copy);
 }

@@ -12,6 +12,7 @@ use crate::dependencies::Version;
 use crate::guards::Namespaces;
 use crate::shared::Shared;
 use crate::templates::Dependencies;
+use crate::traced_macro::{MacroId, TracedMacro};
 
 /// The data of a rendering, until its state is dropped.
 pub(crate) struct Rendering {
@@ -40,6 +41,8 @@ pub(crate) struct Trace {
     pub(crate) imports: Vec<String>,
     /// Those with macros that their includes may call.
     pub(crate) macros: Vec<String>,
+    /// Whether the `caller` of a macro got another name.
+    pub(crate) has_callers: bool,
     /// The templates that began, with the sources that run.
     pub(crate) ran: Vec<(String, FragmentKey)>,
 }
@@ -80,6 +83,25 @@ pub(crate) struct PendingFill {
     pub(crate) sources: Option<(Dependencies, Version)>,
     /// The contents of the namespaces around it.
     pub(crate) namespaces: Option<Namespaces>,
+    /// The macros of which its key tells.
+    pub(crate) macros: KnownMacros,
+    /// Whether it called another macro.
+    pub(crate) is_doubtful: bool,
+}
+
+/// The macros of which a key tells.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct KnownMacros {
+    /// Those that its names hold.
+    pub(crate) found: Vec<MacroId>,
+    /// Sources that are a part of it.
+    pub(crate) sources: Vec<FragmentKey>,
+}
+
+impl KnownMacros {
+    fn contains(&self, id: &MacroId) -> bool {
+        self.found.contains(id) || (id.is_plain && self.sources.contains(&id.source))
+    }
 }
 
 impl Rendering {
@@ -109,6 +131,23 @@ impl Rendering {
         }
         self.bodies.push(Body { number: self.count, pending, mark });
         self.count
+    }
+
+    /// How many bodies have begun.
+    pub(crate) fn begun(&self) -> u64 {
+        self.count
+    }
+
+    /// Records that a macro is called. A body that calls one which was made
+    /// before it, and of which its key tells nothing, is not stored: the next
+    /// rendering may have another one in the place.
+    pub(crate) fn calls(&mut self, called: &TracedMacro) {
+        for body in &mut self.bodies {
+            let Some(pending) = &mut body.pending else { continue };
+            let is_known = called.made_at >= body.number
+                || called.id.is_some_and(|id| pending.macros.contains(&id));
+            pending.is_doubtful |= !is_known;
+        }
     }
 
     /// Ends the body of a number, and abandons inner bodies that have not

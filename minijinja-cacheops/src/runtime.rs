@@ -11,7 +11,7 @@ use crate::engine::MiniJinjaEngine;
 use crate::errors::in_rendering;
 use crate::escaping::write_escaping;
 use crate::guards::{Namespaces, is_namespace};
-use crate::rendering::{PendingFill, Rendering};
+use crate::rendering::{KnownMacros, PendingFill, Rendering};
 use crate::shared::Shared;
 use crate::{fragment, querysets};
 
@@ -142,6 +142,8 @@ fn pending_fill(
         tag: tag.text.clone(),
         sources: sources.others,
         namespaces: shared.templates.use_namespaces().then(|| Namespaces::seen(state)),
+        macros: KnownMacros::default(),
+        is_doubtful: false,
     }
 }
 
@@ -157,7 +159,7 @@ pub(crate) fn store(
         Error::new(ErrorKind::InvalidOperation, "a cache tag: it ends, and has not begun")
     })?;
     let text = body.to_str().unwrap_or_default();
-    if let Some(PendingFill { fill, tag, sources, namespaces }) = pending {
+    if let Some(PendingFill { fill, tag, sources, namespaces, is_doubtful, .. }) = pending {
         if let Some(name) = namespaces.as_ref().and_then(Namespaces::changed) {
             let why = format!(
                 "its body changes the namespace `{name}` through a macro or an include, which a hit would not do: change it outside of the tag"
@@ -167,7 +169,7 @@ pub(crate) fn store(
         // A template that was loaded anew while the body ran is not the one
         // that the key speaks of.
         let same = sources.is_none_or(|(names, before)| version(shared, state, &names) == before);
-        if same {
+        if same && !is_doubtful {
             fill.finish(text.clone());
         } else {
             fill.abandon();

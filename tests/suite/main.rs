@@ -67,6 +67,7 @@ mod documents;
 mod embedded;
 mod fixtures;
 mod handed_inside;
+mod jinja_callers;
 mod jinja_errors;
 mod jinja_extra;
 mod jinja_installing;

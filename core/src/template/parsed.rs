@@ -18,6 +18,8 @@ pub(super) struct Edit<'s> {
 pub(super) enum Replacement<'s> {
     Open(usize),
     Close(usize, Trim<'s>),
+    /// `caller`, where its value is given to something else.
+    Caller,
     /// The name of a template that is known only when it is rendered.
     Reference(Reference, &'s str),
     /// What the dialect writes at the beginning of the source.

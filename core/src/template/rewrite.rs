@@ -26,6 +26,12 @@ pub trait Dialect {
     /// Writes an expression that names a template.
     fn reference(&self, reference: Reference, expression: &str, out: &mut String);
 
+    /// Writes `caller`, where its value is given to something else: a variable,
+    /// an argument, a list.
+    fn caller(&self, out: &mut String) {
+        out.push_str("caller");
+    }
+
     /// Writes the beginning of the source, after `extends` if there is one.
     fn prelude(&self, _out: &mut String) {}
 
@@ -114,6 +120,7 @@ pub fn rewrite<'s>(
             Replacement::Reference(reference, expression) => {
                 dialect.reference(reference, expression, &mut out);
             }
+            Replacement::Caller => dialect.caller(&mut out),
             Replacement::Prelude => dialect.prelude(&mut out),
             Replacement::InBlock(trim) => {
                 dialect.first_in_block(trim, parsed.macros.has_some, &mut out);

@@ -1,9 +1,10 @@
 //! `caller`, in engines that pass a body to a macro. It renders text that the key
 //! of a tag does not cover.
 
-use super::super::lexer::Piece;
+use super::super::lexer::{Piece, PieceKind};
 use super::super::tokens::{Token, is_variable};
-use super::Parser;
+
+use super::{Parser, Replacement};
 use crate::error::Error;
 
 /// What is known about `caller` in a macro.
@@ -33,6 +34,7 @@ impl<'s> Parser<'s, '_> {
             let why = format!("`caller` inside `{}` of line {}: {WAY_OUT}", tag.text, tag.line);
             return Err(Error::template(self.line, why));
         }
+        self.hand_on(piece);
         let handed_on = (first..tokens.len()).filter(is_caller).any(|at| is_handed_on(tokens, at));
         if let Some(at) = inner {
             let line = self.line;
@@ -41,6 +43,26 @@ impl<'s> Parser<'s, '_> {
             caller.handed_on = caller.handed_on.or(handed_on.then_some(line));
         }
         Ok(())
+    }
+
+    /// Lets the dialect see each value that `caller` gives to something else:
+    /// under another name, it can reach the body of a tag in any template.
+    fn hand_on(&mut self, piece: &Piece<'s>) {
+        let tokens = &piece.tokens;
+        let first = if piece.kind == PieceKind::Expression { "" } else { tokens[0].text };
+        let replaced = ["include", "import", "from", "extends"];
+        if replaced.contains(&first) || self.is_tag(first) {
+            return;
+        }
+        for at in values_begin(first, tokens)..tokens.len() {
+            let is_value = tokens[at].is_word("caller") && is_variable(tokens, at);
+            let is_default = first != "macro" || tokens[at - 1].is_operator("=");
+            let is_used =
+                tokens.get(at + 1).is_some_and(|next| next.text == "(" || next.is_word("is"));
+            if is_value && is_default && !is_used {
+                self.edit(tokens[at].start, tokens[at].end(), Replacement::Caller);
+            }
+        }
     }
 
     /// Records a tag that has just been found. If the source has no macro
@@ -93,6 +115,23 @@ impl<'s> Parser<'s, '_> {
             }
             _ => Ok(()),
         }
+    }
+}
+
+/// Where the values of a statement begin, behind the names that it sets.
+fn values_begin(statement: &str, tokens: &[Token<'_>]) -> usize {
+    let after = |find: &dyn Fn(&Token<'_>) -> bool| {
+        tokens.iter().position(find).map_or(tokens.len(), |at| at + 1)
+    };
+    match statement {
+        "set" => after(&|token| token.is_operator("=") || token.is_operator("|")),
+        "for" => after(&|token| token.is_word("in")),
+        "macro" => after(&|token| token.is_operator("=")),
+        "call" if tokens.get(1).is_some_and(|token| token.text == "(") => {
+            // The names that it hands to its body.
+            after(&|token| token.text == ")")
+        }
+        _ => 0,
     }
 }
 
