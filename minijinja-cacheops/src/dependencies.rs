@@ -45,7 +45,8 @@ impl BodySources {
             (dependencies, version)
         });
         let is_other = others.as_ref().is_some_and(|(_, version)| !version.is_of_what_ran);
-        let are_unclear = is_other || (has_blocks && is_inheritance_unclear(state));
+        let are_unclear =
+            is_other || (has_blocks && (tag.is_in_macro || is_inheritance_unclear(state)));
         BodySources { others, are_unclear }
     }
 }
@@ -87,7 +88,9 @@ fn dependencies(
     has_blocks: bool,
     dynamic: bool,
 ) -> Option<Dependencies> {
-    let mut dependencies = Dependencies { named: tag.references.clone(), resolved: Vec::new() };
+    // The body may show what its own blocks include.
+    let named = if has_blocks { &tag.all_references } else { &tag.references };
+    let mut dependencies = Dependencies { named: named.clone(), resolved: Vec::new() };
     if let Some(trace) = Rendering::trace(state) {
         if has_blocks {
             dependencies.resolved.extend(trace.chain.iter().cloned());

@@ -190,6 +190,15 @@ impl Dialect for MiniJinja<'_> {
     }
 }
 
+/// The digest of the source in a rewritten text, if that has a statement or an
+/// expression.
+pub(crate) fn digest_in(text: &str) -> Option<FragmentKey> {
+    const BEFORE: &str = "|_cacheops_page('";
+    const DIGITS: usize = 40;
+    let start = text.find(BEFORE)? + BEFORE.len();
+    FragmentKey::from_hex(text.get(start..start + DIGITS)?)
+}
+
 /// How an environment parses its templates.
 pub(crate) fn read_syntax(syntax: &SyntaxConfig) -> Syntax {
     let pair = |(start, end): (&str, &str)| (start.to_owned(), end.to_owned());

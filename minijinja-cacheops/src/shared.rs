@@ -8,7 +8,7 @@ use cacheops::{Cacheops, FragmentKey, KeyWriter, TemplateUse};
 use minijinja::{AutoEscape, Error, State};
 
 use crate::custom::{Caching, TagCall};
-use crate::dialect::{MiniJinja, read_syntax};
+use crate::dialect::{MiniJinja, digest_in, read_syntax};
 use crate::fragment::PrintMode;
 use crate::templates::{Source, Templates, Versions, digest_of};
 
@@ -68,9 +68,9 @@ impl Shared {
     ) -> R {
         let scan = |name: &str, text: &str| {
             let syntax = read_syntax(state.env().syntax());
-            let digest = digest_of(name, text, &syntax);
+            let digest = digest_in(text).unwrap_or_else(|| digest_of(name, text, &syntax));
             let dialect = MiniJinja { syntax: &syntax, first_tag: 0, digest };
-            Source::foreign(text, digest, rewrite(text, &syntax, &[], &dialect).ok().as_ref())
+            Source::new(digest, rewrite(text, &syntax, &[], &dialect).ok().as_ref())
         };
         f(&Versions { templates: &self.templates, scan: &scan })
     }

@@ -8,13 +8,11 @@ use cacheops::template::{AppendOnlyVec, Rewritten, Rules, Syntax, Tag, source_di
 use cacheops::{FragmentKey, KeyWriter, TemplateUse};
 use minijinja::{ErrorKind, State, Template};
 
+use crate::dialect::digest_in;
+
 /// A source, as the engine has it.
 #[derive(Debug)]
 pub(crate) struct Source {
-    /// What the engine compiled.
-    text: Box<str>,
-    /// What the author wrote.
-    pub(crate) original: Arc<str>,
     digest: FragmentKey,
     references: Vec<String>,
     uses: Vec<String>,
@@ -51,9 +49,26 @@ struct Inner {
     count: usize,
     /// The first tag of each source loaded so far, by its language and its
     /// digest. If the same source is loaded again, it gets the same numbers.
+    /// Sources without tags need no number.
     numbered: HashMap<FragmentKey, usize>,
-    sources: HashMap<String, Arc<Source>>,
+    /// The loaded sources by digest. They stay, because a clone of the
+    /// environment may hold one that its original has replaced.
+    sources: HashMap<FragmentKey, Arc<Source>>,
+    /// The newest sources of each name that were not loaded through this
+    /// plugin.
+    raw: HashMap<String, Vec<RawSource>>,
+    /// What the author wrote, by name.
+    originals: HashMap<String, Arc<str>>,
 }
+
+/// A text as the engine has it.
+struct RawSource {
+    text: Box<str>,
+    source: Arc<Source>,
+}
+
+/// The number of texts kept of a name.
+const MOST_RAW: usize = 16;
 
 /// Represents a source with a name, as a syntax reads it.
 pub(crate) fn digest_of(name: &str, source: &str, syntax: &Syntax) -> FragmentKey {
@@ -110,7 +125,7 @@ impl Templates {
     }
 
     pub(crate) fn original(&self, name: &str) -> Option<Arc<str>> {
-        self.read().sources.get(name).map(|source| source.original.clone())
+        self.read().originals.get(name).cloned()
     }
 
     fn read(&self) -> std::sync::RwLockReadGuard<'_, Inner> {
@@ -140,7 +155,7 @@ impl Templates {
         original: &'s str,
         language: &Language<'_>,
         rewrite: impl FnOnce(usize, FragmentKey) -> Result<Rewritten<'s>, E>,
-    ) -> Result<String, E> {
+    ) -> Result<(String, Source), E> {
         let digest = digest_of(name, original, language.syntax);
         let read = language.key(&digest);
         let mut inner = self.write();
@@ -148,7 +163,7 @@ impl Templates {
         let first = known.unwrap_or(inner.count);
         let done = rewrite(first, digest)?;
         self.note(original, &done);
-        if known.is_none() {
+        if known.is_none() && !done.tags.is_empty() {
             let of_tags = language.key_of_tags(&digest, &done);
             for tag in &done.tags {
                 self.tags.set(first + tag.index, Tag::new(name, &of_tags, tag, &done));
@@ -156,8 +171,14 @@ impl Templates {
             inner.count = first + done.tags.len();
             inner.numbered.insert(read, first);
         }
-        inner.sources.insert(name.to_owned(), Arc::new(Source::of(original, digest, &done)));
-        Ok(done.source)
+        inner.originals.insert(name.to_owned(), original.into());
+        let source = Source::new(digest, Some(&done));
+        Ok((done.source, source))
+    }
+
+    /// Keeps the source of a template that is loaded now.
+    pub(crate) fn keep(&self, source: Source) {
+        self.write().sources.entry(source.digest).or_insert_with(|| Arc::new(source));
     }
 
     /// What is known about the source of a compiled template. If it was not
@@ -167,26 +188,38 @@ impl Templates {
         template: &Template<'_, '_>,
         scan: &dyn Fn(&str, &str) -> Source,
     ) -> Arc<Source> {
-        let known = self.read().sources.get(template.name()).cloned();
-        if let Some(known) = known.filter(|known| *known.text == *template.source()) {
+        let (name, text) = (template.name(), template.source());
+        if let Some(known) = self.read().known(name, text) {
             return known;
         }
-        let source = Arc::new(scan(template.name(), template.source()));
-        self.write().sources.insert(template.name().to_owned(), source.clone());
+        let source = Arc::new(scan(name, text));
+        let mut inner = self.write();
+        let raw = inner.raw.entry(name.to_owned()).or_default();
+        if raw.len() >= MOST_RAW {
+            raw.remove(0);
+        }
+        raw.push(RawSource { text: text.into(), source: source.clone() });
         source
     }
 }
 
+impl Inner {
+    fn known(&self, name: &str, text: &str) -> Option<Arc<Source>> {
+        let raw = || self.raw.get(name)?.iter().find(|raw| *raw.text == *text);
+        let loaded = || self.sources.get(&digest_in(text)?);
+        raw().map(|raw| &raw.source).or_else(loaded).cloned()
+    }
+}
+
 impl Source {
-    fn of(original: &str, digest: FragmentKey, done: &Rewritten<'_>) -> Self {
+    /// `found` is what is known about it; `None` if it cannot be parsed.
+    pub(crate) fn new(digest: FragmentKey, found: Option<&Rewritten<'_>>) -> Self {
         Source {
-            text: done.source.as_str().into(),
-            original: original.into(),
             digest,
-            references: owned(&done.references),
-            uses: owned(&done.macros.uses),
-            may_use_any: done.macros.may_use_any,
-            calls: Calls::of(done),
+            references: found.map(|found| owned(&found.references)).unwrap_or_default(),
+            uses: found.map(|found| owned(&found.macros.uses)).unwrap_or_default(),
+            may_use_any: found.is_none_or(|found| found.macros.may_use_any),
+            calls: found.map_or(Calls::Ambiguous(1), Calls::of),
         }
     }
 
@@ -196,19 +229,6 @@ impl Source {
 
     pub(crate) fn uses(&self) -> Uses<'_> {
         Uses { names: &self.uses, any: self.may_use_any }
-    }
-
-    /// A source that was not rewritten.
-    pub(crate) fn foreign(text: &str, digest: FragmentKey, found: Option<&Rewritten<'_>>) -> Self {
-        Source {
-            text: text.into(),
-            original: text.into(),
-            digest,
-            references: found.map(|found| owned(&found.references)).unwrap_or_default(),
-            uses: found.map(|found| owned(&found.macros.uses)).unwrap_or_default(),
-            may_use_any: found.is_none_or(|found| found.macros.may_use_any),
-            calls: found.map_or(Calls::Ambiguous(1), Calls::of),
-        }
     }
 }
 

@@ -66,6 +66,8 @@ pub struct OpenTag<'s> {
     pub in_block: Option<&'s str>,
     /// Whether it is in the definition of a component.
     pub in_component: bool,
+    /// Whether it is in a macro or in the body of a `call`.
+    pub is_in_macro: bool,
     /// Whether its arguments contain `body`, which a component receives.
     pub names_body: bool,
     /// Whether its body shows `body` outside of any component.

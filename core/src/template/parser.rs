@@ -121,6 +121,13 @@ impl<'s> Parser<'s, '_> {
     /// and of each block.
     fn first(&mut self, piece: &Piece<'s>) {
         if let Some(begins) = self.begins.take() {
+            // Nothing runs in a block without pieces, and a `required` block
+            // must stay empty.
+            let ends = piece.kind != PieceKind::Expression
+                && piece.tokens.first().is_some_and(|first| first.text == "endblock");
+            if ends && matches!(begins, Begins::Block) {
+                return;
+            }
             let keep = if piece.kind == PieceKind::Expression { "+" } else { "" };
             let trim = self.trim(piece);
             let left = if trim.left.is_empty() { keep } else { trim.left };

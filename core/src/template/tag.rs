@@ -21,6 +21,12 @@ pub struct Tag {
     pub layout: ArgumentLayout,
     /// The other templates whose sources the body is made of.
     pub references: Vec<String>,
+    /// The templates that any part of its source names literally. The body is
+    /// made of them if it shows blocks.
+    pub all_references: Vec<String>,
+    /// Whether it is in a macro or in the body of a `call`. The blocks there
+    /// are those of the caller.
+    pub is_in_macro: bool,
     /// Whether the body contains blocks or calls `super`, or may do so
     /// through a macro.
     pub has_blocks: bool,
@@ -101,6 +107,8 @@ impl Tag {
             place: format!("{template}:{}", tag.line),
             layout,
             references: references.map(|name| (*name).to_owned()).collect(),
+            all_references: found.references.iter().map(|name| (*name).to_owned()).collect(),
+            is_in_macro: tag.is_in_macro,
             has_blocks: tag.has_blocks || found.macros_use_blocks,
             dynamic_imports: found.dynamic_imports,
             uses: found.macros.uses.iter().map(|name| (*name).to_owned()).collect(),

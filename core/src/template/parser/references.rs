@@ -100,7 +100,8 @@ fn is_one(tokens: &[Token<'_>]) -> bool {
     })
 }
 
-/// The names, if the expression is a string or a list of strings.
+/// The names, if the expression is a string or a list of strings. A filter of a
+/// dialect may be around it, so that a rewritten source names the same templates.
 fn plain_names<'s>(tokens: &[Token<'s>]) -> Option<Vec<&'s str>> {
     match tokens {
         [name] => name.plain_text().map(|name| vec![name]),
@@ -109,6 +110,14 @@ fn plain_names<'s>(tokens: &[Token<'s>]) -> Option<Vec<&'s str>> {
             .filter(|token| token.kind != TokenKind::Comma)
             .map(Token::plain_text)
             .collect(),
+        [open, inner @ .., close, pipe, filter]
+            if open.text == "("
+                && close.text == ")"
+                && pipe.text == "|"
+                && filter.text.starts_with("_cacheops_") =>
+        {
+            plain_names(inner)
+        }
         _ => None,
     }
 }

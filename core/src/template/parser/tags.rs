@@ -69,6 +69,7 @@ impl<'s> Parser<'s, '_> {
             },
             in_block: self.innermost_block(),
             in_component: self.stands_in("component"),
+            is_in_macro: self.stands_in("macro") || self.stands_in("call"),
             names_body,
             shows_body: false,
             may_see_caller: false,
