@@ -3,7 +3,8 @@
 //! it wrote meets one of the query's querysets.
 //!
 //! `CACHEOPS_SQL_CASES` says how many writes are held against queries;
-//! `CACHEOPS_SQL_SEED` where the random numbers begin.
+//! `CACHEOPS_SQL_SEED` where the random numbers begin; `CACHEOPS_SQL_SHOW` has
+//! the queries shown that SQLite does not take, or that are refused.
 
 use cacheops::{Cacheops, QuerySet};
 use cacheops_sql::{Dialect, Sql, Value};
@@ -97,19 +98,27 @@ fn one_database(db: &Connection, random: &mut Random, tally: &mut Tally, seed: u
 fn keep(db: &Connection, sql: &Sql, random: &mut Random, tally: &mut Tally) -> Option<Kept> {
     let (text, values) = random::query(random);
     tally.queries += 1;
-    let Ok(rows) = world::rows(db, &text, &values) else {
-        tally.invalid += 1;
-        return None;
+    let rows = match world::rows(db, &text, &values) {
+        Ok(rows) => rows,
+        Err(why) => {
+            show("invalid", &why, &text);
+            tally.invalid += 1;
+            return None;
+        }
     };
     match sql.statement(&text).querysets(&values) {
         Ok(querysets) => Some(Kept { sql: text, values, querysets, rows }),
         Err(refusal) => {
-            if std::env::var_os("CACHEOPS_SQL_REFUSED").is_some() {
-                println!("{refusal}: {text}");
-            }
+            show("refused", &refusal, &text);
             tally.refused += 1;
             None
         }
+    }
+}
+
+fn show(what: &str, why: &dyn std::fmt::Display, text: &str) {
+    if std::env::var_os("CACHEOPS_SQL_SHOW").is_some() {
+        println!("{what}: {why}: {text}");
     }
 }
 

@@ -256,15 +256,28 @@ impl Queries<'_> {
                 false => (self.source(), true),
             };
             let word = using.unwrap_or(join);
+            let shared = self.shared_columns();
+            let using = using.filter(|_| !shared.is_empty());
             from = format!("{from}{}{word} {next}", if word == "," { "" } else { " " });
             if using.is_some() {
-                from +=
-                    self.random.of(&[" USING (a)", " USING (id)", " USING (b)", " USING (id, a)"]);
+                let one = shared[self.random.below(shared.len())].clone();
+                from = format!("{from} USING ({one})");
             } else if !matches!(word, "," | "CROSS JOIN") && !word.starts_with("NATURAL") && known {
                 from = format!("{from} ON {}", self.on());
             }
         }
         from
+    }
+
+    /// The columns of the source that came last which one before has, too.
+    fn shared_columns(&self) -> Vec<String> {
+        let Some((last, before)) = self.scopes.last().unwrap().split_last() else {
+            return Vec::new();
+        };
+        let has = |name: &&String| {
+            before.iter().filter(|source| source.columns.contains(name)).count() == 1
+        };
+        last.columns.iter().filter(has).cloned().collect()
     }
 
     /// A join in parentheses.
@@ -334,7 +347,8 @@ impl Queries<'_> {
         let scope = &self.scopes[scope];
         let source = &scope[self.random.below(scope.len())];
         let column = &source.columns[self.random.below(source.columns.len())];
-        match self.random.below(6) {
+        let is_unique = scope.iter().filter(|other| other.columns.contains(column)).count() == 1;
+        match self.random.below(if is_unique { 6 } else { 60 }) {
             0 => column.clone(),
             1 => format!("\"{}\".{}", source.alias.to_uppercase(), column.to_uppercase()),
             _ => format!("{}.{column}", source.alias),

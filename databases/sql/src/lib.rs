@@ -65,6 +65,7 @@ mod dialect;
 mod formula;
 mod functions;
 mod kind;
+mod names;
 mod parse;
 mod plan;
 mod refusal;
@@ -73,14 +74,16 @@ mod scope;
 mod settings;
 mod statement;
 mod value;
+mod writes;
 
 pub use dialect::Dialect;
 pub use functions::{FunctionKind, Functions};
 pub use kind::ColumnKind;
 pub use refusal::{Refusal, RefusalKind};
-pub use schema::{Schema, Table};
+pub use schema::{Action, Schema, Table};
 pub use statement::{Sql, Statement};
 pub use value::Value;
+pub use writes::{TableWrite, WriteKind, Writes};
 
 /// The README's program, run as a test.
 #[cfg(doctest)]

@@ -32,16 +32,40 @@ pub(crate) fn parse(text: &str, dialect: Dialect) -> Result<Parsed, Refusal> {
     }
 }
 
+/// Reads the statements of a trigger's body, alone or within what made it.
+pub(crate) fn parse_trigger(text: &str, dialect: Dialect) -> Result<Vec<Statement>, Refusal> {
+    let mut tokens = tokens(text, dialect)?;
+    let is = |token: &TokenWithSpan, keyword| matches!(&token.token, Token::Word(word) if word.keyword == keyword);
+    let first = tokens.iter().find(|token| !matches!(token.token, Token::Whitespace(_)));
+    if first.is_some_and(|token| is(token, Keyword::CREATE)) {
+        let begin = tokens.iter().position(|token| is(token, Keyword::BEGIN));
+        let end = tokens.iter().rposition(|token| is(token, Keyword::END));
+        let (Some(begin), Some(end)) = (begin, end) else {
+            return Err(unparsed("the trigger has no body"));
+        };
+        tokens.truncate(end);
+        tokens.drain(..=begin.min(end));
+    }
+    Ok(parse_tokens(tokens, dialect)?.0)
+}
+
 type Statements = (Vec<Statement>, Vec<Option<String>>);
 
 /// Reads statements with semicolons between them.
-pub(crate) fn parse_all(text: &str, dialect: Dialect) -> Result<Statements, Refusal> {
+fn parse_all(text: &str, dialect: Dialect) -> Result<Statements, Refusal> {
+    parse_tokens(tokens(text, dialect)?, dialect)
+}
+
+fn tokens(text: &str, dialect: Dialect) -> Result<Vec<TokenWithSpan>, Refusal> {
     if dialect == Dialect::MySql && (text.contains("/*!") || text.contains("/*M!")) {
         return Err(unparsed("MySQL runs what stands in a comment that begins with `!`"));
     }
-    let tokens = Tokenizer::new(dialect.parser(), text)
+    Tokenizer::new(dialect.parser(), text)
         .tokenize_with_location()
-        .map_err(|error| unparsed(error.to_string()))?;
+        .map_err(|error| unparsed(error.to_string()))
+}
+
+fn parse_tokens(tokens: Vec<TokenWithSpan>, dialect: Dialect) -> Result<Statements, Refusal> {
     if longest_chain(&tokens) > LONGEST_CHAIN {
         let most = format!("more than {LONGEST_CHAIN} operators follow each other");
         return Err(Refusal::new(RefusalKind::Construct, most));

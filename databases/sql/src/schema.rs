@@ -1,4 +1,5 @@
-//! What is known of a database: tables, columns and their types, views. Adapters fill it from the database's catalogue.
+//! What is known of a database: tables, columns and their types, views,
+//! triggers, foreign keys. Adapters fill it from the database's catalogue.
 
 use std::collections::HashMap;
 
@@ -28,6 +29,7 @@ use crate::kind::ColumnKind;
 pub struct Schema {
     tables: HashMap<String, Table>,
     views: HashMap<String, View>,
+    pub(crate) triggers: Vec<Trigger>,
     pub(crate) default_schemas: Vec<String>,
     pub(crate) complete: bool,
 }
@@ -40,6 +42,7 @@ pub struct Table {
     pub(crate) has_all_columns: bool,
     pub(crate) read_along: Vec<String>,
     pub(crate) refused: Option<String>,
+    pub(crate) foreign_keys: Vec<ForeignKey>,
 }
 
 /// A column of a table.
@@ -53,6 +56,41 @@ pub struct Column {
 pub(crate) struct View {
     pub(crate) columns: Vec<String>,
     pub(crate) sql: String,
+}
+
+/// A foreign key of a table: what becomes of its rows when rows of the parent
+/// go or change.
+#[derive(Clone, Debug)]
+pub(crate) struct ForeignKey {
+    pub(crate) parent: String,
+    pub(crate) on_delete: Action,
+    pub(crate) on_update: Action,
+}
+
+/// What a foreign key does to the rows that refer to one that goes or changes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Action {
+    /// `NO ACTION` and `RESTRICT`: nothing is written.
+    Nothing,
+    /// `CASCADE`: they go, or change as well.
+    Cascade,
+    /// `SET NULL` and `SET DEFAULT`: they change.
+    Set,
+}
+
+/// A trigger of a table or view, and what it writes.
+#[derive(Clone, Debug)]
+pub(crate) struct Trigger {
+    pub(crate) table: String,
+    pub(crate) writes: TriggerWrites,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) enum TriggerWrites {
+    /// The statement that made it, or those of its body.
+    Sql(String),
+    Tables(Vec<String>),
 }
 
 impl Schema {
@@ -87,6 +125,24 @@ impl Schema {
         self
     }
 
+    /// Adds a trigger of a table or view, by the statement that made it or by
+    /// those of its body. If it cannot be read, it may write anything.
+    #[must_use]
+    pub fn trigger(mut self, table: &str, sql: &str) -> Self {
+        let writes = TriggerWrites::Sql(sql.to_owned());
+        self.triggers.push(Trigger { table: canonical(table), writes });
+        self
+    }
+
+    /// Adds a trigger of a table or view by the tables that it writes: for
+    /// databases in which it calls a function.
+    #[must_use]
+    pub fn trigger_writing(mut self, table: &str, written: &[&str]) -> Self {
+        let writes = TriggerWrites::Tables(written.iter().map(|&name| canonical(name)).collect());
+        self.triggers.push(Trigger { table: canonical(table), writes });
+        self
+    }
+
     /// Says that `schema` need not be written in front of a table's name:
     /// `main` for SQLite, those of the search path for PostgreSQL. Tables are
     /// then announced without it.
@@ -108,6 +164,10 @@ impl Schema {
             Some(table) => Some(Relation::Table(table)),
             None => self.views.get(name).map(Relation::View),
         }
+    }
+
+    pub(crate) fn tables(&self) -> impl Iterator<Item = (&str, &Table)> {
+        self.tables.iter().map(|(name, table)| (name.as_str(), table))
     }
 
     /// The name under which a table is known and announced, from the parts of
@@ -142,6 +202,7 @@ impl Table {
             has_all_columns: true,
             read_along: Vec::new(),
             refused: None,
+            foreign_keys: Vec::new(),
         }
     }
 
@@ -175,6 +236,14 @@ impl Table {
     #[must_use]
     pub fn refused(mut self, reason: &str) -> Self {
         self.refused = Some(reason.to_owned());
+        self
+    }
+
+    /// Adds a foreign key to `parent`: what is done to the rows here when rows
+    /// there go, and when they change.
+    #[must_use]
+    pub fn foreign_key(mut self, parent: &str, on_delete: Action, on_update: Action) -> Self {
+        self.foreign_keys.push(ForeignKey { parent: canonical(parent), on_delete, on_update });
         self
     }
 

@@ -3,7 +3,7 @@
 use sqlparser::ast::{Cte, Ident};
 
 use crate::formula::ColumnRef;
-use crate::schema::canonical;
+use crate::names::folded;
 
 /// What names are looked up in: from the innermost query outwards.
 #[derive(Clone, Copy)]
@@ -158,9 +158,4 @@ pub(crate) fn resolve(parts: &[Ident], env: &Env<'_>) -> Option<ColumnRef> {
         env = here.outer;
     }
     None
-}
-
-/// A name as it is compared.
-pub(crate) fn folded(name: &Ident) -> String {
-    canonical(&name.value)
 }

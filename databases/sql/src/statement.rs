@@ -14,6 +14,7 @@ use crate::refusal::Refusal;
 use crate::schema::Schema;
 use crate::settings::Settings;
 use crate::value::Value;
+use crate::writes::Writes;
 
 /// Reads SQL: a dialect, what is known of the database, and the statements that
 /// were read before.
@@ -88,6 +89,7 @@ impl Sql {
 #[derive(Debug)]
 pub struct Statement {
     reads: Result<Plan, Refusal>,
+    writes: Writes,
     parameters: Box<[Option<String>]>,
 }
 
@@ -95,8 +97,12 @@ impl Statement {
     fn read(text: &str, settings: &Settings) -> Self {
         let parsed = match parse(text, settings.dialect) {
             Ok(parsed) => parsed,
-            Err(refusal) => return Statement { reads: Err(refusal), parameters: Box::default() },
+            Err(refusal) => {
+                let writes = Writes::of_unparsed(text, settings.dialect, &refusal.to_string());
+                return Statement { reads: Err(refusal), writes, parameters: Box::default() };
+            }
         };
+        let writes = Writes::of(&parsed.statement, settings);
         let reads = analysis::reads(&parsed.statement, settings).map(|reads| Plan {
             dialect: settings.dialect,
             identity: identity(text, settings).into(),
@@ -104,7 +110,7 @@ impl Statement {
             clocks: reads.clocks.into(),
             reaches: reads.reaches.into(),
         });
-        Statement { reads, parameters: parsed.parameters.into() }
+        Statement { reads, writes, parameters: parsed.parameters.into() }
     }
 
     /// What the query reads with these values: one queryset for each table.
@@ -133,6 +139,13 @@ impl Statement {
     /// writes are announced; none for a statement that is refused.
     pub fn tables(&self) -> impl Iterator<Item = &str> {
         self.reads.iter().flat_map(|plan| plan.reaches.iter().map(|reach| &*reach.table))
+    }
+
+    /// What the statement writes. A query mostly writes nothing; what is not
+    /// understood may write anything.
+    #[must_use]
+    pub fn writes(&self) -> &Writes {
+        &self.writes
     }
 
     /// The parameters in the order in which values are bound, by their names

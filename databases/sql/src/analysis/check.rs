@@ -13,6 +13,7 @@ use super::condition::bare;
 use super::not_understood;
 use crate::dialect::Dialect;
 use crate::functions::FunctionKind;
+use crate::names::function_name;
 use crate::parse::parameter;
 use crate::plan::{is_clock, is_relative};
 use crate::refusal::{Refusal, RefusalKind};
@@ -141,7 +142,7 @@ impl Checker<'_> {
     }
 
     fn check_table_function(&self, name: &ObjectName) -> Result<(), Refusal> {
-        let name = self.function_name(name);
+        let name = function_name(name, self.settings.dialect);
         match self.settings.functions.get(&name) {
             Some(FunctionKind::Table) => Ok(()),
             _ => {
@@ -149,22 +150,6 @@ impl Checker<'_> {
                 Err(Refusal::new(RefusalKind::Table, why))
             }
         }
-    }
-
-    /// The name of a function, without the schema that has the built-in ones.
-    fn function_name(&self, name: &ObjectName) -> String {
-        let text = |part: &sqlparser::ast::ObjectNamePart| {
-            part.as_ident().map_or_else(|| part.to_string(), |ident| ident.value.clone())
-        };
-        let mut parts: Vec<String> = name.0.iter().map(text).collect();
-        let is_built_in = |first: &String| first.eq_ignore_ascii_case("pg_catalog");
-        if self.settings.dialect == Dialect::Postgres
-            && parts.len() == 2
-            && parts.first().is_some_and(is_built_in)
-        {
-            parts.remove(0);
-        }
-        parts.join(".").to_lowercase()
     }
 
     fn check_expr(&mut self, expr: &Expr) -> Result<(), Refusal> {
@@ -252,7 +237,7 @@ impl Checker<'_> {
     }
 
     fn check_function(&mut self, function: &Function) -> Result<(), Refusal> {
-        let name = self.function_name(&function.name);
+        let name = function_name(&function.name, self.settings.dialect);
         match self.settings.functions.get(&name) {
             Some(FunctionKind::Scalar | FunctionKind::Aggregate) => Ok(()),
             Some(FunctionKind::Clock) => self.check_clock(&name, &function.args),

@@ -4,7 +4,7 @@
 use std::rc::Rc;
 
 use sqlparser::ast::{
-    Expr, Ident, Join, JoinConstraint, JoinOperator, ObjectName, Query, TableAlias, TableFactor,
+    Expr, Join, JoinConstraint, JoinOperator, ObjectName, Query, TableAlias, TableFactor,
     TableWithJoins,
 };
 
@@ -14,10 +14,11 @@ use super::{Analyzer, Built, not_understood};
 use crate::dialect::Dialect;
 use crate::formula::{Atom, ColumnRef, Facts, Formula};
 use crate::kind;
+use crate::names::{folded, last_part, parts};
 use crate::parse::parse;
 use crate::refusal::{Refusal, RefusalKind};
 use crate::schema::{Relation, Table, View};
-use crate::scope::{Ctes, Env, Frame, Visible, folded};
+use crate::scope::{Ctes, Env, Frame, Visible};
 
 /// More views within views are taken for a circle.
 const DEEPEST_VIEWS: usize = 16;
@@ -88,7 +89,7 @@ impl<'a> Analyzer<'a> {
                     self.on(condition, env, facts, frame, &padded)?
                 }
                 JoinConstraint::Using(names) | JoinConstraint::UsingAlias(names, _) => {
-                    let names = names.iter().map(last_name).collect::<Option<Vec<_>>>();
+                    let names = names.iter().map(last_part).collect::<Option<Vec<_>>>();
                     let names = names.ok_or_else(|| not_understood("a USING of this form"))?;
                     self.using(names, kind, frame, part)
                 }
@@ -203,7 +204,7 @@ impl<'a> Analyzer<'a> {
         facts: &Facts,
         frame: &mut Frame,
     ) -> Result<Node, Refusal> {
-        let parts = parts(name)?;
+        let parts = parts(name).ok_or_else(|| not_understood("a name of this form"))?;
         let own = parts.last().map(|part| folded(part)).unwrap_or_default();
         if let [_] = parts.as_slice()
             && let Some(ctes) = env.ctes
@@ -442,14 +443,4 @@ fn common(left: &Frame, right: &Frame) -> Vec<String> {
         }
     }
     names
-}
-
-fn last_name(name: &ObjectName) -> Option<String> {
-    super::last_part(name)
-}
-
-/// The parts of a name of a table.
-pub(crate) fn parts(name: &ObjectName) -> Result<Vec<&Ident>, Refusal> {
-    let parts: Option<Vec<&Ident>> = name.0.iter().map(|part| part.as_ident()).collect();
-    parts.ok_or_else(|| not_understood("a name of this form"))
 }

@@ -22,10 +22,11 @@ use crate::dialect::Dialect;
 use crate::formula::{ColumnRef, Columns, Facts, Formula, project};
 use crate::functions::FunctionKind;
 use crate::kind::{ColumnKind, Kinds};
+use crate::names::{folded, last_part};
 use crate::plan::Reach;
 use crate::refusal::{Refusal, RefusalKind};
 use crate::schema::Column;
-use crate::scope::{Ctes, Env, Frame, folded, resolve};
+use crate::scope::{Ctes, Env, Frame, resolve};
 use crate::settings::Settings;
 
 /// What the analysis of a query came to.
@@ -580,11 +581,6 @@ fn is_plain(options: &WildcardAdditionalOptions) -> bool {
         && options.opt_replace.is_none()
         && options.opt_rename.is_none()
         && options.opt_alias.is_none()
-}
-
-/// The last part of a name, as it is compared.
-fn last_part(name: &ObjectName) -> Option<String> {
-    name.0.last()?.as_ident().map(folded)
 }
 
 fn not_understood(what: &str) -> Refusal {
