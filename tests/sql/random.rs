@@ -117,12 +117,29 @@ impl Queries<'_> {
         }
         let query = match self.random.below(8) {
             0 => self.compound(),
+            1 | 2 => self.filtered(),
             _ => self.select_named(None).0,
         };
         match with.is_empty() {
             true => query,
             false => format!("WITH RECURSIVE {} {query}", with.join(", ")),
         }
+    }
+
+    /// A query of what another one results in, filtered by one of its columns:
+    /// which conditions may pass into it is the question.
+    fn filtered(&mut self) -> String {
+        let (query, columns) = self.select_named(None);
+        let alias = self.name();
+        let column = self.random.below(columns.len());
+        self.scopes.push(vec![Source { alias: alias.clone(), columns: columns.clone() }]);
+        let more = if self.random.one_in(3) { self.condition(1) } else { "1".to_owned() };
+        self.scopes.pop();
+        let literal = self.literal();
+        format!(
+            "SELECT * FROM ({query}) AS {alias} WHERE {}.{} = {literal} AND {more}",
+            alias, columns[column]
+        )
     }
 
     fn compound(&mut self) -> String {
@@ -216,13 +233,18 @@ impl Queries<'_> {
         let (key_name, other) = (self.name(), self.name());
         let sum = self.random.of(&["count(*)", "sum(1)", "max({})", "min({})"]);
         let sum = sum.replace("{}", &self.column());
-        let columns = match many {
-            Some(1) => format!("{sum} AS {other}"),
-            _ => format!("{key} AS {key_name}, {sum} AS {other}"),
+        // A column that is no key has the value of some row of the group.
+        let bare = (many.is_none() && self.random.one_in(3)).then(|| (self.column(), self.name()));
+        let (columns, mut names) = match many {
+            Some(1) => (format!("{sum} AS {other}"), vec![other]),
+            _ => (format!("{key} AS {key_name}, {sum} AS {other}"), vec![key_name, other]),
         };
-        let names = match many {
-            Some(1) => vec![other],
-            _ => vec![key_name, other],
+        let columns = match bare {
+            Some((bare, name)) => {
+                names.push(name.clone());
+                format!("{columns}, {bare} AS {name}")
+            }
+            None => columns,
         };
         let group = match self.random.below(4) {
             0 => String::new(),
@@ -235,21 +257,28 @@ impl Queries<'_> {
 
     fn from(&mut self) -> String {
         let mut from = self.source();
+        let mut after_comma = false;
         for _ in 0..self.random.of(&[&0, &0, &1, &1, &1, &2]).to_owned() {
-            let join = self.random.of(&[
-                ",",
-                "JOIN",
-                "JOIN",
-                "LEFT JOIN",
-                "LEFT JOIN",
-                "RIGHT JOIN",
-                "FULL JOIN",
-                "CROSS JOIN",
-                "NATURAL JOIN",
-                "NATURAL LEFT JOIN",
-                "JOIN USING",
-                "LEFT JOIN USING",
-            ]);
+            let join = match after_comma && self.random.one_in(2) {
+                // Whether a comma binds like JOIN shows here only.
+                true => self.random.of(&["RIGHT JOIN", "FULL JOIN"]),
+                false => self.random.of(&[
+                    ",",
+                    "JOIN",
+                    "JOIN",
+                    "LEFT JOIN",
+                    "LEFT JOIN",
+                    "RIGHT JOIN",
+                    "FULL JOIN",
+                    "CROSS JOIN",
+                    "NATURAL JOIN",
+                    "NATURAL LEFT JOIN",
+                    "JOIN USING",
+                    "LEFT JOIN USING",
+                    "FULL JOIN USING",
+                ]),
+            };
+            after_comma = join == ",";
             let using = join.strip_suffix(" USING");
             let (next, known) = match self.random.one_in(10) {
                 true => self.nested(),

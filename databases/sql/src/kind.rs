@@ -63,9 +63,72 @@ impl ColumnKind {
         }
     }
 
+    /// The kind of a column of PostgreSQL, by the name of its type as
+    /// `format_type` or `information_schema` writes it, and whether its collation
+    /// is deterministic.
+    ///
+    /// ```
+    /// use cacheops_sql::ColumnKind;
+    ///
+    /// assert_eq!(ColumnKind::of_postgres("character varying(20)", true), ColumnKind::Text);
+    /// assert_eq!(ColumnKind::of_postgres("citext", true), ColumnKind::Other);
+    /// assert_eq!(ColumnKind::of_postgres("timestamp with time zone", true), ColumnKind::Other);
+    /// ```
+    #[must_use]
+    pub fn of_postgres(name: &str, is_deterministic: bool) -> Self {
+        match bare_type(name).as_str() {
+            "smallint" | "integer" | "bigint" | "int2" | "int4" | "int8" | "oid" => {
+                ColumnKind::Integer
+            }
+            "real" | "double precision" | "float4" | "float8" => ColumnKind::Real,
+            "numeric" | "decimal" => ColumnKind::Decimal,
+            "boolean" | "bool" => ColumnKind::Boolean,
+            "text" | "character varying" | "character" | "varchar" | "bpchar" | "name"
+                if is_deterministic =>
+            {
+                ColumnKind::Text
+            }
+            "bytea" => ColumnKind::Bytes,
+            "uuid" => ColumnKind::Uuid,
+            _ => ColumnKind::Other,
+        }
+    }
+
+    /// The kind of a column of MySQL, by the name of its type. The collations
+    /// that it comes with are all known; what compares by number (`ENUM`, `SET`,
+    /// `BIT`) or in many forms (dates) never narrows.
+    ///
+    /// ```
+    /// use cacheops_sql::ColumnKind;
+    ///
+    /// assert_eq!(ColumnKind::of_mysql("bigint unsigned"), ColumnKind::Integer);
+    /// assert_eq!(ColumnKind::of_mysql("enum('a','b')"), ColumnKind::Other);
+    /// ```
+    #[must_use]
+    pub fn of_mysql(name: &str) -> Self {
+        let name = bare_type(name);
+        match name.split_ascii_whitespace().next().unwrap_or_default() {
+            "tinyint" | "smallint" | "mediumint" | "int" | "integer" | "bigint" => {
+                ColumnKind::Integer
+            }
+            "float" | "double" | "real" => ColumnKind::Real,
+            "decimal" | "numeric" | "dec" => ColumnKind::Decimal,
+            "char" | "varchar" | "tinytext" | "text" | "mediumtext" | "longtext" => {
+                ColumnKind::Text
+            }
+            "varbinary" | "tinyblob" | "blob" | "mediumblob" | "longblob" => ColumnKind::Bytes,
+            _ => ColumnKind::Other,
+        }
+    }
+
     const fn bit(self) -> u16 {
         1 << self as u16
     }
+}
+
+/// A type without what is in its parentheses.
+fn bare_type(name: &str) -> String {
+    name.split('(').next().unwrap_or_default().trim().to_ascii_lowercase()
 }
 
 /// Whether SQLite came with a collation; the empty name is the default one.
@@ -77,6 +140,12 @@ pub(crate) fn is_built_in(collation: &str) -> bool {
 /// The kinds of the columns that a value is compared with.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Kinds(u16);
+
+impl From<ColumnKind> for Kinds {
+    fn from(kind: ColumnKind) -> Self {
+        Kinds(kind.bit())
+    }
+}
 
 impl Kinds {
     pub(crate) fn add(&mut self, kind: ColumnKind) {

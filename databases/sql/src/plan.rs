@@ -5,7 +5,7 @@ use std::fmt::Write;
 use cacheops::{Condition, QuerySet, Scalar, all, any, eq, is_in, is_null, opaque};
 
 use crate::dialect::Dialect;
-use crate::kind::Kinds;
+use crate::kind::{ColumnKind, Kinds};
 use crate::refusal::{Refusal, RefusalKind};
 use crate::value::Value;
 
@@ -54,6 +54,8 @@ pub(crate) enum Test {
 pub(crate) enum Operand {
     Constant(Value),
     Parameter(usize),
+    /// One of them as a value of a kind: itself, if it is of that kind already.
+    Cast(Box<Operand>, ColumnKind),
 }
 
 /// Longer lists are not worth the stamps.
@@ -76,9 +78,16 @@ impl Plan {
         let mut querysets: Vec<QuerySet> = Vec::with_capacity(self.reaches.len());
         for reach in &self.reaches {
             let queryset = QuerySet::table(&*reach.table);
-            querysets.push(match self.condition(reach, values) {
-                Some(condition) => queryset.filter(condition),
-                None => queryset,
+            querysets.push(match reach.disjuncts.as_slice() {
+                // Most queries: an AND is a filter after the other.
+                [terms] => {
+                    let terms = self.disjunct(terms, values).unwrap_or_default();
+                    terms.into_iter().fold(queryset, QuerySet::filter)
+                }
+                _ => match self.condition(reach, values) {
+                    Some(condition) => queryset.filter(condition),
+                    None => queryset,
+                },
             });
         }
         if let Some(first) = querysets.first_mut() {
@@ -154,22 +163,37 @@ impl Plan {
         let field = &*term.column;
         match &term.test {
             Test::Null => Filled::Holds(is_null(field)),
-            Test::Is(operand) => match scalar(operand, values) {
+            Test::Is(operand) => match self.scalar(operand, values) {
                 Some(Scalar::Null) => Filled::Never,
                 value => self.equals(term, value),
             },
-            Test::Same(operand) => match scalar(operand, values) {
+            Test::Same(operand) => match self.scalar(operand, values) {
                 Some(Scalar::Null) => Filled::Holds(is_null(field)),
                 value => self.equals(term, value),
             },
             Test::In(operands) => {
-                let scalars = operands.iter().map(|operand| scalar(operand, values));
+                let scalars = operands.iter().map(|operand| self.scalar(operand, values));
                 self.one_of(term, scalars)
             }
             Test::Any(operand) => match value(operand, values) {
                 Some(Value::List(scalars)) => self.one_of(term, scalars.iter().map(Some)),
                 Some(Value::Scalar(Scalar::Null)) => Filled::Never,
                 _ => Filled::Opaque,
+            },
+        }
+    }
+
+    fn scalar<'v>(&self, operand: &'v Operand, values: &'v [Value]) -> Option<&'v Scalar> {
+        match operand {
+            Operand::Cast(operand, kind) => {
+                let scalar = self.scalar(operand, values)?;
+                let is_itself =
+                    *scalar == Scalar::Null || Kinds::from(*kind).are_exact(self.dialect, scalar);
+                is_itself.then_some(scalar)
+            }
+            operand => match value(operand, values)? {
+                Value::Scalar(scalar) => Some(scalar),
+                Value::List(_) | Value::Other(_) => None,
             },
         }
     }
@@ -212,13 +236,7 @@ fn value<'v>(operand: &'v Operand, values: &'v [Value]) -> Option<&'v Value> {
     match operand {
         Operand::Constant(value) => Some(value),
         Operand::Parameter(number) => values.get(*number),
-    }
-}
-
-fn scalar<'v>(operand: &'v Operand, values: &'v [Value]) -> Option<&'v Scalar> {
-    match value(operand, values)? {
-        Value::Scalar(scalar) => Some(scalar),
-        Value::List(_) | Value::Other(_) => None,
+        Operand::Cast(..) => None,
     }
 }
 

@@ -3,7 +3,9 @@
 use std::sync::Arc;
 
 use cacheops::QuerySet;
-use quick_cache::sync::Cache;
+use foldhash::fast::RandomState;
+use quick_cache::UnitWeighter;
+use quick_cache::sync::{Cache, DefaultLifecycle};
 
 use crate::analysis;
 use crate::dialect::Dialect;
@@ -29,7 +31,7 @@ pub struct Sql {
 #[derive(Debug)]
 struct Inner {
     settings: Settings,
-    statements: Cache<Box<str>, Arc<Statement>>,
+    statements: Cache<Box<str>, Arc<Statement>, UnitWeighter, RandomState>,
 }
 
 /// How many statements are kept by default.
@@ -52,7 +54,14 @@ impl Sql {
     }
 
     fn with(settings: Settings) -> Self {
-        Sql { inner: Arc::new(Inner { settings, statements: Cache::new(KEPT) }) }
+        let statements = Cache::with(
+            KEPT,
+            KEPT as u64,
+            UnitWeighter,
+            RandomState::default(),
+            DefaultLifecycle::default(),
+        );
+        Sql { inner: Arc::new(Inner { settings, statements }) }
     }
 
     /// The same with another list of functions. What was read is read anew.
@@ -76,11 +85,17 @@ impl Sql {
         if let Some(known) = self.inner.statements.get(text) {
             return known;
         }
-        let statement = Arc::new(Statement::read(text, &self.inner.settings));
+        let statement = Arc::new(self.read(text));
         if text.len() <= LONGEST_KEPT {
             self.inner.statements.insert(text.into(), Arc::clone(&statement));
         }
         statement
+    }
+
+    /// Reads a statement without keeping what it was read as: one that comes once.
+    #[must_use]
+    pub fn read(&self, text: &str) -> Statement {
+        Statement::read(text, &self.inner.settings)
     }
 }
 

@@ -245,6 +245,12 @@ impl Analyzer<'_> {
                 },
                 _ => None,
             },
+            Expr::Cast { expr, data_type, format: None, .. }
+                if self.dialect() == Dialect::Postgres =>
+            {
+                let kind = kind_of_cast(data_type)?;
+                Some(Operand::Cast(Box::new(self.operand(expr)?), kind))
+            }
             _ => None,
         }
     }
@@ -268,6 +274,25 @@ impl Analyzer<'_> {
             _ => return None,
         };
         Some(Operand::Constant(Value::Scalar(scalar)))
+    }
+}
+
+/// The kind that a cast makes, where it leaves a value of that kind as it is.
+fn kind_of_cast(data_type: &DataType) -> Option<ColumnKind> {
+    match data_type {
+        DataType::SmallInt(_)
+        | DataType::Int(_)
+        | DataType::Integer(_)
+        | DataType::BigInt(_)
+        | DataType::Int2(_)
+        | DataType::Int4(_)
+        | DataType::Int8(_) => Some(ColumnKind::Integer),
+        DataType::Text | DataType::Varchar(None) | DataType::CharacterVarying(None) => {
+            Some(ColumnKind::Text)
+        }
+        DataType::Uuid => Some(ColumnKind::Uuid),
+        DataType::Boolean | DataType::Bool => Some(ColumnKind::Boolean),
+        _ => None,
     }
 }
 
