@@ -19,7 +19,9 @@ pub enum FunctionKind {
     /// only with literals and parameters as arguments, since a column may hold
     /// such a word, too.
     Clock,
-    /// Another result each time: a query that calls it is refused.
+    /// Another result each time, or another one for each session: a query that
+    /// calls it is refused. Unlike a function that is not on the list it writes no
+    /// table.
     Volatile,
 }
 
@@ -33,7 +35,8 @@ pub enum FunctionKind {
 ///     .with("slugify", FunctionKind::Scalar) // one of the application's own
 ///     .with("strftime", FunctionKind::Scalar); // no column here says 'now'
 /// assert_eq!(functions.get("LOWER"), Some(FunctionKind::Scalar));
-/// assert_eq!(functions.get("random"), None);
+/// assert_eq!(functions.get("random"), Some(FunctionKind::Volatile));
+/// assert_eq!(functions.get("another_one"), None);
 /// ```
 #[derive(Clone, Debug)]
 pub struct Functions {
@@ -74,7 +77,7 @@ impl Functions {
     }
 }
 
-use FunctionKind::{Aggregate, Clock, Scalar, Table};
+use FunctionKind::{Aggregate, Clock, Scalar, Table, Volatile};
 
 const COMMON: &[(FunctionKind, &str)] = &[
     (
@@ -112,6 +115,10 @@ const SQLITE: &[(FunctionKind, &str)] = &[
     ),
     (Table, "json_each jsonb_each json_tree jsonb_tree generate_series"),
     (Clock, "date time datetime julianday unixepoch strftime timediff"),
+    (
+        Volatile,
+        "changes last_insert_rowid random randomblob total_changes current_date current_time current_timestamp",
+    ),
 ];
 
 /// Without those whose result hangs on the clock (`age` of one argument), on
@@ -153,6 +160,14 @@ const POSTGRES: &[(FunctionKind, &str)] = &[
          jsonb_to_recordset json_to_recordset regexp_matches regexp_split_to_table \
          string_to_table unnest",
     ),
+    (
+        Volatile,
+        "age clock_timestamp currval current_date current_setting current_time \
+         current_timestamp current_user gen_random_uuid lastval localtime localtimestamp nextval \
+         now pg_advisory_xact_lock pg_sleep random session_user setseed setval \
+         statement_timestamp timeofday transaction_timestamp txid_current user uuid_generate_v4 \
+         uuidv4 uuidv7 version",
+    ),
 ];
 
 const MYSQL: &[(FunctionKind, &str)] = &[
@@ -174,4 +189,12 @@ const MYSQL: &[(FunctionKind, &str)] = &[
     ),
     (Aggregate, "bit_and bit_or bit_xor group_concat json_arrayagg json_objectagg std grouping"),
     (Table, "json_table"),
+    (
+        Volatile,
+        "benchmark connection_id curdate current_date current_role current_time \
+         current_timestamp current_user curtime database found_rows get_lock last_insert_id \
+         localtime localtimestamp now rand release_lock row_count schema session_user sleep \
+         sysdate system_user unix_timestamp user utc_date utc_time utc_timestamp uuid \
+         uuid_short version",
+    ),
 ];

@@ -3,13 +3,13 @@
 use sqlparser::ast::Statement;
 use sqlparser::keywords::Keyword;
 use sqlparser::parser::Parser;
-use sqlparser::tokenizer::{Token, TokenWithSpan, Tokenizer};
+use sqlparser::tokenizer::{Token, TokenWithSpan, Tokenizer, Word};
 
 use crate::dialect::Dialect;
 use crate::refusal::{Refusal, RefusalKind};
 
 /// How deep parentheses and the like nest at most. Query builders reach 60.
-const DEEPEST: usize = 100;
+const DEEPEST: usize = 200;
 
 /// How many operators may follow each other: the tree of `a AND b AND …` is as
 /// deep as it is long, and is walked and dropped by recursion.
@@ -30,6 +30,12 @@ pub(crate) fn parse(text: &str, dialect: Dialect) -> Result<Parsed, Refusal> {
         (Some(_), false) => Err(unparsed("these are several statements")),
         (None, _) => Err(unparsed("there is no statement")),
     }
+}
+
+/// The parameters of a text, whether the parser understands it or not.
+pub(crate) fn parameters(text: &str, dialect: Dialect) -> Option<Vec<Option<String>>> {
+    let tokens = tokens(text, dialect).ok()?;
+    Some(number_parameters(tokens, dialect).1)
 }
 
 /// Reads the statements of a trigger's body, alone or within what made it.
@@ -86,10 +92,15 @@ fn unparsed(why: impl std::fmt::Display) -> Refusal {
 /// The most operators on one way through the tree.
 fn longest_chain(tokens: &[TokenWithSpan]) -> usize {
     let (mut longest, mut outer, mut here) = (0, Vec::new(), 0);
-    let mut around = 0;
+    let (mut around, mut sets) = (0, 0);
     for token in tokens {
         match &token.token {
-            Token::LParen | Token::LBracket => {
+            Token::Word(word) if word.keyword == Keyword::END => {
+                here = outer.pop().unwrap_or_default();
+                around -= here;
+            }
+            Token::LParen | Token::LBracket | Token::Word(Word { keyword: Keyword::CASE, .. }) => {
+                here += 1;
                 outer.push(here);
                 around += here;
                 here = 0;
@@ -102,6 +113,8 @@ fn longest_chain(tokens: &[TokenWithSpan]) -> usize {
             }
             Token::Comma | Token::SemiColon => here = 0,
             Token::Whitespace(_) => {}
+            // Each of them is the left side of the next.
+            Token::Word(word) if joins_sets(word.keyword) => sets += 1,
             Token::Word(word) if begins_clause(word.keyword) => here = 0,
             Token::Word(word) if word.keyword == Keyword::NoKeyword => {}
             Token::Number(..) | Token::SingleQuotedString(_) | Token::Placeholder(_) => {}
@@ -110,7 +123,11 @@ fn longest_chain(tokens: &[TokenWithSpan]) -> usize {
         }
         longest = longest.max(around + here);
     }
-    longest
+    longest + sets
+}
+
+fn joins_sets(keyword: Keyword) -> bool {
+    matches!(keyword, Keyword::UNION | Keyword::EXCEPT | Keyword::INTERSECT)
 }
 
 /// Whether a tree begins anew at a word.
@@ -127,6 +144,33 @@ fn begins_clause(keyword: Keyword) -> bool {
             | Keyword::VALUES
             | Keyword::SET
     )
+}
+
+/// Above so many operators and parentheses around each other, a text is read on
+/// a stack of its own: the parser takes some 20 KB for each.
+const SHALLOW: usize = 24;
+
+/// The size of that stack, in bytes. Only what is used of it takes memory.
+const STACK: usize = 128 << 20;
+
+/// Runs what reads `text` where the stack is large enough for it; nothing if
+/// there can be no such thread.
+pub(crate) fn on_large_stack<T: Send>(
+    text: &str,
+    dialect: Dialect,
+    read: impl FnOnce() -> T + Send,
+) -> Option<T> {
+    let is_shallow = match text.len() < SHALLOW {
+        true => true,
+        false => tokens(text, dialect).is_ok_and(|tokens| longest_chain(&tokens) <= SHALLOW),
+    };
+    if is_shallow {
+        return Some(read());
+    }
+    std::thread::scope(|scope| {
+        let thread = std::thread::Builder::new().stack_size(STACK).spawn_scoped(scope, read);
+        thread.ok()?.join().ok()
+    })
 }
 
 /// Gives each parameter the number by which its value is bound, as the database

@@ -54,6 +54,17 @@ impl Refusal {
         Refusal { kind, detail: detail.into() }
     }
 
+    pub(crate) fn volatile(function: &str) -> Self {
+        let why =
+            format!("the function `{function}` is not known to give the same result each time");
+        Refusal::new(RefusalKind::Function, why)
+    }
+
+    pub(crate) fn no_table() -> Self {
+        let why = "the query reads no table, so that no write could invalidate it";
+        Refusal::new(RefusalKind::NoTable, why)
+    }
+
     /// What kind of reason it is.
     #[must_use]
     pub fn kind(&self) -> RefusalKind {

@@ -4,6 +4,7 @@
 use std::collections::HashMap;
 
 use crate::kind::ColumnKind;
+use crate::refusal::{Refusal, RefusalKind};
 
 /// What is known of a database.
 ///
@@ -245,6 +246,16 @@ impl Table {
     pub fn foreign_key(mut self, parent: &str, on_delete: Action, on_update: Action) -> Self {
         self.foreign_keys.push(ForeignKey { parent: canonical(parent), on_delete, on_update });
         self
+    }
+
+    /// Refuses what nobody announces the writes of.
+    pub(crate) fn check(&self, name: &str) -> Result<(), Refusal> {
+        match &self.refused {
+            Some(why) => {
+                Err(Refusal::new(RefusalKind::Table, format!("the table `{name}`: {why}")))
+            }
+            None => Ok(()),
+        }
     }
 
     /// The place of a column; nothing if there is none, or two that differ in

@@ -10,10 +10,11 @@ use quick_cache::sync::{Cache, DefaultLifecycle};
 use crate::analysis;
 use crate::dialect::Dialect;
 use crate::functions::Functions;
-use crate::parse::parse;
+use crate::parse::{on_large_stack, parameters, parse};
 use crate::plan::Plan;
-use crate::refusal::Refusal;
+use crate::refusal::{Refusal, RefusalKind};
 use crate::schema::Schema;
+use crate::seen::Seen;
 use crate::settings::Settings;
 use crate::value::Value;
 use crate::writes::Writes;
@@ -37,7 +38,7 @@ struct Inner {
 /// How many statements are kept by default.
 const KEPT: usize = 1000;
 
-/// Longer texts are not kept, and stand in keys by their digest, in bytes.
+/// Longer texts are read each time, in bytes.
 const LONGEST_KEPT: usize = 64 * 1024;
 
 impl Sql {
@@ -85,7 +86,28 @@ impl Sql {
         if let Some(known) = self.inner.statements.get(text) {
             return known;
         }
-        let statement = Arc::new(self.read(text));
+        self.keep(text, self.read(text))
+    }
+
+    /// [`statement`](Self::statement) for a query that the database is asked
+    /// about as well, the first time that it comes. What the database names
+    /// counts, whatever the text says; and a query whose text is not understood
+    /// is kept by whole tables. Ask only about statements that write nothing
+    /// (`sqlite3_stmt_readonly`); without an answer the text decides.
+    #[must_use]
+    pub fn statement_seen(
+        &self,
+        text: &str,
+        seen: impl FnOnce() -> Option<Seen>,
+    ) -> Arc<Statement> {
+        if let Some(known) = self.inner.statements.get(text) {
+            return known;
+        }
+        self.keep(text, Statement::read(text, &self.inner.settings, seen().as_ref()))
+    }
+
+    fn keep(&self, text: &str, statement: Statement) -> Arc<Statement> {
+        let statement = Arc::new(statement);
         if text.len() <= LONGEST_KEPT {
             self.inner.statements.insert(text.into(), Arc::clone(&statement));
         }
@@ -95,7 +117,7 @@ impl Sql {
     /// Reads a statement without keeping what it was read as: one that comes once.
     #[must_use]
     pub fn read(&self, text: &str) -> Statement {
-        Statement::read(text, &self.inner.settings)
+        Statement::read(text, &self.inner.settings, None)
     }
 }
 
@@ -109,23 +131,39 @@ pub struct Statement {
 }
 
 impl Statement {
-    fn read(text: &str, settings: &Settings) -> Self {
-        let parsed = match parse(text, settings.dialect) {
-            Ok(parsed) => parsed,
+    fn read(text: &str, settings: &Settings, seen: Option<&Seen>) -> Self {
+        let read = || Statement::read_here(text, settings, seen);
+        on_large_stack(text, settings.dialect, read).unwrap_or_else(|| {
+            let refusal = Refusal::new(RefusalKind::Construct, "the query nests too deep");
+            let writes = Writes::anything(refusal.to_string());
+            Statement { reads: Err(refusal), writes, parameters: Box::default() }
+        })
+    }
+
+    fn read_here(text: &str, settings: &Settings, seen: Option<&Seen>) -> Self {
+        let (reads, writes, parameters) = match parse(text, settings.dialect) {
+            Ok(parsed) => {
+                let reads = analysis::reads(&parsed.statement, settings);
+                (reads, Writes::of(&parsed.statement, settings), parsed.parameters)
+            }
             Err(refusal) => {
                 let writes = Writes::of_unparsed(text, settings.dialect, &refusal.to_string());
-                return Statement { reads: Err(refusal), writes, parameters: Box::default() };
+                let parameters = parameters(text, settings.dialect).unwrap_or_default();
+                (Err(refusal), writes, parameters)
             }
         };
-        let writes = Writes::of(&parsed.statement, settings);
-        let reads = analysis::reads(&parsed.statement, settings).map(|reads| Plan {
+        let reads = match seen {
+            Some(seen) => seen.confirm(reads, settings),
+            None => reads,
+        };
+        let reads = reads.map(|reads| Plan {
             dialect: settings.dialect,
             identity: identity(text, settings).into(),
-            parameters: parsed.parameters.len(),
+            parameters: parameters.len(),
             clocks: reads.clocks.into(),
             reaches: reads.reaches.into(),
         });
-        Statement { reads, writes, parameters: parsed.parameters.into() }
+        Statement { reads, writes, parameters: parameters.into() }
     }
 
     /// What the query reads with these values: one queryset for each table.

@@ -200,7 +200,7 @@ impl Checker<'_> {
             let is_one_of =
                 |words: &[&str]| words.iter().any(|w| w.eq_ignore_ascii_case(&name.value));
             if is_one_of(CLOCK) {
-                return Err(volatile(&name.value));
+                return Err(Refusal::volatile(&name.value));
             }
             let is_variable = name.value.starts_with('@');
             if is_variable || (self.settings.dialect != Dialect::Sqlite && is_one_of(SESSION)) {
@@ -230,7 +230,7 @@ impl Checker<'_> {
             Literal::SingleQuotedString(text) | Literal::EscapedStringLiteral(text)
                 if self.settings.dialect == Dialect::Postgres && is_relative(text) =>
             {
-                Err(volatile(text))
+                Err(Refusal::volatile(text))
             }
             _ => Ok(()),
         }
@@ -242,20 +242,22 @@ impl Checker<'_> {
             Some(FunctionKind::Scalar | FunctionKind::Aggregate) => Ok(()),
             Some(FunctionKind::Clock) => self.check_clock(&name, &function.args),
             Some(FunctionKind::Table) if self.settings.dialect == Dialect::Postgres => Ok(()),
-            _ => Err(volatile(&name)),
+            _ => Err(Refusal::volatile(&name)),
         }
     }
 
     /// A function that is the same each time unless it is asked for the clock.
     fn check_clock(&mut self, name: &str, args: &FunctionArguments) -> Result<(), Refusal> {
-        let FunctionArguments::List(list) = args else { return Err(volatile(name)) };
+        let FunctionArguments::List(list) = args else {
+            return Err(Refusal::volatile(name));
+        };
         let least = if matches!(name, "strftime" | "timediff") { 2 } else { 1 };
         if list.args.len() < least {
-            return Err(volatile(name));
+            return Err(Refusal::volatile(name));
         }
         for arg in &list.args {
             let FunctionArg::Unnamed(FunctionArgExpr::Expr(expr)) = arg else {
-                return Err(volatile(name));
+                return Err(Refusal::volatile(name));
             };
             match bare(expr) {
                 Expr::Value(value) => match &value.value {
@@ -264,10 +266,10 @@ impl Checker<'_> {
                     Literal::Placeholder(placeholder) => {
                         self.checked.clocks.extend(parameter(placeholder));
                     }
-                    _ => return Err(volatile(name)),
+                    _ => return Err(Refusal::volatile(name)),
                 },
                 Expr::UnaryOp { op: UnaryOperator::Minus, .. } => {}
-                _ => return Err(volatile(name)),
+                _ => return Err(Refusal::volatile(name)),
             }
         }
         Ok(())
@@ -281,11 +283,6 @@ fn check_type(data_type: &DataType) -> Result<(), Refusal> {
         return Err(Refusal::new(RefusalKind::Table, why));
     }
     Ok(())
-}
-
-fn volatile(name: &str) -> Refusal {
-    let why = format!("the function `{name}` is not known to give the same result each time");
-    Refusal::new(RefusalKind::Function, why)
 }
 
 const CLOCK: &[&str] =

@@ -10,7 +10,7 @@ use sqlparser::ast::{
 
 use super::condition::Place;
 use super::tree::{JoinKind, Node};
-use super::{Analyzer, Built, not_understood};
+use super::{Analyzer, Built, MOST_SOURCES, not_understood};
 use crate::dialect::Dialect;
 use crate::formula::{Atom, ColumnRef, Facts, Formula};
 use crate::kind;
@@ -103,6 +103,12 @@ impl<'a> Analyzer<'a> {
                 }
             };
             node = Node::Join(kind, Box::new(node), Box::new(right), Rc::new(on));
+            if self.sources.len() > MOST_SOURCES {
+                // A tree as deep as this is not walked.
+                self.narrows = false;
+                self.finish(&node, &Facts::new());
+                node = Node::Closed;
+            }
         }
         Ok(node)
     }
@@ -250,8 +256,8 @@ impl<'a> Analyzer<'a> {
             let why = format!("{name:?} is no name of a table that a write could be announced by");
             return Err(Refusal::new(RefusalKind::Table, why));
         }
-        if let Some(why) = table.and_then(|table| table.refused.as_ref()) {
-            return Err(Refusal::new(RefusalKind::Table, format!("the table `{name}`: {why}")));
+        if let Some(table) = table {
+            table.check(&name)?;
         }
         let source = self.sources.len();
         let columns = table.map_or(&[][..], |table| &table.columns);

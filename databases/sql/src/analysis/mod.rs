@@ -30,6 +30,7 @@ use crate::scope::{Ctes, Env, Frame, resolve};
 use crate::settings::Settings;
 
 /// What the analysis of a query came to.
+#[derive(Default)]
 pub(crate) struct Reads {
     pub(crate) reaches: Vec<Reach>,
     pub(crate) clocks: Vec<usize>,
@@ -47,8 +48,7 @@ pub(crate) fn reads(statement: &Statement, settings: &Settings) -> Result<Reads,
     analyzer.finish(&built.node, &Facts::new());
     let reaches = analyzer.reaches();
     if reaches.is_empty() {
-        let why = "the query reads no table, so that no write could invalidate it";
-        return Err(Refusal::new(RefusalKind::NoTable, why));
+        return Err(Refusal::no_table());
     }
     Ok(Reads { reaches, clocks: checked.clocks })
 }
