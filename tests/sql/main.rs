@@ -3,6 +3,7 @@
 mod bad_input;
 mod cases;
 mod orms;
+mod precision;
 mod proof;
 mod random;
 mod rules;

@@ -124,6 +124,15 @@ impl Frame {
         }
     }
 
+    /// Whether an unqualified name may be a column here.
+    pub(crate) fn may_have(&self, name: &str) -> bool {
+        self.unqualified(name) != Found::Elsewhere
+    }
+
+    pub(crate) fn has_alias(&self, alias: &str) -> bool {
+        self.visible.iter().any(|visible| visible.alias == alias)
+    }
+
     fn qualified(&self, table: &str, name: &str) -> Found {
         let mut named = self.visible.iter().filter(|visible| visible.alias == table);
         match (named.next(), named.next()) {

@@ -230,7 +230,8 @@ impl Checker<'_> {
             Literal::SingleQuotedString(text) | Literal::EscapedStringLiteral(text)
                 if self.settings.dialect == Dialect::Postgres && is_relative(text) =>
             {
-                Err(Refusal::volatile(text))
+                let why = format!("the text '{text}' may be a date that counts from today");
+                Err(Refusal::new(RefusalKind::Function, why))
             }
             _ => Ok(()),
         }

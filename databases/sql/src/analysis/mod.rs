@@ -5,6 +5,7 @@ mod check;
 mod condition;
 mod from;
 mod tree;
+mod uses;
 
 use std::rc::Rc;
 
@@ -17,10 +18,10 @@ use std::ops::ControlFlow;
 pub(crate) use check::Checked;
 use condition::{Place, bare};
 use tree::Node;
+use uses::Uses;
 
 use crate::dialect::Dialect;
 use crate::formula::{ColumnRef, Columns, Facts, Formula, project};
-use crate::functions::FunctionKind;
 use crate::kind::{ColumnKind, Kinds};
 use crate::names::{folded, last_part};
 use crate::plan::Reach;
@@ -247,7 +248,7 @@ impl<'a> Analyzer<'a> {
         let mut node = self.from(&select.from, env, facts, &mut frame)?;
         frame.aliases = aliases(&select.projection);
         let here = Env::within(Some(&frame), env);
-        let uses = Uses::of(&select.projection, &select.having, order_by, self.settings);
+        let uses = Uses::of(&select.projection, &select.having, order_by, &frame, self.settings);
         let group = self.grouping(select, &here, uses);
         let inner = match &select.selection {
             Some(condition) => self.filter(&mut node, condition, &here, facts)?,
@@ -448,47 +449,6 @@ enum Grouping {
     One,
     /// In a way in which rows decide about each other.
     Unknown,
-}
-
-/// Which kinds of functions are called.
-#[derive(Clone, Copy, Default)]
-struct Uses {
-    aggregate: bool,
-    window: bool,
-}
-
-struct UsesVisitor<'a> {
-    uses: Uses,
-    settings: &'a Settings,
-}
-
-impl Uses {
-    fn of(
-        projection: &Vec<SelectItem>,
-        having: &Option<Expr>,
-        order_by: &impl Visit,
-        settings: &Settings,
-    ) -> Self {
-        let mut visitor = UsesVisitor { uses: Uses::default(), settings };
-        let _ = projection.visit(&mut visitor);
-        let _ = having.visit(&mut visitor);
-        let _ = order_by.visit(&mut visitor);
-        visitor.uses
-    }
-}
-
-impl Visitor for UsesVisitor<'_> {
-    type Break = ();
-
-    fn pre_visit_expr(&mut self, expr: &Expr) -> ControlFlow<()> {
-        if let Expr::Function(function) = expr {
-            self.uses.window |= function.over.is_some();
-            let name = last_part(&function.name).unwrap_or_default();
-            let kind = self.settings.functions.get(&name);
-            self.uses.aggregate |= kind == Some(FunctionKind::Aggregate);
-        }
-        ControlFlow::Continue(())
-    }
 }
 
 /// Finds the queries in a tree, and has each read, but not those within them.
