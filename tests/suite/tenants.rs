@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll, Waker};
 use std::thread;
+use std::time::{Duration, Instant};
 
 use cacheops::{Cacheops, Error, PrefixQuery, QuerySet, WriteEvent, eq};
 use cacheops_tests::Backend;
@@ -274,7 +275,53 @@ fn a_follower_moves_to_another_thread<B: Backend>() {
     });
 }
 
+/// Which of a change's keys are meant cannot be computed: it may be any of them. The
+/// other changes of a batch are carried out all the same, and the error comes last.
+fn a_prefix_that_panics<B: Backend>() {
+    let cache = B::cache(Cacheops::builder().prefix_by(|query| {
+        if query.tables.contains(&"bad") {
+            std::panic::resume_unwind(Box::new("no tenant"));
+        }
+        String::new()
+    }));
+    let queries = Cell::new(0);
+    let get = |table: &str| {
+        let fill = || Ok::<_, Error>(queries.replace(queries.get() + 1));
+        cache.cached_as(QuerySet::table(table)).get_or_fill(fill).unwrap()
+    };
+    let batch = || ["a", "bad", "c"].map(WriteEvent::table);
+    let written = || {
+        let transaction = cache.transaction();
+        batch().into_iter().for_each(|event| transaction.write(event));
+        transaction
+    };
+    let announce: [(&str, &dyn Fn() -> Option<Error>); 7] = [
+        ("a batch", &|| cache.invalidate_batch(batch()).err()),
+        ("asynchronously", &|| block_on(cache.invalidate_batch_async(batch())).err()),
+        ("a commit", &|| cache.begin_commit(batch()).committed().err()),
+        ("a transaction", &|| written().begin_commit().committed().err()),
+        ("a row", &|| cache.invalidate_obj("bad", &json!({"id": 1})).err()),
+        ("rows", &|| cache.invalidate_objs("bad", [json!({"id": 1})]).err()),
+        ("a table", &|| cache.invalidate_model("bad").err()),
+    ];
+    for (name, announce) in announce {
+        let before = (get("a"), get("c"));
+        assert_eq!((get("a"), get("c")), before, "{name}");
+        let error = announce().expect(name).to_string();
+        assert!(error.contains("prefix") && error.contains("panicked"), "{name}: {error}");
+        assert!(get("a") > before.1 && get("c") > before.1, "{name}");
+    }
+    // Over Redis another thread carries it out.
+    let (before, since) = (get("c"), Instant::now());
+    drop(written());
+    while get("c") == before {
+        assert!(since.elapsed() < Duration::from_secs(60), "a transaction is dropped");
+        thread::yield_now();
+    }
+}
+
 on_stores! {
+    a_prefix_that_panics
     a_follower_goes_on_elsewhere a_call_is_of_the_caller an_announcement_is_of_the_caller
     tenants_in_stolen_tasks a_follower_moves_to_another_thread
 }

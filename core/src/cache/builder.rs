@@ -96,6 +96,11 @@ impl Builder {
     /// prefix is computed. [`invalidate_all`](Cacheops::invalidate_all)
     /// reaches all computed prefixes.
     ///
+    /// If it panics for a change, everything is invalidated, and the call that
+    /// announces the change returns
+    /// [`InvalidConfig`](crate::ErrorKind::InvalidConfig). If it panics in a
+    /// lookup, the panic reaches the caller.
+    ///
     /// ```
     /// # use cacheops::Cacheops;
     /// let cache = Cacheops::builder()

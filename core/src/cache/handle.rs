@@ -147,8 +147,9 @@ impl Cacheops {
     ///
     /// # Errors
     ///
-    /// The first row that is not a map; its whole table has been invalidated.
-    /// An unreachable shared tier.
+    /// The first row that is not a map; its whole table has been invalidated. A
+    /// [computed prefix](Builder::prefix_by) that panicked; everything has been
+    /// invalidated. An unreachable shared tier.
     pub fn invalidate_batch(
         &self,
         events: impl IntoIterator<Item = WriteEvent>,
@@ -261,8 +262,12 @@ impl Cacheops {
         if is_suppressed() {
             return Ok(());
         }
-        let prefix = self.inner.settings.prefix.of_event(&event);
-        self.carry_out(&prefix, event, Dropped::default()).await
+        let prefix = &self.inner.settings.prefix;
+        let (prefix, event, known) = match prefix.of_event(&event) {
+            Ok(prefix) => (prefix, event, Ok(())),
+            Err(error) => (prefix.fixed().into(), Event::Everything, Err(error)),
+        };
+        self.carry_out(&prefix, event, Dropped::default()).await.and(known)
     }
 
     /// Runs `work` with invalidation switched off for every cache on this

@@ -91,8 +91,9 @@ pub(crate) enum Gathered {
 }
 
 impl Gathered {
-    /// What is to be carried out, and what was wrong with a row, on account of
-    /// which its whole table goes. Nothing if no row has changed.
+    /// What is to be carried out, and why it is more than was announced: its whole
+    /// table for a row that is none, everything if the table or the prefix cannot be
+    /// known. Nothing if no row has changed.
     pub(crate) fn due(self, prefix: &Prefix) -> Option<(Due, Result<(), Error>)> {
         // Which table is meant cannot be known, so it could be any.
         let valid = self.table().map_or(Ok(()), check_table);
@@ -113,7 +114,13 @@ impl Gathered {
             Gathered::Everything => (What::Everything, Ok(())),
         };
         let mut due = Due { prefix: String::new(), what };
-        due.prefix = prefix.of_event(&due.event()).into_owned();
+        match prefix.of_event(&due.event()) {
+            Ok(prefix) => due.prefix = prefix.into_owned(),
+            Err(error) => {
+                let everything = Due { prefix: prefix.fixed().to_owned(), what: What::Everything };
+                return Some((everything, valid.and(Err(error))));
+            }
+        }
         Some((due, valid))
     }
 
