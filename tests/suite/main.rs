@@ -86,6 +86,7 @@ mod real_templates;
 mod redis;
 mod safe;
 mod servers;
+mod several_caches;
 mod tenants;
 mod tera;
 mod tera_bodies;

@@ -13,6 +13,8 @@ use crate::prefix::{ComputePrefix, Prefix, PrefixQuery};
 use crate::profile::{Profile, Profiles};
 use crate::queryset::Limits;
 use crate::shared::Tier;
+#[cfg(feature = "redis")]
+use crate::store::StoreId;
 use crate::store::{MemoryStore, StampMetaOptions};
 
 /// Settings of a [`Cacheops`]; see [`Cacheops::builder`].
@@ -288,7 +290,7 @@ impl Builder {
         let meta = StampMetaOptions {
             labels: self.inspect,
             #[cfg(feature = "redis")]
-            shared: self.redis.is_some(),
+            shared: self.redis.is_some().then(StoreId::new),
         };
         Arc::new(MemoryStore::new(prefix.clone(), self.memory_limit, meta))
     }

@@ -159,7 +159,10 @@ impl Fill {
             return self.hand_off_unverified(body, dependencies, now);
         }
         let is_expired = dependencies.expires_at.is_some_and(|at| at <= now);
-        let is_uncacheable = dependencies.uncacheable;
+        // No connection of this cache brings news of another's stamps.
+        let is_foreign =
+            dependencies.has_current_stamps() && !inner.settings.store.owns(&dependencies.stamps);
+        let is_uncacheable = dependencies.uncacheable || is_foreign;
         let made = Fragment::new(body, dependencies, now, self.label.as_deref());
         let current = if is_uncacheable { None } else { if_current(&inner, made).await };
         if let Some(fragment) = current {

@@ -55,7 +55,7 @@ mod tests {
     use crate::prefix::Prefix;
     use crate::redis::state::{Parts, SharedState};
     use crate::redis::{LinkState, Redis};
-    use crate::store::{MemoryStore, StampMetaOptions};
+    use crate::store::{MemoryStore, StampMetaOptions, StoreId};
     use crate::write::keys::Event;
 
     #[test]
@@ -72,7 +72,7 @@ mod tests {
         let near = Arc::new(MemoryStore::new(
             prefix.clone(),
             1 << 20,
-            StampMetaOptions { labels: false, shared: true },
+            StampMetaOptions { labels: false, shared: Some(StoreId::new()) },
         ));
         let redis = Redis::url("redis://127.0.0.1:1").queue_invalidations(10);
         let parts = Parts { near, options: redis, runtime: runtime.handle().clone(), clock: None };

@@ -7,7 +7,7 @@ use super::stamp::{Stamp, StampMeta, Stamps, count_invalidation};
 use super::tables::{Table, Tables, widened};
 use super::{Dropped, StoreLease, Usage};
 #[cfg(feature = "redis")]
-use super::{SharedStamp, StampKind};
+use super::{SharedStamp, StampKind, StoreId};
 use crate::fragment::Fragment;
 use crate::key::FragmentKey;
 use crate::prefix::Prefix;
@@ -66,7 +66,7 @@ pub(crate) struct StampMetaOptions {
     pub(crate) labels: bool,
     /// Where they lie in the shared store.
     #[cfg(feature = "redis")]
-    pub(crate) shared: bool,
+    pub(crate) shared: Option<StoreId>,
 }
 
 /// Where a stamp lies.
@@ -83,7 +83,7 @@ impl StampMetaOptions {
         let meta = StampMeta {
             label: self.labels.then(label),
             #[cfg(feature = "redis")]
-            shared: self.shared.then(|| at.shared()),
+            shared: self.shared.map(|store| at.shared(store)),
         };
         #[cfg(not(feature = "redis"))]
         let _ = at;
@@ -97,13 +97,15 @@ impl StampMetaOptions {
 
 #[cfg(feature = "redis")]
 impl StampAddress<'_> {
-    fn shared(self) -> SharedStamp {
+    fn shared(self, store: StoreId) -> SharedStamp {
         match self {
             StampAddress::Everything(key, session) => {
-                SharedStamp::new(key, StampKind::Everything, session)
+                SharedStamp::new(store, key, StampKind::Everything, session)
             }
-            StampAddress::Epoch(key) => SharedStamp::new(key.as_bytes(), StampKind::Epoch, 0),
-            StampAddress::Plain(key) => SharedStamp::new(key, StampKind::Plain, 0),
+            StampAddress::Epoch(key) => {
+                SharedStamp::new(store, key.as_bytes(), StampKind::Epoch, 0)
+            }
+            StampAddress::Plain(key) => SharedStamp::new(store, key, StampKind::Plain, 0),
         }
     }
 }
@@ -272,6 +274,19 @@ impl MemoryStore {
         self.container.insert(key, fragment)
     }
 
+    /// Whether invalidations of this store reach whatever stands on `stamps`. In one
+    /// process a stamp tells by itself whether it is current; over a shared store, only
+    /// that store's own connection brings news of it.
+    pub(crate) fn owns(&self, stamps: &[Arc<Stamp>]) -> bool {
+        #[cfg(feature = "redis")]
+        return stamps.iter().all(|stamp| stamp.store() == self.meta.shared);
+        #[cfg(not(feature = "redis"))]
+        {
+            let _ = stamps;
+            true
+        }
+    }
+
     /// Forgets `fragment`, found not to be current any more.
     pub(crate) fn forget(&self, key: &FragmentKey, fragment: &Arc<Fragment>) {
         self.container.remove(key, fragment);
@@ -414,6 +429,9 @@ impl MemoryStore {
 
     /// Drops a stamp that was found not to be the current one.
     pub(crate) fn drop_stamp(&self, stamp: &Arc<Stamp>) {
+        if stamp.store() != self.meta.shared {
+            return;
+        }
         self.at_once(|| match stamp.shared() {
             Some(shared) if shared.kind() == StampKind::Plain => {
                 self.stamps.drop_stamp(shared.key(), stamp);

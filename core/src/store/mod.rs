@@ -12,7 +12,7 @@ mod token;
 pub(crate) use memory::{MemoryStore, StampMetaOptions};
 pub(crate) use stamp::{Stamp, invalidations};
 #[cfg(feature = "redis")]
-pub(crate) use token::{SharedStamp, StampKind};
+pub(crate) use token::{SharedStamp, StampKind, StoreId};
 
 use std::borrow::Cow;
 

@@ -3,7 +3,7 @@
 use std::sync::Barrier;
 
 use super::tables::MOST_SCHEMES;
-use super::{MemoryStore, Stamp, StampMetaOptions};
+use super::{MemoryStore, Stamp, StampMetaOptions, StoreId};
 use crate::prefix::Prefix;
 use crate::protocol::Token;
 use crate::queryset::LeaseScope;
@@ -12,7 +12,7 @@ use crate::sync::Arc;
 use crate::write::keys::{conjunction_key, registry_key};
 
 fn near() -> MemoryStore {
-    let meta = StampMetaOptions { labels: false, shared: true };
+    let meta = StampMetaOptions { labels: false, shared: Some(StoreId::new()) };
     MemoryStore::new(Prefix::new("p:".to_owned(), None), 1 << 20, meta)
 }
 

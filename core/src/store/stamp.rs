@@ -70,6 +70,10 @@ impl Stamp {
         false
     }
 
+    fn is_dropped(&self) -> bool {
+        self.dropped.load(Ordering::SeqCst)
+    }
+
     pub(crate) fn drop_it(&self) {
         self.dropped.store(true, Ordering::SeqCst);
     }
@@ -108,6 +112,12 @@ impl Stamp {
     #[cfg(not(feature = "redis"))]
     fn is_at(&self, _key: &[u8]) -> bool {
         true
+    }
+
+    /// The store before a shared one that it belongs to.
+    #[cfg(feature = "redis")]
+    pub(crate) fn store(&self) -> Option<super::token::StoreId> {
+        self.shared().map(|shared| shared.store())
     }
 
     /// Its key in the shared store, if there is one.
@@ -197,7 +207,7 @@ impl Stamps {
         let mut shard = lock(self.shard(hash));
         if let Some(stamp) = shard.current.get(&hash) {
             let under_same = stamp.parent.as_ref().is_some_and(|p| Arc::ptr_eq(p, parent));
-            if under_same && stamp.is_at(key) {
+            if under_same && stamp.is_at(key) && !stamp.is_dropped() {
                 return stamp.clone();
             }
             // It was made under an old epoch, or for another key with

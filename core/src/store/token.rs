@@ -1,7 +1,7 @@
 //! The data of a stamp about a shared store.
 
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use crate::protocol::{Key, Token, stands_for};
 
@@ -12,6 +12,7 @@ use crate::protocol::{Key, Token, stands_for};
 /// push fills in an object that is already dropped.
 #[derive(Debug)]
 pub(crate) struct SharedStamp {
+    store: StoreId,
     key: Key,
     kind: StampKind,
     /// The session in which it was made, for the stamp of everything. Tokens
@@ -20,6 +21,17 @@ pub(crate) struct SharedStamp {
     token: OnceLock<Token>,
     /// Whether its scheme is known to be registered in the epoch above it.
     registered: AtomicBool,
+}
+
+/// Which of the stores in this process that stand before a shared one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct StoreId(u64);
+
+impl StoreId {
+    pub(crate) fn new() -> Self {
+        static NEXT: AtomicU64 = AtomicU64::new(0);
+        StoreId(NEXT.fetch_add(1, Ordering::Relaxed))
+    }
 }
 
 /// How a stamp is stored in the shared store.
@@ -34,9 +46,13 @@ pub(crate) enum StampKind {
 }
 
 impl SharedStamp {
-    pub(crate) fn new(key: &[u8], kind: StampKind, session: u64) -> Self {
+    pub(crate) fn new(store: StoreId, key: &[u8], kind: StampKind, session: u64) -> Self {
         let (token, registered) = (OnceLock::new(), AtomicBool::new(false));
-        SharedStamp { key: key.into(), kind, session, token, registered }
+        SharedStamp { store, key: key.into(), kind, session, token, registered }
+    }
+
+    pub(crate) fn store(&self) -> StoreId {
+        self.store
     }
 
     pub(crate) fn session(&self) -> u64 {
