@@ -155,12 +155,12 @@ impl Options {
         self
     }
 
-    /// Like [`install`](crate::install). For a cache that is installed already, the
+    /// Like [`install`]. For a cache that is installed already, the
     /// options take the place of those before.
     ///
     /// # Errors
     ///
-    /// As [`install`](crate::install).
+    /// As [`install`].
     pub fn install(self, cache: &Cacheops) -> Result<(), Error> {
         ffi::preupdate().ok_or(Error::NoPreupdateHook)?;
         // SAFETY: the function has the signature that SQLite calls.
