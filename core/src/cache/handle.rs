@@ -148,7 +148,7 @@ impl Cacheops {
     /// # Errors
     ///
     /// The first row that is not a map; its whole table has been invalidated. A
-    /// [computed prefix](Builder::prefix_by) that panicked; everything has been
+    /// [computed prefix](crate::Builder::prefix_by) that panicked; everything has been
     /// invalidated. An unreachable shared tier.
     pub fn invalidate_batch(
         &self,
@@ -161,7 +161,7 @@ impl Cacheops {
     /// for a shared tier without blocking the thread. It works with any
     /// runtime.
     ///
-    /// The changes, their [prefixes](Builder::prefix_by) and
+    /// The changes, their [prefixes](crate::Builder::prefix_by) and
     /// [suppression](Self::no_invalidation) are decided when this function is
     /// called. From then on, the batch completes. If the future is dropped,
     /// for example because a client disconnects, the thread that maintains

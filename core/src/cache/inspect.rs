@@ -37,7 +37,7 @@ impl Cacheops {
     /// What the shared tier holds of the fragment with a key, and its size
     /// there in bytes. It does not count as a read. `None` if the shared tier
     /// does not have the fragment, if there is no shared tier, or if the
-    /// prefix is [computed](Builder::prefix_by). It takes one or two round
+    /// prefix is [computed](crate::Builder::prefix_by). It takes one or two round
     /// trips.
     ///
     /// ```
