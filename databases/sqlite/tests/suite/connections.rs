@@ -126,3 +126,25 @@ fn threads_with_connections_of_their_own() {
         }
     });
 }
+
+#[test]
+fn a_panic_in_a_hook() {
+    let site = Site::new();
+    let cache = Cacheops::builder()
+        .on_cache_invalidated(|_| panic!("an observer, in the hook that delivers"))
+        .build()
+        .unwrap();
+    sqlite_cacheops::install(&cache).unwrap();
+    let db = site.memory(T);
+    let dropped = site.dropped([by("t", "id", 1)], || {
+        db.execute_batch("INSERT INTO t VALUES (1)").unwrap();
+        db.execute_batch("SELECT 1").unwrap();
+    });
+    assert_eq!(dropped, [true]);
+    let dropped = site.dropped([by("t", "id", 2)], || {
+        db.execute_batch("INSERT INTO t VALUES (2)").unwrap();
+        db.execute_batch("SELECT 1").unwrap();
+    });
+    assert_eq!(dropped, [true]);
+    sqlite_cacheops::uninstall(&cache);
+}
