@@ -173,6 +173,7 @@ impl State {
         }
         let databases = std::mem::take(&mut self.databases);
         let definitions = std::mem::take(&mut self.definitions);
+        databases.iter().for_each(|database| self.schema.commit(database));
         Beginning {
             changes: transaction.changes(self.known.current()),
             databases: (!definitions).then_some(databases),
@@ -217,6 +218,16 @@ impl State {
             false => Changes::default(),
         };
         Ended { committed: std::mem::take(&mut self.commits), late, ..Ended::default() }
+    }
+
+    /// Whether there is nothing that a statement which only reads could bring to an end.
+    pub(crate) fn is_idle(&self) -> bool {
+        self.running.is_empty()
+            && self.commits.is_empty()
+            && self.transaction.is_empty()
+            && self.reset.is_none()
+            && self.rows == 0
+            && !self.panicked
     }
 
     /// The columns of tables.
@@ -275,12 +286,21 @@ impl State {
     }
 }
 
+/// The version of a database's schema, and how to know that it is the same still.
+struct Version {
+    schema: i64,
+    /// How many changes the connection had seen in the transaction that it wrote in last.
+    seen: Option<u32>,
+    /// How many it will have seen in the next, if nobody else commits.
+    next: Option<u32>,
+}
+
 /// The tables of a connection, as far as they have been written to.
 #[derive(Default)]
 pub(crate) struct Schema {
     tables: HashMap<(CString, CString), Arc<Table>>,
     /// The version of each database's schema that the tables were read at.
-    versions: HashMap<CString, i64>,
+    versions: HashMap<CString, Version>,
     /// Databases whose version cannot have changed since it was compared.
     verified: Vec<CString>,
     /// The table of the last row, by the addresses of its names.
@@ -298,15 +318,24 @@ impl Schema {
     fn forget(&mut self) {
         self.forget_verified();
         self.tables.clear();
+        self.versions.clear();
     }
 
-    /// The table of a row that is written. `version` and `read` ask SQLite, where that
+    /// A transaction that has changed rows of a database is committed.
+    fn commit(&mut self, database: &CStr) {
+        if let Some(version) = self.versions.get_mut(database) {
+            version.next = version.seen.map(|seen| seen.wrapping_add(1));
+        }
+    }
+
+    /// The table of a row that is written. `changes_seen`, `version` and `read` ask SQLite, where that
     /// is needed; `traced` says whether a change of the schema would be noticed.
     pub(crate) fn table(
         &mut self,
         database: &CStr,
         name: &CStr,
         traced: bool,
+        changes_seen: impl FnOnce() -> Option<u32>,
         version: impl FnOnce() -> Option<i64>,
         read: impl FnOnce() -> Table,
     ) -> Arc<Table> {
@@ -317,25 +346,45 @@ impl Schema {
         {
             return Arc::clone(table);
         }
-        self.verify(database, traced, version);
+        if !(traced && self.verified.iter().any(|other| **other == *database)) {
+            self.verify(database, traced, changes_seen(), version);
+        }
         let key = (database.to_owned(), name.to_owned());
         let table = Arc::clone(self.tables.entry(key).or_insert_with(|| Arc::new(read())));
         self.last = traced.then(|| (at.0, at.1, Arc::clone(&table)));
         table
     }
 
-    /// Forgets the tables of a database whose schema is another one than before.
-    fn verify(&mut self, database: &CStr, traced: bool, version: impl FnOnce() -> Option<i64>) {
-        if traced && self.verified.iter().any(|other| **other == *database) {
+    /// Forgets the tables of a database whose schema is another one than before. Nobody
+    /// else has changed it if the connection has seen its own commit, and no other.
+    fn verify(
+        &mut self,
+        database: &CStr,
+        traced: bool,
+        seen: Option<u32>,
+        version: impl FnOnce() -> Option<i64>,
+    ) {
+        let known = self.versions.get_mut(database);
+        if let Some(known) = known
+            && seen.is_some()
+            && traced
+            && known.next.take() == seen
+        {
+            known.seen = seen;
+            self.verified.push(database.to_owned());
             return;
         }
         let version = version();
-        if version.is_none() || self.versions.get(database).copied() != version {
+        if version.is_none() || self.versions.get(database).map(|known| known.schema) != version {
             self.tables.retain(|(other, _), _| **other != *database);
         }
-        if let Some(version) = version {
-            self.versions.insert(database.to_owned(), version);
-            self.verified.push(database.to_owned());
+        match version {
+            Some(schema) => {
+                let version = Version { schema, seen, next: None };
+                self.versions.insert(database.to_owned(), version);
+                self.verified.push(database.to_owned());
+            }
+            None => drop(self.versions.remove(database)),
         }
     }
 }

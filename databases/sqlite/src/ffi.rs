@@ -67,6 +67,8 @@ pub(crate) const OPEN_NOMUTEX: c_int = 0x8000;
 
 /// Asks for the [`File`] of a database.
 pub(crate) const FILE_POINTER: c_int = 7;
+/// Asks how often a connection has seen a database change, by itself or by others.
+pub(crate) const DATA_VERSION: c_int = 35;
 /// A file ends before what was to be read; the rest has become zeros.
 pub(crate) const SHORT_READ: c_int = 522;
 

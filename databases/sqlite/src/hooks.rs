@@ -25,6 +25,8 @@ pub(crate) struct Connection {
     /// A statement of ours runs, which is not to be looked at.
     asking: AtomicBool,
     panicked: AtomicBool,
+    /// Nothing is known that a statement that only reads could bring to an end.
+    idle: AtomicBool,
     /// The files of its databases, by the names that these have on it.
     files: Mutex<Vec<(CString, Arc<File>)>>,
     myself: Weak<Connection>,
@@ -54,6 +56,7 @@ pub(crate) unsafe fn attach(
         state: Mutex::default(),
         asking: AtomicBool::new(false),
         panicked: AtomicBool::new(false),
+        idle: AtomicBool::new(false),
         files: Mutex::default(),
         myself: myself.clone(),
     });
@@ -200,11 +203,14 @@ impl Connection {
         // SAFETY: a hook of the connection runs, so it is open and this thread's.
         let version = || self.asking(|| unsafe { schema::version(db, database) });
         // SAFETY: as above.
+        let changes_seen = || unsafe { schema::changes_seen(db, database) };
+        // SAFETY: as above.
         let read = || self.asking(|| unsafe { Table::read(db, database, name) });
-        state.schema().table(database, name, traced, version, read)
+        state.schema().table(database, name, traced, changes_seen, version, read)
     }
 
     fn row(&self, preupdate: Preupdate, operation: c_int, database: &CStr, name: &CStr) {
+        self.idle.store(false, Ordering::Relaxed);
         let mut state = self.state();
         if state.installed().is_empty() {
             return;
@@ -223,6 +229,7 @@ impl Connection {
     }
 
     fn commit(&self) {
+        self.idle.store(false, Ordering::Relaxed);
         let beginning = {
             let mut state = self.state();
             if state.installed().is_empty() {
@@ -251,23 +258,39 @@ impl Connection {
         if sql != text || sql.is_null() {
             return;
         }
-        // SAFETY: the text of a statement ends with a zero and lives as long as it.
-        let sql = unsafe { CStr::from_ptr(sql) }.to_string_lossy();
         // SAFETY: as above.
         let writes = unsafe { ffi::sqlite3_stmt_readonly(statement) } == 0;
+        let text = sql.cast::<u8>();
+        // SAFETY: a text that ends with a zero: its second byte is read if the first is
+        // not the zero.
+        let selects = unsafe {
+            text.read().eq_ignore_ascii_case(&b'S')
+                && text.add(1).read().eq_ignore_ascii_case(&b'E')
+        };
+        if !writes && selects && self.idle.load(Ordering::Relaxed) {
+            return;
+        }
+        // SAFETY: the text of a statement ends with a zero and lives as long as it.
+        let sql = unsafe { CStr::from_ptr(sql) }.to_string_lossy();
         let status = self.status();
+        self.idle.store(false, Ordering::Relaxed);
         let ended = self.state().statement(statement as usize, &sql, writes, status);
         self.carry_out(ended);
     }
 
     fn ended(&self, statement: *mut Stmt) {
+        if self.idle.load(Ordering::Relaxed) {
+            return;
+        }
         let status = self.status();
         // SAFETY: SQLite passes a statement that it has not let go of yet.
         let resets = unsafe { ffi::sqlite3_stmt_busy(statement) } != 0;
         let ended = {
             let mut state = self.state();
             state.panicked |= self.panicked.swap(false, Ordering::Relaxed);
-            state.ended(statement as usize, resets, status)
+            let ended = state.ended(statement as usize, resets, status);
+            self.idle.store(state.is_idle(), Ordering::Relaxed);
+            ended
         };
         self.carry_out(ended);
     }

@@ -26,6 +26,52 @@
 //! assert_eq!(count()?, 1);
 //! # Ok::<_, Box<dyn std::error::Error>>(())
 //! ```
+//!
+//! # What is promised
+//!
+//! Once a statement has committed, whoever has seen its rows in the database does not
+//! get older fragments: what a transaction touches is marked before it commits, and
+//! dropped once its commit is known to be over. A transaction that is rolled back drops
+//! nothing, or what it would have changed, never less than has changed.
+//!
+//! Seen with their old and new values are the rows that any SQL inserts, changes,
+//! replaces or deletes, and those that triggers and cascades do. Beyond that:
+//!
+//! | what is written | what is dropped |
+//! |---|---|
+//! | more than [`row_budget`](Options::row_budget) rows of a table in a transaction | the table |
+//! | columns that are `GENERATED … VIRTUAL`, values over 4 KB, text that is not UTF-8 | the table, if a queryset compares with such a column |
+//! | a row through `sqlite3_blob_write` | the table |
+//! | full-text search and other virtual tables that keep their data in SQLite | the virtual table |
+//! | other virtual tables | everything |
+//! | `CREATE`, `ALTER` and `DROP TABLE` | the table |
+//! | views, `VACUUM`, `REINDEX`, what is not understood | everything |
+//! | by other processes | the tables of the file, within [`external_writes`](Options::external_writes) |
+//! | into a file that takes the place of another | the tables of the file |
+//!
+//! Tables are known by their names alone: one in an attached database, and one of the
+//! same name in another file, are the same table to the cache.
+//!
+//! # Hooks of the application
+//!
+//! SQLite has one place for each hook of a connection, and gives no notice when the
+//! application takes it. Without the commit hook, changes are dropped when their
+//! statement has ended, and between the two a reader may be ahead of the cache. Without
+//! the preupdate hook, a statement that has changed rows drops everything when it has
+//! ended. Without the trace, commits end when the files of the database say so, or with
+//! the connection.
+//!
+//! # What cannot be seen
+//!
+//! - A backup or `sqlite3_deserialize` **into** a database in memory.
+//! - A database in memory that several connections share (`cache=shared`, the VFS
+//!   `memdb`): a `RETURNING` that is not read to its end leaves its mark until the next
+//!   statement of that connection. Others get no fragment meanwhile.
+//! - Over Redis: a process that dies between a commit and its delivery. Others learn of
+//!   it if they have the database file open, too, since the commit is a foreign one to
+//!   them.
+//! - Connections that were opened before [`install`]: see [`watch`]. So are those after
+//!   `sqlite3_reset_auto_extension`.
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 

@@ -2,7 +2,7 @@
 //! of its schema.
 
 use std::collections::HashSet;
-use std::ffi::{CStr, CString, c_int};
+use std::ffi::{CStr, CString, c_int, c_void};
 use std::ptr;
 use std::sync::{Mutex, PoisonError};
 
@@ -111,6 +111,21 @@ pub(crate) unsafe fn version(db: *mut Db, database: &CStr) -> Option<i64> {
     // SAFETY: the caller's promise.
     unsafe { rows(db, &sql, |row| version = Some(row.integer(0))) };
     version
+}
+
+/// How often a connection has seen a database change, by itself or by others; `None` if
+/// it cannot tell. It is asked within a transaction.
+///
+/// # Safety
+///
+/// As for [`Table::read`].
+pub(crate) unsafe fn changes_seen(db: *mut Db, database: &CStr) -> Option<u32> {
+    let mut seen = 0_u32;
+    let argument = (&raw mut seen).cast::<c_void>();
+    // SAFETY: the caller's promise; SQLite writes an unsigned int to where it points.
+    let code =
+        unsafe { ffi::sqlite3_file_control(db, database.as_ptr(), ffi::DATA_VERSION, argument) };
+    (code == ffi::OK).then_some(seen)
 }
 
 /// A row that a statement has returned.

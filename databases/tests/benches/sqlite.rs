@@ -9,7 +9,7 @@ use cacheops::{Cacheops, QuerySet, eq};
 use rusqlite::Connection;
 use sqlite_cacheops::Options;
 
-const ROWS: usize = 1_000;
+const ROWS: i64 = 1_000;
 const ROUNDS: usize = 101;
 
 fn open() -> Connection {
@@ -32,7 +32,7 @@ fn insert(db: &Connection) -> usize {
     for id in 0..ROWS {
         insert.execute((id, body, "2026-01-01 08:00:00")).unwrap();
     }
-    ROWS
+    ROWS as usize
 }
 
 fn inserts(db: &Connection) -> usize {
@@ -44,7 +44,7 @@ fn updates(db: &Connection) -> usize {
     db.execute_batch("BEGIN").unwrap();
     let mut update = db.prepare_cached("UPDATE t SET a = a + 1 WHERE id = ?").unwrap();
     (0..ROWS).for_each(|id| assert_eq!(update.execute([id]), Ok(1)));
-    ROWS
+    ROWS as usize
 }
 
 fn update_of_all(db: &Connection) -> usize {
@@ -60,7 +60,7 @@ fn delete_of_all(db: &Connection) -> usize {
 fn autocommit(db: &Connection) -> usize {
     let mut update = db.prepare_cached("UPDATE t SET a = a + 1 WHERE id = ?").unwrap();
     (0..ROWS).for_each(|id| assert_eq!(update.execute([id]), Ok(1)));
-    ROWS
+    ROWS as usize
 }
 
 fn reads(db: &Connection) -> usize {
@@ -68,7 +68,7 @@ fn reads(db: &Connection) -> usize {
     for id in 0..ROWS {
         select.query_row([id], |row| row.get::<_, String>(0)).unwrap();
     }
-    ROWS
+    ROWS as usize
 }
 
 fn time(db: &Connection, run: Run) -> f64 {
