@@ -102,6 +102,13 @@ const MAX_PREFETCH: usize = 64;
 /// The most requests that a page remembers.
 const MAX_REQUESTS: usize = MAX_PREFETCH * MAX_PREFETCH;
 
+impl PageRequests {
+    /// Whether it remembers no more requests.
+    fn is_full(&self) -> bool {
+        self.fragments.len() >= MAX_REQUESTS
+    }
+}
+
 impl Page {
     /// A page that prefetches by `memory`, if there is a shared tier.
     pub(crate) fn new(memory: Option<std::sync::Arc<dyn PrefetchMemory>>) -> Self {
@@ -164,7 +171,7 @@ impl Page {
         let Some(prefetch) = &self.0.prefetch else { return };
         let is_computed = prefetch.memory.has_computed_prefix();
         let mut requests = lock(&prefetch.requests);
-        if requests.fragments.len() < MAX_REQUESTS {
+        if !requests.is_full() {
             requests
                 .fragments
                 .push(FragmentRef { key, prefix: is_computed.then(|| prefix.into()) });
@@ -191,21 +198,24 @@ impl Page {
         }
     }
 
-    /// What the lookup of the fragment requested last is to prefetch. One that
-    /// was prefetched itself leads no round trip.
+    /// What the lookup of `leader`, which was requested before, is to prefetch.
+    /// Nothing if it was prefetched itself, or if the page has more requests than
+    /// it remembers.
     #[cfg(feature = "redis")]
-    pub(crate) fn begin_trip(&self) -> Vec<FragmentRef> {
+    pub(crate) fn begin_trip(&self, leader: &FragmentKey) -> Vec<FragmentRef> {
         let Some(prefetch) = &self.0.prefetch else { return Vec::new() };
         let mut requests = lock(&prefetch.requests);
-        let place = requests.fragments.len().saturating_sub(1);
-        let Some(leader) = requests.fragments.get(place).map(|it| it.key) else {
-            return Vec::new();
-        };
-        if requests.prefetched.contains_key(&leader) {
+        if requests.is_full() || requests.prefetched.contains_key(leader) {
             return Vec::new();
         }
-        requests.leaders.push(place);
-        let list = prefetch.memory.prefetch_list(&leader);
+        // Another thread may have requested something for the page meanwhile.
+        let Some(place) = requests.fragments.iter().rposition(|it| it.key == *leader) else {
+            return Vec::new();
+        };
+        if requests.leaders.last() != Some(&place) {
+            requests.leaders.push(place);
+        }
+        let list = prefetch.memory.prefetch_list(leader);
         list.iter().filter(|it| !requests.prefetched.contains_key(&it.key)).cloned().collect()
     }
 
@@ -221,12 +231,18 @@ impl Drop for Prefetch {
     /// Remembers what followed the page's first fragment, and each that led a
     /// round trip.
     fn drop(&mut self) {
-        let PageRequests { fragments, leaders, .. } = std::mem::take(&mut *lock(&self.requests));
+        let requests = std::mem::take(&mut *lock(&self.requests));
+        let is_full = requests.is_full();
+        let PageRequests { fragments, leaders, .. } = requests;
         let first = (!fragments.is_empty() && leaders.first() != Some(&0)).then_some(0);
         for place in first.into_iter().chain(leaders) {
             let Some((leader, rest)) = fragments.get(place..).and_then(<[_]>::split_first) else {
                 continue;
             };
+            if is_full && rest.len() < MAX_PREFETCH {
+                // Nobody knows what else followed.
+                break;
+            }
             let mut list: Vec<FragmentRef> = Vec::with_capacity(rest.len().min(MAX_PREFETCH));
             for fragment in rest {
                 if list.len() < MAX_PREFETCH && fragment != leader && !list.contains(fragment) {
@@ -244,3 +260,6 @@ impl std::fmt::Debug for Page {
         f.debug_struct("Page").field("prefetches", &prefetches).finish_non_exhaustive()
     }
 }
+
+#[cfg(all(test, feature = "redis", not(shuttle)))]
+mod tests;

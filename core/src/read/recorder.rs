@@ -324,13 +324,29 @@ pub(crate) fn surrounding_stamps(page: Option<&Page>) -> Vec<Arc<Stamp>> {
     stamps
 }
 
-/// Whether everything that was read around this point is known and lies in a
-/// shared store, which can be asked whether it has changed.
+/// What is known, without asking anybody, of what was read around a point.
 #[cfg(feature = "redis")]
-pub(crate) fn can_revalidate_surroundings(page: Option<&Page>) -> bool {
-    surrounding_pages(page).iter().all(Page::knows_reads)
-        && !surrounding_fills().iter().any(|recorder| recorder.is_outdated())
-        && surrounding_stamps(page).iter().all(|stamp| stamp.shared().is_some())
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Surroundings {
+    /// No stamp of it has been dropped.
+    Current,
+    /// A stamp of it has been dropped. If it lies in a shared store, the store can
+    /// tell whether it has changed.
+    Doubtful,
+    /// Some of it counts as changed, for good.
+    Outdated,
+}
+
+/// What is known of what was read around this point.
+#[cfg(feature = "redis")]
+pub(crate) fn surroundings(page: Option<&Page>) -> Surroundings {
+    let is_outdated = !surrounding_pages(page).iter().all(Page::knows_reads)
+        || surrounding_fills().iter().any(|recorder| recorder.is_outdated());
+    match is_outdated {
+        true => Surroundings::Outdated,
+        false if is_surrounding_data_current(page) => Surroundings::Current,
+        false => Surroundings::Doubtful,
+    }
 }
 
 /// The pages that this thread has entered, those of its fills, and `page`.

@@ -19,7 +19,7 @@ use crate::key::FragmentKey;
 use crate::protocol::{Command, LeasePlan, Reply, SchemeState, TablePlan, Token, is_leased};
 use crate::queryset::LeaseScope;
 use crate::read::page::Page;
-use crate::read::recorder;
+use crate::read::recorder::{self, Surroundings};
 use crate::store::{SharedStamp, Stamp, StampKind, StoreLease};
 use crate::write::keys::{Scheme, registry_key};
 
@@ -227,25 +227,34 @@ impl<'a> LeaseInProgress<'a> {
 
     /// Ends the lease; the fill begins now.
     pub(crate) async fn finish(mut self) -> Option<Leased> {
-        let around = read_around(self.page);
-        let is_doubtful = around.iter().any(|stamp| !stamp.is_current());
-        let mut around_holds = false;
-        if !self.link.is_causal || is_doubtful {
-            // The caller checks the stamps around when this returns. They are read
-            // again, since pushes may be late or may come from own writes.
-            let reads: Vec<Command> = around.iter().filter_map(read_command).collect();
-            let replies = self.state.run(self.link, &reads).await.ok()?;
-            let holds = |(stamp, reply): (&Arc<Stamp>, &Reply)| {
-                let found = reply.value().and_then(|value| token_at(stamp, value, self.link));
-                found.is_some() && found == stamp.shared().and_then(SharedStamp::token)
-            };
-            around_holds = recorder::can_revalidate_surroundings(self.page)
-                && replies.len() == around.len()
-                && around.iter().zip(&replies).all(holds);
-            settle_all(&self.state.near, self.link, &around, &replies);
-        }
+        let around_holds = match recorder::surroundings(self.page) {
+            Surroundings::Outdated => false,
+            // The caller checks once more.
+            Surroundings::Current if self.link.is_causal => false,
+            Surroundings::Current | Surroundings::Doubtful => self.read_around().await?,
+        };
         let stamps = std::mem::take(&mut self.stamps);
         Some(Leased { stamps, is_taken: self.is_taken, lock: self.lock.take(), around_holds })
+    }
+
+    /// Reads the stamps of what was read around the fill again, since pushes may be
+    /// late or may come from own writes, and drops those that are gone. Returns whether
+    /// the store still has all of them. `None` if the connection failed.
+    async fn read_around(&self) -> Option<bool> {
+        let line = Lineage::of(&recorder::surrounding_stamps(self.page));
+        let is_shared = |stamp: &&Arc<Stamp>| stamp.shared().is_some();
+        let around: Vec<Arc<Stamp>> = line.stamps().filter(is_shared).cloned().collect();
+        let reads: Vec<Command> = around.iter().filter_map(read_command).collect();
+        let replies = self.state.run(self.link, &reads).await.ok()?;
+        let holds = |(stamp, reply): (&Arc<Stamp>, &Reply)| {
+            let found = reply.value().and_then(|value| token_at(stamp, value, self.link));
+            found.is_some() && found == stamp.shared().and_then(SharedStamp::token)
+        };
+        let all_hold = around.len() == line.len()
+            && replies.len() == around.len()
+            && around.iter().zip(&replies).all(holds);
+        settle_all(&self.state.near, self.link, &around, &replies);
+        Some(all_hold)
     }
 }
 
@@ -280,10 +289,4 @@ fn schemes_of(registry: &SharedStamp, scope: &LeaseScope<'_>) -> Vec<Vec<u8>> {
     schemes.sort_unstable();
     schemes.dedup();
     schemes
-}
-
-/// The stamps of what was read around the fill, and the stamps above them.
-fn read_around(page: Option<&Page>) -> Vec<Arc<Stamp>> {
-    let line = Lineage::of(&recorder::surrounding_stamps(page));
-    line.stamps().filter(|stamp| stamp.shared().is_some()).cloned().collect()
 }

@@ -39,7 +39,7 @@ impl Tier {
         if search.was_invalidated(&near) {
             return Err(Outcome::StampChanged);
         }
-        let prefetch = Prefetch::begin(page);
+        let prefetch = Prefetch::begin(page, &key);
         if prefetch.is_empty()
             && near.has_current_stamps()
             && let Some(revalidation) = self.revalidations.of(&key, &near)
@@ -84,7 +84,7 @@ impl Tier {
         let mut search = Search::new(&self.state, &link);
         let leasing = LeaseInProgress::begin(&self.state, &link, scope, lock);
         let mut leasing = leasing.ok_or(Outcome::BreakerOpen)?;
-        let prefetch = Prefetch::begin(page);
+        let prefetch = Prefetch::begin(page, &key);
         let leader = search.anew(prefix, key, outdated);
         let mut entries = prefetch.entries(&self.state, leader, prefix);
         let found = search.find(&mut entries, Some(&mut leasing)).await;

@@ -54,9 +54,10 @@ pub(super) struct Prefetch<'p> {
 }
 
 impl<'p> Prefetch<'p> {
-    /// Begins the round trip of a page, if there is one.
-    pub(super) fn begin(page: Option<&'p Page>) -> Self {
-        let (since, fragments) = (Instant::now(), page.map(Page::begin_trip).unwrap_or_default());
+    /// Begins the round trip of `leader` for a page, if there is one.
+    pub(super) fn begin(page: Option<&'p Page>, leader: &FragmentKey) -> Self {
+        let since = Instant::now();
+        let fragments = page.map(|page| page.begin_trip(leader)).unwrap_or_default();
         Prefetch { page, since, fragments }
     }
 
