@@ -112,6 +112,8 @@ unsafe extern "C" {
     pub(crate) fn sqlite3_auto_extension(entry: EntryPoint) -> c_int;
     pub(crate) fn sqlite3_cancel_auto_extension(entry: EntryPoint) -> c_int;
 
+    pub(crate) fn sqlite3_libversion_number() -> c_int;
+
     pub(crate) fn sqlite3_commit_hook(
         db: *mut Db,
         hook: Option<CommitHook>,

@@ -217,7 +217,13 @@ impl Connection {
         }
         let table = self.table(&mut state, database, name);
         let db = self.db.0;
-        let old = Row { table: &table, value: |column| value(preupdate.old, db, column) };
+        let old = |column| {
+            let value = value(preupdate.old, db, column)?;
+            // SAFETY: SQLite has returned the value in this hook.
+            let is_null = || unsafe { ffi::sqlite3_value_type(value) } == ffi::NULL;
+            (!(table.is_doubtful(column) && is_null())).then_some(value)
+        };
+        let old = Row { table: &table, value: old };
         let new = Row { table: &table, value: |column| value(preupdate.new, db, column) };
         let old = (operation != ffi::INSERT).then_some(&old);
         let new = (operation != ffi::DELETE).then_some(&new);

@@ -16,6 +16,8 @@ const MOST_NAMES: usize = 100_000;
 pub(crate) struct Table {
     name: String,
     columns: Vec<(c_int, &'static str)>,
+    /// Columns whose old value cannot be trusted if it is NULL.
+    doubtful: Vec<c_int>,
     /// The virtual table whose data it holds.
     shadows: Option<String>,
 }
@@ -29,6 +31,13 @@ impl Table {
     /// left out: a hook cannot know their values.
     pub(crate) fn columns(&self) -> &[(c_int, &'static str)] {
         &self.columns
+    }
+
+    /// Whether the old value of a column may be another one than NULL, if SQLite says
+    /// that it is NULL: older versions do so of a column that was added later, for which
+    /// the row has no value, and not its default.
+    pub(crate) fn is_doubtful(&self, column: c_int) -> bool {
+        self.doubtful.contains(&column)
     }
 
     pub(crate) fn shadows(&self) -> Option<&str> {
@@ -45,7 +54,11 @@ impl Table {
     /// The connection is open, and this thread is the one that uses it.
     pub(crate) unsafe fn read(db: *mut Db, database: &CStr, table: &CStr) -> Table {
         let name = table.to_string_lossy().into_owned();
-        let mut columns = Vec::new();
+        /// The first that is known to give the default.
+        const GIVES_DEFAULTS: c_int = 3_051_003;
+        // SAFETY: it takes nothing and returns a constant.
+        let is_old = unsafe { ffi::sqlite3_libversion_number() } < GIVES_DEFAULTS;
+        let (mut columns, mut doubtful) = (Vec::new(), Vec::new());
         let sql = format!("PRAGMA {}.table_xinfo({})", quoted(database), quoted(table));
         // SAFETY: the caller's promise.
         let read = unsafe {
@@ -56,6 +69,9 @@ impl Table {
                     && let Some(name) = row.text(1).and_then(|name| interned(&name))
                 {
                     columns.push((index, name));
+                    if is_old && row.text(4).is_some() {
+                        doubtful.push(index);
+                    }
                 }
             })
         };
@@ -64,7 +80,7 @@ impl Table {
         }
         // SAFETY: the caller's promise.
         let shadows = unsafe { shadowed(db, database, &name) };
-        Table { name, columns, shadows }
+        Table { name, columns, doubtful, shadows }
     }
 }
 

@@ -150,3 +150,14 @@ fn blobs_that_are_written_in_place() {
     });
     assert_eq!(dropped, [true, true]);
 }
+
+#[test]
+fn columns_that_were_added_later() {
+    let site = Site::new();
+    let db = site.memory("CREATE TABLE t (id INTEGER PRIMARY KEY); INSERT INTO t VALUES (1);");
+    db.execute_batch("ALTER TABLE t ADD COLUMN x INT DEFAULT 7").unwrap();
+    // The row holds no value of it: it is the default.
+    let all = [by("t", "x", 7), by("t", "x", 8), by("t", "x", 9)];
+    let sql = "UPDATE t SET x = 8 WHERE id = 1";
+    assert_eq!(site.dropped_by(&db, all, sql), [true, true, false]);
+}
