@@ -2,11 +2,7 @@
 
 use std::borrow::Cow;
 use std::fmt;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-
-use crate::error::{Error, ErrorKind};
-use crate::write::keys::Event;
 
 /// The tables for which a prefix is computed; see
 /// [`Builder::prefix_by`](crate::Builder::prefix_by).
@@ -87,20 +83,6 @@ pub(crate) struct Prefixes<'a> {
 }
 
 impl Prefix {
-    /// The prefix of the keys that an event is about. An error if the function that
-    /// computes it panics: then the event may be about any key.
-    pub(crate) fn of_event(&self, event: &Event<'_>) -> Result<Cow<'_, str>, Error> {
-        let compute = || match event {
-            Event::Rows { table, .. } | Event::Table(table) => self.of(&[table]),
-            Event::Name(_) | Event::Variant(..) => self.of(&[]),
-            Event::Everything => Cow::Borrowed(&*self.fixed),
-        };
-        catch_unwind(AssertUnwindSafe(compute)).map_err(|_| {
-            let detail = "the function of `prefix_by` panicked; everything has been invalidated";
-            Error::new(ErrorKind::InvalidConfig, detail)
-        })
-    }
-
     /// The prefixes of a request for `tables`.
     pub(crate) fn all_of(&self, tables: &[&str]) -> Prefixes<'_> {
         let combined = self.of(tables);

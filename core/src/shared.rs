@@ -35,12 +35,11 @@ mod none {
     use crate::key::FragmentKey;
     use crate::observe::Outcome;
     use crate::observe::observers::Delivered;
-    use crate::prefix::Prefix;
     use crate::queryset::LeaseScope;
     use crate::read::page::{FragmentRef, Page};
     use crate::store::Stamp;
     use crate::sync::Arc;
-    use crate::write::keys::Event;
+    use crate::write::invalidation::Invalidation;
 
     /// A tier that cannot be.
     pub(crate) enum Tier {}
@@ -136,11 +135,11 @@ mod none {
             match *self {}
         }
 
-        pub(crate) async fn invalidate(&self, _: &str, _: &Event<'_>) -> Result<Delivered, Error> {
+        pub(crate) async fn invalidate(&self, _: &Invalidation) -> Result<Delivered, Error> {
             match *self {}
         }
 
-        pub(crate) async fn last_invalidation(&self, _: &Prefix, _: &[String]) -> Option<u64> {
+        pub(crate) async fn last_invalidation(&self, _: &[(String, String)]) -> Option<u64> {
             match *self {}
         }
     }

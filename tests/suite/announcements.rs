@@ -114,4 +114,30 @@ fn nobody_polls_it<B: Backend>() {
     }
 }
 
-on_stores! { observers_that_panic siblings_that_panic nobody_polls_it }
+/// One variant of a name, in a batch and as a future; and what waits in futures.
+fn variants_in_batches_and_futures<B: Backend>() {
+    let cache = B::cache(Cacheops::builder());
+    let runs = Cell::new(0);
+    let get = |extra: &str| {
+        runs.set(runs.get() + 1);
+        let made = || Ok::<_, Error>(runs.get());
+        cache.cached().name("list").extra(extra).get_or_fill(made).unwrap()
+    };
+    let first = (get("de"), get("en"));
+    block_on(cache.invalidate_batch_async([WriteEvent::fragment_extra("list", "de")])).unwrap();
+    assert_ne!(get("de"), first.0);
+    assert_eq!(get("en"), first.1, "another variant");
+    assert!(cache.invalidate_batch([WriteEvent::fragment_extra(" ", "de")]).is_err());
+    assert!(cache.invalidate_batch([WriteEvent::fragment_extra("list", &f64::NAN)]).is_err());
+    assert_eq!(get("en"), first.1, "no fragment has such a variant");
+
+    assert_eq!(block_on(cache.get_last_invalidation_async(["a"])), None);
+    cache.invalidate_model("a").unwrap();
+    let asked = cache.get_last_invalidation_async(["a"]);
+    assert_eq!(block_on(asked), cache.get_last_invalidation(["a"]));
+    assert!(cache.get_last_invalidation(["a"]).is_some());
+}
+
+on_stores! {
+    observers_that_panic siblings_that_panic nobody_polls_it variants_in_batches_and_futures
+}

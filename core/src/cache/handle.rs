@@ -1,25 +1,17 @@
 //! The handle of a cache, through which an application announces changes.
 
 use std::future::Future;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde::Serialize;
 
 use crate::cache::inner::Inner;
 use crate::error::Error;
-use crate::key::KeyWriter;
-use crate::queryset::{QuerySet, canonical, check_table};
 use crate::read::page::{Page, PrefetchMemory};
-use crate::read::reads::RowReader;
-use crate::read::recorder;
-use crate::store::Dropped;
 use crate::sync::scoped::ScopedFuture;
 use crate::sync::{Arc, block_on};
-use crate::value::Row;
 use crate::write::delivery::Delivery;
 use crate::write::invalidation::{WriteEvent, into_row};
-use crate::write::keys::{Event, check_name};
-use crate::write::suppression::{Suppression, SuppressionScope, is_suppressed};
+use crate::write::suppression::{Suppression, SuppressionScope};
 
 /// A cache of fragments. The handle is cheap to clone and can be used from any
 /// thread.
@@ -91,7 +83,7 @@ impl Cacheops {
     ///
     /// [`ErrorKind::Unavailable`]: crate::ErrorKind::Unavailable
     pub fn invalidate_obj<T: Serialize + ?Sized>(&self, table: &str, row: &T) -> Result<(), Error> {
-        block_on(self.invalidate_rows(table, [into_row(row)]))
+        self.invalidate_batch([WriteEvent::insert(table, row)])
     }
 
     /// Invalidates the fragments that the rows of `table` can be part of,
@@ -107,7 +99,8 @@ impl Cacheops {
         table: &str,
         rows: impl IntoIterator<Item = T>,
     ) -> Result<(), Error> {
-        block_on(self.invalidate_rows(table, rows.into_iter().map(|row| into_row(&row))))
+        let rows = rows.into_iter().map(|row| into_row(&row));
+        self.invalidate_batch([WriteEvent::rows(table, rows)])
     }
 
     /// Invalidates the fragments that an updated row was or is part of.
@@ -125,7 +118,7 @@ impl Cacheops {
         old: &T,
         new: &U,
     ) -> Result<(), Error> {
-        block_on(self.invalidate_rows(table, [into_row(old), into_row(new)]))
+        self.invalidate_batch([WriteEvent::update(table, old, new)])
     }
 
     /// Invalidates the fragments that many changes affect, of any tables. All
@@ -175,34 +168,8 @@ impl Cacheops {
         &self,
         events: I,
     ) -> impl Future<Output = Result<(), Error>> + Send + use<I> {
-        let mut delivery = Delivery::begin(self, events);
+        let mut delivery = Delivery::begin(&self.inner, events);
         async move { delivery.run().await }
-    }
-
-    async fn invalidate_rows(
-        &self,
-        table: &str,
-        rows: impl IntoIterator<Item = Result<Row, Error>>,
-    ) -> Result<(), Error> {
-        let table = canonical(table);
-        if let Err(error) = check_table(&table) {
-            return self.invalidate_widely(error).await;
-        }
-        let rows: Result<Vec<Row>, Error> = rows.into_iter().collect();
-        match rows {
-            Ok(rows) if rows.is_empty() => Ok(()),
-            Ok(rows) => self.invalidate(Event::Rows { table: &table, rows: &rows }).await,
-            Err(error) => {
-                self.invalidate(Event::Table(&table)).await?;
-                Err(error)
-            }
-        }
-    }
-
-    /// Everything, for an announcement whose meaning is unknown.
-    async fn invalidate_widely(&self, why: Error) -> Result<(), Error> {
-        self.invalidate(Event::Everything).await?;
-        Err(why)
     }
 
     /// Invalidates everything that was made from a table. The cost does not
@@ -213,11 +180,7 @@ impl Cacheops {
     /// If the name is not the name of one table, such as a pattern;
     /// everything has been invalidated then. An unreachable shared tier.
     pub fn invalidate_model(&self, table: &str) -> Result<(), Error> {
-        let table = canonical(table);
-        match check_table(&table) {
-            Ok(()) => block_on(self.invalidate(Event::Table(&table))),
-            Err(error) => block_on(self.invalidate_widely(error)),
-        }
+        self.invalidate_batch([WriteEvent::table(table)])
     }
 
     /// Invalidates the fragments with a name, in all their variants. Spaces
@@ -227,8 +190,7 @@ impl Cacheops {
     ///
     /// An empty name, which no fragment has. An unreachable shared tier.
     pub fn invalidate_fragment(&self, name: &str) -> Result<(), Error> {
-        check_name(name)?;
-        block_on(self.invalidate(Event::Name(name)))
+        self.invalidate_batch([WriteEvent::fragment(name)])
     }
 
     /// Invalidates the fragments with a name and exactly this `extra`: the
@@ -243,10 +205,7 @@ impl Cacheops {
         name: &str,
         extra: &T,
     ) -> Result<(), Error> {
-        check_name(name)?;
-        let mut variant = KeyWriter::new();
-        variant.serialize(extra)?;
-        block_on(self.invalidate(Event::Variant(name, variant.as_bytes())))
+        self.invalidate_batch([WriteEvent::fragment_extra(name, extra)])
     }
 
     /// Invalidates everything.
@@ -255,19 +214,7 @@ impl Cacheops {
     ///
     /// An unreachable shared tier; never without a shared tier.
     pub fn invalidate_all(&self) -> Result<(), Error> {
-        block_on(self.invalidate(Event::Everything))
-    }
-
-    async fn invalidate(&self, event: Event<'_>) -> Result<(), Error> {
-        if is_suppressed() {
-            return Ok(());
-        }
-        let prefix = &self.inner.settings.prefix;
-        let (prefix, event, known) = match prefix.of_event(&event) {
-            Ok(prefix) => (prefix, event, Ok(())),
-            Err(error) => (prefix.fixed().into(), Event::Everything, Err(error)),
-        };
-        self.carry_out(&prefix, event, Dropped::default()).await.and(known)
+        self.invalidate_batch([WriteEvent::everything()])
     }
 
     /// Runs `work` with invalidation switched off for every cache on this
@@ -287,57 +234,6 @@ impl Cacheops {
         work: F,
     ) -> impl Future<Output = F::Output> + use<F> {
         ScopedFuture::new(SuppressionScope, work)
-    }
-
-    /// The time of the latest invalidation of any of the tables or, without a
-    /// table, of any table at all. It is measured by the clock of the cache
-    /// and, over a shared tier, by that of the server, whichever process
-    /// invalidated. `None` if no invalidation is known. Names of fragments do
-    /// not count.
-    ///
-    /// The fill around this point depends on all rows of the tables, and so
-    /// does what a [`Page`](crate::Page) of this thread renders later.
-    /// Without a table, neither is stored, because nothing reports all
-    /// changes.
-    ///
-    /// If a shared tier is unreachable, or has lost the time, the result is
-    /// the current time: possibly too late, never too early.
-    ///
-    /// ```
-    /// # let cache = cacheops::Cacheops::in_memory();
-    /// assert_eq!(cache.get_last_invalidation(["articles"]), None);
-    /// cache.invalidate_model("articles")?;
-    /// assert!(cache.get_last_invalidation(["articles", "tags"]).is_some());
-    /// # Ok::<_, cacheops::Error>(())
-    /// ```
-    pub fn get_last_invalidation<T: Into<String>>(
-        &self,
-        tables: impl IntoIterator<Item = T>,
-    ) -> Option<SystemTime> {
-        let tables: Vec<String> = tables.into_iter().map(canonical).collect();
-        self.depend_on(&tables);
-        let settings = &self.inner.settings;
-        let micros = match &settings.shared {
-            Some(shared) => block_on(shared.last_invalidation(&settings.prefix, &tables)),
-            None => settings.store.last_invalidation(&tables),
-        }?;
-        Some(UNIX_EPOCH + Duration::from_micros(micros))
-    }
-
-    /// Makes the fill around this point depend on all rows of some tables.
-    /// Nothing can depend on the rows of all tables.
-    fn depend_on(&self, tables: &[String]) {
-        if !recorder::is_recording(None) {
-            return;
-        }
-        let querysets: Vec<QuerySet> = tables.iter().map(QuerySet::table).collect();
-        match self.lease(&querysets.iter().collect::<Vec<_>>()) {
-            Ok(lease) if !tables.is_empty() => lease.bind(&RowReader::new()),
-            _ => {
-                self.do_not_cache();
-                recorder::note_unknown(None);
-            }
-        }
     }
 
     /// Whether this is the first environment of an engine in this cache.

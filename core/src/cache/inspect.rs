@@ -58,8 +58,22 @@ impl Cacheops {
         &self,
         key: &FragmentKey,
     ) -> Result<Option<(FragmentInfo, usize)>, Error> {
+        block_on(self.shared_fragment_async(key))
+    }
+
+    /// [`shared_fragment`](Self::shared_fragment) as a future, which waits for the
+    /// shared tier without blocking the thread. It works with any runtime.
+    ///
+    /// # Errors
+    ///
+    /// As [`shared_fragment`](Self::shared_fragment).
+    #[cfg(feature = "redis")]
+    pub async fn shared_fragment_async(
+        &self,
+        key: &FragmentKey,
+    ) -> Result<Option<(FragmentInfo, usize)>, Error> {
         let Some(shared) = &self.inner.settings.shared else { return Ok(None) };
-        let found = block_on(shared.peek(self.prefix(), *key))?;
+        let found = shared.peek(self.prefix(), *key).await?;
         Ok(found.map(|(fragment, bytes, holds)| {
             let info = info_of(*key, &fragment, self.inner.now());
             (FragmentInfo { is_current: info.is_current && holds, ..info }, bytes)

@@ -6,6 +6,7 @@ mod cached;
 pub(crate) mod handle;
 pub(crate) mod inner;
 mod inspect;
+mod last_invalidation;
 
 pub use builder::Builder;
 pub use cached::Cached;

@@ -8,7 +8,7 @@ use crate::observe::{CacheInvalidated, CacheRead, InvalidationFailed, Stats, Tar
 use crate::store::Dropped;
 use crate::sync::atomic::{AtomicU64, Ordering};
 use crate::value::Row;
-use crate::write::keys::Event;
+use crate::write::invalidation::{Invalidation, Subject};
 
 /// How an invalidation ended successfully.
 #[derive(Clone, Copy, Debug)]
@@ -65,22 +65,26 @@ impl Observers {
     }
 
     /// Counts an invalidation and notifies all observers.
-    pub(crate) fn invalidated(&self, event: Event<'_>, outcome: &Result<Delivered, Error>) {
-        self.count(event, outcome);
-        self.notify(event, outcome);
+    pub(crate) fn invalidated(
+        &self,
+        invalidation: &Invalidation,
+        outcome: &Result<Delivered, Error>,
+    ) {
+        self.count(invalidation, outcome);
+        self.notify(invalidation, outcome);
     }
 
     /// Counts an invalidation, and traces it.
-    pub(crate) fn count(&self, event: Event<'_>, outcome: &Result<Delivered, Error>) {
+    pub(crate) fn count(&self, invalidation: &Invalidation, outcome: &Result<Delivered, Error>) {
         let count = match outcome {
             Ok(_) => &self.counts.invalidations,
             Err(_) => &self.counts.failed,
         };
         count.fetch_add(1, Ordering::Relaxed);
         #[cfg(feature = "tracing")]
-        trace(event, outcome);
+        trace(invalidation, outcome);
         #[cfg(not(feature = "tracing"))]
-        let _ = event;
+        let _ = invalidation;
     }
 
     /// Whether anybody observes invalidations.
@@ -90,8 +94,8 @@ impl Observers {
     }
 
     /// Notifies the observers of an invalidation.
-    pub(crate) fn notify(&self, event: Event<'_>, outcome: &Result<Delivered, Error>) {
-        let (target, rows) = target(event);
+    pub(crate) fn notify(&self, invalidation: &Invalidation, outcome: &Result<Delivered, Error>) {
+        let (target, rows) = target(invalidation);
         let (dropped, queued) = match outcome {
             Err(error) => {
                 let failed = InvalidationFailed { target, rows, error };
@@ -158,19 +162,19 @@ impl Drop for Notifying {
     }
 }
 
-/// The target of an event, and the rows that it names.
-fn target(event: Event<'_>) -> (Target<'_>, &[Row]) {
-    match event {
-        Event::Rows { table, rows } => (Target::Table(table), rows),
-        Event::Table(table) => (Target::Table(table), &[]),
-        Event::Name(name) | Event::Variant(name, _) => (Target::Fragment(name), &[]),
-        Event::Everything => (Target::Everything, &[]),
+/// The target of an invalidation, and the rows that it names.
+fn target(invalidation: &Invalidation) -> (Target<'_>, &[Row]) {
+    match &invalidation.subject {
+        Subject::Rows { table, rows } => (Target::Table(table), rows),
+        Subject::Table(table) => (Target::Table(table), &[]),
+        Subject::Fragment(name) | Subject::Variant { name, .. } => (Target::Fragment(name), &[]),
+        Subject::Everything => (Target::Everything, &[]),
     }
 }
 
 #[cfg(feature = "tracing")]
-fn trace(event: Event<'_>, outcome: &Result<Delivered, Error>) {
-    let (target, rows) = target(event);
+fn trace(invalidation: &Invalidation, outcome: &Result<Delivered, Error>) {
+    let (target, rows) = target(invalidation);
     let rows = rows.len();
     match outcome {
         Ok(Delivered::Dropped(Dropped { schemes, stamps, .. })) => tracing::debug!(

@@ -6,7 +6,8 @@ use crate::cache::inner::Inner;
 use crate::error::Error;
 use crate::fragment::Dependencies;
 use crate::key::FragmentKey;
-use crate::queryset::{LeaseScope, QuerySet};
+use crate::prefix::Prefixes;
+use crate::queryset::{LeaseScope, QuerySet, TableDnf};
 use crate::read::reads::RowReader;
 use crate::read::recorder::{self, Recorder};
 use crate::read::request::{LookupContext, Plan};
@@ -50,19 +51,21 @@ impl Inner {
         }
     }
 
-    /// Leases querysets whose rows are read outside of any fill. Returns whether
-    /// a profile forbids to cache them.
-    pub(crate) async fn lease_querysets(
-        &self,
-        querysets: &[&QuerySet],
-    ) -> Result<(Vec<Arc<Stamp>>, bool), Error> {
+    /// What a lease of querysets takes, as the calling thread computes their
+    /// prefixes.
+    pub(crate) fn prepare_lease(&self, querysets: &[&QuerySet]) -> Result<LeasePlan<'_>, Error> {
         let never = self.profile_of(querysets)?.never;
         let tables = self.tables(querysets)?;
         let names: Vec<&str> = tables.iter().map(|dnf| &*dnf.table).collect();
         let prefixes = self.settings.prefix.all_of(&names);
+        Ok(LeasePlan { prefixes, tables, never })
+    }
+
+    /// Takes the stamps of querysets whose rows are read outside of any fill.
+    pub(crate) async fn take_lease(self: &Arc<Self>, plan: &LeasePlan<'_>) -> Lease {
         let scope = LeaseScope {
-            prefixes: &prefixes,
-            tables: &tables,
+            prefixes: &plan.prefixes,
+            tables: &plan.tables,
             name: None,
             variant: None,
             #[cfg(feature = "redis")]
@@ -73,8 +76,17 @@ impl Inner {
             // Nothing would report a change of the rows: they count as changed.
             _ => vec![Stamp::dropped()],
         };
-        Ok((stamps, never))
+        let (stamps, more) = (stamps.into(), Arc::default());
+        Lease { stamps, more, inner: self.clone(), never: plan.never }
     }
+}
+
+/// What a lease of querysets takes.
+pub(crate) struct LeasePlan<'a> {
+    prefixes: Prefixes<'a>,
+    tables: Vec<TableDnf>,
+    /// Whether a profile forbids to cache what is made from the rows.
+    never: bool,
 }
 
 impl Cacheops {
@@ -85,8 +97,8 @@ impl Cacheops {
     ///
     /// An invalid queryset, a table without a profile.
     pub fn lease(&self, querysets: &[&QuerySet]) -> Result<Lease, Error> {
-        let (stamps, never) = block_on(self.inner.lease_querysets(querysets))?;
-        Ok(Lease { stamps: stamps.into(), more: Arc::default(), inner: self.inner.clone(), never })
+        let plan = self.inner.prepare_lease(querysets)?;
+        Ok(block_on(self.inner.take_lease(&plan)))
     }
 }
 

@@ -9,11 +9,11 @@ use tokio::sync::Notify;
 use crate::observe::observers::Observers;
 use crate::sync::lock;
 use crate::write::commit::CommitMark;
-use crate::write::invalidation::Due;
+use crate::write::invalidation::Invalidation;
 
 /// The rest of a batch, and the observers to tell of it.
 pub(crate) struct AbandonedBatch {
-    pub(crate) dues: VecDeque<Due>,
+    pub(crate) invalidations: VecDeque<Invalidation>,
     pub(crate) observers: Arc<Observers>,
     /// Dropped when the batch has been delivered.
     pub(crate) mark: Option<CommitMark>,

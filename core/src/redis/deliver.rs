@@ -13,8 +13,8 @@ use crate::observe::observers::{Delivered, Observers};
 use crate::protocol::{Command, Next, Reply, Sweep, SweepTarget, Swept};
 use crate::store::Dropped;
 use crate::value::Row;
-use crate::write::invalidation::Due;
-use crate::write::keys::{Event, MOST_KEYS, everything_key, name_key, registry_key, variant_key};
+use crate::write::invalidation::{Invalidation, Subject};
+use crate::write::keys::{MOST_KEYS, everything_key, name_key, registry_key, variant_key};
 
 /// The most keys in one command, and so in one round trip: the time limit holds for
 /// each round trip, however many a batch takes.
@@ -22,18 +22,14 @@ const AT_ONCE: usize = 2_000;
 
 impl SharedState {
     /// Drops what an invalidation matches, in the store and in memory.
-    pub(crate) async fn invalidate(
-        &self,
-        prefix: &str,
-        event: &Event<'_>,
-    ) -> Result<Delivered, Error> {
+    pub(crate) async fn invalidate(&self, invalidation: &Invalidation) -> Result<Delivered, Error> {
         if self.owner.is_other_process() {
             return Err(forked::invalidation_error());
         }
         let mut how = Enqueue::UnlessConnected;
         loop {
             let error = match self.link().await {
-                Ok(link) => match deliver(self, &link, prefix, event).await {
+                Ok(link) => match deliver(self, &link, invalidation).await {
                     Ok(dropped) => return Ok(Delivered::Dropped(dropped)),
                     Err(error) => {
                         self.undelivered(link.session, &error);
@@ -50,7 +46,7 @@ impl SharedState {
             }
             // If there is a connection again by now, this tries once more. Else the
             // supervisor delivers the invalidation before anything else is sent.
-            if self.enqueue(&Due::of(prefix, event), how) {
+            if self.enqueue(invalidation, how) {
                 return Ok(Delivered::Queued);
             }
             how = Enqueue::Always;
@@ -71,14 +67,14 @@ impl SharedState {
     }
 
     async fn deliver_batch(&self, batch: AbandonedBatch) {
-        let AbandonedBatch { dues, observers, mark: _mark } = batch;
+        let AbandonedBatch { invalidations, observers, mark: _mark } = batch;
         let mut outcomes = Vec::new();
-        for due in dues {
+        for invalidation in invalidations {
             // No caller is left to get an error; observers are told.
-            let outcome = self.invalidate(&due.prefix, &due.event()).await;
-            observers.count(due.event(), &outcome);
+            let outcome = self.invalidate(&invalidation).await;
+            observers.count(&invalidation, &outcome);
             if observers.wants_invalidations() {
-                outcomes.push((due, outcome));
+                outcomes.push((invalidation, outcome));
             }
         }
         if !outcomes.is_empty() {
@@ -90,9 +86,9 @@ impl SharedState {
 /// Tells the observers, in a thread of their own: they may use the cache, which
 /// would wait for the supervisor's thread. If no thread can be started, they are not
 /// told.
-fn notify(outcomes: Vec<(Due, Result<Delivered, Error>)>, observers: Arc<Observers>) {
+fn notify(outcomes: Vec<(Invalidation, Result<Delivered, Error>)>, observers: Arc<Observers>) {
     let notify = move || {
-        outcomes.iter().for_each(|(due, outcome)| observers.notify(due.event(), outcome));
+        outcomes.iter().for_each(|(it, outcome)| observers.notify(it, outcome));
     };
     let _ = std::thread::Builder::new().name("cacheops-observers".into()).spawn(notify);
 }
@@ -111,12 +107,11 @@ fn undelivered(error: &LinkError) -> Error {
 pub(super) async fn deliver(
     state: &SharedState,
     link: &Link,
-    prefix: &str,
-    event: &Event<'_>,
+    invalidation: &Invalidation,
 ) -> Result<Dropped, LinkError> {
     let check = state.begin_master_check();
-    let delivery = Delivery { state, link, prefix };
-    let dropped = delivery.drop_event(event).await?;
+    let delivery = Delivery { state, link, prefix: &invalidation.prefix };
+    let dropped = delivery.drop(&invalidation.subject).await?;
     state.confirm_master(link, &check).await?;
     Ok(dropped)
 }
@@ -129,22 +124,22 @@ struct Delivery<'a> {
 }
 
 impl Delivery<'_> {
-    async fn drop_event(&self, event: &Event<'_>) -> Result<Dropped, LinkError> {
-        let key = match *event {
-            Event::Rows { table, rows } => return self.drop_rows(table, rows).await,
-            Event::Table(table) => registry_key(self.prefix, table).into_bytes(),
-            Event::Name(name) => name_key(self.prefix, name),
-            Event::Variant(name, variant) => variant_key(self.prefix, name, variant),
-            Event::Everything => everything_key(&self.state.prefix),
+    async fn drop(&self, subject: &Subject) -> Result<Dropped, LinkError> {
+        let key = match subject {
+            Subject::Rows { table, rows } => return self.drop_rows(table, rows).await,
+            Subject::Table(table) => registry_key(self.prefix, table).into_bytes(),
+            Subject::Fragment(name) => name_key(self.prefix, name),
+            Subject::Variant { name, variant } => variant_key(self.prefix, name, variant),
+            Subject::Everything => everything_key(&self.state.prefix),
         };
-        let table = match event {
-            Event::Table(table) => Some(*table),
-            Event::Everything => Some(EVERYTHING),
+        let table = match subject {
+            Subject::Table(table) => Some(&**table),
+            Subject::Everything => Some(EVERYTHING),
             _ => None,
         };
         let replies = self.send(vec![Command::Unlink(vec![key.clone()])], table).await?;
         self.state.near.key_changed(&key);
-        if let Event::Table(_) = event {
+        if let Subject::Table(_) = subject {
             self.state.registries.forget(&key);
         }
         Ok(Dropped {

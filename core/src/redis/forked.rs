@@ -56,7 +56,7 @@ mod tests {
     use crate::redis::state::{Parts, SharedState};
     use crate::redis::{LinkState, Redis};
     use crate::store::{MemoryStore, StampMetaOptions, StoreId};
-    use crate::write::keys::Event;
+    use crate::write::invalidation::Invalidation;
 
     #[test]
     fn a_child_is_another_process() {
@@ -80,7 +80,7 @@ mod tests {
         state.owner = OwnerProcess::of_other_process();
         let error = runtime.block_on(state.link()).err().unwrap();
         assert_eq!(error.to_string(), FORKED);
-        let outcome = runtime.block_on(state.invalidate("", &Event::Everything));
+        let outcome = runtime.block_on(state.invalidate(&Invalidation::everything()));
         assert_eq!(outcome.err().unwrap().kind(), ErrorKind::InvalidConfig);
         assert_eq!(state.status().pending, 0);
         assert_eq!(state.status().state, LinkState::Down(FORKED.to_owned()));

@@ -11,7 +11,7 @@ use crate::write::keys::everything_key;
 impl SharedState {
     /// When one of `tables`, given with their prefixes, was last invalidated, or any
     /// at all if there are none. Now, if that cannot be known.
-    pub(crate) async fn last_invalidation(&self, tables: &[(String, &str)]) -> Option<u64> {
+    pub(crate) async fn last_invalidation(&self, tables: &[(String, String)]) -> Option<u64> {
         let Ok(link) = self.link().await else { return Some(self.clock.now()) };
         let check = self.begin_lookup_check();
         let times = async {
@@ -31,7 +31,7 @@ impl SharedState {
     async fn read_times(
         &self,
         link: &Link,
-        tables: &[(String, &str)],
+        tables: &[(String, String)],
     ) -> Result<Option<u64>, LinkError> {
         let key = times_key(&self.prefix);
         let mut members: Vec<Vec<u8>> =

@@ -1,13 +1,12 @@
 //! Queued invalidations, which could not be delivered yet.
 
-use crate::write::invalidation::Due;
-use crate::write::keys::Event;
+use crate::write::invalidation::Invalidation;
 
 /// A bounded queue. If there are too many invalidations, wider ones replace them; none
 /// is lost.
 #[derive(Debug)]
 pub(crate) struct Pending {
-    queue: Vec<Due>,
+    queue: Vec<Invalidation>,
     /// How many rows, tables and names are being delivered.
     under_way: usize,
     limit: usize,
@@ -28,25 +27,25 @@ impl Pending {
     }
 
     fn waiting(&self) -> usize {
-        self.queue.iter().map(Due::len).sum()
+        self.queue.iter().map(Invalidation::len).sum()
     }
 
-    pub(crate) fn push(&mut self, event: Due) {
-        if self.queue.last() == Some(&event) {
+    pub(crate) fn push(&mut self, invalidation: Invalidation) {
+        if self.queue.last() == Some(&invalidation) {
             return;
         }
-        self.queue.push(event);
+        self.queue.push(invalidation);
         if self.waiting() > self.limit {
             self.widen_rows();
         }
         if self.waiting() > self.limit {
-            self.queue = vec![Due::of("", &Event::Everything)];
+            self.queue = vec![Invalidation::everything()];
         }
     }
 
     /// Replaces rows by their tables, each once, at the position of its first row.
     fn widen_rows(&mut self) {
-        let mut wide: Vec<Due> = Vec::new();
+        let mut wide: Vec<Invalidation> = Vec::new();
         for queue in self.queue.drain(..) {
             let queue = queue.widened();
             if !wide.contains(&queue) {
@@ -57,7 +56,7 @@ impl Pending {
     }
 
     /// Takes all invalidations, to deliver them.
-    pub(crate) fn take(&mut self) -> Vec<Due> {
+    pub(crate) fn take(&mut self) -> Vec<Invalidation> {
         self.under_way = self.waiting();
         std::mem::take(&mut self.queue)
     }
@@ -68,7 +67,7 @@ impl Pending {
     }
 
     /// Puts back, in front, what could not be delivered.
-    pub(crate) fn put_back(&mut self, mut queue: Vec<Due>) {
+    pub(crate) fn put_back(&mut self, mut queue: Vec<Invalidation>) {
         queue.append(&mut self.queue);
         self.queue = queue;
         self.under_way = 0;
@@ -79,7 +78,7 @@ impl Pending {
 
     /// [`put_back`](Self::put_back) with the first widened to its table, since it took
     /// too long: to drop a table takes one command.
-    pub(crate) fn put_back_widened(&mut self, mut queue: Vec<Due>) {
+    pub(crate) fn put_back_widened(&mut self, mut queue: Vec<Invalidation>) {
         if !queue.is_empty() {
             let first = queue.remove(0).widened();
             queue.insert(0, first);
@@ -90,20 +89,24 @@ impl Pending {
 
 #[cfg(test)]
 mod tests {
-    use super::{Due, Pending};
+    use super::{Invalidation, Pending};
     use crate::value::Row;
-    use crate::write::keys::Event;
+    use crate::write::invalidation::Subject;
 
-    fn rows(table: &str, count: usize) -> Due {
-        Due::of("", &Event::Rows { table, rows: &vec![Row::default(); count] })
+    fn of(subject: Subject) -> Invalidation {
+        Invalidation { prefix: String::new(), subject }
     }
 
-    fn table(name: &str) -> Due {
-        Due::of("", &Event::Table(name))
+    fn rows(table: &str, count: usize) -> Invalidation {
+        of(Subject::Rows { table: table.to_owned(), rows: vec![Row::default(); count] })
     }
 
-    fn name(name: &str) -> Due {
-        Due::of("", &Event::Name(name))
+    fn table(name: &str) -> Invalidation {
+        of(Subject::Table(name.to_owned()))
+    }
+
+    fn name(name: &str) -> Invalidation {
+        of(Subject::Fragment(name.to_owned()))
     }
 
     #[test]
@@ -118,7 +121,7 @@ mod tests {
         for n in 0..9 {
             pending.push(name(&n.to_string()));
         }
-        assert_eq!(pending.queue[0], Due::of("", &Event::Everything));
+        assert_eq!(pending.queue[0], Invalidation::everything());
         assert!(pending.len() <= 5);
     }
 

@@ -31,7 +31,7 @@ use crate::prefix::Prefix;
 use crate::protocol::{Command, MemoryTrust, Reply};
 use crate::store::MemoryStore;
 use crate::sync::{lock, read, write};
-use crate::write::invalidation::Due;
+use crate::write::invalidation::Invalidation;
 
 /// What all threads share of the connection.
 pub(crate) struct SharedState {
@@ -322,7 +322,7 @@ impl SharedState {
 
     /// Queues an invalidation that could not be delivered. False if there is a
     /// connection by which it can be, and `how` does not say otherwise.
-    pub(super) fn enqueue(&self, event: &Due, how: Enqueue) -> bool {
+    pub(super) fn enqueue(&self, invalidation: &Invalidation, how: Enqueue) -> bool {
         let mut state = write(&self.connection);
         if let ConnectionState::Live(link) = &*state {
             if how == Enqueue::UnlessConnected {
@@ -335,7 +335,7 @@ impl SharedState {
             self.wake_supervisor();
             log::disconnected(&self.prefix, session, &error, limit);
         }
-        lock(&self.pending).push(event.clone());
+        lock(&self.pending).push(invalidation.clone());
         true
     }
 

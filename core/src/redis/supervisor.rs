@@ -21,7 +21,7 @@ use super::stamps::read_everything;
 use super::state::SharedState;
 use crate::protocol::{Command, Reply};
 use crate::sync::lock;
-use crate::write::invalidation::Due;
+use crate::write::invalidation::Invalidation;
 use crate::write::keys::everything_key;
 
 const SHORTEST_PAUSE: Duration = Duration::from_millis(20);
@@ -247,9 +247,9 @@ async fn open(
 /// Delivers what is queued. Returns how many rows, tables and names that was.
 async fn deliver_pending(state: &SharedState, link: &Link) -> Result<usize, LinkError> {
     let mut waiting = lock(&state.pending).take();
-    let count = waiting.iter().map(Due::len).sum();
+    let count = waiting.iter().map(Invalidation::len).sum();
     while let Some(queued) = waiting.first_mut() {
-        let delivered = deliver(state, link, &queued.prefix, &queued.event()).await;
+        let delivered = deliver(state, link, queued).await;
         if let Err(error) = delivered {
             // The server drops other keys: a wider one is tried, so that this one
             // does not hold up all that wait behind it.

@@ -22,7 +22,7 @@ use crate::prefix::Prefix;
 use crate::protocol::MemoryTrust;
 use crate::read::page::FragmentRef;
 use crate::store::MemoryStore;
-use crate::write::keys::Event;
+use crate::write::invalidation::Invalidation;
 
 /// The shared tier: Redis, and the supervisor that keeps the connection to it.
 pub(crate) struct Tier {
@@ -124,12 +124,8 @@ impl Tier {
     }
 
     /// Drops what an invalidation matches, in the store and in memory.
-    pub(crate) async fn invalidate(
-        &self,
-        prefix: &str,
-        event: &Event<'_>,
-    ) -> Result<Delivered, Error> {
-        self.state.invalidate(prefix, event).await
+    pub(crate) async fn invalidate(&self, invalidation: &Invalidation) -> Result<Delivered, Error> {
+        self.state.invalidate(invalidation).await
     }
 
     /// Leaves the rest of a batch to the supervisor.
@@ -139,15 +135,8 @@ impl Tier {
 
     /// When one of `tables`, or any at all, was last invalidated, by the
     /// server's clock, in microseconds. Now, if that cannot be known.
-    pub(crate) async fn last_invalidation(
-        &self,
-        prefix: &Prefix,
-        tables: &[String],
-    ) -> Option<u64> {
-        let of = |table: &'_ String| prefix.of(&[table]).into_owned();
-        let tables: Vec<(String, &str)> =
-            tables.iter().map(|table| (of(table), table.as_str())).collect();
-        self.state.last_invalidation(&tables).await
+    pub(crate) async fn last_invalidation(&self, tables: &[(String, String)]) -> Option<u64> {
+        self.state.last_invalidation(tables).await
     }
 }
 

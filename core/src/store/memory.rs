@@ -18,8 +18,9 @@ use crate::queryset::{Conjunction, TableDnf};
 use crate::sync::atomic::{AtomicU64, Ordering};
 use crate::sync::{Arc, RwLock, read, write};
 use crate::value::Row;
+use crate::write::invalidation::{Invalidation, Subject};
 use crate::write::keys::{
-    Event, MOST_KEYS, Scheme, conjunction_key, everything_key, name_key, registry_key, row_key,
+    MOST_KEYS, Scheme, conjunction_key, everything_key, name_key, registry_key, row_key,
     variant_key,
 };
 
@@ -27,7 +28,7 @@ use crate::write::keys::{
 /// near tier of a shared store, which then says which stamps are gone.
 ///
 /// The decisions are made elsewhere: what is a hit ([`Fragment`] and its
-/// stamps), what a change means ([`Event`]). The store keeps, hands out and
+/// stamps), what a change means ([`Invalidation`]). The store keeps, hands out and
 /// drops. It keeps two promises, and the rule above all follows:
 ///
 /// 1. A lease taken after [`invalidate`](MemoryStore::invalidate) has returned
@@ -328,14 +329,17 @@ impl MemoryStore {
     /// Drops what `event` meets behind a prefix; has done so when it returns.
     /// `now` is in microseconds since 1970. The prefix comes from outside: what
     /// computes it is the application's, and may ask this very store.
-    pub(crate) fn invalidate(&self, prefix: &str, event: &Event<'_>, now: u64) -> Dropped {
+    pub(crate) fn invalidate(&self, invalidation: &Invalidation, now: u64) -> Dropped {
         let now = self.tick(now);
-        self.at_once(|| match *event {
-            Event::Rows { table, rows } => self.invalidate_rows(prefix, table, rows, now),
-            Event::Table(table) => self.invalidate_table(prefix, table, now),
-            Event::Name(name) => self.drop_key(&name_key(prefix, name)),
-            Event::Variant(name, variant) => self.drop_key(&variant_key(prefix, name, variant)),
-            Event::Everything => self.invalidate_everything(now),
+        let prefix = &*invalidation.prefix;
+        self.at_once(|| match &invalidation.subject {
+            Subject::Rows { table, rows } => self.invalidate_rows(prefix, table, rows, now),
+            Subject::Table(table) => self.invalidate_table(prefix, table, now),
+            Subject::Fragment(name) => self.drop_key(&name_key(prefix, name)),
+            Subject::Variant { name, variant } => {
+                self.drop_key(&variant_key(prefix, name, variant))
+            }
+            Subject::Everything => self.invalidate_everything(now),
         })
     }
 
@@ -347,11 +351,11 @@ impl MemoryStore {
         dropped
     }
 
-    /// When one of `tables`, or any at all if there are none, was last
+    /// When one of `tables`, given with their prefixes, or any at all if there are none, was last
     /// invalidated, in microseconds since 1970.
-    pub(crate) fn last_invalidation(&self, tables: &[String]) -> Option<u64> {
-        let registry = |table: &String| registry_key(&self.prefix.of(&[table]), table);
-        let registries: Vec<String> = tables.iter().map(registry).collect();
+    pub(crate) fn last_invalidation(&self, tables: &[(String, String)]) -> Option<u64> {
+        let registries: Vec<String> =
+            tables.iter().map(|(prefix, table)| registry_key(prefix, table)).collect();
         let last = read(&self.tables).last_invalidation(&registries);
         let everything = self.everything_dropped_at.load(Ordering::SeqCst);
         Some(last.max(everything)).filter(|at| *at != 0)

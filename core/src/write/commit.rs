@@ -18,12 +18,11 @@ use crate::sync::atomic::{AtomicUsize, Ordering};
 use crate::sync::{Arc, RwLock, block_on, read, write};
 use crate::value::Row;
 use crate::write::delivery::{Delivery, Step};
-use crate::write::invalidation::{Due, WriteEvent, gather};
+use crate::write::invalidation::{Invalidation, Subject, WriteEvent};
 use crate::write::keys::{
-    Event, Scheme, conjunction_key, conjunction_stem, name_key, registry_key, row_key, variant_key,
+    Scheme, conjunction_key, conjunction_stem, name_key, registry_key, row_key, variant_key,
     variant_stem,
 };
-use crate::write::suppression::is_suppressed;
 
 /// If more rows of one table change, the whole table is marked.
 const MOST_ROWS: usize = 64;
@@ -70,16 +69,15 @@ impl Cacheops {
     /// ```
     pub fn begin_commit(&self, events: impl IntoIterator<Item = WriteEvent>) -> PendingCommit {
         let settings = &self.inner.settings;
-        let gathered = if is_suppressed() { Vec::new() } else { gather(events) };
-        let due = gathered.into_iter().filter_map(|event| event.due(&settings.prefix));
-        let mut steps: Vec<Step> = due.map(|(due, valid)| Step::new(due, valid)).collect();
+        let mut steps = Step::all(&self.inner, events);
         // Marked first: what leases from here on is not kept, and what leased
         // before is met by the drop.
         let mark = (!steps.is_empty()).then(|| CommitMark::set(&self.inner.commits, &steps));
         if settings.shared.is_none() {
             for step in &mut steps {
-                let (prefix, event) = (&step.due.prefix, step.due.event());
-                step.dropped = settings.store.invalidate(prefix, &event, self.inner.now());
+                if let Some(invalidation) = &step.invalidation {
+                    step.dropped = settings.store.invalidate(invalidation, self.inner.now());
+                }
             }
         }
         PendingCommit { cache: self.clone(), mark, steps }
@@ -114,7 +112,7 @@ impl PendingCommit {
     }
 
     fn delivery(&mut self) -> Delivery {
-        Delivery::of(&self.cache, std::mem::take(&mut self.steps), self.mark.take())
+        Delivery::of(&self.cache.inner, std::mem::take(&mut self.steps), self.mark.take())
     }
 }
 
@@ -133,21 +131,22 @@ impl fmt::Debug for PendingCommit {
 /// What one commit touches is marked while this lives.
 pub(crate) struct CommitMark {
     commits: Arc<Commits>,
-    dues: Arc<Vec<Due>>,
+    invalidations: Arc<Vec<Invalidation>>,
 }
 
 impl CommitMark {
     fn set(commits: &Arc<Commits>, steps: &[Step]) -> Self {
-        let dues = steps.iter().map(|step| step.due.bounded(MOST_ROWS));
-        let dues: Arc<Vec<Due>> = Arc::new(dues.collect());
-        commits.change(|marks| marks.push(dues.clone()));
-        CommitMark { commits: commits.clone(), dues }
+        let all = steps.iter().filter_map(|step| step.invalidation.as_ref());
+        let invalidations = all.map(|invalidation| invalidation.bounded(MOST_ROWS));
+        let invalidations: Arc<Vec<Invalidation>> = Arc::new(invalidations.collect());
+        commits.change(|marks| marks.push(invalidations.clone()));
+        CommitMark { commits: commits.clone(), invalidations }
     }
 }
 
 impl Drop for CommitMark {
     fn drop(&mut self) {
-        self.commits.change(|marks| marks.retain(|other| !Arc::ptr_eq(other, &self.dues)));
+        self.commits.change(|marks| marks.retain(|other| !Arc::ptr_eq(other, &self.invalidations)));
     }
 }
 
@@ -156,17 +155,17 @@ impl Drop for CommitMark {
 pub(crate) struct Commits {
     /// How many there are: read at each lookup, written by commits alone.
     count: AtomicUsize,
-    marks: RwLock<Vec<Arc<Vec<Due>>>>,
+    marks: RwLock<Vec<Arc<Vec<Invalidation>>>>,
 }
 
 impl Commits {
-    fn change(&self, change: impl FnOnce(&mut Vec<Arc<Vec<Due>>>)) {
+    fn change(&self, change: impl FnOnce(&mut Vec<Arc<Vec<Invalidation>>>)) {
         let mut marks = write(&self.marks);
         change(&mut marks);
         self.count.store(marks.len(), Ordering::SeqCst);
     }
 
-    fn any(&self, meets: impl Fn(&Due) -> bool) -> bool {
+    fn any(&self, meets: impl Fn(&Invalidation) -> bool) -> bool {
         self.count.load(Ordering::SeqCst) > 0
             && read(&self.marks).iter().flat_map(|mark| mark.iter()).any(meets)
     }
@@ -175,13 +174,13 @@ impl Commits {
     /// its lease: if none does by then, the fill reads what is there after those
     /// that did.
     pub(crate) fn touch_scope(&self, scope: &LeaseScope<'_>) -> bool {
-        self.any(|due| touches_scope(due, scope))
+        self.any(|invalidation| touches_scope(invalidation, scope))
     }
 
     /// Whether one of them touches what a fragment stands on.
     pub(crate) fn touch(&self, fragment: &Fragment) -> bool {
-        self.any(|due| {
-            let touched = Touched::by(due);
+        self.any(|invalidation| {
+            let touched = Touched::by(invalidation);
             fragment.stamps().iter().any(|stamp| {
                 let mut is_touched = touched.includes(stamp.shared_key());
                 stamp.visit_above(|above| is_touched |= touched.includes(above.shared_key()));
@@ -191,21 +190,23 @@ impl Commits {
     }
 }
 
-fn touches_scope(due: &Due, scope: &LeaseScope<'_>) -> bool {
-    let is_of = |table: &str| scope.prefixes.of(table) == due.prefix;
-    match due.event() {
-        Event::Everything => true,
-        Event::Table(table) => scope.tables.iter().any(|dnf| dnf.table == table && is_of(table)),
-        Event::Rows { table, rows } => scope
+fn touches_scope(invalidation: &Invalidation, scope: &LeaseScope<'_>) -> bool {
+    let is_of = |table: &str| scope.prefixes.of(table) == invalidation.prefix;
+    match &invalidation.subject {
+        Subject::Everything => true,
+        Subject::Table(table) => scope.tables.iter().any(|dnf| dnf.table == *table && is_of(table)),
+        Subject::Rows { table, rows } => scope
             .tables
             .iter()
-            .filter(|dnf| dnf.table == table && is_of(table))
+            .filter(|dnf| dnf.table == *table && is_of(table))
             .flat_map(|dnf| &dnf.conjunctions)
             .any(|conjunction| meets(table, conjunction, rows)),
-        Event::Name(name) => scope.name.is_some_and(|it| it.trim() == name.trim()) && is_of(""),
-        Event::Variant(name, variant) => {
+        Subject::Fragment(name) => {
+            scope.name.is_some_and(|it| it.trim() == name.trim()) && is_of("")
+        }
+        Subject::Variant { name, variant } => {
             scope.name.is_some_and(|it| it.trim() == name.trim())
-                && scope.variant == Some(variant)
+                && scope.variant == Some(&**variant)
                 && is_of("")
         }
     }
@@ -226,8 +227,7 @@ fn spells(prefix: &str, table: &str, scheme: &Scheme, rows: &[Row], key: &str) -
 
 /// Which keys of the shared tier a change touches.
 struct Touched<'d> {
-    due: &'d Due,
-    event: Event<'d>,
+    invalidation: &'d Invalidation,
     /// The key that stands for the whole of it.
     whole: Vec<u8>,
     /// What the keys of its parts begin with.
@@ -235,34 +235,34 @@ struct Touched<'d> {
 }
 
 impl<'d> Touched<'d> {
-    fn by(due: &'d Due) -> Self {
-        let (prefix, event) = (&*due.prefix, due.event());
-        let (whole, stem) = match event {
-            Event::Rows { table, .. } | Event::Table(table) => {
+    fn by(invalidation: &'d Invalidation) -> Self {
+        let prefix = &*invalidation.prefix;
+        let (whole, stem) = match &invalidation.subject {
+            Subject::Rows { table, .. } | Subject::Table(table) => {
                 (registry_key(prefix, table).into_bytes(), conjunction_stem(prefix, table))
             }
-            Event::Name(name) => (name_key(prefix, name), variant_stem(prefix, name)),
-            Event::Variant(name, variant) => {
+            Subject::Fragment(name) => (name_key(prefix, name), variant_stem(prefix, name)),
+            Subject::Variant { name, variant } => {
                 let key = variant_key(prefix, name, variant);
                 (key.clone(), key)
             }
-            Event::Everything => Default::default(),
+            Subject::Everything => Default::default(),
         };
-        Touched { due, event, whole, stem }
+        Touched { invalidation, whole, stem }
     }
 
     fn includes(&self, key: Option<&[u8]>) -> bool {
         let Some(key) = key else { return true };
-        match self.event {
-            Event::Everything => true,
-            Event::Rows { table, rows } => {
+        match &self.invalidation.subject {
+            Subject::Everything => true,
+            Subject::Rows { table, rows } => {
                 key.starts_with(&self.stem)
                     && std::str::from_utf8(key).map_or(true, |key| {
                         let scheme = Scheme::of_key(&key[self.stem.len()..]);
-                        spells(&self.due.prefix, table, &scheme, rows, key)
+                        spells(&self.invalidation.prefix, table, &scheme, rows, key)
                     })
             }
-            Event::Table(_) | Event::Name(_) | Event::Variant(..) => {
+            Subject::Table(_) | Subject::Fragment(_) | Subject::Variant { .. } => {
                 key == self.whole || key.starts_with(&self.stem)
             }
         }

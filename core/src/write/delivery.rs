@@ -1,118 +1,114 @@
-//! Carrying out what was announced.
+//! Delivering invalidations: every public call, blocking or not, ends here.
 
 use std::collections::VecDeque;
 
-use crate::cache::handle::Cacheops;
+use crate::cache::inner::Inner;
 use crate::error::Error;
 use crate::observe::observers::Delivered;
 use crate::store::Dropped;
-use crate::sync::block_on;
+use crate::sync::{Arc, block_on};
 use crate::write::commit::CommitMark;
-use crate::write::invalidation::{Due, WriteEvent, gather};
-use crate::write::keys::Event;
+use crate::write::invalidation::{Invalidation, WriteEvent, merge};
 use crate::write::suppression::is_suppressed;
 
-/// Invalidations under way. The data has changed already, so all of them are
-/// carried out, whatever becomes of the future that waits for them.
+/// A batch of invalidations. The data has changed already, so all of them are
+/// delivered, even if the future that waits for them is dropped.
 pub(crate) struct Delivery {
-    cache: Cacheops,
-    waiting: VecDeque<Step>,
+    inner: Arc<Inner>,
+    steps: VecDeque<Step>,
     first: Result<(), Error>,
-    /// Ends when all has been carried out.
+    /// Dropped when the batch has been delivered.
     #[cfg_attr(not(feature = "redis"), expect(dead_code, reason = "it is there to be dropped"))]
     mark: Option<CommitMark>,
 }
 
-/// One of them.
+/// One event of a batch.
 pub(crate) struct Step {
-    pub(crate) due: Due,
-    /// What was wrong with what was announced.
-    valid: Result<(), Error>,
+    /// `None` if there is nothing to deliver, only a mistake to report.
+    pub(crate) invalidation: Option<Invalidation>,
+    /// The mistake in what was announced.
+    error: Option<Error>,
     /// What has been dropped for it already.
     pub(crate) dropped: Dropped,
 }
 
 impl Step {
-    pub(crate) fn new(due: Due, valid: Result<(), Error>) -> Self {
-        Step { due, valid, dropped: Dropped::default() }
+    /// What `events` announce, behind the prefixes of the calling thread. If
+    /// invalidation is suppressed in it, only mistakes are left.
+    pub(crate) fn all(inner: &Inner, events: impl IntoIterator<Item = WriteEvent>) -> Vec<Self> {
+        let is_suppressed = is_suppressed();
+        let steps = merge(events).into_iter().map(|event| {
+            let (invalidation, error) = event.into_parts(&inner.settings.prefix);
+            let invalidation = invalidation.filter(|_| !is_suppressed);
+            Step { invalidation, error, dropped: Dropped::default() }
+        });
+        steps.filter(|step| step.invalidation.is_some() || step.error.is_some()).collect()
     }
 }
 
 impl Delivery {
-    /// Takes what is announced, for whoever calls: what prefixes it lies
-    /// behind, and whether the caller is to be silent. Where there is nothing
-    /// but this process, it is carried out at once.
-    pub(crate) fn begin(cache: &Cacheops, events: impl IntoIterator<Item = WriteEvent>) -> Self {
-        let settings = &cache.inner.settings;
-        let gathered = if is_suppressed() { Vec::new() } else { gather(events) };
-        let due = gathered.into_iter().filter_map(|event| event.due(&settings.prefix));
-        Delivery::of(cache, due.map(|(due, valid)| Step::new(due, valid)), None)
+    /// Prepares what `events` announce. Without a shared tier, it is delivered
+    /// at once.
+    pub(crate) fn begin(inner: &Arc<Inner>, events: impl IntoIterator<Item = WriteEvent>) -> Self {
+        Delivery::of(inner, Step::all(inner, events), None)
     }
 
-    /// The same for what has been prepared.
-    pub(crate) fn of(
-        cache: &Cacheops,
-        steps: impl IntoIterator<Item = Step>,
-        mark: Option<CommitMark>,
-    ) -> Self {
-        let waiting = steps.into_iter().collect();
-        let mut delivery = Delivery { cache: cache.clone(), waiting, first: Ok(()), mark };
-        if cache.inner.settings.shared.is_none() {
+    /// [`begin`](Self::begin) for what has been prepared.
+    pub(crate) fn of(inner: &Arc<Inner>, steps: Vec<Step>, mark: Option<CommitMark>) -> Self {
+        let mut delivery =
+            Delivery { inner: inner.clone(), steps: steps.into(), first: Ok(()), mark };
+        if inner.settings.shared.is_none() {
             delivery.first = block_on(delivery.run());
         }
         delivery
     }
 
-    /// Carries all of them out, whatever error comes of one; the first error.
+    /// Delivers all of them, even if one has an error. Returns the first error.
     pub(crate) async fn run(&mut self) -> Result<(), Error> {
-        while let Some(step) = self.waiting.front() {
-            let done = self.cache.carry_out(&step.due.prefix, step.due.event(), step.dropped).await;
-            let valid = self.waiting.pop_front().map_or(Ok(()), |step| step.valid);
+        while let Some(step) = self.steps.front() {
+            let done = match &step.invalidation {
+                Some(invalidation) => self.inner.deliver(invalidation, step.dropped).await,
+                None => Ok(()),
+            };
+            let mistake = self.steps.pop_front().and_then(|step| step.error);
             let first = std::mem::replace(&mut self.first, Ok(()));
-            self.first = first.and(done).and(valid);
+            self.first = first.and(done).and(mistake.map_or(Ok(()), Err));
         }
         std::mem::replace(&mut self.first, Ok(()))
     }
 }
 
 impl Drop for Delivery {
-    /// Hands over what is left, and does nothing itself: it may be dropped in
-    /// a panic, in a runtime that ends, or where there is no thread to be had.
+    /// Leaves the rest to the supervisor, and does nothing itself: it may run in
+    /// a panic, in a runtime that ends, or where no thread can be started.
     fn drop(&mut self) {
         #[cfg(feature = "redis")]
-        if let Some(shared) = &self.cache.inner.settings.shared
-            && !self.waiting.is_empty()
+        if let Some(shared) = &self.inner.settings.shared
+            && !self.steps.is_empty()
         {
-            let waiting = std::mem::take(&mut self.waiting);
-            let dues = waiting.into_iter().map(|step| step.due).collect();
-            let observers = self.cache.inner.settings.observers.clone();
+            let steps = std::mem::take(&mut self.steps);
             shared.abandon(crate::redis::AbandonedBatch {
-                dues,
-                observers,
+                invalidations: steps.into_iter().filter_map(|step| step.invalidation).collect(),
+                observers: self.inner.settings.observers.clone(),
                 mark: self.mark.take(),
             });
         }
     }
 }
 
-impl Cacheops {
-    /// Drops what an event meets, and tells the observers.
-    pub(crate) async fn carry_out(
-        &self,
-        prefix: &str,
-        event: Event<'_>,
-        before: Dropped,
-    ) -> Result<(), Error> {
-        let inner = &*self.inner;
-        let settings = &inner.settings;
+impl Inner {
+    /// Drops what an invalidation matches, and tells the observers. `before` has
+    /// been dropped for it already.
+    async fn deliver(&self, invalidation: &Invalidation, before: Dropped) -> Result<(), Error> {
+        let settings = &self.settings;
         let outcome = match &settings.shared {
-            Some(shared) => shared.invalidate(prefix, &event).await,
+            Some(shared) => shared.invalidate(invalidation).await,
             None => {
-                let dropped = settings.store.invalidate(prefix, &event, inner.now());
+                let dropped = settings.store.invalidate(invalidation, self.now());
                 Ok(Delivered::Dropped(before.and(dropped)))
             }
         };
-        settings.observers.invalidated(event, &outcome);
+        settings.observers.invalidated(invalidation, &outcome);
         outcome.map(|_| ())
     }
 }

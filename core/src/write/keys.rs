@@ -5,21 +5,6 @@ use crate::key::KeyWriter;
 use crate::queryset::Conjunction;
 use crate::value::{Row, spell};
 
-/// What happened, as a store has to know it. Names of tables are canonical.
-#[derive(Clone, Copy, Debug)]
-pub(crate) enum Event<'a> {
-    /// Rows of a table as they were before a change, or are after it.
-    Rows { table: &'a str, rows: &'a [Row] },
-    /// Anything in a table.
-    Table(&'a str),
-    /// All fragments of a name.
-    Name(&'a str),
-    /// The fragments of a name that vary by just this.
-    Variant(&'a str, &'a [u8]),
-    /// Everything.
-    Everything,
-}
-
 /// The most stamps that one change of rows drops one by one. More become the
 /// table: one drop, which always fits, where millions would hold up everybody.
 pub(crate) const MOST_KEYS: usize = 100_000;

@@ -110,6 +110,8 @@ fn large_values_are_compressed_when_it_pays() {
         assert_eq!(get(&other), (text.clone(), false), "the other process reads it");
         let key = cache.fragments()[0].key;
         let (info, bytes) = other.shared_fragment(&key).unwrap().unwrap();
+        let later = futures_executor::block_on(other.shared_fragment_async(&key));
+        assert_eq!(later.unwrap().unwrap().1, bytes);
         assert!(info.is_current);
         assert_eq!(bytes < text.len() / 4, small, "{bytes} of {}", text.len());
         cache.invalidate_all().unwrap();
