@@ -16,6 +16,9 @@ pub(crate) const PAGE: &str = "_cacheops_page";
 /// Its argument is the sum of these.
 pub(crate) const HAS_MACROS: u8 = 1;
 pub(crate) const IN_BLOCK: u8 = 2;
+/// The filter that records that a source which extends another has run to its
+/// end.
+pub(crate) const EXTENDED: &str = "_cacheops_extended";
 /// The filter that prints a fragment.
 pub(crate) const PRINT: &str = "_cacheops_print";
 /// The filter that copies a namespace before a body assigns to it.
@@ -175,6 +178,13 @@ impl Dialect for MiniJinja<'_> {
         for part in ["(caller|", HAND_ON, ")"] {
             out.push_str(part);
         }
+    }
+
+    fn last(&self, trim: Trim<'_>, out: &mut String) {
+        // Without the end of its line, a line statement goes on.
+        out.push_str(if trim.is_line && trim.line_end.is_empty() { "\n" } else { "" });
+        self.statement(out, &format!("if 0|{EXTENDED}"));
+        self.delimited(out, "", "endif", trim.right);
     }
 
     fn reference(&self, reference: Reference, expression: &str, out: &mut String) {

@@ -70,6 +70,11 @@ fn add_filters(env: &mut Environment<'_>, shared: &Arc<Shared>) {
         false
     });
     let it = shared.clone();
+    env.add_filter(dialect::EXTENDED, move |state: &mut State, _: &Value| {
+        uses::extended(&it, state);
+        false
+    });
+    let it = shared.clone();
     env.add_filter(dialect::INSTALLED, move |_: &Value| Value::from_object(Installed(it.clone())));
     let it = shared.clone();
     env.add_filter(dialect::CALLER, move |caller: &Value, number: usize| {

@@ -32,6 +32,8 @@ pub(crate) struct Trace {
     pub(crate) chain: Vec<String>,
     /// The last of them that is extended and has not begun.
     pub(crate) parent: Option<String>,
+    /// The template that extends it, until that has run to its end.
+    pub(crate) child: Option<String>,
     /// Whether one of them also began by itself.
     pub(crate) is_unclear: bool,
     /// How many times a template that nobody extends here began to extend

@@ -37,7 +37,8 @@ pub(crate) fn enter(shared: &Shared, state: &mut State<'_, '_>, of: u8, source: 
     if !begins {
         return;
     }
-    if trace.parent.as_ref() == Some(&name) {
+    // While the child runs, it can only have imported or included the parent.
+    if trace.child.is_none() && trace.parent.as_ref() == Some(&name) {
         trace.parent = None;
     } else {
         trace.is_unclear |= trace.chain.contains(&name);
@@ -60,10 +61,20 @@ pub(crate) fn extends(
     if trace.chain.last() != Some(&child) {
         trace.inheritances += 1;
     }
+    trace.child = Some(child.clone());
     trace.chain.push(child);
     trace.parent.clone_from(&parent);
     trace.chain.extend(parent);
     uses(shared, state, name)
+}
+
+/// Records that a template which may extend another has run to its end: its
+/// parent is the next to begin.
+pub(crate) fn extended(shared: &Shared, state: &mut State<'_, '_>) {
+    let trace = Rendering::trace(state);
+    if trace.is_some_and(|trace| trace.child.as_deref() == Some(state.name())) {
+        Rendering::of(shared, state).trace.child = None;
+    }
 }
 
 /// Records a template whose macros are imported.

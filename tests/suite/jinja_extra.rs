@@ -155,7 +155,7 @@ fn a_one_shot_iterator_is_refused_and_not_consumed() {
                 "{name}"
             ),
             Err(error) => {
-                assert!(format!("{error:#}").contains("make it a list before"), "{error:#}")
+                assert!(format!("{error:#}").contains("convert it to a list first"), "{error:#}")
             }
         }
     }

@@ -261,3 +261,79 @@ fn required_blocks() {
         assert!(env.get_template("layout").unwrap().render(()).is_err());
     }
 }
+
+/// A layout that its own child imports or includes shows its own blocks there,
+/// and those of the child where it is the layout.
+#[test]
+fn a_layout_that_its_child_also_uses() {
+    let layout = "{% macro button() %}b{% endmacro %}{% cached %}<{% block c %}base{% endblock %}>{% endcached %}";
+    let lib = "{% cached %}{% from 'base' import button %}{{ button() }}{% endcached %}";
+    for used in [
+        "{% if user %}{% from 'base' import button %}{% endif %}",
+        "{% if user %}{% set x %}{% include 'base' %}{% endset %}{% endif %}",
+        "{% if user %}{% set x %}{% cached %}{% include 'base' %}{% endcached %}{% endset %}{% endif %}",
+        "{% if user %}{% import 'lib' as l %}{% endif %}",
+        "{% macro m() %}{% include 'base' %}{% endmacro %}{% if user %}{% set x = m() %}{% endif %}",
+        "{% if user %}{% include 'conditional' %}{% from 'base' import button %}{% endif %}",
+    ] {
+        let cache = Cacheops::in_memory();
+        let mut env = Environment::new();
+        let tags = Tags::install(&mut env, &cache);
+        let mut add = |name: &str, source: &str| tags.add_template(&mut env, name, source).unwrap();
+        add("base", layout);
+        add("lib", lib);
+        add("conditional", "{% if 0 %}{% extends 'lib' %}{% endif %}");
+        add(
+            "child",
+            &format!("{{% extends 'base' %}}{used}{{% block c %}}child{{{{ x }}}}{{% endblock %}}"),
+        );
+        let render = |user: bool| {
+            env.get_template("child").unwrap().render(context!(user)).unwrap().replace("<base>", "")
+        };
+        let pages = [true, false, false, true, false].map(render);
+        assert!(pages.iter().all(|page| page == "<child>"), "{pages:?} of {used}");
+        let hits = cache.stats().hits;
+        render(false);
+        assert!(cache.stats().hits > hits, "{used}");
+    }
+}
+
+/// What is put behind the last statement of a child changes no text, where it
+/// extends nothing after all.
+#[test]
+fn text_behind_the_end_of_a_child() {
+    let ends = [
+        "{{ n }}",
+        "{{ n -}}",
+        "{% if n %}{% endif %}",
+        "{% if n %}{% endif -%}",
+        "{% if n %}{% endif +%}",
+        "\n# if n\nx\n  # endif\n",
+        "{# c #}",
+        "{% raw %}{{{% endraw %}",
+        "{% cached %}x{% endcached %}",
+        "{% cached %}x\n{%- endcached -%}",
+        "\n# cached\nx\n# endcached\n",
+    ];
+    let texts = ["", "\n", "\n\n", "  \n z", "z\n", "{# c #}\n\n", "## line\n\n", "\r\n\r\n"];
+    for (end, text) in ends.iter().flat_map(|end| texts.map(|text| (end, text))) {
+        for flags in 0..8 {
+            let mut syntax = minijinja::syntax::SyntaxConfig::builder();
+            syntax.trim_blocks(flags & 1 != 0).lstrip_blocks(flags & 2 != 0);
+            syntax.keep_trailing_newline(flags & 4 != 0);
+            syntax.line_statement_prefix("#").line_comment_prefix("##");
+            let mut env = Environment::new();
+            env.set_syntax(syntax.build().unwrap());
+            let tags = Tags::install(&mut env, &Cacheops::in_memory());
+            for (name, extends) in [
+                ("page", "{% if 0 %}{% extends 'x' %}{% endif %}"),
+                ("plain", "{% if 0 %}{% endif %}"),
+            ] {
+                tags.add_template(&mut env, name, format!("{extends}{end}{text}")).unwrap();
+            }
+            let render =
+                |name: &str| env.get_template(name).unwrap().render(context!(n => 1)).unwrap();
+            assert_eq!(render("page"), render("plain"), "{end:?} {text:?} {flags}");
+        }
+    }
+}

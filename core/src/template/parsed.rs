@@ -28,6 +28,8 @@ pub(super) enum Replacement<'s> {
     First(Trim<'s>),
     /// The same inside a block.
     InBlock(Trim<'s>),
+    /// What it writes after the last piece of a source that extends another.
+    Last(Trim<'s>),
 }
 
 /// What was found in a source.

@@ -32,6 +32,8 @@ pub(super) fn parse<'s>(
         line: 1,
         counted: 0,
         begins: Some(Begins::Source),
+        last: None,
+        extends: false,
         made: BTreeSet::new(),
     };
     let mut lexer = Lexer::new(source, syntax);
@@ -52,6 +54,10 @@ struct Parser<'s, 'c> {
     counted: usize,
     /// What the next piece is the first of: the source, or a block.
     begins: Option<Begins>,
+    /// The end of the last piece so far, and its trim markers.
+    last: Option<(usize, Trim<'s>)>,
+    /// Whether the source extends another.
+    extends: bool,
     /// Names of macros so far.
     made: BTreeSet<&'s str>,
 }
@@ -89,6 +95,7 @@ impl<'s> Parser<'s, '_> {
         self.counted = piece.start;
         self.refuse_reserved(&piece)?;
         self.first(&piece);
+        self.last = Some((piece.end, self.last_trim(&piece)));
         self.note_blocks(&piece);
         if self.rules.components {
             self.note_components(&piece.tokens);
@@ -138,6 +145,14 @@ impl<'s> Parser<'s, '_> {
             };
             self.edit(piece.start, piece.start, with);
         }
+    }
+
+    /// The trim markers for a statement after a piece, so that the text that
+    /// follows stays as it is.
+    fn last_trim(&self, piece: &Piece<'s>) -> Trim<'s> {
+        let trim = self.trim(piece);
+        let keeps = piece.kind == PieceKind::Expression && trim.right.is_empty();
+        Trim { right: if keeps { "+" } else { trim.right }, ..trim }
     }
 
     /// Authors cannot use a variable that a dialect puts into the source.
@@ -207,7 +222,10 @@ impl<'s> Parser<'s, '_> {
                 self.begin_block(tokens);
                 self.begins = Some(Begins::Block);
             }
-            "extends" => self.edit(piece.end, piece.end, Replacement::Prelude),
+            "extends" => {
+                self.extends = true;
+                self.edit(piece.end, piece.end, Replacement::Prelude);
+            }
             _ => {}
         }
         Ok(())
@@ -278,7 +296,10 @@ impl<'s> Parser<'s, '_> {
 
     /// `whole` tells whether the whole source could be read. If not, the
     /// engine reports what stopped the reading.
-    fn finish(self, whole: bool) -> Result<Parsed<'s>, Error> {
+    fn finish(mut self, whole: bool) -> Result<Parsed<'s>, Error> {
+        if let Some((end, trim)) = self.last.filter(|_| self.extends) {
+            self.edit(end, end, Replacement::Last(trim));
+        }
         match self.innermost_tag() {
             Some(tag) if whole => {
                 let tag = &self.parsed.tags[tag];

@@ -42,6 +42,10 @@ pub trait Dialect {
 
     /// The same for a block, because an application can render a block alone.
     fn first_in_block(&self, _trim: Trim<'_>, _has_macros: bool, _out: &mut String) {}
+
+    /// Writes what must run after the last statement or expression of a source
+    /// that extends another; `edges` are its trim markers. Only text follows.
+    fn last(&self, _trim: Trim<'_>, _out: &mut String) {}
 }
 
 /// A range of the source, and the range of its replacement.
@@ -125,6 +129,7 @@ pub fn rewrite<'s>(
             Replacement::InBlock(trim) => {
                 dialect.first_in_block(trim, parsed.macros.has_some, &mut out);
             }
+            Replacement::Last(trim) => dialect.last(trim, &mut out),
             Replacement::First(trim) => dialect.first(trim, parsed.macros.has_some, &mut out),
         }
         if edit.start == edit.end && start == out.len() {
