@@ -12,6 +12,15 @@ pub(crate) fn folded(name: &Ident) -> String {
     canonical(&name.value)
 }
 
+/// A name as it is meant, where case tells names apart.
+pub(crate) fn exact(name: &Ident, dialect: Dialect) -> Option<String> {
+    match dialect {
+        Dialect::Sqlite => None,
+        Dialect::Postgres if name.quote_style.is_none() => Some(name.value.to_lowercase()),
+        Dialect::Postgres | Dialect::MySql => Some(name.value.clone()),
+    }
+}
+
 /// The parts of a name; nothing where one of them is no plain name.
 pub(crate) fn parts(name: &ObjectName) -> Option<Vec<&Ident>> {
     name.0.iter().map(ObjectNamePart::as_ident).collect()

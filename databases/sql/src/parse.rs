@@ -160,10 +160,8 @@ pub(crate) fn on_large_stack<T: Send>(
     dialect: Dialect,
     read: impl FnOnce() -> T + Send,
 ) -> Option<T> {
-    let is_shallow = match text.len() < SHALLOW {
-        true => true,
-        false => tokens(text, dialect).is_ok_and(|tokens| longest_chain(&tokens) <= SHALLOW),
-    };
+    let is_shallow = operators(text) <= SHALLOW
+        || tokens(text, dialect).is_ok_and(|tokens| longest_chain(&tokens) <= SHALLOW);
     if is_shallow {
         return Some(read());
     }
@@ -171,6 +169,30 @@ pub(crate) fn on_large_stack<T: Send>(
         let thread = std::thread::Builder::new().stack_size(STACK).spawn_scoped(scope, read);
         thread.ok()?.join().ok()
     })
+}
+
+/// At most so many operators and parentheses are in a text, without reading it.
+fn operators(text: &str) -> usize {
+    const WORDS: [&str; 12] = [
+        "and",
+        "or",
+        "not",
+        "case",
+        "is",
+        "in",
+        "like",
+        "collate",
+        "between",
+        "union",
+        "except",
+        "intersect",
+    ];
+    let signs = text.bytes().filter(|b| b"([-+~!*/%|&=<>^#@:".contains(b)).count();
+    let words = text.split(|c: char| !c.is_ascii_alphanumeric() && c != '_');
+    let words = words.filter(|word| {
+        (2..=9).contains(&word.len()) && WORDS.iter().any(|known| known.eq_ignore_ascii_case(word))
+    });
+    signs + words.count()
 }
 
 /// Gives each parameter the number by which its value is bound, as the database

@@ -1,13 +1,11 @@
 //! What a query reads, ready to be filled with values.
 
-use std::fmt::Write;
-
 use cacheops::{Condition, QuerySet, Scalar, all, any, eq, is_in, is_null, opaque};
 
 use crate::dialect::Dialect;
 use crate::kind::{ColumnKind, Kinds};
 use crate::refusal::{Refusal, RefusalKind};
-use crate::value::Value;
+use crate::value::{Value, write_number};
 
 /// What a query reads, but for the values of its parameters.
 #[derive(Clone, Debug)]
@@ -122,9 +120,11 @@ impl Plan {
 
     /// What tells the query from all others.
     pub(crate) fn identity(&self, values: &[Value]) -> String {
-        let mut identity = String::with_capacity(self.identity.len() + 16 * values.len() + 8);
+        let mut identity = String::with_capacity(self.identity.len() + 24 * values.len() + 8);
         identity.push_str(&self.identity);
-        let _ = write!(identity, "\u{1f}{}:", values.len());
+        identity.push('\u{1f}');
+        write_number(values.len() as u64, &mut identity);
+        identity.push(':');
         values.iter().for_each(|value| value.write_identity(&mut identity));
         identity
     }

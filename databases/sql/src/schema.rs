@@ -50,6 +50,8 @@ pub struct Table {
 #[derive(Clone, Debug)]
 pub struct Column {
     pub(crate) name: String,
+    /// As the database has it.
+    pub(crate) exact: String,
     pub(crate) kind: ColumnKind,
 }
 
@@ -212,7 +214,7 @@ impl Table {
     /// [`ColumnKind::Other`].
     #[must_use]
     pub fn column(mut self, name: &str, kind: ColumnKind) -> Self {
-        self.columns.push(Column { name: canonical(name), kind });
+        self.columns.push(Column { name: canonical(name), exact: name.to_owned(), kind });
         self
     }
 

@@ -48,13 +48,27 @@ fn write_scalar(scalar: &Scalar, out: &mut String) {
         Scalar::Null => write!(out, "n;"),
         Scalar::Bool(value) => write!(out, "b{};", u8::from(*value)),
         Scalar::Int(value) => match i64::try_from(*value) {
-            // 64 bits print several times faster than 128.
-            Ok(short) => write!(out, "i{short};"),
+            // The usual ones, at a third of what formatting costs.
+            Ok(short) => {
+                out.push('i');
+                if short < 0 {
+                    out.push('-');
+                }
+                write_number(short.unsigned_abs(), out);
+                out.push(';');
+                Ok(())
+            }
             Err(_) => write!(out, "i{value};"),
         },
         Scalar::BigInt(value) => write!(out, "i{value};"),
         Scalar::Float(value) => write!(out, "f{:x};", value.to_bits()),
-        Scalar::Text(text) => write!(out, "t{}:{text}", text.len()),
+        Scalar::Text(text) => {
+            out.push('t');
+            write_number(text.len() as u64, out);
+            out.push(':');
+            out.push_str(text);
+            Ok(())
+        }
         Scalar::Bytes(bytes) => {
             let _ = write!(out, "x{}:", bytes.len());
             bytes.iter().try_for_each(|byte| write!(out, "{byte:02x}"))
@@ -62,6 +76,18 @@ fn write_scalar(scalar: &Scalar, out: &mut String) {
         // The core may get more kinds: their Debug text names them.
         other => write!(out, "?{other:?};"),
     };
+}
+
+/// Appends a number in decimal.
+pub(crate) fn write_number(mut number: u64, out: &mut String) {
+    let mut digits = [b'0'; 20];
+    let mut at = digits.len();
+    while at == digits.len() || number > 0 {
+        at -= 1;
+        digits[at] = b'0' + (number % 10) as u8;
+        number /= 10;
+    }
+    out.extend(digits[at..].iter().map(|digit| char::from(*digit)));
 }
 
 impl From<Scalar> for Value {

@@ -1,6 +1,7 @@
 //! Reasons to refuse a query that can be anywhere in it: functions, the clock,
 //! the session, locks, writes.
 
+use std::collections::HashMap;
 use std::ops::ControlFlow;
 
 use sqlparser::ast::{
@@ -13,7 +14,7 @@ use super::condition::bare;
 use super::not_understood;
 use crate::dialect::Dialect;
 use crate::functions::FunctionKind;
-use crate::names::function_name;
+use crate::names::{exact, folded, function_name};
 use crate::parse::parameter;
 use crate::plan::{is_clock, is_relative};
 use crate::refusal::{Refusal, RefusalKind};
@@ -25,11 +26,21 @@ pub(crate) struct Checked {
     pub(crate) clocks: Vec<usize>,
     /// Whether the parser's tree is that of the database for sure.
     pub(crate) narrows: bool,
+    /// Where case tells names apart: names by their one spelling, as they are
+    /// meant.
+    pub(crate) exact: HashMap<String, String>,
+    /// Whether two names differ in case only.
+    pub(crate) is_ambiguous: bool,
 }
 
 impl Checked {
     pub(crate) fn of(statement: &Statement, settings: &Settings) -> Result<Self, Refusal> {
-        let checked = Checked { clocks: Vec::new(), narrows: true };
+        let checked = Checked {
+            clocks: Vec::new(),
+            narrows: true,
+            exact: HashMap::new(),
+            is_ambiguous: false,
+        };
         let mut checker = Checker { settings, checked };
         match statement.visit(&mut checker) {
             ControlFlow::Continue(()) => Ok(checker.checked),
@@ -69,6 +80,14 @@ impl Visitor for Checker<'_> {
 
     fn pre_visit_expr(&mut self, expr: &Expr) -> Flow {
         flow(self.check_expr(expr))
+    }
+
+    fn pre_visit_ident(&mut self, name: &Ident) -> Flow {
+        if let Some(exact) = exact(name, self.settings.dialect) {
+            let known = self.checked.exact.entry(folded(name)).or_insert_with(|| exact.clone());
+            self.checked.is_ambiguous |= *known != exact;
+        }
+        Flow::Continue(())
     }
 
     fn pre_visit_value(&mut self, value: &ValueWithSpan) -> Flow {

@@ -264,7 +264,9 @@ impl<'a> Analyzer<'a> {
         self.whole.extend(table.into_iter().flat_map(|table| table.read_along.iter().cloned()));
         self.sources.push(super::Source { table: name, columns });
         let visible = columns.iter().enumerate().map(|(place, column)| {
-            let is_field = !column.name.is_empty() && !column.name.contains('.');
+            let is_meant = self.dialect() != Dialect::Postgres
+                || self.exact.get(&column.name).is_none_or(|exact| *exact == column.exact);
+            let is_field = is_meant && !column.name.is_empty() && !column.name.contains('.');
             let known = is_field && table.is_some_and(|t| t.place(&column.name) == Some(place));
             (column.name.clone(), known.then_some(ColumnRef { source, column: place }))
         });
@@ -324,7 +326,7 @@ impl<'a> Analyzer<'a> {
         };
         let parsed = parse(&view.sql, self.dialect()).map_err(in_view)?;
         let checked = super::Checked::of(&parsed.statement, self.settings).map_err(in_view)?;
-        self.narrows &= checked.narrows;
+        self.learn(&checked, &parsed.statement);
         match parsed.statement {
             Statement::Query(query) => Ok(query),
             Statement::CreateView(view) => Ok(view.query),

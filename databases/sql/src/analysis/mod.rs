@@ -7,6 +7,7 @@ mod from;
 mod tree;
 mod uses;
 
+use std::collections::HashMap;
 use std::rc::Rc;
 
 use sqlparser::ast::{
@@ -23,7 +24,7 @@ use uses::Uses;
 use crate::dialect::Dialect;
 use crate::formula::{ColumnRef, Columns, Facts, Formula, project};
 use crate::kind::{ColumnKind, Kinds};
-use crate::names::{folded, last_part};
+use crate::names::{folded, last_part, parts, relations};
 use crate::plan::Reach;
 use crate::refusal::{Refusal, RefusalKind};
 use crate::schema::Column;
@@ -44,7 +45,7 @@ pub(crate) fn reads(statement: &Statement, settings: &Settings) -> Result<Reads,
     };
     let checked = Checked::of(statement, settings)?;
     let mut analyzer = Analyzer::new(settings);
-    analyzer.narrows = checked.narrows;
+    analyzer.learn(&checked, statement);
     let built = analyzer.query(query, &Env::EMPTY, &Facts::new())?;
     analyzer.finish(&built.node, &Facts::new());
     let reaches = analyzer.reaches();
@@ -69,6 +70,8 @@ struct Analyzer<'a> {
     /// Tables that are read in a way that narrows nothing.
     whole: Vec<String>,
     narrows: bool,
+    /// Names as they are meant, where case tells them apart.
+    exact: HashMap<String, String>,
     queries: usize,
     /// Common table expressions that are being read, by their address, and
     /// whether they named themselves.
@@ -108,10 +111,26 @@ impl<'a> Analyzer<'a> {
             facts: Vec::new(),
             whole: Vec::new(),
             narrows: true,
+            exact: HashMap::new(),
             queries: 0,
             open: Vec::new(),
             views: 0,
         }
+    }
+
+    /// Takes over what was found in a text. Where two names differ in case only,
+    /// which of them a third one is, is not looked into.
+    fn learn(&mut self, checked: &Checked, within: &impl Visit) {
+        self.narrows &= checked.narrows && !checked.is_ambiguous;
+        if checked.is_ambiguous {
+            let tables = relations(within);
+            let names = tables.iter().filter_map(parts).map(|parts| {
+                let texts: Vec<&str> = parts.iter().map(|part| part.value.as_str()).collect();
+                self.settings.schema.name_of(&texts)
+            });
+            self.whole.extend(names);
+        }
+        self.exact.extend(checked.exact.iter().map(|(name, exact)| (name.clone(), exact.clone())));
     }
 
     fn dialect(&self) -> Dialect {
