@@ -10,7 +10,7 @@ use cacheops_examples::blog::{Options, serve};
 const HELP: &str = "\
 A blog whose pages are made of cached fragments.
 
-Usage: blog [--engine NAME] [--db FILE] [--port N] [--redis URL [--strict]]
+Usage: blog [--engine NAME] [--db FILE] [--port N] [--redis URL [--strict] [--exclusive]]
 
   --engine NAME
                the template engine, minijinja or tera: the same pages
@@ -23,6 +23,9 @@ Usage: blog [--engine NAME] [--db FILE] [--port N] [--redis URL [--strict]]
                what they keep, as in redis://127.0.0.1:6379/0
                (default: none, the cache is this process's own)
   --strict     asks Redis on every hit, instead of being told of changes
+  --exclusive  only instances over this Redis write to FILE: no page looks
+               whether another program has, and a change by one instance
+               drops in the others just what it affects
   --help       this text
 ";
 
@@ -77,11 +80,12 @@ fn parse(mut arguments: impl Iterator<Item = String>) -> Result<Option<Options>,
             }
             "--redis" => options.redis = Some(value()?),
             "--strict" if inline.is_none() => options.strict = true,
+            "--exclusive" if inline.is_none() => options.exclusive = true,
             _ => return Err(format!("unknown argument: {argument}")),
         }
     }
-    if options.strict && options.redis.is_none() {
-        return Err("--strict is about Redis: give --redis URL too".to_owned());
+    if (options.strict || options.exclusive) && options.redis.is_none() {
+        return Err("--strict and --exclusive need --redis URL".to_owned());
     }
     Ok(Some(options))
 }

@@ -106,6 +106,45 @@ impl PendingCommit {
         self.delivery().run().await
     }
 
+    /// Like [`committed`](Self::committed), for a caller that has nobody to return
+    /// the error to. If the shared tier cannot be reached, what did not get there
+    /// stays marked: this process still finds nothing that it affects. Call this
+    /// again until it succeeds.
+    ///
+    /// # Errors
+    ///
+    /// As [`Cacheops::invalidate_batch`]. If [`Error::is_transient`] is false, nothing
+    /// is left to be tried again.
+    ///
+    /// ```
+    /// use cacheops::{Cacheops, WriteEvent};
+    ///
+    /// let cache = Cacheops::in_memory();
+    /// let mut commit = cache.begin_commit([WriteEvent::table("articles")]);
+    /// // COMMIT
+    /// while commit.try_committed().is_err_and(|error| error.is_transient()) {
+    ///     // Wait, as long as the application can.
+    /// #   break;
+    /// }
+    /// ```
+    pub fn try_committed(&mut self) -> Result<(), Error> {
+        let (mut unreachable, mut first, mut left) = (Ok(()), Ok(()), 0);
+        while let Some(step) = self.steps.get(left) {
+            let done = block_on(step.deliver(&self.cache.inner));
+            if done.as_ref().is_err_and(Error::is_transient) {
+                left += 1;
+                unreachable = unreachable.and(done);
+            } else {
+                let mistake = self.steps.remove(left).error;
+                first = first.and(done).and(mistake.map_or(Ok(()), Err));
+            }
+        }
+        if self.steps.is_empty() {
+            self.mark = None;
+        }
+        unreachable.and(first)
+    }
+
     /// Removes the mark: nothing was written.
     pub fn rolled_back(mut self) {
         self.steps.clear();

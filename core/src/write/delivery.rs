@@ -27,7 +27,7 @@ pub(crate) struct Step {
     /// `None` if there is nothing to deliver, only a mistake to report.
     pub(crate) invalidation: Option<Invalidation>,
     /// The mistake in what was announced.
-    error: Option<Error>,
+    pub(crate) error: Option<Error>,
     /// What has been dropped for it already.
     pub(crate) dropped: Dropped,
 }
@@ -43,6 +43,14 @@ impl Step {
             Step { invalidation, error, dropped: Dropped::default() }
         });
         steps.filter(|step| step.invalidation.is_some() || step.error.is_some()).collect()
+    }
+
+    /// Delivers it, and says nothing of the mistake in it.
+    pub(crate) async fn deliver(&self, inner: &Inner) -> Result<(), Error> {
+        match &self.invalidation {
+            Some(invalidation) => inner.deliver(invalidation, self.dropped).await,
+            None => Ok(()),
+        }
     }
 }
 
@@ -66,10 +74,7 @@ impl Delivery {
     /// Delivers all of them, even if one has an error. Returns the first error.
     pub(crate) async fn run(&mut self) -> Result<(), Error> {
         while let Some(step) = self.steps.front() {
-            let done = match &step.invalidation {
-                Some(invalidation) => self.inner.deliver(invalidation, step.dropped).await,
-                None => Ok(()),
-            };
+            let done = step.deliver(&self.inner).await;
             let mistake = self.steps.pop_front().and_then(|step| step.error);
             let first = std::mem::replace(&mut self.first, Ok(()));
             self.first = first.and(done).and(mistake.map_or(Ok(()), Err));

@@ -12,8 +12,6 @@ use crate::transaction::Changes;
 /// A commit that is in progress: what it changes is marked in each cache.
 pub(crate) struct Commit {
     pending: Vec<(Arc<Installation>, PendingCommit)>,
-    /// The tables that it changes; `None` for all.
-    tables: Option<Vec<String>>,
     /// The files that it is made to.
     files: Vec<Arc<File>>,
 }
@@ -26,7 +24,7 @@ impl Commit {
             (to, pending)
         };
         let pending = changes.events.into_iter().map(begin).collect();
-        Commit { pending, tables: changes.tables, files }
+        Commit { pending, files }
     }
 
     /// The commit is visible: what it changed is dropped. The observers of the cache
@@ -36,9 +34,7 @@ impl Commit {
             file.end_commit(true);
         }
         for (to, pending) in self.pending {
-            if pending.committed().is_err_and(|error| error.is_transient()) {
-                monitor::deliver_later(Undelivered { to, tables: self.tables.clone() });
-            }
+            Undelivered { to, pending }.deliver();
         }
     }
 
@@ -61,21 +57,36 @@ impl Commit {
     }
 }
 
-/// Changes that a cache could not be told, by table.
+/// Changes that a cache is to be told. Until it has been, they are marked: what they
+/// affect is not found.
 pub(crate) struct Undelivered {
-    pub(crate) to: Arc<Installation>,
-    pub(crate) tables: Option<Vec<String>>,
+    to: Arc<Installation>,
+    pending: PendingCommit,
 }
 
 impl Undelivered {
-    /// Tries again.
-    pub(crate) fn deliver(self) {
-        let events = match &self.tables {
-            Some(tables) => tables.iter().map(|table| WriteEvent::table(table)).collect(),
-            None => vec![WriteEvent::everything()],
-        };
-        if self.to.cache.invalidate_batch(events).is_err_and(|error| error.is_transient()) {
+    pub(crate) fn new(to: &Arc<Installation>, events: Vec<WriteEvent>) -> Self {
+        Undelivered { to: Arc::clone(to), pending: to.cache.begin_commit(events) }
+    }
+
+    /// Tells the cache, now or as soon as that is possible. The observers of the cache
+    /// are told of an error.
+    pub(crate) fn deliver(mut self) {
+        if self.pending.try_committed().is_err_and(|error| error.is_transient()) {
             monitor::deliver_later(self);
         }
+    }
+
+    /// In place of many for one cache, that everything has changed.
+    pub(crate) fn merge(all: &mut Vec<Undelivered>) {
+        let mut merged: Vec<Undelivered> = Vec::new();
+        for undelivered in all.iter() {
+            if merged.iter().all(|other| !Arc::ptr_eq(&other.to, &undelivered.to)) {
+                merged.push(Undelivered::new(&undelivered.to, vec![WriteEvent::everything()]));
+            }
+        }
+        // What stands in their place is marked before their marks go.
+        let before = std::mem::replace(all, merged);
+        before.into_iter().for_each(|undelivered| undelivered.pending.rolled_back());
     }
 }

@@ -19,6 +19,8 @@ use crate::registry;
 const LOOK: Duration = Duration::from_millis(2);
 /// How often what could not be delivered is tried again.
 const RETRY: Duration = Duration::from_secs(1);
+/// How many commits are kept row by row that could not be delivered.
+const MOST_UNDELIVERED: usize = 100;
 /// How many files that no connection has open are kept in sight.
 const MOST_UNUSED: usize = 256;
 
@@ -108,7 +110,12 @@ pub(crate) fn await_end(connection: Weak<Connection>) {
 
 /// Delivers later what could not be delivered.
 pub(crate) fn deliver_later(undelivered: Undelivered) {
-    locked(&MONITOR.work).undelivered.push(undelivered);
+    let mut work = locked(&MONITOR.work);
+    work.undelivered.push(undelivered);
+    if work.undelivered.len() > MOST_UNDELIVERED {
+        Undelivered::merge(&mut work.undelivered);
+    }
+    drop(work);
     MONITOR.wake.notify_all();
 }
 
@@ -133,16 +140,9 @@ fn tell(foreign: &Foreign) {
         Foreign::Tables(tables) => tables.iter().map(|table| WriteEvent::table(table)).collect(),
         Foreign::Everything => vec![WriteEvent::everything()],
     };
-    if *foreign == Foreign::Nothing {
-        return;
-    }
-    for installation in registry::current().iter() {
-        if installation.cache.invalidate_batch(events()).is_err_and(|error| error.is_transient()) {
-            let tables = match foreign {
-                Foreign::Tables(tables) => Some(tables.clone()),
-                _ => None,
-            };
-            deliver_later(Undelivered { to: Arc::clone(installation), tables });
+    if *foreign != Foreign::Nothing {
+        for installation in registry::current().iter() {
+            Undelivered::new(installation, events()).deliver();
         }
     }
 }

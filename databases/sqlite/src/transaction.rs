@@ -16,8 +16,6 @@ pub(crate) type Events = Vec<(Arc<Installation>, Vec<WriteEvent>)>;
 #[derive(Default)]
 pub(crate) struct Changes {
     pub(crate) events: Events,
-    /// The tables that the events are about; `None` for all.
-    pub(crate) tables: Option<Vec<String>>,
 }
 
 /// The changes of a transaction that is open.
@@ -26,8 +24,6 @@ pub(crate) struct Transaction {
     /// The caches that were installed at the first change.
     recipients: Events,
     tables: Vec<(Arc<Table>, Kept)>,
-    /// Further tables that change as a whole.
-    whole: Vec<String>,
     /// Everything may have changed.
     unknown: bool,
 }
@@ -111,10 +107,7 @@ impl Transaction {
             };
             (Arc::clone(each), events)
         };
-        let events = installed.iter().map(&mut of).collect();
-        let mut tables = self.whole;
-        tables.extend(self.tables.iter().map(|(table, _)| table.name().to_owned()));
-        Changes { events, tables: (!self.unknown).then_some(tables) }
+        Changes { events: installed.iter().map(&mut of).collect() }
     }
 
     /// How a table's changes are kept; with its first, the virtual table changes whose
@@ -133,7 +126,6 @@ impl Transaction {
     }
 
     fn whole_table(&mut self, table: &str) {
-        self.whole.push(table.to_owned());
         self.add(|| WriteEvent::table(table));
     }
 

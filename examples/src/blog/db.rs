@@ -57,8 +57,7 @@ impl Db {
         Ok(self.rows(sql, params)?.into_iter().next())
     }
 
-    /// Runs `work` in a transaction, and commits it if `work` succeeds. What
-    /// changed is to be announced to the cache after that, by the caller.
+    /// Runs `work` in a transaction, and commits it if `work` succeeds.
     pub(crate) fn write<R>(
         &self,
         work: impl FnOnce(&Transaction<'_>) -> rusqlite::Result<R>,

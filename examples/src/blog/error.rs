@@ -11,6 +11,8 @@ use minijinja_cacheops::cacheops;
 pub enum Error {
     /// The database refused.
     Database(rusqlite::Error),
+    /// SQLite cannot tell what is written.
+    Hooks(sqlite_cacheops::Error),
     /// The cache was used in a way that makes no sense.
     Cache(cacheops::Error),
     /// MiniJinja could not load or render a template.
@@ -29,6 +31,7 @@ impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Error::Database(error) => write!(f, "the database: {error}"),
+            Error::Hooks(error) => write!(f, "the database: {error}"),
             Error::Cache(error) => write!(f, "the cache: {error}"),
             Error::MiniJinja(error) => write!(f, "a template: {error:#}"),
             Error::Tera(error) => write!(f, "a template: {error}"),
@@ -46,6 +49,7 @@ impl std::error::Error for Error {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
             Error::Database(error) => Some(error),
+            Error::Hooks(error) => Some(error),
             Error::Cache(error) => Some(error),
             Error::MiniJinja(error) => Some(error),
             Error::Tera(error) => Some(error),
@@ -67,6 +71,7 @@ macro_rules! from {
 
 from! {
     Database: rusqlite::Error,
+    Hooks: sqlite_cacheops::Error,
     Cache: cacheops::Error,
     MiniJinja: minijinja::Error,
     Tera: tera::Error,

@@ -20,7 +20,7 @@ use super::pages::{Page, Reply, Table, reply};
 use super::templates::Values;
 use super::visit::Visit;
 use super::words::thousands;
-use super::writes::{ArticleChange, Changes};
+use super::writes::ArticleChange;
 
 /// Mistakes by the names of their fields.
 pub(crate) type Errors = BTreeMap<&'static str, String>;
@@ -208,10 +208,8 @@ pub(crate) async fn save_article(
         let choices = app.choices()?;
         match form.check(&choices) {
             Err(errors) => Ok(article_page(&slug, &form, &choices, errors)),
-            Ok(change) => match app.update_article(place.id, &change)? {
-                Some(changes) => app.saved(changes, &slug, ""),
-                None => not_found(),
-            },
+            Ok(change) if app.update_article(place.id, &change)? => Ok(saved(&slug, "")),
+            Ok(_) => not_found(),
         }
     })
     .await
@@ -232,8 +230,8 @@ pub(crate) async fn add_comment(
         };
         match form.check() {
             Ok((name, body)) => {
-                let (id, changes) = app.add_comment(place.id, &name, &body)?;
-                app.saved(changes, &slug, &format!("#comment-{id}"))
+                let id = app.add_comment(place.id, &name, &body)?;
+                Ok(saved(&slug, &format!("#comment-{id}")))
             }
             Err(errors) => Ok(refused(commented(place, &slug, &form, errors))),
         }
@@ -270,10 +268,10 @@ pub(crate) async fn save_comment(
         };
         match form.check() {
             Err(errors) => Ok(comment_page(comment.id, &slug, &form, errors)),
-            Ok((name, body)) => match app.update_comment(comment.id, &name, &body)? {
-                Some(changes) => app.saved(changes, &slug, &format!("#comment-{}", comment.id)),
-                None => not_found(),
-            },
+            Ok((name, body)) => {
+                app.update_comment(comment.id, &name, &body)?;
+                Ok(saved(&slug, &format!("#comment-{}", comment.id)))
+            }
         }
     })
     .await
@@ -287,49 +285,15 @@ pub(crate) async fn delete_comment(
 ) -> Response {
     reply(app, visit, move |app| {
         let Some((comment, slug)) = app.comment(number(&id))? else { return not_found() };
-        match app.delete_comment(comment.id)? {
-            Some(changes) => app.saved(changes, &slug, "#comments"),
-            None => not_found(),
-        }
+        app.delete_comment(comment.id)?;
+        Ok(saved(&slug, "#comments"))
     })
     .await
 }
 
-/// Announces changes that could not be announced when they were saved.
-pub(crate) async fn announce_again(
-    State(app): State<Arc<App>>,
-    visit: Visit,
-    Path(slug): Path<String>,
-) -> Response {
-    reply(app, visit, move |app| {
-        if app.place(Table::Articles, &slug)?.is_none() {
-            return not_found();
-        }
-        Ok(match app.announce_all()? {
-            true => Reply::Redirect(format!("/article/{slug}")),
-            false => unannounced(StatusCode::SERVICE_UNAVAILABLE, &slug, ""),
-        })
-    })
-    .await
-}
-
-impl App {
-    /// Announces a change of an article or its comments, and leads to where it
-    /// is seen; else says who may not see it.
-    fn saved(&self, changes: Changes, slug: &str, anchor: &str) -> Result<Reply, Error> {
-        Ok(match self.announce(changes)? {
-            true => Reply::Redirect(format!("/article/{slug}{anchor}")),
-            false => unannounced(StatusCode::ACCEPTED, slug, anchor),
-        })
-    }
-}
-
-/// The page after a change that is saved and not announced.
-fn unannounced(status: StatusCode, slug: &str, anchor: &str) -> Reply {
-    let again = status == StatusCode::SERVICE_UNAVAILABLE;
-    let values = Values::new().with("slug", slug).with("anchor", anchor).with("again", again);
-    let page = Page::new("unannounced.html", "Saved, but not announced", values);
-    Reply::Page(Page { status, ..page })
+/// Leads to where a change of an article or its comments is seen.
+fn saved(slug: &str, anchor: &str) -> Reply {
+    Reply::Redirect(format!("/article/{slug}{anchor}"))
 }
 
 /// An id from an address; 0, which no row has, for what is none.

@@ -204,6 +204,7 @@ fn counters(cache: &Cacheops) -> Vec<Counter> {
         counters.insert(1, counter("Of these in Redis", stats.shared_hits));
         let away = stats.unverified + stats.breaker_open;
         counters.insert(5, counter("Missed: Redis away", away));
+        counters.insert(7, counter("Deliveries that failed", stats.failed_invalidations));
     }
     counters
 }

@@ -3,7 +3,8 @@
 //! - `queries` says what templates can ask for, and which querysets that is.
 //! - `templates` sets the engine up, MiniJinja or Tera; the templates
 //!   themselves are in `examples/blog/templates` and `templates-tera`.
-//! - `writes` changes the database, and announces what changed.
+//! - `writes` changes the database. SQLite tells the cache what changed: `App::open`
+//!   installs that, by one call.
 //! - `bar` and `live` show what the cache does meanwhile, `shared` what Redis
 //!   holds, where there is one.
 
@@ -67,6 +68,10 @@ pub struct Options {
     pub redis: Option<String>,
     /// Whether Redis is asked on every hit.
     pub strict: bool,
+    /// Only instances of the site that share this Redis write to the file. Then no page
+    /// looks whether another program has, and a change by one instance drops in the
+    /// others just what it affects.
+    pub exclusive: bool,
     /// How long Redis may take before it is given up; the cache's own limits
     /// if nothing is said.
     pub redis_timeout: Option<Duration>,
@@ -82,6 +87,7 @@ impl Options {
             port: 0,
             redis: None,
             strict: false,
+            exclusive: false,
             redis_timeout: None,
         }
     }
@@ -158,20 +164,47 @@ struct App {
     cache: Cacheops,
     templates: Templates,
     log: Log,
+    /// Whether others write to the file of the database.
+    exclusive: bool,
 }
 
 impl App {
     fn open(options: &Options) -> Result<Arc<Self>, Error> {
-        let db = Db::open(&options.db)?;
-        seed::fill_if_empty(&db)?;
         let log = Log::default();
-        let cache = open_cache(options, &db, &log)?;
+        let cache = open_cache(options, &prepare(options)?, &log)?;
+        // From here on, SQLite tells the cache of each row that this process writes.
+        // Each page looks for writes of others, so no thread has to.
+        sqlite_cacheops::Options::new().external_writes(Duration::ZERO).install(&cache)?;
+        let db = Db::open(&options.db)?;
+        // Redis may have pages from before somebody wrote while no instance was running.
+        cache.invalidate_all()?;
         let templates = Templates::load(options.engine, &cache, &db)?;
-        Ok(Arc::new(App { db, cache, templates, log }))
+        Ok(Arc::new(App { db, cache, templates, log, exclusive: options.exclusive }))
+    }
+
+    /// Drops what others have changed in the file, so that the page that begins now shows
+    /// it.
+    fn look_for_external_writes(&self) {
+        if !self.exclusive {
+            sqlite_cacheops::look_for_external_writes();
+        }
     }
 }
 
-fn open_cache(options: &Options, db: &Db, log: &Log) -> Result<Cacheops, Error> {
+impl Drop for App {
+    fn drop(&mut self) {
+        sqlite_cacheops::uninstall(&self.cache);
+    }
+}
+
+/// Makes the database, if it is not there; what tells it from others.
+fn prepare(options: &Options) -> Result<String, Error> {
+    let db = Db::open(&options.db)?;
+    seed::fill_if_empty(&db)?;
+    Ok(db.id()?)
+}
+
+fn open_cache(options: &Options, id: &str, log: &Log) -> Result<Cacheops, Error> {
     let noted = log.clone();
     let mut cache = Cacheops::builder()
         .inspect(true)
@@ -184,7 +217,7 @@ fn open_cache(options: &Options, db: &Db, log: &Log) -> Result<Cacheops, Error> 
             redis = redis.connect_timeout(limit).operation_timeout(limit);
         }
         // Sites of other databases have other pages.
-        cache = cache.prefix(format!("blog:{}:", db.id()?)).redis(redis);
+        cache = cache.prefix(format!("blog:{id}:")).redis(redis);
     }
     Ok(cache.build()?)
 }
@@ -195,7 +228,6 @@ fn router(app: Arc<App>) -> Router {
         .route("/article/{slug}", get(pages::article))
         .route("/article/{slug}/edit", get(forms::edit_article).post(forms::save_article))
         .route("/article/{slug}/comments", get(pages::comments).post(forms::add_comment))
-        .route("/article/{slug}/announce", post(forms::announce_again))
         .route("/comment/{id}/edit", get(forms::edit_comment).post(forms::save_comment))
         .route("/comment/{id}/delete", post(forms::delete_comment))
         .route("/category/{slug}", get(pages::category))

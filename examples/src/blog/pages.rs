@@ -67,6 +67,7 @@ where
 {
     let work = tokio::task::spawn_blocking(move || {
         bar::begin();
+        app.look_for_external_writes();
         let done = make(&app).and_then(|reply| app.render(&visit, reply));
         bar::end();
         done.unwrap_or_else(|error| app.failure(&error))

@@ -1,5 +1,6 @@
 //! Drives the blog over HTTP, as a browser would.
 #![allow(clippy::unwrap_used, reason = "a test fails by it")]
+#![allow(clippy::print_stdout, reason = "processes tell their address")]
 
 /// Makes tests of functions that take an engine: one by each.
 macro_rules! either_engine {
@@ -27,6 +28,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use cacheops_examples::blog::{Engine, Options, serve};
 use serde_json::Value;
+use tokio::runtime::Runtime;
 
 use site::{Site, area, edit, names, newest};
 
@@ -51,6 +53,7 @@ either_engine! {
     outlines_tell_of_each_fragment,
     the_live_page_tells_of_invalidations,
     an_existing_database_is_kept,
+    what_a_shell_changes_is_on_the_next_page,
 }
 
 fn pages_are_there(engine: Engine) {
@@ -364,17 +367,38 @@ fn the_live_page_tells_of_invalidations(engine: Engine) {
 fn an_existing_database_is_kept(engine: Engine) {
     let mut site = Site::start(engine);
     assert_eq!(edit(&site, "querysets", &[("title", "Mine")]).status, 303);
-    site.restart();
+    site.restart_after(|| {});
     assert!(site.page("/article/querysets").contains("<h1>Mine</h1>"));
     assert!(site.page("/").contains("Page 1 of 3"));
+}
+
+fn what_a_shell_changes_is_on_the_next_page(engine: Engine) {
+    let site = Site::start(engine);
+    let slug = newest(&site);
+    let path = format!("/article/{slug}");
+    for number in 0..3 {
+        site.page("/");
+        site.page(&path);
+        let title = format!("Title {number} of a shell");
+        let sql = format!("UPDATE articles SET title = '{title}' WHERE slug = '{slug}'");
+        site.folder().sql(&sql);
+        assert!(site.page("/").contains(&title));
+        assert!(site.page(&path).contains(&title));
+        assert_eq!(site.missed("/"), [""; 0]);
+        assert_eq!(site.missed(&path), [""; 0]);
+    }
+    site.folder()
+        .sql(&format!("PRAGMA foreign_keys = ON; DELETE FROM articles WHERE slug = '{slug}'"));
+    assert_eq!(site.get(&path).status, 404);
+    assert!(!site.page("/").contains(&path));
 }
 
 #[test]
 fn a_port_that_is_taken_is_told_of() {
     let site = Site::start(Engine::default());
-    let db = Options::new(site.folder().join("other.db"));
+    let db = Options::new(site.folder().db());
     let options = Options { port: site.address().port(), ..db };
-    let error = site.block_on(serve(options)).unwrap_err();
+    let error = Runtime::new().unwrap().block_on(serve(options)).unwrap_err();
     assert!(error.to_string().contains("the port is taken"), "{error}");
 }
 

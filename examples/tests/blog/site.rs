@@ -1,22 +1,77 @@
 //! A site under test, and what its pages and forms say.
 
-use std::io::{Read, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
 
-use cacheops_examples::blog::{Engine, Options, Server, serve};
+use cacheops_examples::blog::{Engine, Options, serve};
 use cacheops_tests::servers::PATIENCE;
+use rusqlite::Connection;
 use serde_json::Value;
 use tokio::runtime::Runtime;
 
-/// An instance of the site.
+/// An instance of the site, in a process of its own: SQLite's hooks are the process's.
 pub(crate) struct Site {
-    runtime: Runtime,
-    server: Option<Server>,
+    child: Child,
+    address: SocketAddr,
     options: Options,
     folder: Arc<Folder>,
+}
+
+/// What a process of a site is told, in this variable of its environment.
+const TOLD: &str = "CACHEOPS_TEST_BLOG";
+/// What precedes the address in its output.
+const ADDRESS: &str = "listening at ";
+
+/// What the process of a site runs; a test of nothing by itself. It serves until its
+/// input ends.
+#[test]
+fn another_process() {
+    let Ok(told) = std::env::var(TOLD) else { return };
+    let told: Value = serde_json::from_str(&told).unwrap();
+    let options = Options {
+        engine: told["engine"].as_str().unwrap().parse().unwrap(),
+        redis: told["redis"].as_str().map(str::to_owned),
+        redis_timeout: told["redis_timeout"].as_f64().map(Duration::from_secs_f64),
+        strict: told["strict"] == true,
+        exclusive: told["exclusive"] == true,
+        ..Options::new(told["db"].as_str().unwrap().into())
+    };
+    Runtime::new().unwrap().block_on(async {
+        let server = serve(options).await.unwrap();
+        println!("\n{ADDRESS}{}", server.address());
+        let end = tokio::task::spawn_blocking(|| std::io::stdin().read_to_end(&mut Vec::new()));
+        end.await.unwrap().unwrap();
+        server.shutdown().await.unwrap();
+    });
+}
+
+/// Starts a process that runs [`another_process`].
+fn start(options: &Options) -> (Child, SocketAddr) {
+    let told = serde_json::json!({
+        "db": options.db,
+        "engine": options.engine.to_string(),
+        "redis": options.redis,
+        "redis_timeout": options.redis_timeout.map(|limit| limit.as_secs_f64()),
+        "strict": options.strict,
+        "exclusive": options.exclusive,
+    });
+    let mut child = Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", "site::another_process", "--nocapture"])
+        .env(TOLD, told.to_string())
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines().map(Result::unwrap);
+    let address = lines.find_map(|line| line.strip_prefix(ADDRESS)?.parse().ok());
+    // What it writes afterwards goes nowhere.
+    std::thread::spawn(move || lines.for_each(drop));
+    (child, address.unwrap())
 }
 
 /// A folder with a database, which is removed with the last site on it.
@@ -34,6 +89,11 @@ impl Folder {
 
     pub(crate) fn db(&self) -> PathBuf {
         self.0.join("blog.db")
+    }
+
+    /// Runs SQL on the database as a shell does: in a process that has no hooks.
+    pub(crate) fn sql(&self, sql: &str) {
+        Connection::open(self.db()).unwrap().execute_batch(sql).unwrap();
     }
 }
 
@@ -70,27 +130,28 @@ impl Site {
     }
 
     pub(crate) fn open(options: Options, folder: Arc<Folder>) -> Site {
-        let runtime = Runtime::new().unwrap();
-        let server = runtime.block_on(serve(options.clone())).unwrap();
-        Site { runtime, server: Some(server), options, folder }
+        let (child, address) = start(&options);
+        Site { child, address, options, folder }
     }
 
-    pub(crate) fn restart(&mut self) {
-        self.runtime.block_on(self.server.take().unwrap().shutdown()).unwrap();
-        self.server = Some(self.runtime.block_on(serve(self.options.clone())).unwrap());
+    pub(crate) fn restart_after(&mut self, work: impl FnOnce()) {
+        assert!(self.stop());
+        work();
+        (self.child, self.address) = start(&self.options);
     }
 
-    /// What is not asked for over HTTP.
-    pub(crate) fn block_on<T>(&self, work: impl Future<Output = T>) -> T {
-        self.runtime.block_on(work)
+    /// Ends the process in order. Whether it did.
+    fn stop(&mut self) -> bool {
+        drop(self.child.stdin.take());
+        self.child.wait().is_ok_and(|status| status.success())
     }
 
-    pub(crate) fn folder(&self) -> &Path {
-        &self.folder.0
+    pub(crate) fn folder(&self) -> &Arc<Folder> {
+        &self.folder
     }
 
     pub(crate) fn address(&self) -> SocketAddr {
-        self.server.as_ref().unwrap().address()
+        self.address
     }
 
     pub(crate) fn send(&self, request: &str) -> Answer {
@@ -154,9 +215,7 @@ impl Site {
 
 impl Drop for Site {
     fn drop(&mut self) {
-        if let Some(server) = self.server.take() {
-            let _ = self.runtime.block_on(server.shutdown());
-        }
+        self.stop();
     }
 }
 

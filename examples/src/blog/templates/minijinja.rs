@@ -14,7 +14,7 @@ use crate::blog::listing::Listing;
 use crate::blog::queries::{self, Query};
 use crate::blog::{markdown, words};
 
-const TEMPLATES: [(&str, &str); 19] = sources!("templates");
+const TEMPLATES: [(&str, &str); 18] = sources!("templates");
 
 /// MiniJinja with its plugin.
 pub(super) struct MiniJinja {

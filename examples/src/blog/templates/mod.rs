@@ -11,7 +11,7 @@ macro_rules! sources {
             $folder: "base.html", "fields.html", "listing.html", "card.html", "title_line.html",
             "byline.html", "tag_links.html", "comment_count.html", "sidebar.html", "front.html",
             "list.html", "search.html", "article.html", "article_form.html", "comment_form.html",
-            "message.html", "unannounced.html", "live.html", "bar.html"
+            "message.html", "live.html", "bar.html"
         )
     };
     ($folder:literal: $($name:literal),*) => {

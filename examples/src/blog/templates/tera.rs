@@ -12,7 +12,7 @@ use crate::blog::listing::Listing;
 use crate::blog::queries::{self, Query};
 use crate::blog::{markdown, words};
 
-const TEMPLATES: [(&str, &str); 19] = sources!("templates-tera");
+const TEMPLATES: [(&str, &str); 18] = sources!("templates-tera");
 
 /// Tera with its plugin.
 pub(super) struct Tera {
