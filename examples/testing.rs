@@ -16,10 +16,8 @@ use minijinja_cacheops::cacheops::{Cacheops, Error, ManualClock, QuerySet, eq};
 /// Stands for an application: a page that lists a category.
 fn page(cache: &Cacheops, category: u32) -> Result<String, Error> {
     let rows = QuerySet::table("articles").filter(eq("category", category));
-    cache
-        .cached_as(&rows)
-        .time_to_live(Duration::from_secs(60))
-        .get_or_fill(|| Ok::<_, Error>(format!("articles of {category}")))
+    let page = cache.cached_as(&rows).time_to_live(Duration::from_secs(60));
+    Ok(page.get_or_fill(|| Ok::<_, Error>(format!("articles of {category}")))?)
 }
 
 fn a_change_reaches_its_page_and_no_other() -> Result<(), Error> {

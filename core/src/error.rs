@@ -130,3 +130,85 @@ impl fmt::Display for Error {
 }
 
 impl std::error::Error for Error {}
+
+/// The error of [`get_or_fill`](crate::Cached::get_or_fill): the cache's, or the
+/// one that the fill returned, which need not know anything of the cache.
+///
+/// It displays as the error inside, and has the same source. In a function that
+/// returns [`Error`], `?` converts it if the fill's error is an [`Error`] too.
+/// Into an error type with a `From<cacheops::Error>`, [`into_inner`](Self::into_inner)
+/// converts both:
+///
+/// ```
+/// use cacheops::{Cacheops, FillError};
+///
+/// # fn load() -> Result<String, std::io::Error> { Ok(String::new()) }
+/// fn text(cache: &Cacheops) -> Result<String, Box<dyn std::error::Error>> {
+///     let fill = || Ok(load()?);
+///     cache.cached_as("articles").get_or_fill(fill).map_err(FillError::into_inner)
+/// }
+/// # text(&Cacheops::in_memory()).unwrap();
+/// ```
+// No third side can appear: a caller may match both without a wildcard.
+#[derive(Clone, Debug)]
+pub enum FillError<E> {
+    /// The cache could not use the call. The fill did not run.
+    Cache(Error),
+    /// The fill failed with this error. Nothing was stored.
+    Fill(E),
+}
+
+impl<E> FillError<E> {
+    /// The error inside, whichever side it comes from.
+    #[must_use]
+    pub fn into_inner(self) -> E
+    where
+        E: From<Error>,
+    {
+        match self {
+            FillError::Cache(error) => error.into(),
+            FillError::Fill(error) => error,
+        }
+    }
+
+    /// Converts the error of the fill, and leaves one of the cache as it is.
+    ///
+    /// ```
+    /// # use cacheops::{Cacheops, FillError};
+    /// # let cache = Cacheops::in_memory();
+    /// let failed = cache.cached().get_or_fill(|| "x".parse::<u8>()).unwrap_err();
+    /// let failed: FillError<String> = failed.map(|error| error.to_string());
+    /// assert!(matches!(failed, FillError::Fill(text) if text.contains("invalid digit")));
+    /// ```
+    #[must_use]
+    pub fn map<U>(self, convert: impl FnOnce(E) -> U) -> FillError<U> {
+        match self {
+            FillError::Cache(error) => FillError::Cache(error),
+            FillError::Fill(error) => FillError::Fill(convert(error)),
+        }
+    }
+}
+
+impl From<FillError<Error>> for Error {
+    fn from(error: FillError<Error>) -> Self {
+        error.into_inner()
+    }
+}
+
+impl<E: fmt::Display> fmt::Display for FillError<E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            FillError::Cache(error) => error.fmt(f),
+            FillError::Fill(error) => error.fmt(f),
+        }
+    }
+}
+
+impl<E: std::error::Error> std::error::Error for FillError<E> {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            FillError::Cache(error) => error.source(),
+            FillError::Fill(error) => error.source(),
+        }
+    }
+}

@@ -78,7 +78,7 @@ mod write;
 
 pub use cache::{Builder, Cached, Cacheops};
 pub use clock::{Clock, ManualClock, SystemClock};
-pub use error::{Error, ErrorKind};
+pub use error::{Error, ErrorKind, FillError};
 pub use fragment::TemplateUse;
 pub use key::{FragmentKey, KeyWriter};
 pub use observe::{

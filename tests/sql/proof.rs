@@ -132,7 +132,7 @@ fn is_hit(cache: &Cacheops, query: &Kept) -> bool {
         call = call.also(queryset);
     }
     let mut hit = true;
-    let found: Result<bool, cacheops::Error> = call.get_or_fill(|| {
+    let found: Result<bool, cacheops::FillError<cacheops::Error>> = call.get_or_fill(|| {
         hit = false;
         Ok(true)
     });

@@ -3,7 +3,8 @@
 use std::time::{Duration, UNIX_EPOCH};
 
 use cacheops::{
-    Cached, Cacheops, Error, ErrorKind, Profile, QuerySet, WriteEvent, all, any, eq, is_in,
+    Cached, Cacheops, Error, ErrorKind, FillError, Profile, QuerySet, WriteEvent, all, any, eq,
+    is_in,
 };
 use cacheops_tests::{Backend, cache_on_clock};
 use serde_json::json;
@@ -22,10 +23,11 @@ impl<'a> Fragment<'a> {
     /// Whether the fragment was still there; it is afterwards.
     fn is_there(&self) -> bool {
         let mut filled = false;
-        let value: Result<u8, Error> = self.cache.cached_as(&self.set).get_or_fill(|| {
-            filled = true;
-            Ok(1)
-        });
+        let value: Result<u8, FillError<Error>> =
+            self.cache.cached_as(&self.set).get_or_fill(|| {
+                filled = true;
+                Ok(1)
+            });
         assert_eq!(value.unwrap(), 1);
         !filled
     }
@@ -118,7 +120,7 @@ fn names_are_spelled_by_one_rule<B: Backend>() {
         assert!(!one.is_there(), "{refused:?}");
     }
     let profile = cache.cached_as(table("x")).name(" ").get_or_fill(|| Ok::<u8, Error>(1));
-    assert_eq!(profile.unwrap_err().kind(), ErrorKind::InvalidName);
+    assert_eq!(profile.unwrap_err().into_inner().kind(), ErrorKind::InvalidName);
     let named = |value: u8| {
         let call = cache.cached().name(" side bar ").extra(&[-0.0, 1.0]);
         call.get_or_fill(|| Ok::<u8, Error>(value)).unwrap()
@@ -249,7 +251,7 @@ fn profiles<B: Backend>() {
 }
 
 fn fill(call: Cached<'_>) -> Result<u8, Error> {
-    call.get_or_fill(|| Ok(1))
+    Ok(call.get_or_fill(|| Ok::<_, Error>(1))?)
 }
 
 fn mistakes_in_calls<B: Backend>() {

@@ -11,7 +11,7 @@ use std::sync::{Arc, Barrier, Mutex, OnceLock};
 use std::task::{Context, Poll, Wake, Waker};
 use std::time::Duration;
 
-use cacheops::{Builder, Cacheops, Error, QuerySet, WriteEvent};
+use cacheops::{Builder, Cacheops, Error, FillError, QuerySet, WriteEvent};
 use serde::Serialize;
 use serde_json::json;
 
@@ -106,7 +106,7 @@ impl Wake for Count {
     }
 }
 
-type Value = Pin<Box<dyn Future<Output = Result<i32, Error>> + Send>>;
+type Value = Pin<Box<dyn Future<Output = Result<i32, FillError<Error>>> + Send>>;
 
 #[test]
 fn a_waker_that_panics_keeps_nobody_asleep() {

@@ -6,7 +6,7 @@ use std::sync::{Arc, Barrier, Mutex, mpsc};
 use std::thread;
 use std::time::Duration;
 
-use cacheops::{Cacheops, Error, PrefixQuery, QuerySet, WriteEvent, eq};
+use cacheops::{Cacheops, Error, FillError, PrefixQuery, QuerySet, WriteEvent, eq};
 use cacheops_tests::fixture::spelled;
 use cacheops_tests::{Backend, Context, Delimiters, Engine, Layout, Query};
 use serde_json::json;
@@ -84,7 +84,7 @@ fn failing_leaders<B: Backend>() {
         let cache = B::cache(Cacheops::builder());
         let (filling, begun) = mpsc::channel();
         let go_on = Barrier::new(2);
-        let get = |fails: bool| -> Result<u8, Error> {
+        let get = |fails: bool| -> Result<u8, FillError<_>> {
             cache.cached().get_or_fill(|| {
                 if !fails {
                     return Ok(1);
@@ -94,7 +94,7 @@ fn failing_leaders<B: Backend>() {
                 if panics {
                     panic!("a body panics");
                 }
-                cache.cached().extra(&f64::NAN).get_or_fill(|| Ok(2))
+                cache.cached().extra(&f64::NAN).get_or_fill(|| Ok::<_, Error>(2))
             })
         };
         thread::scope(|scope| {
@@ -219,7 +219,7 @@ fn never_stale<B: Backend>() {
             _ => cache.cached(),
         };
         // Made from inner fragments only: by what bubbles up from them.
-        call.extra(&kind).get_or_fill(|| (0..ROWS).map(row_of).collect::<Result<Vec<u64>, Error>>())
+        call.extra(&kind).get_or_fill(|| (0..ROWS).map(row_of).collect::<Result<Vec<u64>, _>>())
     };
     let drop_row = |row: usize, kind: usize| match kind % 8 {
         0 => cache.invalidate_model("rows").unwrap(),

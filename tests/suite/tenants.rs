@@ -11,7 +11,7 @@ use std::task::{Context, Poll, Waker};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use cacheops::{Cacheops, Error, PrefixQuery, QuerySet, WriteEvent, eq};
+use cacheops::{Cacheops, Error, FillError, PrefixQuery, QuerySet, WriteEvent, eq};
 use cacheops_tests::Backend;
 use futures_executor::block_on;
 use serde_json::json;
@@ -51,7 +51,7 @@ fn orders<'a>(
     of: &'a str,
     begun: &'a Cell<bool>,
     gate: Option<Rc<Cell<bool>>>,
-) -> impl Future<Output = Result<String, Error>> + 'a {
+) -> impl Future<Output = Result<String, FillError<Error>>> + 'a {
     cache.cached_as("orders").get_or_fill_async(move || async move {
         begun.set(true);
         if let Some(gate) = gate {

@@ -2,13 +2,13 @@
 
 use std::cell::Cell;
 use std::collections::{BTreeMap, HashMap};
-use std::fmt::Debug;
+use std::fmt::{self, Debug};
 use std::future::Future;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use cacheops::{Cacheops, Error, QuerySet, eq};
+use cacheops::{Cacheops, Error, ErrorKind, FillError, QuerySet, eq};
 use cacheops_tests::{Backend, cache_on_clock};
 use futures_executor::block_on;
 use serde::de::DeserializeOwned;
@@ -81,29 +81,54 @@ fn unwritable<B: Backend>() {
     assert_eq!((cache.stats().stored, cache.stats().not_stored), (0, 2));
 }
 
+/// An error of the application. It knows nothing of the cache.
 #[derive(Debug, PartialEq)]
-enum AppError {
-    Cache(String),
-    Database,
+struct DatabaseError;
+
+impl fmt::Display for DatabaseError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("no database")
+    }
 }
+
+impl std::error::Error for DatabaseError {}
+
+#[derive(Debug)]
+struct AppError(String);
 
 impl From<Error> for AppError {
     fn from(error: Error) -> Self {
-        AppError::Cache(error.to_string())
+        AppError(error.to_string())
     }
 }
 
 fn errors_reach_the_author<B: Backend>() {
     let cache = B::cache(Cacheops::builder());
     let get = |fail: bool| {
-        cache.cached().get_or_fill(|| if fail { Err(AppError::Database) } else { Ok(1) })
+        let call = cache.cached();
+        block_on(
+            call.get_or_fill_async(|| async move { if fail { Err(DatabaseError) } else { Ok(1) } }),
+        )
     };
-    assert_eq!(get(true), Err(AppError::Database));
-    assert_eq!(get(false), Ok(1));
-    assert_eq!(get(true), Ok(1));
-    let call = cache.cached().extra(&f32::NAN);
-    let error = call.get_or_fill(|| Ok::<u8, AppError>(1)).unwrap_err();
-    assert!(matches!(error, AppError::Cache(why) if why.contains("NaN")));
+    let error = get(true).unwrap_err();
+    assert_eq!(error.to_string(), "no database");
+    assert!(std::error::Error::source(&error).is_none());
+    assert!(matches!(error, FillError::Fill(DatabaseError)));
+    assert_eq!(get(false).unwrap(), 1);
+    assert_eq!(get(true).unwrap(), 1);
+    let failed = cache.cached().get_or_fill(|| Err::<u8, _>(DatabaseError));
+    assert!(matches!(failed, Err(FillError::Fill(DatabaseError))));
+
+    let unusable = || cache.cached().extra(&f32::NAN);
+    let error = unusable().get_or_fill(|| Ok::<u8, DatabaseError>(1)).unwrap_err();
+    assert!(error.to_string().contains("NaN"), "{error}");
+    assert!(matches!(error, FillError::Cache(_)));
+    let failed = block_on(unusable().get_or_fill_async(|| async { Ok::<u8, DatabaseError>(1) }));
+    assert!(matches!(failed, Err(FillError::Cache(_))));
+    let AppError(why) = error.map(|_| AppError("filled".into())).into_inner();
+    assert!(why.contains("NaN"), "{why}");
+    let as_before = || -> Result<u8, Error> { Ok(unusable().get_or_fill(|| Ok(1))?) };
+    assert_eq!(as_before().unwrap_err().kind(), ErrorKind::InvalidExtra);
 }
 
 fn places_and_extras_differ<B: Backend>() {
@@ -155,8 +180,8 @@ fn nested<B: Backend>() {
     let guarded = || {
         cache.cached().get_or_fill(|| {
             runs.set(runs.get() + 1);
-            let inner = cache.cached_as("c").get_or_fill(|| Err::<u8, _>(AppError::Database));
-            Ok::<u8, AppError>(inner.unwrap_or(0))
+            let inner = cache.cached_as("c").get_or_fill(|| Err::<u8, _>(DatabaseError));
+            Ok::<u8, Error>(inner.unwrap_or(0))
         })
     };
     guarded().unwrap();

@@ -9,7 +9,7 @@ use std::task::{Context, Waker};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use cacheops::{Cacheops, Error, QuerySet, WriteEvent, eq};
+use cacheops::{Cacheops, Error, FillError, QuerySet, WriteEvent, eq};
 use cacheops_tests::Backend;
 use futures_executor::block_on;
 use serde_json::json;
@@ -267,7 +267,7 @@ fn a_follower_that_is_dropped<B: Backend>() {
             Ok::<_, Error>(1)
         })
     };
-    let poll = |future: Pin<&mut dyn Future<Output = Result<i32, Error>>>| {
+    let poll = |future: Pin<&mut dyn Future<Output = Result<i32, FillError<Error>>>>| {
         let polled = future.poll(&mut Context::from_waker(Waker::noop()));
         cache.get_last_invalidation(["t"]);
         assert!(polled.is_pending());

@@ -9,7 +9,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::cache::handle::Cacheops;
-use crate::error::Error;
+use crate::error::{Error, FillError};
 use crate::key::{FragmentKey, KeyWriter};
 use crate::queryset::QuerySet;
 use crate::read::attempt::{Found, Hit};
@@ -154,30 +154,43 @@ impl<'a> Cached<'a> {
     ///
     /// # Errors
     ///
-    /// The error of `fill`, unchanged; nothing is stored then. Before `fill`
-    /// runs, an error in the call: an invalid queryset or extra, a time limit
-    /// of zero, or a table without a profile.
-    pub fn get_or_fill<T, E, F>(self, fill: F) -> Result<T, E>
+    /// [`FillError::Fill`] with the error of `fill`, which may be of any type;
+    /// nothing is stored then. Before `fill` runs, [`FillError::Cache`] for an
+    /// error in the call: an invalid queryset or extra, a time limit of zero, or
+    /// a table without a profile.
+    ///
+    /// ```
+    /// use cacheops::{Cacheops, FillError};
+    /// use std::{fs, io};
+    ///
+    /// let cache = Cacheops::in_memory();
+    /// let text: Result<String, FillError<io::Error>> =
+    ///     cache.cached_as("files").get_or_fill(|| fs::read_to_string("no such file"));
+    /// match text {
+    ///     Err(FillError::Fill(error)) => assert_eq!(error.kind(), io::ErrorKind::NotFound),
+    ///     other => panic!("{other:?}"),
+    /// }
+    /// ```
+    pub fn get_or_fill<T, E, F>(self, fill: F) -> Result<T, FillError<E>>
     where
         T: Serialize + DeserializeOwned,
-        E: From<Error>,
         F: FnOnce() -> Result<T, E>,
     {
-        let key = self.key::<T, F>()?;
+        let key = self.key::<T, F>().map_err(FillError::Cache)?;
         let querysets: Vec<&QuerySet> = self.querysets.iter().collect();
         let request = self.request(key, &querysets);
         let address = self.cache.inner.address(key, self.querysets.iter());
         let context = LookupContext { request: &request, address: &address };
-        let mut found = self.cache.find_in(&context, &any_template)?;
+        let mut found = self.cache.find_in(&context, &any_template).map_err(FillError::Cache)?;
         if let Found::Hit(hit) = &found {
             if let Some(value) = read(hit) {
                 return Ok(value);
             }
-            found = block_on(self.cache.refill(&context, hit))?;
+            found = block_on(self.cache.refill(&context, hit)).map_err(FillError::Cache)?;
         }
-        let Found::Miss(pending) = found else { return fill() };
+        let Found::Miss(pending) = found else { return fill().map_err(FillError::Fill) };
         pending.enter();
-        let value = fill()?;
+        let value = fill().map_err(FillError::Fill)?;
         block_on(pending.finish_value(write(&value)));
         Ok(value)
     }
@@ -206,10 +219,9 @@ impl<'a> Cached<'a> {
     pub fn get_or_fill_async<T, E, F, Fut>(
         self,
         fill: F,
-    ) -> impl Future<Output = Result<T, E>> + use<'a, T, E, F, Fut>
+    ) -> impl Future<Output = Result<T, FillError<E>>> + use<'a, T, E, F, Fut>
     where
         T: Serialize + DeserializeOwned,
-        E: From<Error>,
         F: FnOnce() -> Fut,
         Fut: Future<Output = Result<T, E>>,
     {
@@ -218,20 +230,22 @@ impl<'a> Cached<'a> {
             (key, address)
         });
         async move {
-            let (key, address) = called?;
+            let (key, address) = called.map_err(FillError::Cache)?;
             let querysets: Vec<&QuerySet> = self.querysets.iter().collect();
             let request = self.request(key, &querysets);
             let context = LookupContext { request: &request, address: &address };
-            let mut found = self.cache.find_async(&context).await?;
+            let mut found = self.cache.find_async(&context).await.map_err(FillError::Cache)?;
             if let Found::Hit(hit) = &found {
                 if let Some(value) = read(hit) {
                     return Ok(value);
                 }
-                found = self.cache.refill(&context, hit).await?;
+                found = self.cache.refill(&context, hit).await.map_err(FillError::Cache)?;
             }
-            let Found::Miss(pending) = found else { return fill().await };
-            let value =
-                ScopedFuture::new(pending.recorder().clone(), async move { fill().await }).await?;
+            let Found::Miss(pending) = found else {
+                return fill().await.map_err(FillError::Fill);
+            };
+            let filled = ScopedFuture::new(pending.recorder().clone(), async move { fill().await });
+            let value = filled.await.map_err(FillError::Fill)?;
             pending.finish_value(write(&value)).await;
             Ok(value)
         }

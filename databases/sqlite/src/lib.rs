@@ -18,7 +18,7 @@
 //! let count = || {
 //!     cache.cached_as(&published).get_or_fill(|| {
 //!         let sql = "SELECT count(*) FROM articles WHERE status = 'published'";
-//!         Ok::<u32, Box<dyn std::error::Error>>(db.query_row(sql, [], |row| row.get(0))?)
+//!         db.query_row(sql, [], |row| row.get::<_, u32>(0))
 //!     })
 //! };
 //! assert_eq!(count()?, 0);

@@ -1,6 +1,6 @@
 //! Lists of articles: their contents, their pages, and what they depend on.
 
-use minijinja_cacheops::cacheops::{Cacheops, QuerySet, eq, like};
+use minijinja_cacheops::cacheops::{Cacheops, FillError, QuerySet, eq, like};
 use rusqlite::params;
 use serde::{Deserialize, Serialize};
 
@@ -92,7 +92,8 @@ impl Selection {
         if self.is_search() {
             return count();
         }
-        cache.cached_as(self.queryset()).name("article-count").get_or_fill(count)
+        let counted = cache.cached_as(self.queryset()).name("article-count");
+        counted.get_or_fill(count).map_err(FillError::into_inner)
     }
 }
 

@@ -9,7 +9,7 @@ use axum::http::header::{
     CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS,
 };
 use axum::response::{Html, IntoResponse, Redirect, Response};
-use minijinja_cacheops::cacheops::{QuerySet, eq};
+use minijinja_cacheops::cacheops::{FillError, QuerySet, eq};
 use serde::Deserialize;
 
 use super::db::Place;
@@ -139,7 +139,8 @@ impl App {
         };
         let place = QuerySet::table(table).filter(eq("slug", slug));
         let place = self.cache.cached_as(place).name("address");
-        place.get_or_fill(|| Ok(self.db.row::<Place>(sql, [slug])?))
+        let found = place.get_or_fill(|| Ok(self.db.row::<Place>(sql, [slug])?));
+        found.map_err(FillError::into_inner)
     }
 
     /// A page of a list: what its template needs, or nothing beyond the last.
