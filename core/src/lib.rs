@@ -95,4 +95,6 @@ pub use read::{Fill, Found, Hit, Lease, Page, Request, RowReader};
 pub use redis::{Consistency, Credentials, LinkState, Redis, SharedStatus, Tls};
 pub use store::Usage;
 pub use value::{Row, Scalar};
-pub use write::{PendingCommit, Savepoint, Transaction, WriteEvent};
+pub use write::{
+    PendingCommit, Savepoint, Transaction, WriteEvent, no_invalidation, no_invalidation_async,
+};

@@ -116,7 +116,7 @@ fn whatever_a_commit_touches<B: Backend>() {
     rows.id(2);
     assert!(rows.runs(|rows| rows.id(2)));
     commit.rolled_back();
-    let silent = cache.no_invalidation(|| rows.write(&[1]));
+    let silent = cacheops::no_invalidation(|| rows.write(&[1]));
     rows.id(1);
     assert!(!rows.runs(|rows| rows.id(1)), "silenced");
     drop(silent);

@@ -141,14 +141,14 @@ fn an_announcement_is_of_the_caller<B: Backend>() {
     be("a");
     assert_eq!(get(), 2, "announced by a");
     // Made in silence, it stays silent; and made before it, it is not silenced.
-    let silent = cache.no_invalidation(announce);
+    let silent = cacheops::no_invalidation(announce);
     block_on(silent).unwrap();
     assert_eq!(get(), 2);
     let loud = announce();
-    cache.no_invalidation(|| block_on(loud)).unwrap();
+    cacheops::no_invalidation(|| block_on(loud)).unwrap();
     assert_eq!(get(), 3);
     let loud = announce();
-    block_on(cache.no_invalidation_async(loud)).unwrap();
+    block_on(cacheops::no_invalidation_async(loud)).unwrap();
     assert_eq!(get(), 4);
 }
 

@@ -73,7 +73,7 @@ fn how_a_transaction_ends<B: Backend>() {
     assert!(rows.runs(1) && rows.runs(1), "during the commit nothing is found");
     drop(commit);
     assert!(rows.runs(1), "an unknown end may be a commit");
-    let _ = cache.no_invalidation(|| begin().begin_commit().committed());
+    let _ = cacheops::no_invalidation(|| begin().begin_commit().committed());
     until("the ends of those that were dropped", || !rows.runs(1));
 }
 

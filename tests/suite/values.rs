@@ -267,7 +267,7 @@ fn futures_are_send() {
     let cache = Cacheops::in_memory();
     let get = cache.cached_as("a").get_or_fill_async(|| async { Ok::<u8, Error>(1) });
     assert_eq!(block_on(send(get)).unwrap(), 1);
-    block_on(send(cache.no_invalidation_async(async {})));
+    block_on(send(cacheops::no_invalidation_async(async {})));
 }
 
 /// A fill that is given up half-way lets those go on who wait for it.

@@ -7,11 +7,9 @@ use serde::Serialize;
 use crate::cache::inner::Inner;
 use crate::error::Error;
 use crate::read::page::{Page, PrefetchMemory};
-use crate::sync::scoped::ScopedFuture;
 use crate::sync::{Arc, block_on};
 use crate::write::delivery::Delivery;
 use crate::write::invalidation::{WriteEvent, into_row};
-use crate::write::suppression::{Suppression, SuppressionScope};
 
 /// A cache of fragments. The handle is cheap to clone and can be used from any
 /// thread.
@@ -155,7 +153,7 @@ impl Cacheops {
     /// runtime.
     ///
     /// The changes, their [prefixes](crate::Builder::prefix_by) and
-    /// [suppression](Self::no_invalidation) are decided when this function is
+    /// [suppression](crate::no_invalidation) are decided when this function is
     /// called. From then on, the batch completes. If the future is dropped,
     /// for example because a client disconnects, the thread that maintains
     /// the connection does the rest, even if the future was never polled.
@@ -215,25 +213,6 @@ impl Cacheops {
     /// An unreachable shared tier; never without a shared tier.
     pub fn invalidate_all(&self) -> Result<(), Error> {
         self.invalidate_batch([WriteEvent::everything()])
-    }
-
-    /// Runs `work` with invalidation switched off for every cache on this
-    /// thread: calls to invalidate do nothing. What changes meanwhile stays
-    /// stale until you invalidate it. This is for imports that end with one
-    /// [`invalidate_model`](Self::invalidate_model).
-    pub fn no_invalidation<R>(&self, work: impl FnOnce() -> R) -> R {
-        let _suppression = Suppression::new();
-        work()
-    }
-
-    /// [`no_invalidation`](Self::no_invalidation) for a future, wherever it
-    /// is polled. It covers neither what the future spawns nor what was
-    /// announced before and is only awaited in it.
-    pub fn no_invalidation_async<F: Future>(
-        &self,
-        work: F,
-    ) -> impl Future<Output = F::Output> + use<F> {
-        ScopedFuture::new(SuppressionScope, work)
     }
 
     /// Whether this is the first environment of an engine in this cache.

@@ -11,4 +11,5 @@ pub(crate) mod transaction;
 
 pub use commit::PendingCommit;
 pub use invalidation::WriteEvent;
+pub use suppression::{no_invalidation, no_invalidation_async};
 pub use transaction::{Savepoint, Transaction};

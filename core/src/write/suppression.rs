@@ -1,13 +1,38 @@
 //! Switching invalidation off, for a thread or for the polls of a future.
 
 use std::cell::Cell;
+use std::future::Future;
 
-use crate::sync::scoped::PollScope;
+use crate::sync::scoped::{PollScope, ScopedFuture};
 use crate::sync::thread_local;
 
 thread_local! {
     /// How many suppressions are active.
     static SUPPRESSIONS: Cell<usize> = const { Cell::new(0) };
+}
+
+/// Runs `work` with invalidation switched off on this thread, for every cache:
+/// calls to invalidate do nothing. What changes meanwhile stays stale until you
+/// invalidate it. This is for imports that end with one
+/// [`invalidate_model`](crate::Cacheops::invalidate_model).
+///
+/// ```
+/// # let cache = cacheops::Cacheops::in_memory();
+/// # fn import() -> Result<(), cacheops::Error> { Ok(()) }
+/// cacheops::no_invalidation(import)?;
+/// cache.invalidate_model("articles")?;
+/// # Ok::<_, cacheops::Error>(())
+/// ```
+pub fn no_invalidation<R>(work: impl FnOnce() -> R) -> R {
+    let _suppression = Suppression::new();
+    work()
+}
+
+/// [`no_invalidation`] for a future, wherever it is polled. It covers neither
+/// what the future spawns nor what was announced before and is only awaited in
+/// it.
+pub fn no_invalidation_async<F: Future>(work: F) -> impl Future<Output = F::Output> + use<F> {
+    ScopedFuture::new(SuppressionScope, work)
 }
 
 /// Whether invalidation is switched off on this thread.
@@ -16,7 +41,7 @@ pub(crate) fn is_suppressed() -> bool {
 }
 
 /// Switches invalidation off on this thread while it lives.
-pub(crate) struct Suppression(());
+struct Suppression(());
 
 impl Suppression {
     pub(crate) fn new() -> Self {
