@@ -80,7 +80,7 @@ pub use cache::{Builder, Cached, Cacheops};
 pub use clock::{Clock, ManualClock, SystemClock};
 pub use error::{Error, ErrorKind, FillError};
 pub use fragment::TemplateUse;
-pub use key::{FragmentKey, KeyWriter};
+pub use key::{FragmentKey, KeyWriter, ParseKeyError};
 pub use observe::{
     CacheInvalidated, CacheRead, FragmentInfo, InvalidationFailed, Outcome, Stats, Target,
 };
@@ -90,9 +90,9 @@ pub use queryset::{
     Condition, QuerySet, all, any, compare, eq, gt, gte, is_in, is_null, like, lt, lte, ne, not,
     opaque,
 };
-pub use read::{Fill, Found, Hit, Lease, Page, Request, RowReader};
+pub use read::{Fill, FillOwner, Found, Hit, Lease, Page, Request, RowReader};
 #[cfg(feature = "redis")]
-pub use redis::{Consistency, Credentials, LinkState, Redis, SharedStatus, Tls};
+pub use redis::{Consistency, Credentials, LinkState, Redis, SharedFragment, SharedStatus, Tls};
 pub use store::Usage;
 pub use value::{Row, Scalar};
 pub use write::{

@@ -18,7 +18,7 @@ fn resolved(state: &State<'_, '_>, name: &str) -> String {
 /// is extended and also begins by itself, it has other blocks then.
 pub(crate) fn enter(shared: &Shared, state: &mut State<'_, '_>, of: u8, source: &str) {
     Rendering::of(shared, state);
-    let Some(digest) = FragmentKey::from_hex(source) else { return };
+    let Ok(digest) = source.parse::<FragmentKey>() else { return };
     let has_macros = of & HAS_MACROS != 0;
     let name = state.name();
     let Some(trace) = Rendering::trace(state) else { return };

@@ -9,7 +9,7 @@ use std::cell::RefCell;
 use std::sync::{Arc, Weak};
 
 use cacheops::template::Mark;
-use cacheops::{Fill, Hit};
+use cacheops::{Fill, FillOwner, Hit};
 use tera::value::{Key, Map};
 use tera::{Error, Value};
 
@@ -55,7 +55,7 @@ pub(crate) fn begin(fill: Option<Fill>, mark: Option<Mark>) {
         let token: Arc<str> = id.to_string().into();
         let life = Arc::downgrade(&token);
         if let Some(fill) = &fill {
-            fill.enter_while(&life);
+            fill.enter_while(&FillOwner::of(&token));
         }
         frames.begun = Some(token);
         frames.open.push(Frame { id, life, fill, mark });

@@ -45,7 +45,7 @@ fn given_up_with_nothing_around<B: Backend>() {
         let request = Request { page: Some(&page), ..Request::new(key("outer")) };
         let Found::Miss(fill) = cache.find(&request, &|_| true).unwrap() else { panic!() };
         let life: Arc<str> = "x".into();
-        fill.enter_while(&Arc::downgrade(&life));
+        fill.enter_while(&cacheops::FillOwner::of(&life));
         let got = cache.cached_as(row()).get_or_fill(|| Ok::<_, Error>(1)).unwrap();
         drop(life);
         let mut fill = Some(fill);

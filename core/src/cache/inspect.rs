@@ -43,8 +43,8 @@ impl Cacheops {
     /// ```
     /// # let cache = cacheops::Cacheops::builder().inspect(true).build()?;
     /// for fragment in cache.fragments() {
-    ///     if let Some((held, bytes)) = cache.shared_fragment(&fragment.key)? {
-    ///         println!("{}: {bytes} bytes, current: {}", held.name, held.is_current);
+    ///     if let Some(shared) = cache.shared_fragment(&fragment.key)? {
+    ///         println!("{}: {} bytes", shared.info.name, shared.bytes);
     ///     }
     /// }
     /// # Ok::<_, cacheops::Error>(())
@@ -57,7 +57,7 @@ impl Cacheops {
     pub fn shared_fragment(
         &self,
         key: &FragmentKey,
-    ) -> Result<Option<(FragmentInfo, usize)>, Error> {
+    ) -> Result<Option<crate::SharedFragment>, Error> {
         block_on(self.shared_fragment_async(key))
     }
 
@@ -71,12 +71,13 @@ impl Cacheops {
     pub async fn shared_fragment_async(
         &self,
         key: &FragmentKey,
-    ) -> Result<Option<(FragmentInfo, usize)>, Error> {
+    ) -> Result<Option<crate::SharedFragment>, Error> {
         let Some(shared) = &self.inner.settings.shared else { return Ok(None) };
         let found = shared.peek(self.prefix(), *key).await?;
         Ok(found.map(|(fragment, bytes, holds)| {
-            let info = info_of(*key, &fragment, self.inner.now());
-            (FragmentInfo { is_current: info.is_current && holds, ..info }, bytes)
+            let mut info = info_of(*key, &fragment, self.inner.now());
+            info.is_current &= holds;
+            crate::SharedFragment { info, bytes }
         }))
     }
 

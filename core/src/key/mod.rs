@@ -3,6 +3,7 @@
 mod serializer;
 
 use std::fmt;
+use std::str::FromStr;
 
 use serde::Serialize;
 use sha1::{Digest, Sha1};
@@ -23,20 +24,6 @@ impl FragmentKey {
 }
 
 impl FragmentKey {
-    /// Reads the forty hexadecimal digits that a key prints; `None` for
-    /// anything else.
-    #[must_use]
-    pub fn from_hex(digits: &str) -> Option<Self> {
-        let digits: &[u8; 40] = digits.as_bytes().try_into().ok()?;
-        let mut key = [0; 20];
-        for (byte, pair) in key.iter_mut().zip(digits.chunks(2)) {
-            let value = |digit: &u8| char::from(*digit).to_digit(16);
-            let (high, low) = (value(&pair[0])?, value(&pair[1])?);
-            *byte = u8::try_from(high * 16 + low).ok()?;
-        }
-        Some(FragmentKey(key))
-    }
-
     /// The forty hexadecimal digits that a key prints.
     pub(crate) fn digits(&self) -> [u8; 40] {
         const DIGITS: &[u8; 16] = b"0123456789abcdef";
@@ -46,6 +33,44 @@ impl FragmentKey {
         })
     }
 }
+
+/// Reads the forty hexadecimal digits that a key prints.
+///
+/// ```
+/// use cacheops::{FragmentKey, KeyWriter};
+///
+/// let key = KeyWriter::new().finish();
+/// assert_eq!(key.to_string().parse::<FragmentKey>()?, key);
+/// assert!("a1".parse::<FragmentKey>().is_err());
+/// # Ok::<_, cacheops::ParseKeyError>(())
+/// ```
+impl FromStr for FragmentKey {
+    type Err = ParseKeyError;
+
+    fn from_str(digits: &str) -> Result<Self, ParseKeyError> {
+        let digits: &[u8; 40] = digits.as_bytes().try_into().map_err(|_| ParseKeyError(()))?;
+        let mut key = [0; 20];
+        for (byte, pair) in key.iter_mut().zip(digits.chunks(2)) {
+            for digit in pair {
+                let value = char::from(*digit).to_digit(16).ok_or(ParseKeyError(()))?;
+                *byte = (*byte << 4) | u8::try_from(value).map_err(|_| ParseKeyError(()))?;
+            }
+        }
+        Ok(FragmentKey(key))
+    }
+}
+
+/// A text that is not the printed form of a [`FragmentKey`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ParseKeyError(());
+
+impl fmt::Display for ParseKeyError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the key of a fragment has forty hexadecimal digits")
+    }
+}
+
+impl std::error::Error for ParseKeyError {}
 
 /// In hexadecimal digits.
 impl fmt::Display for FragmentKey {

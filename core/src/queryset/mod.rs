@@ -312,6 +312,12 @@ impl From<&str> for QuerySet {
     }
 }
 
+impl From<String> for QuerySet {
+    fn from(table: String) -> Self {
+        QuerySet::table(table)
+    }
+}
+
 impl From<&QuerySet> for QuerySet {
     fn from(queryset: &QuerySet) -> Self {
         queryset.clone()

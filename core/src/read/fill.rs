@@ -7,7 +7,7 @@ use crate::clock::micros;
 use crate::fragment::{Body, Dependencies, Fragment};
 use crate::key::FragmentKey;
 use crate::read::page::Page;
-use crate::read::recorder::{self, Owner, Recorder};
+use crate::read::recorder::{self, FillOwner, Recorder};
 use crate::read::request::{LookupContext, Plan};
 use crate::read::single_flight::{Handoff, Leader};
 use crate::shared::{FillLock, Leased};
@@ -119,8 +119,7 @@ impl Fill {
     /// [`enter`](Self::enter) for an engine that drops nothing when a body fails:
     /// the fill counts as abandoned as soon as nobody holds its `owner`. The fill
     /// is to be dropped some time after that.
-    pub fn enter_while(&self, owner: &std::sync::Weak<str>) {
-        let owner: &Owner = owner;
+    pub fn enter_while(&self, owner: &FillOwner) {
         self.recorder.end_with(owner.clone());
         if let Some(leader) = &self.leader {
             leader.end_with(owner.clone());

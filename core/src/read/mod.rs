@@ -16,4 +16,5 @@ pub use fill::Fill;
 pub use lease::Lease;
 pub use page::Page;
 pub use reads::RowReader;
+pub use recorder::FillOwner;
 pub use request::Request;

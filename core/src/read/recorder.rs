@@ -18,15 +18,28 @@ use crate::sync::atomic::{AtomicBool, Ordering};
 use crate::sync::scoped::PollScope;
 use crate::sync::{Arc, Mutex, Weak, lock, thread_local};
 
-/// Whatever a fill ends with that is not dropped by itself: one that nobody
-/// holds any more has been abandoned.
-pub(crate) type Owner = std::sync::Weak<str>;
+/// Whatever a fill ends with that is not dropped by itself. Once nobody holds
+/// the token, the fill has been abandoned.
+#[derive(Clone, Debug)]
+pub struct FillOwner(std::sync::Weak<str>);
+
+impl FillOwner {
+    /// The fill ends with this token. It does not keep the token alive.
+    #[must_use]
+    pub fn of(token: &std::sync::Arc<str>) -> Self {
+        FillOwner(std::sync::Arc::downgrade(token))
+    }
+
+    pub(crate) fn is_gone(&self) -> bool {
+        self.0.strong_count() == 0
+    }
+}
 
 /// What a fill has been found to depend on so far.
 #[derive(Debug, Default)]
 pub(crate) struct Recorder {
     found: Mutex<Dependencies>,
-    owner: OnceLock<Owner>,
+    owner: OnceLock<FillOwner>,
     /// The pages around the fill when it began. What is made inside of it may show
     /// what they have read, in whichever thread it goes on.
     pages: Vec<WeakPage>,
@@ -114,12 +127,12 @@ impl Recorder {
     }
 
     /// Makes the fill count as abandoned as soon as its owner is gone.
-    pub(crate) fn end_with(&self, owner: Owner) {
+    pub(crate) fn end_with(&self, owner: FillOwner) {
         let _ = self.owner.set(owner);
     }
 
     fn is_abandoned(&self) -> bool {
-        self.owner.get().is_some_and(|owner| owner.strong_count() == 0)
+        self.owner.get().is_some_and(FillOwner::is_gone)
     }
 
     pub(crate) fn with<R>(&self, f: impl FnOnce(&mut Dependencies) -> R) -> R {

@@ -19,7 +19,7 @@ use std::time::{Duration, Instant};
 
 use crate::fragment::{Dependencies, Fragment};
 use crate::key::FragmentKey;
-use crate::read::recorder::{Owner, Recorder};
+use crate::read::recorder::{FillOwner, Recorder};
 use crate::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use crate::sync::timer::{self, Deadline};
 use crate::sync::{Arc, Condvar, Mutex, Weak, lock};
@@ -35,7 +35,7 @@ pub(crate) struct PendingFill {
     state: Mutex<State>,
     end: Condvar,
     /// Whoever the fill ends with, if it can be abandoned without a drop.
-    owner: OnceLock<Owner>,
+    owner: OnceLock<FillOwner>,
     /// Whether an invalidation overtook it, or it failed: its followers got
     /// nothing from it, and may wait for another.
     is_overtaken: AtomicBool,
@@ -109,7 +109,7 @@ impl PendingFill {
     }
 
     fn is_abandoned(&self) -> bool {
-        self.owner.get().is_some_and(|owner| owner.strong_count() == 0)
+        self.owner.get().is_some_and(FillOwner::is_gone)
     }
 
     fn has_found(&self, what: impl FnOnce(&Dependencies) -> bool) -> bool {
@@ -287,7 +287,7 @@ impl Leader {
     }
 
     /// Makes the fill count as abandoned as soon as its owner is gone.
-    pub(crate) fn end_with(&self, owner: Owner) {
+    pub(crate) fn end_with(&self, owner: FillOwner) {
         let _ = self.pending.owner.set(owner);
     }
 

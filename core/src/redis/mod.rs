@@ -91,5 +91,5 @@ pub(crate) use fill_lock::FillLock;
 pub(crate) use lease::Leased;
 pub(crate) use lookup::LookupResult;
 pub use options::Redis;
-pub use status::{LinkState, SharedStatus};
+pub use status::{LinkState, SharedFragment, SharedStatus};
 pub(crate) use tier::Tier;

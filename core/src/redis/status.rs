@@ -1,4 +1,17 @@
-//! The status of the connection, for applications.
+//! What an application sees of the shared tier.
+
+use crate::observe::FragmentInfo;
+
+/// What the shared tier holds of a fragment; see
+/// [`Cacheops::shared_fragment`](crate::Cacheops::shared_fragment).
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct SharedFragment {
+    /// The fragment, as it is in the shared tier.
+    pub info: FragmentInfo,
+    /// Its size in the shared tier, in bytes; compressed if it is long.
+    pub bytes: usize,
+}
 
 /// The connection to the shared tier at one moment; see
 /// [`Cacheops::shared_status`](crate::Cacheops::shared_status).

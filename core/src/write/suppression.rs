@@ -44,7 +44,7 @@ pub(crate) fn is_suppressed() -> bool {
 struct Suppression(());
 
 impl Suppression {
-    pub(crate) fn new() -> Self {
+    fn new() -> Self {
         let _ = SUPPRESSIONS.try_with(|count| count.set(count.get() + 1));
         Suppression(())
     }
@@ -57,7 +57,7 @@ impl Drop for Suppression {
 }
 
 /// Switches invalidation off during the polls of a future.
-pub(crate) struct SuppressionScope;
+struct SuppressionScope;
 
 impl PollScope for SuppressionScope {
     type Guard = Suppression;

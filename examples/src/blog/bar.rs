@@ -8,7 +8,7 @@ use std::cell::RefCell;
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
-use minijinja_cacheops::cacheops::{CacheRead, Cacheops, FragmentInfo, FragmentKey, Outcome};
+use minijinja_cacheops::cacheops::{CacheRead, Cacheops, FragmentInfo, Outcome};
 use serde::Serialize;
 
 use super::shared::{Asker, Held};
@@ -105,9 +105,9 @@ impl Record {
     pub(crate) fn outlines(&self, html: &str, cache: &Cacheops) -> String {
         let read: HashMap<&str, &Read> =
             self.reads.iter().map(|read| (read.key.as_str(), read)).collect();
-        let kept = |key: &str| cache.fragment(&FragmentKey::from_hex(key)?);
+        let kept = |key: &str| cache.fragment(&key.parse().ok()?);
         let mut asker = Asker::new(cache);
-        let mut held = |key: &str| Some(asker.as_mut()?.ask(&FragmentKey::from_hex(key)?));
+        let mut held = |key: &str| Some(asker.as_mut()?.ask(&key.parse().ok()?));
         let outlines: HashMap<&str, Outline> = marked_keys(html)
             .map(|key| (key, Outline::new(read.get(key).copied(), kept(key).as_ref(), held(key))))
             .collect();

@@ -34,9 +34,9 @@ impl<'c> Asker<'c> {
             return nothing("unknown");
         }
         match self.cache.shared_fragment(key) {
-            Ok(Some((info, bytes))) => {
-                let state = if info.is_current { "current" } else { "invalidated" };
-                Held { state, bytes, info: Some(info) }
+            Ok(Some(shared)) => {
+                let state = if shared.info.is_current { "current" } else { "invalidated" };
+                Held { state, bytes: shared.bytes, info: Some(shared.info) }
             }
             Ok(None) => nothing("missing"),
             Err(_) => {

@@ -109,10 +109,11 @@ fn large_values_are_compressed_when_it_pays() {
         assert_eq!(get(&cache), (text.clone(), true));
         assert_eq!(get(&other), (text.clone(), false), "the other process reads it");
         let key = cache.fragments()[0].key;
-        let (info, bytes) = other.shared_fragment(&key).unwrap().unwrap();
+        let shared = other.shared_fragment(&key).unwrap().unwrap();
+        assert!(shared.info.is_current);
+        let bytes = shared.bytes;
         let later = futures_executor::block_on(other.shared_fragment_async(&key));
-        assert_eq!(later.unwrap().unwrap().1, bytes);
-        assert!(info.is_current);
+        assert_eq!(later.unwrap().unwrap().bytes, bytes);
         assert_eq!(bytes < text.len() / 4, small, "{bytes} of {}", text.len());
         cache.invalidate_all().unwrap();
     }
