@@ -206,7 +206,7 @@ pub(crate) fn digest_in(text: &str) -> Option<FragmentKey> {
     const BEFORE: &str = "|_cacheops_page('";
     const DIGITS: usize = 40;
     let start = text.find(BEFORE)? + BEFORE.len();
-    FragmentKey::from_hex(text.get(start..start + DIGITS)?)
+    text.get(start..start + DIGITS)?.parse().ok()
 }
 
 /// How an environment parses its templates.

@@ -35,7 +35,7 @@ fn check(case: &str) {
             call = call.also(queryset);
         }
         let mut hit = true;
-        let found: Result<bool, cacheops::Error> = call.get_or_fill(|| {
+        let found: Result<bool, cacheops::FillError<cacheops::Error>> = call.get_or_fill(|| {
             hit = false;
             Ok(true)
         });

@@ -64,7 +64,7 @@ fn spared_of(
     let is_hit = || {
         let mut hit = true;
         let call = querysets[1..].iter().fold(cache.cached_as(&querysets[0]), |c, q| c.also(q));
-        let found: Result<bool, cacheops::Error> = call.get_or_fill(|| {
+        let found: Result<bool, cacheops::FillError<cacheops::Error>> = call.get_or_fill(|| {
             hit = false;
             Ok(true)
         });
