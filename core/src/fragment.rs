@@ -1,6 +1,8 @@
 //! A fragment and its dependencies.
 
 use crate::store::{Stamp, invalidations};
+#[cfg(feature = "redis")]
+use crate::store::{StoreId, Stores};
 use crate::sync::Arc;
 
 /// The cached content. It is shared, and a reader keeps it even after the
@@ -49,6 +51,8 @@ pub(crate) struct Dependencies {
     /// How many of the stamps were found current, and at which count of
     /// invalidations. While the count is the same, they still are.
     pub(crate) checked: (u64, usize),
+    #[cfg(feature = "redis")]
+    pub(crate) stores: Stores,
 }
 
 impl Dependencies {
@@ -93,6 +97,12 @@ impl Dependencies {
 
     pub(crate) fn has_current_stamps(&self) -> bool {
         self.stamps.iter().all(|stamp| stamp.is_current())
+    }
+
+    /// Whether one of the stamps is of such a store, for a fill that grows.
+    #[cfg(feature = "redis")]
+    pub(crate) fn has_read(&mut self, is_such: impl Fn(Option<StoreId>) -> bool) -> bool {
+        self.stores.of(&self.stamps).iter().any(|store| is_such(*store))
     }
 
     /// Removes duplicate stamps, and stamps that others imply: the stamp of a

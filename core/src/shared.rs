@@ -2,6 +2,8 @@
 //! `redis` there is none, and all this vanishes.
 
 #[cfg(feature = "redis")]
+pub(crate) use crate::redis::others_hold;
+#[cfg(feature = "redis")]
 pub(crate) use crate::redis::{FillLock, Leased, LookupResult, Tier};
 #[cfg(not(feature = "redis"))]
 pub(crate) use none::{FillLock, Leased, LookupResult, Tier};
@@ -10,6 +12,31 @@ use crate::fragment::Fragment;
 use crate::key::FragmentKey;
 use crate::queryset::LeaseScope;
 use crate::read::page::Page;
+use crate::read::recorder;
+
+/// What a lease has found out about what was read around it.
+#[derive(Clone, Copy, Debug)]
+#[cfg_attr(not(feature = "redis"), expect(dead_code, reason = "only a shared store is asked"))]
+pub(crate) enum Around {
+    /// It is current if memory says so.
+    AsInMemory,
+    /// The shared stores have all of it. Pushes may have dropped it in memory because of
+    /// this process' own writes.
+    Holds,
+    /// Some of it has changed, or it is not known whether it has.
+    Changed,
+}
+
+impl Around {
+    /// Whether all of it is current.
+    pub(crate) fn is_current(self, page: Option<&Page>) -> bool {
+        match self {
+            Around::AsInMemory => recorder::is_surrounding_data_current(page),
+            Around::Holds => true,
+            Around::Changed => false,
+        }
+    }
+}
 
 /// A lookup in the shared tier that takes the lease of a fill along.
 #[cfg_attr(not(feature = "redis"), expect(dead_code, reason = "no tier reads it"))]
@@ -29,7 +56,7 @@ pub(crate) struct LookupRequest<'a> {
 mod none {
     use std::time::Duration;
 
-    use super::LookupRequest;
+    use super::{Around, LookupRequest};
     use crate::error::Error;
     use crate::fragment::Fragment;
     use crate::key::FragmentKey;
@@ -51,7 +78,7 @@ mod none {
         pub(crate) stamps: Vec<Arc<Stamp>>,
         pub(crate) is_taken: bool,
         pub(crate) lock: Option<FillLock>,
-        pub(crate) around_holds: bool,
+        pub(crate) around: Around,
     }
 
     #[expect(dead_code, reason = "what is not there finds nothing")]

@@ -2,10 +2,18 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
-use cacheops::{Cacheops, Error, QuerySet, eq};
+use cacheops::{Cacheops, Consistency, Error, QuerySet, Redis, eq};
+use cacheops_tests::servers::{Mode, Proxy, Server};
 use cacheops_tests::{Backend, OverRedis, Strict};
 use serde_json::json;
+
+/// As long as anything here may take on a busy machine.
+const LONG: Duration = Duration::from_secs(30);
+
+/// How long a cache waits for a server that has become silent.
+const SHORT: Duration = Duration::from_secs(2);
 
 fn row(table: &str) -> QuerySet {
     QuerySet::table(table).filter(eq("id", 1))
@@ -94,6 +102,99 @@ fn a_function_with_a_cache_of_its_own<B: Backend>() {
     database.store(2, Ordering::SeqCst);
     small.invalidate_model("b").unwrap();
     assert_eq!(render(), ("2".to_owned(), "2".to_owned()));
+}
+
+/// What a cache is built over, for a page that shows a value of another.
+fn caches_around(server: &Server, other: &Server) -> [(&'static str, Cacheops); 3] {
+    let over = |server: &Server, prefix: &str| {
+        let redis = Redis::url(server.url()).operation_timeout(LONG).connect_timeout(LONG);
+        let redis = redis.consistency(Consistency::Strict);
+        Cacheops::builder().prefix(prefix).redis(redis).build().unwrap()
+    };
+    [
+        ("in memory", Cacheops::in_memory()),
+        ("another prefix", over(server, "a:")),
+        ("another server", over(other, "b:")),
+    ]
+}
+
+/// What is made on a page that shows `got`.
+fn shown(cache: &Cacheops, got: u64) -> u64 {
+    cache.cached_as(row("rows")).name("shown").get_or_fill(|| Ok::<_, Error>(got)).unwrap()
+}
+
+/// A page shows a value of one cache in a fragment of another. The news of a change
+/// is on its way to the first, and the second has it already: what the fragment shows
+/// is older than its stamps.
+fn news_on_its_way(mode: Consistency) {
+    let (server, other) = (Server::start(), Server::start());
+    for (name, around) in caches_around(&server, &other) {
+        let proxy = Proxy::start(server.port());
+        let inner = |port: u16, limit: Duration| {
+            let redis = Redis::url(server.url_at(port)).connect_timeout(LONG).consistency(mode);
+            Cacheops::builder().prefix("b:").redis(redis.operation_timeout(limit)).build().unwrap()
+        };
+        let (here, there) = (inner(proxy.port(), SHORT), inner(server.port(), LONG));
+        there.invalidate_all().unwrap();
+        let database = AtomicU64::new(1);
+        read(&here, "rows", &database);
+        let page = around.page();
+        page.enter();
+        let got = read(&here, "rows", &database);
+        proxy.set(Mode::SilentReplies);
+        database.store(2, Ordering::SeqCst);
+        let changed = json!({"id": 1});
+        [&there, &around].iter().for_each(|it| it.invalidate_obj("rows", &changed).unwrap());
+        assert_eq!(shown(&around, got), got, "{name}");
+        drop(page);
+        assert_eq!(shown(&around, 2), 2, "{name}");
+    }
+}
+
+#[test]
+fn news_on_its_way_strict() {
+    news_on_its_way(Consistency::Strict);
+}
+
+#[test]
+fn news_on_its_way_bounded() {
+    news_on_its_way(Consistency::Bounded(LONG));
+}
+
+/// While its values are current, the other cache stores; when they are not, or when
+/// nobody is left who would know, it does not.
+#[test]
+fn a_page_with_values_of_another_cache() {
+    let (server, other) = (Server::start(), Server::start());
+    for (name, around) in caches_around(&server, &other) {
+        let redis = || Redis::url(server.url()).operation_timeout(LONG).connect_timeout(LONG);
+        let inner = || Cacheops::builder().prefix("b:").redis(redis()).build().unwrap();
+        let (here, there) = (inner(), inner());
+        let database = AtomicU64::new(1);
+        let stores = |change: &dyn Fn()| {
+            around.invalidate_model("rows").unwrap();
+            read(&here, "rows", &database);
+            let page = around.page();
+            page.enter();
+            let got = read(&here, "rows", &database);
+            change();
+            let before = around.stats().stored;
+            shown(&around, got);
+            around.stats().stored - before
+        };
+        assert_eq!(stores(&|| ()), 1, "{name}");
+        assert_eq!(stores(&|| there.invalidate_model("other").unwrap()), 1, "{name}");
+        assert_eq!(stores(&|| there.invalidate_model("rows").unwrap()), 0, "{name}");
+        assert_eq!(stores(&|| ()), 1, "{name}");
+        let page = around.page();
+        page.enter();
+        let got = read(&here, "rows", &database);
+        drop(here);
+        around.invalidate_model("rows").unwrap();
+        shown(&around, got);
+        drop(page);
+        assert_eq!(shown(&around, got + 1), got + 1, "{name}: its cache is gone");
+    }
 }
 
 on_stores! {

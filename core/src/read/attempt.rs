@@ -255,10 +255,8 @@ impl Inner {
         }
         let leased = self.lease_scope(&context.scope(plan), None).await;
         let now = self.now();
-        let around_holds = leased.as_ref().is_some_and(|leased| {
-            leased.around_holds || recorder::is_surrounding_data_current(page)
-        });
-        if !around_holds || !Readings::begin().are_committed() {
+        let is_clean = leased.as_ref().is_some_and(|leased| leased.around.is_current(page));
+        if !is_clean || !Readings::begin().are_committed() {
             recorder::note_unknown(page);
         }
         let dependencies = Dependencies {

@@ -10,7 +10,7 @@ use crate::read::page::Page;
 use crate::read::recorder::{self, FillOwner, Recorder};
 use crate::read::request::{LookupContext, Plan};
 use crate::read::single_flight::{Handoff, Leader};
-use crate::shared::{FillLock, Leased};
+use crate::shared::{Around, FillLock, Leased};
 use crate::store::Stamp;
 use crate::sync::{Arc, block_on};
 use crate::write::transaction::Readings;
@@ -51,9 +51,10 @@ impl Fill {
         leased: Leased,
         leader: Option<Leader>,
     ) -> Self {
-        let mut fill = Fill::new(inner, context, plan, leased.stamps);
+        // After the lease: any change from here on drops a stamp of this fill.
+        let is_clean = leased.around.is_current(context.request.page);
+        let mut fill = Fill::new(inner, context, plan, leased.stamps, is_clean);
         fill.lock = leased.lock.map(Box::new);
-        fill.is_clean |= leased.around_holds;
         if !fill.is_clean {
             fill.recorder.with(|found| found.uncacheable = true);
             fill.recorder.outdate();
@@ -72,7 +73,8 @@ impl Fill {
         plan: Plan,
         leader: Option<Leader>,
     ) -> Self {
-        let mut fill = Fill::new(inner, context, plan, vec![Stamp::dropped()]);
+        let is_clean = Around::AsInMemory.is_current(context.request.page);
+        let mut fill = Fill::new(inner, context, plan, vec![Stamp::dropped()], is_clean);
         if let Some(leader) = &leader {
             leader.start(None);
         }
@@ -86,6 +88,7 @@ impl Fill {
         context: &LookupContext<'_>,
         plan: Plan,
         stamps: Vec<Arc<Stamp>>,
+        is_clean: bool,
     ) -> Self {
         let LookupContext { request, address } = context;
         let is_shared = inner.settings.shared.is_some();
@@ -95,8 +98,7 @@ impl Fill {
             prefix: if is_shared { address.prefix().into() } else { Box::default() },
             lock: None,
             readings: Readings::begin(),
-            // After the lease: any change from here on drops a stamp of this fill.
-            is_clean: recorder::is_surrounding_data_current(request.page),
+            is_clean,
             recorder: Recorder::new(
                 Dependencies { stamps, ..Dependencies::default() },
                 request.page,

@@ -11,7 +11,7 @@ use crate::queryset::{LeaseScope, QuerySet, TableDnf};
 use crate::read::reads::RowReader;
 use crate::read::recorder::{self, Recorder};
 use crate::read::request::{LookupContext, Plan};
-use crate::shared::Leased;
+use crate::shared::{Around, Leased};
 use crate::store::Stamp;
 use crate::sync::scoped::PollScope as _;
 use crate::sync::{Arc, block_on};
@@ -30,17 +30,26 @@ impl Inner {
         scope: &LeaseScope<'_>,
         lock: Option<FragmentKey>,
     ) -> Option<Leased> {
-        let Some(shared) = &self.settings.shared else { return Some(self.lease_locally(scope)) };
+        let Some(shared) = &self.settings.shared else {
+            return Some(self.lease_locally(scope).await);
+        };
         let mut leased = shared.lease(scope, lock).await?;
         self.keep_out_commits(scope, &mut leased.stamps);
         Some(leased)
     }
 
     /// [`lease_scope`](Self::lease_scope) without a shared tier.
-    pub(crate) fn lease_locally(&self, scope: &LeaseScope<'_>) -> Leased {
+    pub(crate) async fn lease_locally(&self, scope: &LeaseScope<'_>) -> Leased {
         let mut stamps = self.settings.store.lease(scope).stamps;
         self.keep_out_commits(scope, &mut stamps);
-        Leased { stamps, is_taken: false, lock: None, around_holds: false }
+        #[cfg(feature = "redis")]
+        let around = match crate::shared::others_hold(None, scope.page).await {
+            true => Around::AsInMemory,
+            false => Around::Changed,
+        };
+        #[cfg(not(feature = "redis"))]
+        let around = Around::AsInMemory;
+        Leased { stamps, is_taken: false, lock: None, around }
     }
 
     /// Adds a dropped stamp where a commit in progress touches what is leased:

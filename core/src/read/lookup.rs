@@ -108,7 +108,7 @@ impl Inner {
         let address = context.address;
         let scope = context.scope(plan);
         let Some(shared) = &self.settings.shared else {
-            return Ok(LookupResult::Leased(self.lease_locally(&scope), Outcome::NoValue));
+            return Ok(LookupResult::Leased(self.lease_locally(&scope).await, Outcome::NoValue));
         };
         let page = page.filter(|page| page.is_of(self));
         let near = self.settings.store.get(&address.key);

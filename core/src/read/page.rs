@@ -9,6 +9,8 @@ use crate::key::FragmentKey;
 use crate::observe::Outcome;
 use crate::read::reads::{PageReads, UnscopedReads};
 use crate::store::Stamp;
+#[cfg(feature = "redis")]
+use crate::store::StoreId;
 use crate::sync::{Arc, Mutex, Weak, lock};
 
 /// The rendering of one page, begun by [`Cacheops::page`](crate::Cacheops::page).
@@ -159,6 +161,12 @@ impl Page {
     #[cfg(feature = "redis")]
     pub(crate) fn knows_reads(&self) -> bool {
         lock(&self.0.reads).is_complete()
+    }
+
+    /// Whether something was read for it in such a store.
+    #[cfg(feature = "redis")]
+    pub(crate) fn has_read(&self, is_such: impl Fn(Option<StoreId>) -> bool) -> bool {
+        lock(&self.0.reads).has_read(is_such)
     }
 
     #[cfg(feature = "redis")]

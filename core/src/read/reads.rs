@@ -7,6 +7,8 @@
 use std::collections::HashSet;
 
 use crate::store::{Stamp, invalidations};
+#[cfg(feature = "redis")]
+use crate::store::{StoreId, Stores};
 use crate::sync::Arc;
 
 /// Identifies who shows rows: they count while it lives.
@@ -33,6 +35,8 @@ pub(crate) struct PageReads {
     /// The count of invalidations at the last check, and how many stamps were
     /// found current by it.
     checked: (u64, usize),
+    #[cfg(feature = "redis")]
+    stores: Stores,
 }
 
 /// The number of stamps before the first sweep.
@@ -73,6 +77,8 @@ impl PageReads {
         self.list.sort_unstable_by_key(Arc::as_ptr);
         self.list.dedup_by(|a, b| Arc::ptr_eq(a, b));
         self.checked = (0, 0);
+        #[cfg(feature = "redis")]
+        self.stores.look_again();
         self.sweep_at = 2 * self.list.len();
         if self.list.len() > MAX_STAMPS {
             self.outdate();
@@ -100,6 +106,12 @@ impl PageReads {
     #[cfg(feature = "redis")]
     pub(crate) fn stamps(&self) -> impl Iterator<Item = &Arc<Stamp>> {
         self.list.iter()
+    }
+
+    /// Whether one of the stamps is of such a store.
+    #[cfg(feature = "redis")]
+    pub(crate) fn has_read(&mut self, is_such: impl Fn(Option<StoreId>) -> bool) -> bool {
+        self.stores.of(&self.list).iter().any(|store| is_such(*store))
     }
 
     /// Whether it still knows all stamps.

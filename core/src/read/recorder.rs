@@ -14,6 +14,8 @@ use crate::fragment::{Dependencies, Fragment};
 use crate::read::page::{Page, WeakPage};
 use crate::read::reads::{RowReader, UnscopedReads};
 use crate::store::Stamp;
+#[cfg(feature = "redis")]
+use crate::store::StoreId;
 use crate::sync::atomic::{AtomicBool, Ordering};
 use crate::sync::scoped::PollScope;
 use crate::sync::{Arc, Mutex, Weak, lock, thread_local};
@@ -335,6 +337,27 @@ pub(crate) fn surrounding_stamps(page: Option<&Page>) -> Vec<Arc<Stamp>> {
         recorder.with(|fill| stamps.extend(fill.stamps.iter().cloned()));
     }
     stamps
+}
+
+/// The stamps of what was read around this point from other caches with a shared tier:
+/// other stores than `own`.
+#[cfg(feature = "redis")]
+pub(crate) fn stamps_of_others(own: Option<StoreId>, page: Option<&Page>) -> Vec<Arc<Stamp>> {
+    let is_other = |store: Option<StoreId>| store.is_some() && store != own;
+    let unscoped = |thread: &ThreadState| {
+        thread.unscoped.borrow().stamps().any(|stamp| is_other(stamp.store()))
+    };
+    let has_others = with_thread(unscoped).unwrap_or(false)
+        || surrounding_pages(page).iter().any(|page| page.has_read(is_other))
+        || surrounding_fills().iter().any(|recorder| recorder.with(|fill| fill.has_read(is_other)));
+    match has_others {
+        true => {
+            let mut stamps = surrounding_stamps(page);
+            stamps.retain(|stamp| is_other(stamp.store()));
+            stamps
+        }
+        false => Vec::new(),
+    }
 }
 
 /// What is known, without asking anybody, of what was read around a point.

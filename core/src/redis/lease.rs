@@ -10,16 +10,14 @@ use super::fill_lock::FillLock;
 use super::keys::lock_key;
 use super::link::Link;
 use super::stamp_map::Lineage;
-use super::stamps::{
-    is_epoch, read_command, settle, settle_all, token_at, token_in, write_everything,
-};
+use super::stamps::{is_epoch, settle, token_in, write_everything};
 use super::state::SharedState;
 use super::times;
 use crate::key::FragmentKey;
 use crate::protocol::{Command, LeasePlan, Reply, SchemeState, TablePlan, Token, is_leased};
 use crate::queryset::LeaseScope;
 use crate::read::page::Page;
-use crate::read::recorder::{self, Surroundings};
+use crate::shared::Around;
 use crate::store::{SharedStamp, Stamp, StampKind, StoreLease};
 use crate::write::keys::{Scheme, registry_key};
 
@@ -29,16 +27,14 @@ pub(crate) struct Leased {
     /// Whether another process is filling the fragment.
     pub(crate) is_taken: bool,
     pub(crate) lock: Option<FillLock>,
-    /// Whether the store still has the stamps of what was read around the fill. Pushes
-    /// may have dropped them in memory because of this process' own writes.
-    pub(crate) around_holds: bool,
+    pub(crate) around: Around,
 }
 
 /// A lease in progress. Its commands are sent by themselves or with others, and
 /// `settle` comes before any other use of the replies. Dropping it releases its lock.
 pub(crate) struct LeaseInProgress<'a> {
-    state: &'a Arc<SharedState>,
-    link: &'a Arc<Link>,
+    pub(super) state: &'a Arc<SharedState>,
+    pub(super) link: &'a Arc<Link>,
     stamps: Vec<Arc<Stamp>>,
     /// Those of the stamps, and of the stamps above them, that are leased already.
     leased: Vec<Arc<Stamp>>,
@@ -52,7 +48,7 @@ pub(crate) struct LeaseInProgress<'a> {
     /// Whether all stamps were found and all schemes registered.
     is_granted: bool,
     /// The page of the request.
-    page: Option<&'a Page>,
+    pub(super) page: Option<&'a Page>,
     /// The position of the plan among the commands.
     planned: Range<usize>,
 }
@@ -227,34 +223,9 @@ impl<'a> LeaseInProgress<'a> {
 
     /// Ends the lease; the fill begins now.
     pub(crate) async fn finish(mut self) -> Option<Leased> {
-        let around_holds = match recorder::surroundings(self.page) {
-            Surroundings::Outdated => false,
-            // The caller checks once more.
-            Surroundings::Current if self.link.is_causal => false,
-            Surroundings::Current | Surroundings::Doubtful => self.read_around().await?,
-        };
+        let around = self.check_around().await?;
         let stamps = std::mem::take(&mut self.stamps);
-        Some(Leased { stamps, is_taken: self.is_taken, lock: self.lock.take(), around_holds })
-    }
-
-    /// Reads the stamps of what was read around the fill again, since pushes may be
-    /// late or may come from own writes, and drops those that are gone. Returns whether
-    /// the store still has all of them. `None` if the connection failed.
-    async fn read_around(&self) -> Option<bool> {
-        let line = Lineage::of(&recorder::surrounding_stamps(self.page));
-        let is_shared = |stamp: &&Arc<Stamp>| stamp.shared().is_some();
-        let around: Vec<Arc<Stamp>> = line.stamps().filter(is_shared).cloned().collect();
-        let reads: Vec<Command> = around.iter().filter_map(read_command).collect();
-        let replies = self.state.run(self.link, &reads).await.ok()?;
-        let holds = |(stamp, reply): (&Arc<Stamp>, &Reply)| {
-            let found = reply.value().and_then(|value| token_at(stamp, value, self.link));
-            found.is_some() && found == stamp.shared().and_then(SharedStamp::token)
-        };
-        let all_hold = around.len() == line.len()
-            && replies.len() == around.len()
-            && around.iter().zip(&replies).all(holds);
-        settle_all(&self.state.near, self.link, &around, &replies);
-        Some(all_hold)
+        Some(Leased { stamps, is_taken: self.is_taken, lock: self.lock.take(), around })
     }
 }
 

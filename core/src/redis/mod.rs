@@ -30,7 +30,8 @@
 //! - `tier`: what the core calls; `lookup` and `storing` are parts of it, and `prefetch`
 //!   fetches the fragments of a page together.
 //! - `search`, `revalidation`: looking a fragment up, and verifying one in memory.
-//! - `lease`, `fill_lock`: the stamps of a fill, and its lock.
+//! - `lease`, `fill_lock`, `around`: the stamps of a fill, its lock, and what was read
+//!   around it.
 //! - `deliver`, `last_invalidation`: invalidations and their times.
 //! - `stamps`, `stamp_map`, `held_stamps`, `codec`, `keys`, `bounded_map`: stamps and fragments as they
 //!   lie in the store.
@@ -38,6 +39,7 @@
 mod abandoned;
 mod access;
 mod advice;
+mod around;
 mod bounded_map;
 mod bulk;
 mod codec;
@@ -86,6 +88,7 @@ mod wire;
 
 pub(crate) use abandoned::AbandonedBatch;
 pub use access::{Credentials, Tls};
+pub(crate) use around::others_hold;
 pub use consistency::Consistency;
 pub(crate) use fill_lock::FillLock;
 pub(crate) use lease::Leased;

@@ -305,9 +305,8 @@ impl<'a> Search<'a> {
         &mut self,
         made: &Fragment,
     ) -> Result<Option<Fragment>, LinkError> {
-        let is_of_now =
-            |stamp: &Arc<Stamp>| stamp.shared().is_some() && session_of(stamp) == self.link.session;
-        if !made.stamps().iter().all(is_of_now) {
+        let is_of_now = |stamp: &Arc<Stamp>| session_of(stamp) == self.link.session;
+        if !self.near().owns(made.stamps()) || !made.stamps().iter().all(is_of_now) {
             return Ok(None);
         }
         let held = renew(self.near(), made.stamps());

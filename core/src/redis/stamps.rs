@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::error::LinkError;
 use super::link::{FINGERPRINT_LEN, Link};
-use crate::protocol::{Command, EPOCH, Reply, Token};
+use crate::protocol::{Command, EPOCH, Token};
 use crate::store::{MemoryStore, Stamp, StampKind};
 
 pub(super) fn is_epoch(stamp: &Arc<Stamp>) -> bool {
@@ -65,19 +65,6 @@ pub(super) fn settle(
         near.drop_stamp(stamp);
     }
     settled
-}
-
-/// Drops those stamps whose tokens, read again, have changed.
-pub(super) fn settle_all(
-    near: &MemoryStore,
-    link: &Link,
-    stamps: &[Arc<Stamp>],
-    replies: &[Reply],
-) {
-    for (stamp, reply) in stamps.iter().zip(replies) {
-        let found = reply.value().and_then(|value| token_at(stamp, value, link));
-        settle(near, link, stamp, found);
-    }
 }
 
 /// The value of the stamp of everything: a token, the fingerprint of the servers

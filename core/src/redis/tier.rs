@@ -6,6 +6,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use super::abandoned::AbandonedBatch;
+use super::around;
 use super::error::SetupError;
 use super::options::Redis;
 use super::prefetch::PrefetchLists;
@@ -50,6 +51,7 @@ impl Tier {
         let revalidations = PreparedRevalidations::beside(near.limit());
         let parts = Parts { near, options, runtime: runtime.handle().clone(), clock };
         let state = Arc::new(SharedState::new(parts, prefix));
+        around::register(&state);
         let rights = Rights::new(prefix);
         let (sender, first_outcome) = std::sync::mpsc::sync_channel(1);
         let of_supervisor = state.clone();

@@ -382,6 +382,11 @@ impl MemoryStore {
 /// What the shared store tells of its stamps.
 #[cfg(feature = "redis")]
 impl MemoryStore {
+    /// Which store it is, before a shared one.
+    pub(crate) fn id(&self) -> Option<StoreId> {
+        self.meta.shared
+    }
+
     /// The most bytes of fragments.
     pub(crate) fn limit(&self) -> u64 {
         self.limit

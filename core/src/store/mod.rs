@@ -12,7 +12,7 @@ mod token;
 pub(crate) use memory::{MemoryStore, StampMetaOptions};
 pub(crate) use stamp::{Stamp, invalidations};
 #[cfg(feature = "redis")]
-pub(crate) use token::{SharedStamp, StampKind, StoreId};
+pub(crate) use token::{SharedStamp, StampKind, StoreId, Stores};
 
 use std::borrow::Cow;
 

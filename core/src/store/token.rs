@@ -3,7 +3,9 @@
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
+use super::Stamp;
 use crate::protocol::{Key, Token, stands_for};
+use crate::sync::Arc;
 
 /// The key of a stamp in the shared store, and the token that was found there.
 ///
@@ -31,6 +33,34 @@ impl StoreId {
     pub(crate) fn new() -> Self {
         static NEXT: AtomicU64 = AtomicU64::new(0);
         StoreId(NEXT.fetch_add(1, Ordering::Relaxed))
+    }
+}
+
+/// The stores of a list of stamps that grows: it looks at each of them once.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Stores {
+    /// `None` is a store in memory, or a stamp without a store.
+    known: Vec<Option<StoreId>>,
+    /// How many of the stamps it has looked at.
+    seen: usize,
+}
+
+impl Stores {
+    /// The stores of `stamps`; maybe also some of stamps that have left the list.
+    pub(crate) fn of(&mut self, stamps: &[Arc<Stamp>]) -> &[Option<StoreId>] {
+        for stamp in stamps.iter().skip(self.seen) {
+            let store = stamp.store();
+            if !self.known.contains(&store) {
+                self.known.push(store);
+            }
+        }
+        self.seen = stamps.len();
+        &self.known
+    }
+
+    /// The list has another order now.
+    pub(crate) fn look_again(&mut self) {
+        self.seen = 0;
     }
 }
 
