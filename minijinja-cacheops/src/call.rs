@@ -10,10 +10,11 @@ use crate::dependencies::{Version, version};
 use crate::engine::MiniJinjaEngine;
 use crate::errors::in_rendering;
 use crate::escaping::write_escaping;
-use crate::rendering::{KnownMacros, PendingFill, Rendering};
+use crate::outer_macros::{self, FoundMacros};
+use crate::querysets;
+use crate::rendering::{PendingFill, Rendering};
 use crate::shared::Shared;
 use crate::templates::{Calls, Dependencies};
-use crate::{outer_macros, querysets};
 
 /// Runs a body that `{% call %}` passes, or finds its fragment.
 pub(crate) fn call(
@@ -63,7 +64,7 @@ pub(crate) fn call(
             options: &options,
             place: &place,
             page: Some(&page),
-            skip: !sources.1.is_of_what_ran,
+            skip: !sources.version.is_of_what_ran || sources.macros.are_unclear,
         };
         lookup.find(&shared.cache, key.finish(), &|used| shared.is_same(state, used))
     });
@@ -71,12 +72,14 @@ pub(crate) fn call(
         Found::Hit(hit) => Ok(printed(state, hit.text().unwrap_or_default())),
         Found::Bypass => caller.call(state, &[]),
         Found::Miss(fill) => {
+            let CallSources { dependencies, version: before, macros, is_plain } = sources;
+            let macros = macros.known(shared, state, is_plain, Some(&dependencies));
             let pending = PendingFill {
                 fill,
                 tag: function.to_owned(),
-                sources: Some(sources),
+                sources: Some((dependencies, before)),
                 namespaces: None,
-                macros: KnownMacros::default(),
+                macros,
                 is_doubtful: false,
             };
             let number = Rendering::of(shared, state).begin(Some(pending), None);
@@ -102,6 +105,15 @@ fn printed(state: &State<'_, '_>, text: &str) -> Value {
     }
 }
 
+/// What a body is made of.
+struct CallSources {
+    dependencies: Dependencies,
+    version: Version,
+    macros: FoundMacros,
+    /// Whether its source is plain.
+    is_plain: bool,
+}
+
 /// Writes the identity of the body, and returns the sources that it is made of.
 /// The engine does not reveal the place of the call. So the identity is the
 /// source of the template and, if there are several calls, the name.
@@ -109,7 +121,7 @@ fn write_place(
     shared: &Shared,
     state: &State<'_, '_>,
     key: &mut KeyWriter,
-) -> Result<(Dependencies, Version), String> {
+) -> Result<CallSources, String> {
     let template = state.env().get_template(state.name()).map_err(|_| {
         format!(
             "the environment has no template {:?}, so its fragments cannot be distinguished: add it with a name",
@@ -127,9 +139,9 @@ fn write_place(
         Ok(source)
     })?;
     let mut dependencies = Some(Dependencies::one(state.name()));
-    outer_macros::add(shared, state, &source.uses(), &mut dependencies);
+    let macros = outer_macros::add(shared, state, &source.uses(), &mut dependencies, key);
     let dependencies = dependencies.unwrap_or_default();
     let version = version(shared, state, &dependencies);
     key.key(&version.digest);
-    Ok((dependencies, version))
+    Ok(CallSources { dependencies, version, macros, is_plain: source.is_plain })
 }

@@ -5,7 +5,7 @@ use cacheops::template::Tag;
 use cacheops::{FragmentKey, KeyWriter};
 use minijinja::State;
 
-use crate::outer_macros;
+use crate::outer_macros::{self, FoundMacros};
 use crate::rendering::{Rendering, Trace};
 use crate::shared::Shared;
 use crate::templates::{Dependencies, Uses};
@@ -17,6 +17,8 @@ pub(crate) struct BodySources {
     /// Whether it is unknown which templates run. The body is not cached
     /// then.
     pub(crate) are_unclear: bool,
+    /// The macros that its names hold.
+    pub(crate) macros: FoundMacros,
 }
 
 impl BodySources {
@@ -37,17 +39,18 @@ impl BodySources {
             write_imports(state, key);
         }
         let mut dependencies = dependencies(state, tag, has_blocks, dynamic);
-        let uses = Uses { names: &tag.uses, any: tag.may_use_any };
-        outer_macros::add(shared, state, &uses, &mut dependencies);
+        let uses = Uses { names: &tag.uses, is_plain: tag.is_plain, any: tag.may_use_any };
+        let macros = outer_macros::add(shared, state, &uses, &mut dependencies, key);
         let others = dependencies.map(|dependencies| {
             let version = version(shared, state, &dependencies);
             key.key(&version.digest);
             (dependencies, version)
         });
         let is_other = others.as_ref().is_some_and(|(_, version)| !version.is_of_what_ran);
-        let are_unclear =
-            is_other || (has_blocks && (tag.is_in_macro || is_inheritance_unclear(state)));
-        BodySources { others, are_unclear }
+        let are_unclear = is_other
+            || macros.are_unclear
+            || (has_blocks && (tag.is_in_macro || is_inheritance_unclear(state)));
+        BodySources { others, are_unclear, macros }
     }
 }
 

@@ -1,7 +1,7 @@
 //! The tags in the language of MiniJinja.
 
 use cacheops::FragmentKey;
-use cacheops::template::{Dialect, OpenTag, Reference, Rules, Syntax, TagKind, Trim};
+use cacheops::template::{DefinedMacro, Dialect, OpenTag, Reference, Rules, Syntax, TagKind, Trim};
 use minijinja::syntax::SyntaxConfig;
 
 /// The filter that looks a fragment up, for the tags of the library.
@@ -27,6 +27,8 @@ pub(crate) const COPY: &str = "_cacheops_copy";
 pub(crate) const INSTALLED: &str = "_cacheops_installed";
 /// The filter that refuses a caller inside a body.
 pub(crate) const CALLER: &str = "_cacheops_caller";
+/// The filter that traces a macro.
+pub(crate) const MACRO: &str = "_cacheops_macro";
 /// The filter that traces a `caller` that something else gets.
 pub(crate) const HAND_ON: &str = "_cacheops_hand_on";
 /// The filters that record which template is used.
@@ -172,6 +174,21 @@ impl Dialect for MiniJinja<'_> {
 
     fn first_in_block(&self, trim: Trim<'_>, has_macros: bool, out: &mut String) {
         self.page(trim, IN_BLOCK + if has_macros { HAS_MACROS } else { 0 }, out);
+    }
+
+    fn macro_end(&self, defined: &DefinedMacro<'_>, is_plain: bool, out: &mut String) {
+        let DefinedMacro { name, index, trim } = defined;
+        let (source, is_plain) = (&self.digest, u8::from(is_plain));
+        let set = format!("set {name} = {name}|{MACRO}('{source}', {index}, {is_plain})");
+        match self.syntax.line_statement.as_deref().filter(|_| trim.is_line) {
+            Some(prefix) => {
+                self.delimited(out, trim.left, "endmacro", "-");
+                for part in ["\r", prefix, " ", &set, trim.line_end] {
+                    out.push_str(part);
+                }
+            }
+            None => self.delimited(out, "", &set, trim.right),
+        }
     }
 
     fn caller(&self, out: &mut String) {

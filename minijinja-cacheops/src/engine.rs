@@ -78,7 +78,7 @@ impl Engine for MiniJinjaEngine {
 }
 
 /// The name of a type of the engine, without its path.
-fn own_type(value: &Value) -> Option<&'static str> {
+pub(crate) fn own_type(value: &Value) -> Option<&'static str> {
     let name = value.as_object()?.type_name().strip_prefix("minijinja::")?;
     let name = name.split('<').next().unwrap_or(name);
     name.rsplit("::").next()

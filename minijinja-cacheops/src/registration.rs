@@ -2,12 +2,14 @@
 
 use std::sync::Arc;
 
+use cacheops::FragmentKey;
 use cacheops::template::last_invalidation;
 use minijinja::value::{Kwargs, Object};
 use minijinja::{Environment, State, Value};
 
 use crate::engine::MiniJinjaEngine;
 use crate::shared::Shared;
+use crate::traced_macro::MacroId;
 use crate::{call, dialect, guards, querysets, runtime, traced_macro, uses};
 
 /// Registers all of them. They replace those of earlier tags.
@@ -85,6 +87,15 @@ fn add_filters(env: &mut Environment<'_>, shared: &Arc<Shared>) {
     env.add_filter(dialect::HAND_ON, move |state: &mut State, caller: &Value| {
         traced_macro::trace(&it, state, caller, None)
     });
+    let it = shared.clone();
+    env.add_filter(
+        dialect::MACRO,
+        move |state: &mut State, value: &Value, source: &str, index: usize, is_plain: u8| {
+            let source = source.parse::<FragmentKey>().ok();
+            let id = source.map(|source| MacroId { source, index, is_plain: is_plain == 1 });
+            traced_macro::trace(&it, state, value, id)
+        },
+    );
     env.add_filter(dialect::COPY, runtime::copy);
 }
 

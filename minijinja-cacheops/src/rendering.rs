@@ -43,8 +43,16 @@ pub(crate) struct Trace {
     pub(crate) imports: Vec<String>,
     /// Those with macros that their includes may call.
     pub(crate) macros: Vec<String>,
-    /// Whether the `caller` of a macro got another name.
-    pub(crate) has_callers: bool,
+    /// The macros that were made.
+    pub(crate) made: MadeMacros,
+    /// Which template imported which, by their resolved names.
+    pub(crate) imported: Vec<(String, String)>,
+    /// The template that is imported next.
+    pub(crate) importing: Option<String>,
+    /// Whether there may be macros of which nothing is known: the `caller` of
+    /// one under another name, or those of a template around that was not loaded
+    /// through the plugin.
+    pub(crate) has_untraced: bool,
     /// The templates that began, with the sources that run.
     pub(crate) ran: Vec<(String, FragmentKey)>,
 }
@@ -66,6 +74,30 @@ impl Trace {
     /// Whether a template has run with another source.
     pub(crate) fn has_run_otherwise(&self, name: &str, digest: Option<&FragmentKey>) -> bool {
         self.ran.iter().any(|(other, before)| other == name && Some(before) != digest)
+    }
+}
+
+/// The macros that a rendering made, by their sources.
+#[derive(Default)]
+pub(crate) struct MadeMacros(Vec<(FragmentKey, Vec<usize>)>);
+
+impl MadeMacros {
+    pub(crate) fn add(&mut self, id: MacroId) {
+        match self.0.iter_mut().rev().find(|(source, _)| *source == id.source) {
+            Some((_, indexes)) if indexes.contains(&id.index) => {}
+            Some((_, indexes)) => indexes.push(id.index),
+            None => self.0.push((id.source, vec![id.index])),
+        }
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Those of a source.
+    pub(crate) fn of(&self, source: &FragmentKey) -> &[usize] {
+        let found = self.0.iter().find(|(other, _)| other == source);
+        found.map_or(&[], |(_, indexes)| indexes)
     }
 }
 

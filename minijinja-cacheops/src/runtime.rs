@@ -11,7 +11,7 @@ use crate::engine::MiniJinjaEngine;
 use crate::errors::in_rendering;
 use crate::escaping::write_escaping;
 use crate::guards::{Namespaces, is_namespace};
-use crate::rendering::{KnownMacros, PendingFill, Rendering};
+use crate::rendering::{PendingFill, Rendering};
 use crate::shared::Shared;
 use crate::{fragment, querysets};
 
@@ -137,12 +137,15 @@ fn pending_fill(
     tag: &Tag,
     sources: BodySources,
 ) -> PendingFill {
+    let BodySources { others, macros, .. } = sources;
+    let others_of = others.as_ref().map(|(dependencies, _)| dependencies);
+    let macros = macros.known(shared, state, tag.is_plain, others_of);
     PendingFill {
         fill,
         tag: tag.text.clone(),
-        sources: sources.others,
+        sources: others,
         namespaces: shared.templates.use_namespaces().then(|| Namespaces::seen(state)),
-        macros: KnownMacros::default(),
+        macros,
         is_doubtful: false,
     }
 }

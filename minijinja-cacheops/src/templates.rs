@@ -17,6 +17,8 @@ pub(crate) struct Source {
     references: Vec<String>,
     uses: Vec<String>,
     may_use_any: bool,
+    /// As [`cacheops::template::Macros`] say.
+    pub(crate) is_plain: bool,
     /// For `{% call cached_as(…) %}`: how many there are, and whether their
     /// names distinguish them.
     pub(crate) calls: Calls,
@@ -218,6 +220,7 @@ impl Source {
             digest,
             references: found.map(|found| owned(&found.references)).unwrap_or_default(),
             uses: found.map(|found| owned(&found.macros.uses)).unwrap_or_default(),
+            is_plain: found.is_some_and(|found| found.macros.is_plain),
             may_use_any: found.is_none_or(|found| found.macros.may_use_any),
             calls: found.map_or(Calls::Ambiguous(1), Calls::of),
         }
@@ -228,13 +231,15 @@ impl Source {
     }
 
     pub(crate) fn uses(&self) -> Uses<'_> {
-        Uses { names: &self.uses, any: self.may_use_any }
+        Uses { names: &self.uses, is_plain: self.is_plain, any: self.may_use_any }
     }
 }
 
 /// Names that a source uses, and that may be macros of a template around it.
 pub(crate) struct Uses<'a> {
     pub(crate) names: &'a [String],
+    /// Whether the source is plain.
+    pub(crate) is_plain: bool,
     /// Whether it may use any other.
     pub(crate) any: bool,
 }
@@ -318,6 +323,42 @@ impl Versions<'_> {
         }
         for name in &dependencies.resolved {
             self.visit(name, &state.env().get_template(name), seen, key);
+        }
+    }
+
+    /// The sources whose macros a body calls only by the names that a source
+    /// gives them: of the templates, and of those that plain sources name.
+    pub(crate) fn trusted(
+        &self,
+        state: &State<'_, '_>,
+        dependencies: &Dependencies,
+    ) -> Vec<FragmentKey> {
+        let mut seen = Vec::new();
+        for name in &dependencies.named {
+            self.trust(state.get_template(name), &mut seen);
+        }
+        for name in &dependencies.resolved {
+            self.trust(state.env().get_template(name), &mut seen);
+        }
+        seen.into_iter().map(|(_, source)| source.digest).collect()
+    }
+
+    fn trust(
+        &self,
+        found: Result<Template<'_, '_>, minijinja::Error>,
+        seen: &mut Vec<(String, Arc<Source>)>,
+    ) {
+        let Ok(template) = found else { return };
+        if seen.iter().any(|(other, _)| other == template.name()) {
+            return;
+        }
+        let source = self.templates.source(&template, self.scan);
+        seen.push((template.name().to_owned(), source.clone()));
+        if source.is_plain && !source.references.is_empty() {
+            let state = template.new_state();
+            for reference in &source.references {
+                self.trust(state.get_template(reference), seen);
+            }
         }
     }
 

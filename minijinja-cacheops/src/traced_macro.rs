@@ -51,7 +51,10 @@ pub(crate) fn trace(
         return value.clone();
     }
     let rendering = Rendering::of(shared, state);
-    rendering.trace.has_callers |= id.is_none();
+    match id {
+        Some(id) => rendering.trace.made.add(id),
+        None => rendering.trace.has_untraced = true,
+    }
     let made_at = rendering.begun();
     Value::from_object(TracedMacro { inner: value.clone(), id, made_at })
 }

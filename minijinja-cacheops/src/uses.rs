@@ -17,10 +17,17 @@ fn resolved(state: &State<'_, '_>, name: &str) -> String {
 /// Records that a template or a block of it begins, and its source. If a template
 /// is extended and also begins by itself, it has other blocks then.
 pub(crate) fn enter(shared: &Shared, state: &mut State<'_, '_>, of: u8, source: &str) {
-    Rendering::of(shared, state);
+    // The first template of a rendering begins before there are variables. If
+    // there are some, one around it was not loaded through the plugin.
+    let has_untraced = Rendering::trace(state).is_none() && !state.exports().is_empty();
+    let trace = &mut Rendering::of(shared, state).trace;
+    trace.has_untraced |= has_untraced;
+    let importing = trace.importing.take();
     let Ok(digest) = source.parse::<FragmentKey>() else { return };
-    let has_macros = of & HAS_MACROS != 0;
     let name = state.name();
+    // The macros of a template that is imported are reached through the one that
+    // imports it.
+    let has_macros = of & HAS_MACROS != 0 && importing.is_none_or(|other| other != name);
     let Some(trace) = Rendering::trace(state) else { return };
     let is_noted = trace.has_run(name, &digest)
         && (!has_macros || trace.macros.iter().any(|noted| noted == name));
@@ -84,7 +91,7 @@ pub(crate) fn imports(
     name: &Value,
 ) -> Result<Value, Error> {
     if let Some(name) = name.as_str().map(|name| resolved(state, name)) {
-        note(shared, state, &name);
+        note_import(shared, state, &name);
         let trace = &mut Rendering::of(shared, state).trace;
         trace.imports.push(name);
     }
@@ -94,9 +101,21 @@ pub(crate) fn imports(
 /// The same for a literal name.
 pub(crate) fn imports_plainly(shared: &Shared, state: &mut State<'_, '_>, name: &Value) -> Value {
     if let Some(name) = name.as_str().map(|name| resolved(state, name)) {
-        note(shared, state, &name);
+        note_import(shared, state, &name);
     }
     name.clone()
+}
+
+/// Records a template that is imported next.
+fn note_import(shared: &Shared, state: &mut State<'_, '_>, name: &str) {
+    note(shared, state, name);
+    let importing = state.name().to_owned();
+    let trace = &mut Rendering::of(shared, state).trace;
+    trace.importing = Some(name.to_owned());
+    let is_known = |(one, other): &(String, String)| *one == importing && other == name;
+    if !trace.imported.iter().any(is_known) {
+        trace.imported.push((importing, name.to_owned()));
+    }
 }
 
 /// Records the source of a template that the engine reads next. A template that

@@ -71,6 +71,7 @@ mod jinja_callers;
 mod jinja_errors;
 mod jinja_extra;
 mod jinja_installing;
+mod jinja_macro_values;
 mod jinja_macros;
 mod jinja_names;
 mod jinja_printing;

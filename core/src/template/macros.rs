@@ -13,4 +13,10 @@ pub struct Macros<'s> {
     /// Whether it includes templates that are known only in rendering, which
     /// may use any name.
     pub may_use_any: bool,
+    /// Whether each macro and module has one name from the source, by which
+    /// alone it is called: what a macro of it calls follows from the source then.
+    /// If not, `uses` are all names.
+    pub is_plain: bool,
+    /// How many macros it defines.
+    pub count: usize,
 }

@@ -63,7 +63,7 @@ pub use macros::Macros;
 pub use marks::Mark;
 pub use open_tag::{Assignment, Assignments, Block, Exposure, OpenTag, Reference, TagKind, Trim};
 pub use options::{TagArguments, TagOptions};
-pub use parsed::CallSite;
+pub use parsed::{CallSite, DefinedMacro};
 pub use querysets::{Querysets, build_queryset, collect_querysets, queryset_digest};
 pub use rewrite::{Dialect, Rewritten, SourceMapEntry, rewrite};
 pub use rows::{Rows, RowsError};

@@ -20,6 +20,8 @@ pub(super) enum Replacement<'s> {
     Close(usize, Trim<'s>),
     /// `caller`, where its value is given to something else.
     Caller,
+    /// The end of a macro, or what follows it.
+    MacroEnd(DefinedMacro<'s>),
     /// The name of a template that is known only when it is rendered.
     Reference(Reference, &'s str),
     /// What the dialect writes at the beginning of the source.
@@ -56,6 +58,18 @@ pub(super) struct Parsed<'s> {
     /// Whether its macros use blocks, through `self` or `super`.
     pub(super) macros_use_blocks: bool,
     pub(super) macros: Macros<'s>,
+}
+
+/// A macro that has just been defined.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DefinedMacro<'s> {
+    /// Its name.
+    pub name: &'s str,
+    /// Its place among the macros of the source.
+    pub index: usize,
+    /// The trim markers of its end, which the dialect writes too if that is a
+    /// line statement.
+    pub trim: Trim<'s>,
 }
 
 /// A `{% call cached_as(…) %}`, for templates that are not rewritten.

@@ -35,6 +35,10 @@ pub(super) fn parse<'s>(
         last: None,
         extends: false,
         made: BTreeSet::new(),
+        bound: BTreeSet::new(),
+        values: BTreeSet::new(),
+        names: BTreeSet::new(),
+        is_ambiguous: false,
     };
     let mut lexer = Lexer::new(source, syntax);
     for piece in &mut lexer {
@@ -60,6 +64,14 @@ struct Parser<'s, 'c> {
     extends: bool,
     /// Names of macros so far.
     made: BTreeSet<&'s str>,
+    /// Names that macros and modules get outside of macros.
+    bound: BTreeSet<&'s str>,
+    /// Names that are used for more than a call.
+    values: BTreeSet<&'s str>,
+    /// All names.
+    names: BTreeSet<&'s str>,
+    /// Whether a macro or module gets a name twice, or perhaps.
+    is_ambiguous: bool,
 }
 
 #[derive(Clone, Copy)]
@@ -81,7 +93,7 @@ struct Open<'s> {
     /// The block that this is.
     block: Option<&'s str>,
     /// If it is a macro: what is known about its caller.
-    caller: Caller,
+    caller: Caller<'s>,
 }
 
 /// The engines refuse statements that are nested too deep. The parser follows
@@ -118,7 +130,7 @@ impl<'s> Parser<'s, '_> {
         };
         match name.strip_prefix("end") {
             Some(opener) if self.is_tag(opener) => self.close_tag(opener, &piece),
-            Some(opener) => self.close_statement(opener),
+            Some(opener) => self.close_statement(opener, &piece),
             None if self.is_tag(name) => self.open_tag(name, &piece),
             None => self.statement(name, &piece),
         }
@@ -179,13 +191,17 @@ impl<'s> Parser<'s, '_> {
         }
     }
 
-    fn close_statement(&mut self, opener: &str) -> Result<(), Error> {
+    fn close_statement(&mut self, opener: &str, piece: &Piece<'s>) -> Result<(), Error> {
         let Some(open) = self.stack.last() else {
             return Ok(());
         };
         if open.name == opener {
             let ended = self.stack.pop();
-            return ended.map_or(Ok(()), |ended| self.end_macro(ended.caller));
+            let Some(ended) = ended else { return Ok(()) };
+            if opener == "macro" && !self.rules.components {
+                self.note_macro_end(ended.caller.of, piece);
+            }
+            return self.end_macro(ended.caller);
         }
         if let (Some(tag), true) = (open.tag, self.stack.iter().any(|open| open.name == opener)) {
             let tag = &self.parsed.tags[tag];
@@ -218,6 +234,11 @@ impl<'s> Parser<'s, '_> {
         }
         match name {
             "for" => self.begin_loop(piece),
+            "macro" => {
+                if let Some(open) = self.stack.last_mut() {
+                    open.caller.of = tokens.first().map(|name| name.text);
+                }
+            }
             "block" => {
                 self.begin_block(tokens);
                 self.begins = Some(Begins::Block);
@@ -308,7 +329,10 @@ impl<'s> Parser<'s, '_> {
                     format!("`{}` is never closed: `end{}` is missing", tag.text, tag.name),
                 ))
             }
-            _ => Ok(self.parsed),
+            _ => {
+                self.settle_macros();
+                Ok(self.parsed)
+            }
         }
     }
 }

@@ -7,7 +7,7 @@ use super::lexer::Syntax;
 use super::loops::Loops;
 use super::macros::Macros;
 use super::open_tag::{Block, Exposure, OpenTag, Reference, Trim};
-use super::parsed::{CallSite, Replacement};
+use super::parsed::{CallSite, DefinedMacro, Replacement};
 use super::parser::parse;
 use crate::error::Error;
 
@@ -25,6 +25,10 @@ pub trait Dialect {
 
     /// Writes an expression that names a template.
     fn reference(&self, reference: Reference, expression: &str, out: &mut String);
+
+    /// Writes what follows the end of a macro; `is_plain` is that of
+    /// [`Macros`].
+    fn macro_end(&self, _defined: &DefinedMacro<'_>, _is_plain: bool, _out: &mut String) {}
 
     /// Writes `caller`, where its value is given to something else: a variable,
     /// an argument, a list.
@@ -123,6 +127,9 @@ pub fn rewrite<'s>(
             Replacement::Close(tag, trim) => dialect.close(&parsed.tags[tag], trim, &mut out),
             Replacement::Reference(reference, expression) => {
                 dialect.reference(reference, expression, &mut out);
+            }
+            Replacement::MacroEnd(defined) => {
+                dialect.macro_end(&defined, parsed.macros.is_plain, &mut out);
             }
             Replacement::Caller => dialect.caller(&mut out),
             Replacement::Prelude => dialect.prelude(&mut out),

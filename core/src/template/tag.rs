@@ -36,6 +36,8 @@ pub struct Tag {
     /// Names that its template uses, and that may be macros of a template
     /// around it.
     pub uses: Vec<String>,
+    /// Whether its template is plain, as [`Macros`](super::Macros) say.
+    pub is_plain: bool,
     /// Whether its template includes templates that may use any name.
     pub may_use_any: bool,
 }
@@ -112,6 +114,7 @@ impl Tag {
             has_blocks: tag.has_blocks || found.macros_use_blocks,
             dynamic_imports: found.dynamic_imports,
             uses: found.macros.uses.iter().map(|name| (*name).to_owned()).collect(),
+            is_plain: found.macros.is_plain,
             may_use_any: found.macros.may_use_any,
         }
     }

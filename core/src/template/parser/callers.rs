@@ -9,7 +9,9 @@ use crate::error::Error;
 
 /// What is known about `caller` in a macro.
 #[derive(Debug, Default)]
-pub(super) struct Caller {
+pub(super) struct Caller<'s> {
+    /// The name of the macro.
+    pub(super) of: Option<&'s str>,
     /// The tags in it, except those in an inner macro.
     tags: Vec<usize>,
     is_mentioned: bool,
@@ -79,7 +81,7 @@ impl<'s> Parser<'s, '_> {
     }
 
     /// Evaluates the records of a macro that ends.
-    pub(super) fn end_macro(&mut self, caller: Caller) -> Result<(), Error> {
+    pub(super) fn end_macro(&mut self, caller: Caller<'s>) -> Result<(), Error> {
         let Some(first) = caller.tags.first().filter(|_| caller.is_mentioned) else {
             return Ok(());
         };
