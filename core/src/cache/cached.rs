@@ -207,9 +207,10 @@ impl<'a> Cached<'a> {
     ///
     /// ```
     /// # async fn handler(cache: cacheops::Cacheops) -> Result<u64, cacheops::Error> {
-    /// cache.cached_as("articles").get_or_fill_async(|| async {
+    /// let count = cache.cached_as("articles").get_or_fill_async(|| async {
     ///     Ok::<_, cacheops::Error>(42) // await the database here
-    /// }).await
+    /// });
+    /// Ok(count.await?)
     /// # }
     /// ```
     ///
