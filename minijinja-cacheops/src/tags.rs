@@ -82,7 +82,8 @@ impl Tags {
     /// source, in this process and in others. So they must render these
     /// templates alike. Use it for the second environment of an application,
     /// for one that is recreated while the application runs, and for a clone
-    /// that gets other globals, functions or filters.
+    /// that gets other globals, functions or filters, or escapes, formats or
+    /// parses otherwise.
     ///
     /// ```
     /// use minijinja::{Environment, context};
