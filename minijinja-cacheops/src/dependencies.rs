@@ -38,6 +38,9 @@ impl BodySources {
         if dynamic {
             write_imports(state, key);
         }
+        if has_blocks {
+            write_chain(state, key);
+        }
         let mut dependencies = dependencies(state, tag, has_blocks, dynamic);
         let uses = Uses { names: &tag.uses, is_plain: tag.is_plain, any: tag.may_use_any };
         let macros = outer_macros::add(shared, state, &uses, &mut dependencies, key);
@@ -72,6 +75,13 @@ pub(crate) fn digest_in_environment(
 ) -> Option<FragmentKey> {
     let template = state.env().get_template(name).ok()?;
     Some(shared.with_versions(state, |versions| versions.digest(&template)))
+}
+
+/// Writes the templates of the inheritance: the same sources can be another one.
+fn write_chain(state: &State<'_, '_>, key: &mut KeyWriter) {
+    let chain = Rendering::trace(state).map_or(&[][..], |trace| &trace.chain);
+    key.list(chain.len());
+    chain.iter().for_each(|name| key.str(name));
 }
 
 /// Writes the names imported so far. The last import of a name is the one that is

@@ -298,6 +298,36 @@ fn a_layout_that_its_child_also_uses() {
     }
 }
 
+/// The same template begins by itself in one inheritance, and as the layout of
+/// another that is made of the same sources.
+#[test]
+fn the_same_sources_in_another_inheritance() {
+    let base = "{% macro button() %}b{% endmacro %}{% cached %}<{% block c %}base{% endblock %}>{% endcached %}";
+    let child = "{% block c %}child{% endblock %}";
+    for (page, other) in [
+        (
+            "{% extends 'middle' %}{% if user %}{% from 'base' import button %}{% endif %}",
+            "<child>",
+        ),
+        (
+            "{% if 0 %}{% include 'base' %}{% endif %}{% extends 'around' if user else 'base' %}",
+            "(<base>)",
+        ),
+    ] {
+        let mut env = Environment::new();
+        let tags = Tags::install(&mut env, &Cacheops::in_memory());
+        let mut add = |name: &str, source: &str| tags.add_template(&mut env, name, source).unwrap();
+        add("base", base);
+        add("middle", "{% extends 'base' %}");
+        add("around", "({% include 'base' %})");
+        add("page", &format!("{{% if 0 %}}{{% include 'around' %}}{{% endif %}}{page}{child}"));
+        let render = |user: bool| env.get_template("page").unwrap().render(context!(user)).unwrap();
+        for _ in 0..2 {
+            assert_eq!((render(true), render(false)), (other.into(), "<child>".into()), "{page}");
+        }
+    }
+}
+
 /// What is put behind the last statement of a child changes no text, where it
 /// extends nothing after all.
 #[test]

@@ -132,7 +132,7 @@ fn sources_that_are_not_stored() {
     // A call block in a template that the environment does not know.
     let call = "{% call cached() %}x{% endcall %}";
     let error = env.render_str(call, ()).unwrap_err();
-    assert!(error.to_string().contains("add it by a name"), "{error}");
+    assert!(error.to_string().contains("add it with a name"), "{error}");
     // One that came past the plugin works.
     env.add_template("past", "{% call cached() %}{{ n }}{% endcall %}").unwrap();
     let past = |n: u8| env.get_template("past").unwrap().render(context!(n)).unwrap();
