@@ -235,6 +235,7 @@ pub(crate) fn read_syntax(syntax: &SyntaxConfig) -> Syntax {
         comment: pair(syntax.comment_delimiters()),
         line_statement: syntax.line_statement_prefix().map(str::to_owned),
         line_comment: syntax.line_comment_prefix().map(str::to_owned),
+        whitespace: [syntax.trim_blocks(), syntax.lstrip_blocks(), syntax.keep_trailing_newline()],
         rules: Rules::default(),
     }
 }

@@ -1,13 +1,14 @@
 //! A fragment as it is printed.
 
 use std::fmt;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::{Arc, LazyLock};
 
 use cacheops::Hit;
 use cacheops::template::Mark;
 use minijinja::value::{Object, ObjectRepr};
 use minijinja::{Error, ErrorKind, Output, State, Value};
+
+use crate::rendering::Rendering;
 
 /// The final value of the variable of a tag: its text, from the cache or as it
 /// was rendered. It is false, because there is no body to run.
@@ -66,55 +67,55 @@ impl fmt::Debug for Fragment {
 
 /// How the environment prints a fragment unchanged. A tag prints it where nothing
 /// is escaped. But the application may have set a formatter, to which the engine
-/// passes everything that a template prints.
-#[derive(Debug, Default)]
-pub(crate) struct PrintMode(AtomicU8);
-
-const UNKNOWN: u8 = 0;
-const AS_OBJECT: u8 = 1;
-const AS_SAFE_TEXT: u8 = 2;
+/// passes everything that a template prints. A clone of the environment may have
+/// another one, so each rendering tries it out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum PrintMode {
+    AsObject,
+    AsSafeText,
+}
 
 /// Contains everything that a formatter may change.
 const PROBE: &str = " <a href=\"'\\/&amp;\">[{1.50}]\n\t\u{e9}</a> ";
 
-impl PrintMode {
-    /// The value that the tag prints.
-    pub(crate) fn print(&self, state: &mut State<'_, '_>, value: &Value) -> Result<Value, Error> {
-        let Some(fragment) = value.downcast_object_ref::<Fragment>() else {
-            return Err(fail("it prints, and has not ended"));
-        };
-        let probe = match &fragment.text {
-            // With the very text: a formatter may have been set since, or
-            // change some texts only.
-            Text::Rendered(text) => Some(&**text),
-            Text::Found(_) if self.0.load(Ordering::Relaxed) == UNKNOWN => Some(PROBE),
-            Text::Found(_) => None,
-        };
-        if let Some(text) = probe {
-            self.try_out(state, text)?;
-        }
-        Ok(match self.0.load(Ordering::Relaxed) {
-            AS_SAFE_TEXT => Value::from_safe_string(value.to_string()),
-            _ => value.clone(),
-        })
-    }
+static PROBE_FRAGMENT: LazyLock<Value> = LazyLock::new(|| rendered(PROBE.into(), None));
 
-    fn try_out(&self, state: &mut State<'_, '_>, text: &str) -> Result<(), Error> {
-        let mut prints = |value| state.format(value).is_ok_and(|printed| printed == text);
-        let how = if prints(rendered(text.into(), None)) {
-            AS_OBJECT
-        } else if prints(Value::from_safe_string(text.to_owned())) {
-            AS_SAFE_TEXT
-        } else {
-            return Err(fail(
-                "the formatter of this environment would change cached fragments again: set it with `Tags::set_formatter` instead of `Environment::set_formatter`, which passes fragments to it",
-            ));
-        };
-        if self.0.load(Ordering::Relaxed) != how {
-            self.0.store(how, Ordering::Relaxed);
+/// The value that a tag prints. The fragment of a body that has run is stored if
+/// it can be printed.
+pub(crate) fn print(state: &mut State<'_, '_>, value: &Value) -> Result<Value, Error> {
+    let Some(fragment) = value.downcast_object_ref::<Fragment>() else {
+        return Err(fail("it prints, and has not ended"));
+    };
+    let known = state.get_extension::<Rendering>().and_then(|rendering| rendering.print_mode);
+    let mode = match (&fragment.text, known) {
+        // With the very text: a formatter may change some texts only.
+        (Text::Rendered(text), _) => try_out(state, text, rendered(text.clone(), None))?,
+        (Text::Found(_), Some(mode)) => mode,
+        (Text::Found(_), None) => try_out(state, PROBE, PROBE_FRAGMENT.clone())?,
+    };
+    if let Some(rendering) = state.get_extension_mut::<Rendering>() {
+        rendering.print_mode = Some(mode);
+        if let (Text::Rendered(text), Some(fill)) = (&fragment.text, rendering.unprinted.take()) {
+            fill.finish(text.clone());
         }
-        Ok(())
     }
+    Ok(match mode {
+        PrintMode::AsObject => value.clone(),
+        PrintMode::AsSafeText => Value::from_safe_string(value.to_string()),
+    })
+}
+
+fn try_out(state: &mut State<'_, '_>, text: &str, fragment: Value) -> Result<PrintMode, Error> {
+    let mut prints = |value| state.format(value).is_ok_and(|printed| printed == text);
+    if prints(fragment) {
+        return Ok(PrintMode::AsObject);
+    }
+    if prints(Value::from_safe_string(text.to_owned())) {
+        return Ok(PrintMode::AsSafeText);
+    }
+    Err(fail(
+        "the formatter of this environment would change cached fragments again: set it with `Tags::set_formatter` instead of `Environment::set_formatter`, which passes fragments to it",
+    ))
 }
 
 fn fail(why: &str) -> Error {

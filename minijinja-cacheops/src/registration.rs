@@ -10,7 +10,7 @@ use minijinja::{Environment, State, Value};
 use crate::engine::MiniJinjaEngine;
 use crate::shared::Shared;
 use crate::traced_macro::MacroId;
-use crate::{call, dialect, guards, querysets, runtime, traced_macro, uses};
+use crate::{call, dialect, fragment, guards, querysets, runtime, traced_macro, uses};
 
 /// Registers all of them. They replace those of earlier tags.
 pub(crate) fn register(env: &mut Environment<'_>, shared: &Arc<Shared>) {
@@ -46,10 +46,7 @@ fn add_filters(env: &mut Environment<'_>, shared: &Arc<Shared>) {
     env.add_filter(dialect::STORE, move |state: &mut State, body: &Value, number: u64| {
         runtime::store(&it, state, body, number)
     });
-    let it = shared.clone();
-    env.add_filter(dialect::PRINT, move |state: &mut State, fragment: &Value| {
-        it.print_mode.print(state, fragment)
-    });
+    env.add_filter(dialect::PRINT, fragment::print);
     let it = shared.clone();
     env.add_filter(dialect::USES, move |state: &mut State, name: &Value| {
         uses::uses(&it, state, name)

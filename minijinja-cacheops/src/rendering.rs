@@ -9,6 +9,7 @@ use cacheops::{Fill, FragmentKey, Page};
 use minijinja::State;
 
 use crate::dependencies::Version;
+use crate::fragment::PrintMode;
 use crate::guards::Namespaces;
 use crate::shared::Shared;
 use crate::templates::Dependencies;
@@ -23,6 +24,10 @@ pub(crate) struct Rendering {
     bodies: Vec<Body>,
     /// How many have begun.
     count: u64,
+    /// The fill of a body that has ended, until it is printed.
+    pub(crate) unprinted: Option<Fill>,
+    /// How the formatter prints a fragment.
+    pub(crate) print_mode: Option<PrintMode>,
 }
 
 /// The templates that a rendering has used.
@@ -146,6 +151,8 @@ impl Rendering {
             trace: Trace::default(),
             bodies: Vec::new(),
             count: 0,
+            unprinted: None,
+            print_mode: None,
         });
         // A state may be kept, and go on in another thread.
         rendering.page.enter();
@@ -159,6 +166,7 @@ impl Rendering {
 
     /// Begins a body. Returns the number that ends it, which is above zero.
     pub(crate) fn begin(&mut self, pending: Option<PendingFill>, mark: Option<Mark>) -> u64 {
+        self.unprinted = None;
         self.count += 1;
         if let Some(pending) = &pending {
             pending.fill.enter();
@@ -188,6 +196,7 @@ impl Rendering {
     /// ended because the template hides their error. `None` if there is no
     /// body of the number.
     pub(crate) fn end(&mut self, number: u64) -> Option<(Option<PendingFill>, Option<Mark>)> {
+        self.unprinted = None;
         let place = self.bodies.iter().rposition(|body| body.number == number)?;
         self.give_up(place + 1);
         self.bodies.pop().map(|body| (body.pending, body.mark))
@@ -203,6 +212,7 @@ impl Rendering {
 
 impl Drop for Rendering {
     fn drop(&mut self) {
+        self.unprinted = None;
         self.give_up(0);
     }
 }

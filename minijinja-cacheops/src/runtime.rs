@@ -172,8 +172,10 @@ pub(crate) fn store(
         // A template that was loaded anew while the body ran is not the one
         // that the key speaks of.
         let same = sources.is_none_or(|(names, before)| version(shared, state, &names) == before);
-        if same && !is_doubtful {
-            fill.finish(text.clone());
+        // One that changes namespaces was loaded while the body ran.
+        let is_unseen = namespaces.is_none() && shared.templates.use_namespaces();
+        if same && !is_doubtful && !is_unseen {
+            Rendering::of(shared, state).unprinted = Some(fill);
         } else {
             fill.abandon();
         }

@@ -9,7 +9,6 @@ use minijinja::{AutoEscape, Error, State};
 
 use crate::custom::{Caching, TagCall};
 use crate::dialect::{MiniJinja, digest_in, read_syntax};
-use crate::fragment::PrintMode;
 use crate::templates::{Source, Templates, Versions, digest_of};
 
 /// The shared data of the tags of an environment. A clone of the environment
@@ -20,7 +19,6 @@ pub(crate) struct Shared {
     /// Represents the environment in the keys of its fragments.
     pub(crate) environment: FragmentKey,
     pub(crate) templates: Arc<Templates>,
-    pub(crate) print_mode: Arc<PrintMode>,
     pub(crate) custom: Arc<CustomTags<Decorator>>,
     /// Where comments surround fragments.
     pub(crate) marks: Arc<OnceLock<Box<MarkFilter>>>,
@@ -38,7 +36,6 @@ impl Shared {
             cache: cache.clone(),
             environment: key_of(environment),
             templates: Arc::default(),
-            print_mode: Arc::default(),
             custom: Arc::default(),
             marks: Arc::default(),
         }

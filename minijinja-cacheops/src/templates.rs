@@ -19,6 +19,7 @@ pub(crate) struct Source {
     may_use_any: bool,
     /// As [`cacheops::template::Macros`] say.
     pub(crate) is_plain: bool,
+    assigns_attributes: bool,
     /// For `{% call cached_as(…) %}`: how many there are, and whether their
     /// names distinguish them.
     pub(crate) calls: Calls,
@@ -39,7 +40,7 @@ pub(crate) enum Calls {
 pub(crate) struct Templates {
     tags: AppendOnlyVec<Tag>,
     inner: RwLock<Inner>,
-    /// Whether a source may make namespaces.
+    /// Whether a source changes namespaces.
     use_namespaces: AtomicBool,
     /// Whether macros of a source use blocks.
     macros_use_blocks: AtomicBool,
@@ -139,8 +140,8 @@ impl Templates {
     }
 
     /// Records what any source may affect.
-    fn note(&self, original: &str, done: &Rewritten<'_>) {
-        if original.contains("namespace") {
+    fn note(&self, done: &Rewritten<'_>) {
+        if done.macros.assigns_attributes {
             self.use_namespaces.store(true, Ordering::Relaxed);
         }
         if done.macros_use_blocks {
@@ -164,7 +165,7 @@ impl Templates {
         let known = inner.numbered.get(&read).copied();
         let first = known.unwrap_or(inner.count);
         let done = rewrite(first, digest)?;
-        self.note(original, &done);
+        self.note(&done);
         if known.is_none() && !done.tags.is_empty() {
             let of_tags = language.key_of_tags(&digest, &done);
             for tag in &done.tags {
@@ -195,6 +196,9 @@ impl Templates {
             return known;
         }
         let source = Arc::new(scan(name, text));
+        if source.assigns_attributes {
+            self.use_namespaces.store(true, Ordering::Relaxed);
+        }
         let mut inner = self.write();
         let raw = inner.raw.entry(name.to_owned()).or_default();
         if raw.len() >= MOST_RAW {
@@ -221,6 +225,7 @@ impl Source {
             references: found.map(|found| owned(&found.references)).unwrap_or_default(),
             uses: found.map(|found| owned(&found.macros.uses)).unwrap_or_default(),
             is_plain: found.is_some_and(|found| found.macros.is_plain),
+            assigns_attributes: found.is_none_or(|found| found.macros.assigns_attributes),
             may_use_any: found.is_none_or(|found| found.macros.may_use_any),
             calls: found.map_or(Calls::Ambiguous(1), Calls::of),
         }

@@ -1,7 +1,6 @@
 //! Records which templates a rendering uses.
 
 use cacheops::FragmentKey;
-use minijinja::value::ValueKind;
 use minijinja::{Error, State, Value};
 
 use crate::dependencies::digest_in_environment;
@@ -135,14 +134,15 @@ pub(crate) fn uses(
     if !shared.cache.is_filling() {
         return Ok(name.clone());
     }
-    let names: Vec<Value> = match name.kind() {
-        ValueKind::Seq | ValueKind::Iterable => name.try_iter()?.collect(),
-        _ => vec![name.clone()],
+    // The engine takes an object for a list of names, whatever it is.
+    let names: Vec<Value> = match name.as_object() {
+        Some(object) => object.try_iter().into_iter().flatten().collect(),
+        None => vec![name.clone()],
     };
     for name in names.iter().filter_map(Value::as_str) {
         let used = shared.with_versions(state, |versions| versions.of(state, name));
         shared.cache.use_template(used);
     }
     // A one-shot iterator has been consumed: pass on what it gave.
-    Ok(if name.kind() == ValueKind::String { name.clone() } else { Value::from(names) })
+    Ok(if name.as_object().is_none() { name.clone() } else { Value::from(names) })
 }

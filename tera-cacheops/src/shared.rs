@@ -81,6 +81,7 @@ pub(crate) fn syntax_of(delimiters: &Delimiters) -> Syntax {
         comment: pair(&delimiters.comment_start, &delimiters.comment_end),
         line_statement: None,
         line_comment: None,
+        whitespace: [false; 3],
         rules: RULES,
     }
 }

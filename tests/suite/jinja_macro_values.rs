@@ -293,3 +293,78 @@ fn whitespace_around_the_end_of_a_macro() {
         }
     }
 }
+
+/// A namespace by whatever function it was made is watched.
+#[test]
+fn namespaces_that_a_function_makes() {
+    for by_context in [false, true] {
+        let mut env = Environment::new();
+        let tags = Tags::install(&mut env, &Cacheops::in_memory());
+        let new = || minijinja::functions::namespace(None).unwrap();
+        env.add_function("box", new);
+        let page = "{% set n = made or box() %}{% set n.x = 0 %}{% macro inc() %}{% set n.x = n.x + 1 %}{% endmacro %}\
+            {% cached %}{{ inc() }}{% endcached %}{{ n.x }}";
+        tags.add_template(&mut env, "page", page).unwrap();
+        for _ in 0..2 {
+            let made = if by_context { new() } else { Value::from(false) };
+            let error = env.get_template("page").unwrap().render(context!(made)).unwrap_err();
+            assert!(format!("{error:#}").contains("changes the namespace `n`"), "{error:#}");
+        }
+    }
+}
+
+/// What an include takes for a list of names is the engine's to say.
+#[test]
+fn includes_of_objects() {
+    #[derive(Debug)]
+    struct Plain;
+    impl minijinja::value::Object for Plain {
+        fn repr(self: &std::sync::Arc<Self>) -> minijinja::value::ObjectRepr {
+            minijinja::value::ObjectRepr::Plain
+        }
+    }
+    for include in [
+        "{'leaf': 1}",
+        "['none', 'leaf']",
+        "('leaf',)",
+        "names|reverse",
+        "plain ignore missing",
+        "plain",
+        "1",
+        "none",
+    ] {
+        let mut sites = Sites::new();
+        sites.add("leaf", "leaf");
+        sites.add("page", &format!("{{% cached %}}a{{% include {include} %}}{{% endcached %}}"));
+        let plain = Value::from_object(Plain);
+        sites.print_the_same(&[("page", context!(plain, names => ["leaf"]))]);
+    }
+}
+
+/// A clone that trims otherwise has fragments of its own.
+#[test]
+fn whitespace_of_a_clone() {
+    for source in
+        ["{% cached %}\nx\n{% endcached %}", "{% cached %}{% include 'leaf' %}{% endcached %}"]
+    {
+        let mut env = Environment::new();
+        let tags = Tags::install(&mut env, &Cacheops::in_memory());
+        let leaf = "{% if true %}\nx\n{% endif %}";
+        let mut trimming = env.clone();
+        let mut syntax = minijinja::syntax::SyntaxConfig::builder();
+        trimming.set_syntax(syntax.trim_blocks(true).build().unwrap());
+        for env in [&mut env, &mut trimming] {
+            tags.add_template(env, "leaf", leaf).unwrap();
+            tags.add_template(env, "page", source).unwrap();
+        }
+        let render =
+            |env: &Environment<'_>| env.get_template("page").unwrap().render(context!()).unwrap();
+        for _ in 0..2 {
+            assert_eq!(
+                (render(&env), render(&trimming)),
+                ("\nx\n".into(), "x\n".into()),
+                "{source}"
+            );
+        }
+    }
+}

@@ -131,3 +131,47 @@ fn a_formatter_may_be_set_later() {
     site.0.set_formatter(knows_no_objects);
     assert_pages_are_alike(&site, &NAMES[1..5]);
 }
+
+/// Each clone of an environment prints fragments as its own formatter allows,
+/// and what it would change is not stored.
+#[test]
+fn formatters_of_clones() {
+    use minijinja::{Error, Output, State, Value};
+    let cache = cacheops::Cacheops::in_memory();
+    let mut env = Environment::new();
+    let tags = Tags::install(&mut env, &cache);
+    for (name, source) in
+        [("p", "{% cached %}a{{ n }}{% endcached %}"), ("q", "{% cached %}b{{ n }}{% endcached %}")]
+    {
+        tags.add_template(&mut env, name, source).unwrap();
+    }
+    let render = |env: &Environment<'_>, name: &str| {
+        env.get_template(name).unwrap().render(minijinja::context!(n => 1))
+    };
+    let mut objects = env.clone();
+    objects.set_formatter(|out: &mut Output<'_>, state: &mut State<'_, '_>, value: &Value| {
+        match value.as_object() {
+            Some(_) => out.write_str("OBJECT").map_err(Error::from),
+            None => minijinja::escape_formatter(out, state, value),
+        }
+    });
+    Tags::install_as(&mut objects, &cache, "objects");
+    for _ in 0..2 {
+        for name in ["p", "q"] {
+            let expected = if name == "p" { "a1" } else { "b1" };
+            assert_eq!(render(&objects, name).unwrap(), expected);
+            assert_eq!(render(&env, name).unwrap(), expected);
+        }
+    }
+    let mut brackets = env.clone();
+    brackets.set_formatter(|out: &mut Output<'_>, _: &mut State<'_, '_>, value: &Value| {
+        write!(out, "[{value}]").map_err(Error::from)
+    });
+    Tags::install_as(&mut brackets, &cache, "brackets");
+    let stored = cache.stats().stored;
+    for _ in 0..2 {
+        let error = render(&brackets, "p").unwrap_err();
+        assert!(format!("{error:#}").contains("Tags::set_formatter"), "{error:#}");
+    }
+    assert_eq!(cache.stats().stored, stored);
+}

@@ -15,6 +15,10 @@ pub struct Syntax {
     pub line_statement: Option<String>,
     /// The prefix of a comment that ends with its line, if there is one.
     pub line_comment: Option<String>,
+    /// What the engine does with whitespace around statements: trim behind one,
+    /// strip before one, keep the last line end. The scanner does not need it,
+    /// but by it one source gives different text.
+    pub whitespace: [bool; 3],
     /// What else distinguishes the language from others.
     pub rules: Rules,
 }
@@ -64,6 +68,7 @@ impl Default for Syntax {
             comment: pair("{#", "#}"),
             line_statement: None,
             line_comment: None,
+            whitespace: [false; 3],
             rules: Rules::default(),
         }
     }

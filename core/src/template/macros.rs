@@ -17,6 +17,8 @@ pub struct Macros<'s> {
     /// alone it is called: what a macro of it calls follows from the source then.
     /// If not, `uses` are all names.
     pub is_plain: bool,
+    /// Whether it assigns to attributes, which only namespaces have.
+    pub assigns_attributes: bool,
     /// How many macros it defines.
     pub count: usize,
 }

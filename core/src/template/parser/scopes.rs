@@ -22,6 +22,7 @@ impl<'s> Parser<'s, '_> {
                 continue;
             }
             if targets.get(at + 1).is_some_and(|next| next.is_operator(".")) {
+                self.parsed.macros.assigns_attributes = true;
                 self.assign_attribute(target.text);
             } else if let Some(open) = self.stack.last_mut() {
                 open.own.insert(target.text);
