@@ -256,6 +256,19 @@ fn many_rows<B: Backend>() {
     assert!(transaction.is_dirty(), "more than happened, never less");
     transaction.begin_commit().committed().unwrap();
     assert!(rows.runs(1));
+    // A table that is told again and again is told once, wherever it was first.
+    let transaction = cache.transaction();
+    let table = || WriteEvent::table("rows");
+    let before = transaction.savepoint();
+    (0..1_000).for_each(|_| transaction.write(table()));
+    transaction.rollback_to(before);
+    assert!(!transaction.is_dirty());
+    transaction.write(table());
+    let after = transaction.savepoint();
+    transaction.write(table());
+    transaction.rollback_to(after);
+    transaction.begin_commit().committed().unwrap();
+    assert!(rows.runs(1));
 }
 
 on_stores! {

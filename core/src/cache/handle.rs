@@ -227,6 +227,14 @@ impl Cacheops {
         self.inner.set_enabled(enabled);
     }
 
+    /// Whether prefixes are [computed](crate::Builder::prefix_by). Whoever announces
+    /// changes in a thread that the function knows nothing of, as a database's, has to
+    /// invalidate everything: that reaches all prefixes.
+    #[must_use]
+    pub fn has_computed_prefix(&self) -> bool {
+        self.inner.settings.prefix.is_computed()
+    }
+
     /// The prefix of every key, without the computed part.
     #[must_use]
     pub fn prefix(&self) -> &str {

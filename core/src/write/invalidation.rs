@@ -237,7 +237,8 @@ impl WriteEvent {
         (Some(invalidation), self.error.or(panicked))
     }
 
-    fn table_name(&self) -> Option<&str> {
+    /// Its table, if it is about one.
+    pub(crate) fn table_name(&self) -> Option<&str> {
         self.subject.as_ref().and_then(Subject::table)
     }
 

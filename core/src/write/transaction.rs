@@ -19,6 +19,10 @@ const MOST_ROWS: usize = 10_000;
 
 /// A transaction of a database: see [`Cacheops::transaction`].
 ///
+/// Computed [prefixes](crate::Builder::prefix_by), and whether invalidation is
+/// [suppressed](crate::no_invalidation), are those of the thread that begins the commit
+/// or drops it.
+///
 /// It belongs to a connection, not to a thread: it is `Send` and `Sync`, and
 /// [`scope`](Self::scope) or [`scope_async`](Self::scope_async) say which reads
 /// are made in it. For a nested transaction, take a
@@ -108,7 +112,7 @@ impl Transaction {
 
     /// Takes back what was written since a savepoint.
     pub fn rollback_to(&self, savepoint: Savepoint) {
-        self.state.change(|writes| writes.events.truncate(savepoint.events));
+        self.state.change(|writes| writes.truncate(savepoint.events));
     }
 
     /// Runs `reads`, whose queries run in this transaction.
@@ -158,8 +162,30 @@ struct Writes {
     rows: HashMap<String, usize>,
     /// Tables of which there were too many, rolled back or not.
     tables: BTreeSet<String>,
+    /// Where a whole table stands in `events`.
+    whole: HashMap<String, usize>,
     /// It has ended: what is still read in it is nobody's.
     has_ended: bool,
+}
+
+impl Writes {
+    /// Notes an event that is not about rows; a table that is noted already stays as
+    /// it is.
+    fn note_whole(&mut self, event: WriteEvent) {
+        if let Some(table) = event.table_name() {
+            let place = self.events.len();
+            match self.whole.get(table) {
+                Some(known) if *known < place => return,
+                _ => self.whole.insert(table.to_owned(), place),
+            };
+        }
+        self.events.push(event);
+    }
+
+    fn truncate(&mut self, len: usize) {
+        self.events.truncate(len);
+        self.whole.retain(|_, place| *place < len);
+    }
 }
 
 #[derive(Default)]
@@ -183,7 +209,7 @@ impl State {
     fn write(&self, event: WriteEvent) {
         self.change(|writes| {
             let Some((table, count)) = event.table_and_rows() else {
-                return writes.events.push(event);
+                return writes.note_whole(event);
             };
             let rows = writes.rows.entry(table.to_owned()).or_default();
             *rows = rows.saturating_add(count);

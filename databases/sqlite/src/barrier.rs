@@ -20,7 +20,7 @@ impl Commit {
     /// Marks what is about to be committed to some files.
     pub(crate) fn begin(changes: Changes, files: Vec<Arc<File>>) -> Self {
         let begin = |(to, events): (Arc<Installation>, Vec<WriteEvent>)| {
-            let pending = to.cache.begin_commit(events);
+            let pending = to.cache.begin_commit(reachable(&to, events));
             (to, pending)
         };
         let pending = changes.events.into_iter().map(begin).collect();
@@ -57,6 +57,15 @@ impl Commit {
     }
 }
 
+/// What reaches all that `events` are about. Which prefix the application would compute
+/// is not known here: the thread may be a driver's, or the monitor's.
+fn reachable(to: &Installation, events: Vec<WriteEvent>) -> Vec<WriteEvent> {
+    match !events.is_empty() && to.cache.has_computed_prefix() {
+        true => vec![WriteEvent::everything()],
+        false => events,
+    }
+}
+
 /// Changes that a cache is to be told. Until it has been, they are marked: what they
 /// affect is not found.
 pub(crate) struct Undelivered {
@@ -66,7 +75,8 @@ pub(crate) struct Undelivered {
 
 impl Undelivered {
     pub(crate) fn new(to: &Arc<Installation>, events: Vec<WriteEvent>) -> Self {
-        Undelivered { to: Arc::clone(to), pending: to.cache.begin_commit(events) }
+        let pending = to.cache.begin_commit(reachable(to, events));
+        Undelivered { to: Arc::clone(to), pending }
     }
 
     /// Tells the cache, now or as soon as that is possible. The observers of the cache

@@ -108,11 +108,15 @@ impl File {
     pub(crate) fn end_commit(&self, committed: bool) {
         let mut state = self.state();
         state.in_progress = state.in_progress.saturating_sub(1);
+        let counter = state.counter();
+        let is_uncounted = counter.map(Counter::next) == state.explained;
         if !committed {
             // Nothing has come of what was counted for it.
-            let counter = state.counter();
-            let next = counter.map(Counter::next);
-            state.explained = counter.filter(|_| next == state.explained);
+            state.explained = counter.filter(|_| is_uncounted);
+        } else if is_uncounted && counter.is_some() && state.in_progress == 0 {
+            // SQLite does not count a commit that changes no page, such as that of an
+            // update to the same values.
+            state.explained = counter;
         }
     }
 

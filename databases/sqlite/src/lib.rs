@@ -45,7 +45,7 @@
 //! | full-text search and other virtual tables that keep their data in SQLite | the virtual table |
 //! | other virtual tables | everything |
 //! | `CREATE`, `ALTER` and `DROP TABLE` | the table |
-//! | views, `VACUUM`, `REINDEX`, what is not understood | everything |
+//! | views, `REINDEX`, what is not understood | everything |
 //! | by other processes | the tables of the file, within [`external_writes`](Options::external_writes) |
 //! | into a file that takes the place of another | the tables of the file |
 //!
@@ -63,6 +63,14 @@
 //!
 //! # What cannot be seen
 //!
+//! - `VACUUM`: it may give new values to a `rowid` that no column names.
+//! - Which file a table is of: querysets name tables without their database (`articles`,
+//!   not `main.articles`), and another file under the name of one that was detached is
+//!   the same to the cache.
+//! - Rows that are read before they are committed: on the connection that wrote them (see
+//!   `cacheops::Cacheops::transaction`), or with `PRAGMA read_uncommitted`.
+//! - A commit of this process that changes no page, if another process commits right
+//!   after it, before the statement has ended here.
 //! - A backup or `sqlite3_deserialize` **into** a database in memory.
 //! - A database in memory that several connections share (`cache=shared`, the VFS
 //!   `memdb`): a `RETURNING` that is not read to its end leaves its mark until the next

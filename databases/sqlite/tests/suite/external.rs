@@ -1,8 +1,10 @@
 //! Writes of other processes.
 
+use std::cell::Cell;
+use std::thread;
 use std::time::{Duration, Instant};
 
-use cacheops::QuerySet;
+use cacheops::{Cacheops, QuerySet};
 use rusqlite::Connection;
 use sqlite_cacheops::{Options, look_for_external_writes};
 
@@ -215,4 +217,67 @@ fn a_returning_that_nothing_follows() {
         assert!(site.is_hit(&by("t", "id", 9)));
         assert!(sqlite_cacheops::unwatched_files().is_empty());
     });
+}
+
+/// SQLite does not count a commit that changes no page. It must not be taken for the
+/// commit of another process that follows.
+#[test]
+fn commits_that_change_nothing_hide_no_others() {
+    let nothing = [
+        "BEGIN IMMEDIATE; UPDATE t SET x = x; COMMIT",
+        "UPDATE t SET x = x",
+        "BEGIN IMMEDIATE; CREATE TABLE IF NOT EXISTS t (a); COMMIT",
+        "BEGIN IMMEDIATE; DROP TABLE IF EXISTS missing; COMMIT",
+        "BEGIN IMMEDIATE; CREATE TEMP TABLE z (a); COMMIT",
+        "BEGIN IMMEDIATE; PRAGMA journal_mode; COMMIT",
+        "BEGIN IMMEDIATE; PRAGMA incremental_vacuum; COMMIT",
+        "ATTACH ':memory:' AS m; BEGIN IMMEDIATE; CREATE TABLE m.t (x); COMMIT",
+        "BEGIN IMMEDIATE; SAVEPOINT s; INSERT INTO t (x) VALUES (4); ROLLBACK TO s; COMMIT",
+        "BEGIN IMMEDIATE; INSERT OR IGNORE INTO t VALUES (1, 1); COMMIT",
+    ];
+    both(|site, open| {
+        let db = open(site);
+        db.execute_batch(T).unwrap();
+        db.execute_batch("INSERT INTO t VALUES (1, 1), (2, 2)").unwrap();
+        look_for_external_writes();
+        for sql in nothing {
+            db.execute_batch(sql).unwrap();
+            for nth in 1..3 {
+                let hidden = site.dropped([QuerySet::table("t")], || {
+                    site.elsewhere("file.db", "INSERT INTO t (x) VALUES (1)");
+                    look_for_external_writes();
+                });
+                assert_eq!(hidden, [true], "foreign write {nth} after {sql}");
+            }
+        }
+    });
+}
+
+/// A prefix that is computed from the thread: the hooks run in others.
+#[test]
+fn tenants_of_threads() {
+    thread_local!(static TENANT: Cell<&'static str> = const { Cell::new("none") });
+    let tenant = |_: &cacheops::PrefixQuery<'_>| format!("{}:", TENANT.get());
+    let cache = Cacheops::builder().prefix_by(tenant).build().unwrap();
+    let site = by_hand();
+    Options::new().external_writes(Duration::ZERO).install(&cache).unwrap();
+    TENANT.set("a");
+    let db = site.file("file.db");
+    db.execute_batch(T).unwrap();
+    let count = || {
+        let read = || db.query_row("SELECT count(*) FROM t", [], |row| row.get::<_, u32>(0));
+        cache.cached_as("t").get_or_fill(read).unwrap()
+    };
+    look_for_external_writes();
+    assert_eq!((count(), count()), (0, 0));
+    thread::scope(|scope| {
+        scope.spawn(|| site.file("file.db").execute_batch("INSERT INTO t VALUES (1, 1)").unwrap());
+    });
+    assert_eq!(count(), 1);
+    site.elsewhere("file.db", "INSERT INTO t VALUES (2, 2)");
+    thread::scope(|scope| {
+        scope.spawn(look_for_external_writes);
+    });
+    assert_eq!(count(), 2);
+    sqlite_cacheops::uninstall(&cache);
 }
