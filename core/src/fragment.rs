@@ -71,6 +71,14 @@ impl Dependencies {
         self.limit(inner.expires_at());
     }
 
+    /// Adds what nothing reports changes of: it counts as changed. However often that
+    /// is noted in a row, as at each poll of a future, it takes one stamp.
+    pub(crate) fn note_unknown(&mut self) {
+        if self.stamps.last().is_none_or(|stamp| stamp.is_current()) {
+            self.stamps.push(Stamp::dropped());
+        }
+    }
+
     /// An outer fragment lives no longer than its inner ones.
     pub(crate) fn limit(&mut self, expires_at: Option<u64>) {
         self.expires_at = match (self.expires_at, expires_at) {
@@ -238,5 +246,19 @@ impl Fragment {
         });
         let stamps: usize = self.stamps.iter().map(|stamp| STAMP + stamp.extra_weight()).sum();
         (BASE + self.body.len() + stamps + extras) as u64
+    }
+}
+
+#[cfg(all(test, not(shuttle)))]
+mod tests {
+    use super::Dependencies;
+
+    /// A future that is polled a million times notes it twice at each poll.
+    #[test]
+    fn the_unknown_takes_one_stamp() {
+        let mut fill = Dependencies::default();
+        (0..1_000).for_each(|_| fill.note_unknown());
+        assert_eq!(fill.stamps.len(), 1);
+        assert!(!fill.are_current());
     }
 }

@@ -12,7 +12,7 @@ use crate::fragment::Fragment;
 use crate::key::FragmentKey;
 use crate::queryset::LeaseScope;
 use crate::read::page::Page;
-use crate::read::recorder;
+use crate::read::surroundings;
 
 /// What a lease has found out about what was read around it.
 #[derive(Clone, Copy, Debug)]
@@ -31,7 +31,7 @@ impl Around {
     /// Whether all of it is current.
     pub(crate) fn is_current(self, page: Option<&Page>) -> bool {
         match self {
-            Around::AsInMemory => recorder::is_surrounding_data_current(page),
+            Around::AsInMemory => surroundings::is_surrounding_data_current(page),
             Around::Holds => true,
             Around::Changed => false,
         }

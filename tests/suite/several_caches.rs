@@ -126,7 +126,14 @@ fn shown(cache: &Cacheops, got: u64) -> u64 {
 /// A page shows a value of one cache in a fragment of another. The news of a change
 /// is on its way to the first, and the second has it already: what the fragment shows
 /// is older than its stamps.
-fn news_on_its_way(mode: Consistency) {
+/// Where a value of the other cache is read before a fill shows it.
+enum Way {
+    Page,
+    Fill,
+    Future,
+}
+
+fn news_on_its_way(mode: Consistency, way: &Way) {
     let (server, other) = (Server::start(), Server::start());
     for (name, around) in caches_around(&server, &other) {
         let proxy = Proxy::start(server.port());
@@ -138,27 +145,47 @@ fn news_on_its_way(mode: Consistency) {
         there.invalidate_all().unwrap();
         let database = AtomicU64::new(1);
         read(&here, "rows", &database);
-        let page = around.page();
-        page.enter();
-        let got = read(&here, "rows", &database);
-        proxy.set(Mode::SilentReplies);
-        database.store(2, Ordering::SeqCst);
-        let changed = json!({"id": 1});
-        [&there, &around].iter().for_each(|it| it.invalidate_obj("rows", &changed).unwrap());
-        assert_eq!(shown(&around, got), got, "{name}");
-        drop(page);
+        let show = || {
+            let got = read(&here, "rows", &database);
+            proxy.set(Mode::SilentReplies);
+            database.store(2, Ordering::SeqCst);
+            let changed = json!({"id": 1});
+            [&there, &around].iter().for_each(|it| it.invalidate_obj("rows", &changed).unwrap());
+            assert_eq!(shown(&around, got), got, "{name}");
+            got
+        };
+        match way {
+            Way::Page => {
+                let page = around.page();
+                page.enter();
+                show()
+            }
+            Way::Fill => {
+                let outer = around.cached().name("outer");
+                outer.get_or_fill(|| Ok::<_, Error>(show())).unwrap()
+            }
+            Way::Future => {
+                let outer = around.cached().name("outer");
+                let made = outer.get_or_fill_async(|| async { Ok::<_, Error>(show()) });
+                futures_executor::block_on(made).unwrap()
+            }
+        };
         assert_eq!(shown(&around, 2), 2, "{name}");
     }
 }
 
 #[test]
 fn news_on_its_way_strict() {
-    news_on_its_way(Consistency::Strict);
+    [Way::Page, Way::Fill, Way::Future].iter().for_each(|way| {
+        news_on_its_way(Consistency::Strict, way);
+    });
 }
 
 #[test]
 fn news_on_its_way_bounded() {
-    news_on_its_way(Consistency::Bounded(LONG));
+    [Way::Page, Way::Fill, Way::Future].iter().for_each(|way| {
+        news_on_its_way(Consistency::Bounded(LONG), way);
+    });
 }
 
 /// While its values are current, the other cache stores; when they are not, or when

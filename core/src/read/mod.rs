@@ -10,6 +10,7 @@ pub(crate) mod reads;
 pub(crate) mod recorder;
 pub(crate) mod request;
 pub(crate) mod single_flight;
+pub(crate) mod surroundings;
 
 pub use attempt::{Found, Hit};
 pub use fill::Fill;

@@ -14,8 +14,6 @@ use crate::fragment::{Dependencies, Fragment};
 use crate::read::page::{Page, WeakPage};
 use crate::read::reads::{RowReader, UnscopedReads};
 use crate::store::Stamp;
-#[cfg(feature = "redis")]
-use crate::store::StoreId;
 use crate::sync::atomic::{AtomicBool, Ordering};
 use crate::sync::scoped::PollScope;
 use crate::sync::{Arc, Mutex, Weak, lock, thread_local};
@@ -91,7 +89,7 @@ impl Recorder {
         self.is_outdated.store(true, Ordering::SeqCst);
     }
 
-    fn is_outdated(&self) -> bool {
+    pub(super) fn is_outdated(&self) -> bool {
         self.is_outdated.load(Ordering::SeqCst)
     }
 
@@ -243,7 +241,7 @@ pub(crate) fn note_fill(dependencies: &Dependencies, page: Option<&Page>) {
 /// [`note_hit`] for what nothing reports changes of. It counts as changed.
 pub(crate) fn note_unknown(page: Option<&Page>) {
     match current() {
-        Some(recorder) => recorder.with(|fill| fill.stamps.push(Stamp::dropped())),
+        Some(recorder) => recorder.with(Dependencies::note_unknown),
         None => {
             for_pages(page, Page::note_unknown);
         }
@@ -316,77 +314,8 @@ impl Page {
     }
 }
 
-/// Whether everything that was read around this point, in all fills of the
-/// thread and outside of them, is still current. A fill that begins where it is
-/// not may show data that is older than its stamps.
-pub(crate) fn is_surrounding_data_current(page: Option<&Page>) -> bool {
-    with_thread(|thread| thread.unscoped.borrow().is_current()).unwrap_or(true)
-        && surrounding_pages(page).iter().all(Page::is_read_current)
-        && surrounding_fills().iter().all(|recorder| {
-            !recorder.is_outdated() && recorder.with(Dependencies::still_has_current_stamps)
-        })
-}
-
-/// All stamps of what was read around this point.
-#[cfg(feature = "redis")]
-pub(crate) fn surrounding_stamps(page: Option<&Page>) -> Vec<Arc<Stamp>> {
-    let unscoped = |thread: &ThreadState| thread.unscoped.borrow().stamps().cloned().collect();
-    let mut stamps: Vec<_> = with_thread(unscoped).unwrap_or_default();
-    surrounding_pages(page).iter().for_each(|page| page.read_stamps(&mut stamps));
-    for recorder in surrounding_fills() {
-        recorder.with(|fill| stamps.extend(fill.stamps.iter().cloned()));
-    }
-    stamps
-}
-
-/// The stamps of what was read around this point from other caches with a shared tier:
-/// other stores than `own`.
-#[cfg(feature = "redis")]
-pub(crate) fn stamps_of_others(own: Option<StoreId>, page: Option<&Page>) -> Vec<Arc<Stamp>> {
-    let is_other = |store: Option<StoreId>| store.is_some() && store != own;
-    let unscoped = |thread: &ThreadState| {
-        thread.unscoped.borrow().stamps().any(|stamp| is_other(stamp.store()))
-    };
-    let has_others = with_thread(unscoped).unwrap_or(false)
-        || surrounding_pages(page).iter().any(|page| page.has_read(is_other))
-        || surrounding_fills().iter().any(|recorder| recorder.with(|fill| fill.has_read(is_other)));
-    match has_others {
-        true => {
-            let mut stamps = surrounding_stamps(page);
-            stamps.retain(|stamp| is_other(stamp.store()));
-            stamps
-        }
-        false => Vec::new(),
-    }
-}
-
-/// What is known, without asking anybody, of what was read around a point.
-#[cfg(feature = "redis")]
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Surroundings {
-    /// No stamp of it has been dropped.
-    Current,
-    /// A stamp of it has been dropped. If it lies in a shared store, the store can
-    /// tell whether it has changed.
-    Doubtful,
-    /// Some of it counts as changed, for good.
-    Outdated,
-}
-
-/// What is known of what was read around this point.
-#[cfg(feature = "redis")]
-pub(crate) fn surroundings(page: Option<&Page>) -> Surroundings {
-    let is_outdated = !surrounding_pages(page).iter().all(Page::knows_reads)
-        || surrounding_fills().iter().any(|recorder| recorder.is_outdated());
-    match is_outdated {
-        true => Surroundings::Outdated,
-        false if is_surrounding_data_current(page) => Surroundings::Current,
-        false => Surroundings::Doubtful,
-    }
-}
-
 /// The pages that this thread has entered, those of its fills, and `page`.
-fn surrounding_pages(page: Option<&Page>) -> Vec<Page> {
+pub(super) fn surrounding_pages(page: Option<&Page>) -> Vec<Page> {
     let mut all: Vec<Page> = Vec::new();
     let mut add = |weak: &WeakPage| {
         if !all.iter().any(|known| known.is(weak)) {
@@ -401,9 +330,14 @@ fn surrounding_pages(page: Option<&Page>) -> Vec<Page> {
 
 /// All fills of this thread, and the abandoned ones that have not passed on yet what
 /// they found.
-fn surrounding_fills() -> Vec<Arc<Recorder>> {
+pub(super) fn surrounding_fills() -> Vec<Arc<Recorder>> {
     with_thread(|thread| thread.stack.borrow().iter().filter_map(Weak::upgrade).collect())
         .unwrap_or_default()
+}
+
+/// What this thread has read outside of any fill; `None` in a thread that is ending.
+pub(super) fn with_unscoped<R>(f: impl FnOnce(&UnscopedReads) -> R) -> Option<R> {
+    with_thread(|thread| f(&thread.unscoped.borrow()))
 }
 
 /// Keeps a fill on the stack while it lives.

@@ -13,7 +13,7 @@ use super::stamps::{read_command, settle, token_at};
 use super::state::SharedState;
 use crate::protocol::Command;
 use crate::read::page::Page;
-use crate::read::recorder::{self, Surroundings};
+use crate::read::surroundings::{self, Surroundings};
 use crate::shared::Around;
 use crate::store::{SharedStamp, Stamp, StoreId};
 use crate::sync::lock;
@@ -38,7 +38,7 @@ fn state_of(store: StoreId) -> Option<Arc<SharedState>> {
 /// to each of them, if there are any. Call it after the lease, from a cache whose store
 /// is `own`; `None` is one in memory. Whether all of it is current.
 pub(crate) async fn others_hold(own: Option<StoreId>, page: Option<&Page>) -> bool {
-    let mut stamps = recorder::stamps_of_others(own, page);
+    let mut stamps = surroundings::stamps_of_others(own, page);
     while let Some(store) = stamps.first().and_then(|stamp| stamp.store()) {
         let is_of_it = |stamp: &Arc<Stamp>| stamp.store() == Some(store);
         let (of_store, rest): (Vec<_>, Vec<_>) = stamps.into_iter().partition(is_of_it);
@@ -56,12 +56,12 @@ impl LeaseInProgress<'_> {
     /// connection failed.
     pub(super) async fn check_around(&self) -> Option<Around> {
         let (state, page) = (self.state, self.page);
-        let surroundings = recorder::surroundings(page);
-        if surroundings == Surroundings::Outdated {
+        let known = surroundings::surroundings(page);
+        if known == Surroundings::Outdated {
             return Some(Around::Changed);
         }
         // Pushes may be late or may come from own writes.
-        let is_sure = surroundings == Surroundings::Current && self.link.is_causal;
+        let is_sure = known == Surroundings::Current && self.link.is_causal;
         let holds = !is_sure && self.own_around_holds().await?;
         Some(match others_hold(state.near.id(), page).await {
             false => Around::Changed,
@@ -74,7 +74,7 @@ impl LeaseInProgress<'_> {
     /// and drops those that are gone. Returns whether the store still has all of them,
     /// and nothing was read from a cache in memory. `None` if the connection failed.
     async fn own_around_holds(&self) -> Option<bool> {
-        let mut around = recorder::surrounding_stamps(self.page);
+        let mut around = surroundings::surrounding_stamps(self.page);
         let are_shared = around.iter().all(|stamp| stamp.shared().is_some());
         around.retain(|stamp| stamp.store() == self.state.near.id());
         let again = self.state.read_again(self.link, &around).await.ok()?;

@@ -1,6 +1,7 @@
 //! The hooks of a connection: what SQLite calls. They ask the connection for what is
 //! to be done, and do it.
 
+use std::cell::Cell;
 use std::ffi::{CStr, CString, c_char, c_int, c_uint, c_void};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::ptr;
@@ -64,9 +65,9 @@ pub(crate) unsafe fn attach(
     let watched = Arc::clone(&connection);
     let context = Arc::into_raw(connection).cast_mut().cast::<c_void>();
     // SAFETY: the connection is open. SQLite calls `on_close` once, also if it refuses
-    // the function, and that gives the reference back. The hooks are set after that and
-    // end with the connection, before the function does.
+    // the function, and that takes the hooks off before it gives the reference back.
     unsafe {
+        DETACHED_OTHERS.set(false);
         let code = ffi::sqlite3_create_function_v2(
             db,
             c"cacheops_watched".as_ptr(),
@@ -91,7 +92,8 @@ pub(crate) unsafe fn attach(
         if other_databases {
             watched.look_at_databases();
         }
-        match replaced.iter().all(|context| context.is_null()) {
+        let is_free = replaced.iter().all(|context| context.is_null());
+        match is_free && !DETACHED_OTHERS.take() {
             _ if code != ffi::OK => Err(Error::Refused(code)),
             false => Err(Error::HookReplaced),
             true => Ok(()),
@@ -323,7 +325,7 @@ fn value(
 /// `context` is what [`attach`] gave to SQLite.
 unsafe fn hook(context: *mut c_void, run: impl FnOnce(&Connection)) {
     // SAFETY: it points to a connection that SQLite owns a reference to, until
-    // `on_close`, after which no hook comes.
+    // `on_close`, which takes the hooks off.
     let connection = unsafe { &*context.cast_const().cast::<Connection>() };
     if let Err(panic) = catch_unwind(AssertUnwindSafe(|| run(connection))) {
         connection.panicked.store(true, Ordering::Relaxed);
@@ -394,10 +396,30 @@ unsafe extern "C" fn on_trace(
     0
 }
 
+thread_local! {
+    /// Whether `on_close` has taken off hooks that the application had set.
+    static DETACHED_OTHERS: Cell<bool> = const { Cell::new(false) };
+}
+
+/// The function is gone, and nearly always with it the connection. But the application
+/// can define one of the same name, or watch the connection again: then the connection
+/// goes on, and its hooks must not find what is freed here.
 unsafe extern "C" fn on_close(context: *mut c_void) {
-    // SAFETY: SQLite passes the context of `attach`, and calls this once.
+    // SAFETY: SQLite passes the context of `attach`, and calls this once, in a thread that
+    // holds the connection, whose memory is there until its functions are gone.
     unsafe {
         hook(context, |connection| {
+            let db = connection.db.0;
+            let detached = [
+                ffi::preupdate().map_or(ptr::null_mut(), |preupdate| {
+                    (preupdate.hook)(db, None, ptr::null_mut())
+                }),
+                ffi::sqlite3_commit_hook(db, None, ptr::null_mut()),
+                ffi::sqlite3_rollback_hook(db, None, ptr::null_mut()),
+            ];
+            ffi::sqlite3_trace_v2(db, 0, None, ptr::null_mut());
+            let is_other = |it: &*mut c_void| !it.is_null() && *it != context;
+            DETACHED_OTHERS.set(detached.iter().any(is_other));
             let ended = {
                 let mut state = connection.state();
                 state.panicked |= connection.panicked.swap(false, Ordering::Relaxed);

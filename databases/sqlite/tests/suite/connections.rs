@@ -148,3 +148,44 @@ fn a_panic_in_a_hook() {
     assert_eq!(dropped, [true]);
     sqlite_cacheops::uninstall(&cache);
 }
+
+/// The application defines a function of the name that the crate has taken, or watches a
+/// connection twice: no hook is left that would find what has been freed.
+#[test]
+fn hooks_end_with_their_state() {
+    use rusqlite::ffi;
+    use std::ptr;
+
+    unsafe extern "C" fn own(
+        _: *mut ffi::sqlite3_context,
+        _: std::ffi::c_int,
+        _: *mut *mut ffi::sqlite3_value,
+    ) {
+    }
+    let site = Site::new();
+    let db = site.memory(T);
+    // SAFETY: the connection is open, and of this thread.
+    unsafe {
+        assert_eq!(sqlite_cacheops::watch(db.handle()), Ok(()));
+        assert_eq!(site.dropped_by(&db, [by("t", "id", 1)], "INSERT INTO t VALUES (1)"), [true]);
+        db.commit_hook(Some(|| false)).unwrap();
+        assert_eq!(sqlite_cacheops::watch(db.handle()), Err(Error::HookReplaced));
+        let name = c"cacheops_watched".as_ptr();
+        let (utf8, none) = (ffi::SQLITE_UTF8, ptr::null_mut());
+        let code = ffi::sqlite3_create_function_v2(
+            db.handle(),
+            name,
+            0,
+            utf8,
+            none,
+            Some(own),
+            None,
+            None,
+            None,
+        );
+        assert_eq!(code, ffi::SQLITE_OK);
+        assert!(ffi::sqlite3_commit_hook(db.handle(), None, none).is_null());
+        assert!(ffi::sqlite3_rollback_hook(db.handle(), None, none).is_null());
+    }
+    db.execute_batch("INSERT INTO t VALUES (2); BEGIN; DELETE FROM t; ROLLBACK").unwrap();
+}
